@@ -1,0 +1,53 @@
+# One short entry per task. Needs Python 3.11+ and make; everything else is installed into .venv/.
+PYTHON ?= python3
+BIN := .venv/dev/bin
+DEMO := .venv/demo/bin
+
+.PHONY: help demo test lint format types build contract clean
+
+help: ## list the tasks
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+# $(1) is the environment's folder, $(2) what is installed into it.
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	$(1)/bin/python -m pip install -q $(2)
+	@touch $(1)/.ready
+endef
+
+.venv/demo/.ready: pyproject.toml
+	$(call environment,.venv/demo,-e '.[sandbox]')
+
+.venv/dev/.ready: pyproject.toml
+	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth]' --group dev)
+
+, := ,
+
+demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
+	@$(DEMO)/python examples/demo.py
+
+test: .venv/dev/.ready ## run the tests
+	$(BIN)/python -m pytest --cov --cov-report=term-missing $(ARGS)
+
+lint: .venv/dev/.ready ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/dev/.ready ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/dev/.ready ## check types, with mypy and pyright
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+contract: .venv/dev/.ready ## renew tests/data/contract.json: make contract SPECS=<folder of published specs>
+	$(BIN)/python tests/contract.py $(SPECS)
+
+build: .venv/dev/.ready ## build wheel and sdist into dist/
+	$(BIN)/python -m pip wheel -q --no-deps -w dist .
+
+clean: ## remove what the tasks made
+	rm -rf .venv dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
