@@ -1,0 +1,188 @@
+"""What can be set in the sandbox, with defaults for all: by argument, environment, one TOML file or a named dialect."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Literal, TypedDict, get_args
+
+import attrs
+
+LABEL: Final = "{{code}}"
+ENVIRONMENT_PREFIX: Final = "CAMARA_SANDBOX_"
+
+Release = Literal["0.5.0", "1.0.0", "1.1.0", "1.1.1", "2.0.0"]
+ErrorForm = Literal["camara", "nested", "html", "empty"]
+
+
+@attrs.frozen
+class Rules:
+    """What a release of the API asks of a request, where releases differ."""
+
+    x_correlator: re.Pattern[str]
+    phone_number: re.Pattern[str]
+    strict: bool = False
+    foreign_number: str = "NOT_FOUND"
+
+
+_ANY_HEADER = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_PLUS = re.compile(r"\+[1-9][0-9]{4,14}")
+_PLUS_OPTIONAL = re.compile(r"\+?[0-9]{5,15}")
+_WIDE = re.compile(r"[a-zA-Z0-9\-_:;./<>{}]{0,256}")
+
+RULES: Final[Mapping[Release, Rules]] = {
+    "0.5.0": Rules(_ANY_HEADER, _PLUS_OPTIONAL),
+    "1.0.0": Rules(_ANY_HEADER, _PLUS),
+    "1.1.0": Rules(re.compile(r"[a-zA-Z0-9-]{0,55}"), _PLUS),
+    "1.1.1": Rules(_WIDE, _PLUS),
+    "2.0.0": Rules(_WIDE, _PLUS, strict=True, foreign_number="IDENTIFIER_NOT_FOUND"),
+}
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `Sandbox`: the fields of `Config`, all optional."""
+
+    release: Release
+    code_length: int
+    code_alphabet: str
+    code_lifetime: float
+    max_send: int
+    send_window: float
+    max_try: int
+    max_message_length: int
+    tokens: Collection[str] | None
+    expired_tokens: Collection[str]
+    invalid_tokens: Collection[str]
+    forbidden_tokens: Collection[str]
+    unreachable_numbers: Collection[str]
+    landline_numbers: Collection[str]
+    blocked_numbers: Collection[str]
+    foreign_numbers: Collection[str]
+    api_paths: Collection[str]
+    correlator: bool
+    error_form: ErrorForm
+    unknown_id: str
+    validated_status: int
+    latency: float
+    seed: int | None
+    keep_per_number: int
+    keep_total: int
+
+
+def _names(value: Collection[str]) -> frozenset[str]:
+    if isinstance(value, str):
+        raise ValueError("give a list of strings, not one string")  # noqa: TRY004  (one kind of error for settings)
+    return frozenset(value)
+
+
+def _some_names(value: Collection[str] | None) -> frozenset[str] | None:
+    return None if value is None else _names(value)
+
+
+def _paths(value: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ValueError("give a list of paths, not one string")  # noqa: TRY004
+    return tuple(path.rstrip("/") for path in value)
+
+
+def _between(low: float, high: float) -> Any:
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"{attribute.name} must be a number from {low:g} to {high:g}")
+
+    return check
+
+
+def _whole(low: int, high: int) -> Any:
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"{attribute.name} must be a whole number from {low} to {high}")
+
+    return check
+
+
+def _one_of(*choices: object) -> Any:
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if value not in choices:
+            raise ValueError(f"{attribute.name} must be one of {', '.join(map(str, choices))}")
+
+    return check
+
+
+def _absolute(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    if not value or any(not path.startswith("/") or path.startswith("/_sandbox") for path in value):
+        raise ValueError(f"{attribute.name} must hold paths that start with / and lie outside /_sandbox")
+
+
+def _letters(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError(f"{attribute.name} must hold at least one printable character")
+
+
+_YEAR = 366 * 86400.0
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Every setting of the sandbox.
+
+    Args:
+        release: The release of the API whose limits apply; `2.0.0` is the strict reading of the coming one.
+        code_length: Characters in a code, 1 to 10.
+        code_alphabet: The characters a code is made of.
+        code_lifetime: Seconds a code is good for.
+        max_send: The send to one number, counted within `send_window`, that is refused.
+        send_window: Seconds after which a send no longer counts.
+        max_try: The wrong code for one verification that closes it.
+        max_message_length: Characters a message template may have, at most 160.
+        tokens: The only access tokens accepted; None accepts every well-formed one.
+        expired_tokens: Access tokens refused as expired.
+        invalid_tokens: Access tokens refused as never issued.
+        forbidden_tokens: Access tokens that are valid but lack the scope.
+        unreachable_numbers: Phone numbers that cannot receive a text message.
+        landline_numbers: Phone numbers that are landlines.
+        blocked_numbers: Phone numbers whose text messages are barred.
+        foreign_numbers: Phone numbers of another operator.
+        api_paths: The paths, each starting with a slash, under which both operations are served.
+        correlator: Whether answers carry an x-correlator at all.
+        error_form: How errors look: as CAMARA says, nested under `detail`, as a gateway's HTML page, or empty.
+        unknown_id: The code that answers an authenticationId never issued.
+        validated_status: The status of a successful validation: 204, or 200 with a body as some servers have it.
+        latency: Seconds that every answer takes.
+        seed: Makes codes and ids the same in every run; None makes them unpredictable.
+        keep_per_number: How many messages are remembered per number.
+        keep_total: How many messages, and as many requests, are remembered in all.
+    """
+
+    release: Release = attrs.field(default="1.1.1", validator=_one_of(*RULES))
+    code_length: int = attrs.field(default=6, validator=_whole(1, 10))
+    code_alphabet: str = attrs.field(default="0123456789", validator=_letters)
+    code_lifetime: float = attrs.field(default=300.0, validator=_between(0.001, _YEAR))
+    max_send: int = attrs.field(default=4, validator=_whole(1, 10_000_000))
+    send_window: float = attrs.field(default=600.0, validator=_between(0, _YEAR))
+    max_try: int = attrs.field(default=3, validator=_whole(1, 10_000_000))
+    max_message_length: int = attrs.field(default=160, validator=_whole(len(LABEL), 160))
+    tokens: frozenset[str] | None = attrs.field(default=None, converter=_some_names, repr=False)
+    expired_tokens: frozenset[str] = attrs.field(default=frozenset({"expired-token"}), converter=_names, repr=False)
+    invalid_tokens: frozenset[str] = attrs.field(default=frozenset({"invalid-token"}), converter=_names, repr=False)
+    forbidden_tokens: frozenset[str] = attrs.field(default=frozenset(), converter=_names, repr=False)
+    unreachable_numbers: frozenset[str] = attrs.field(default=frozenset({"+34600000001"}), converter=_names, repr=False)
+    landline_numbers: frozenset[str] = attrs.field(default=frozenset({"+34910000001"}), converter=_names, repr=False)
+    blocked_numbers: frozenset[str] = attrs.field(default=frozenset({"+34600000002"}), converter=_names, repr=False)
+    foreign_numbers: frozenset[str] = attrs.field(default=frozenset({"+447700900001"}), converter=_names, repr=False)
+    api_paths: tuple[str, ...] = attrs.field(
+        default=("/otpvalidation", "/one-time-password-sms/v1"), converter=_paths, validator=_absolute
+    )
+    correlator: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    error_form: ErrorForm = attrs.field(default="camara", validator=_one_of(*get_args(ErrorForm)))
+    unknown_id: str = "NOT_FOUND"
+    validated_status: int = attrs.field(default=204, validator=_one_of(200, 204))
+    latency: float = attrs.field(default=0.0, validator=_between(0, 600))
+    seed: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(int)), repr=False
+    )
+    keep_per_number: int = attrs.field(default=100, validator=_whole(1, 1_000_000))
+    keep_total: int = attrs.field(default=10_000, validator=_whole(1, 1_000_000))
+
+    @property
+    def rules(self) -> Rules:
+        """Return what the release asks of a request."""
+        return RULES[self.release]

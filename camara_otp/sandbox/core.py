@@ -1,0 +1,405 @@
+"""The sandbox: the operator together with a clock, a lock, a memory of requests, and faults on demand."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import count
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING, Final, Unpack
+
+import attrs
+
+from camara_otp.sandbox import gateway
+from camara_otp.sandbox.catalogue import NOT_FOUND
+from camara_otp.sandbox.config import Config, Settings
+from camara_otp.sandbox.faults import Drop, Entry, Fault, FaultBook
+from camara_otp.sandbox.gateway import Answer, Headers, Seen
+from camara_otp.sandbox.operator import Operator, State, Verification
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import httpx
+
+    from camara_otp.sandbox.transport import SandboxTransport
+
+# A hundred years of moving the clock are enough, and keep every date printable.
+MAX_ADVANCE: Final = 100 * 366 * 86400.0
+
+
+@attrs.frozen
+class Message:
+    """A text message that a phone in the sandbox received.
+
+    Args:
+        phone_number: The phone.
+        text: What its owner reads.
+        code: The code in the text.
+        authentication_id: The id that the send answered with.
+        x_correlator: The correlator of the send.
+        sent_at: When, in seconds since 1970, by the sandbox's clock.
+        expires_at: When the code stops being good.
+        state: What became of it: waiting, verified, expired, failed or superseded.
+        tries_left: How many more wrong codes close it.
+        template: The message that the client sent, with the label.
+    """
+
+    phone_number: str = attrs.field(repr=False)
+    text: str = attrs.field(repr=False)
+    code: str = attrs.field(repr=False)
+    authentication_id: str = attrs.field(repr=False)
+    x_correlator: str | None
+    sent_at: float
+    expires_at: float
+    state: State
+    tries_left: int
+    template: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Call:
+    """A request that reached the sandbox and how it ended.
+
+    Args:
+        at: When, in seconds since 1970, by the sandbox's clock.
+        operation: `send-code`, `validate-code`, or the path if it named neither.
+        status: The HTTP status of the answer; 0 if the connection was dropped.
+        code: The CAMARA code of an error, else None.
+        x_correlator: The correlator on the answer.
+        phone_number: The number concerned, if known.
+        authentication_id: The verification concerned, if known.
+        fault: Whether a fault that was asked for shaped the answer.
+        version: Grows with everything that happens in a sandbox.
+    """
+
+    at: float
+    operation: str
+    status: int
+    code: str | None
+    x_correlator: str | None
+    phone_number: str | None = attrs.field(repr=False)
+    authentication_id: str | None = attrs.field(repr=False)
+    fault: bool
+    version: int
+
+
+@attrs.frozen
+class Reply:
+    """What the transport or the server has to do: wait, then drop the connection or answer."""
+
+    answer: Answer
+    delay: float = 0.0
+    drop: Drop | None = None
+
+
+@attrs.frozen
+class Changes:
+    """What happened in a sandbox since some version of it.
+
+    Args:
+        version: To ask from next time.
+        fresh: Whether this is everything, so that what was known before is void.
+        now: The sandbox's time.
+        messages: New and changed texts, oldest first.
+        calls: New requests, oldest first.
+    """
+
+    version: int
+    fresh: bool
+    now: float
+    messages: list[Message]
+    calls: list[Call]
+
+
+def _steady_clock() -> Callable[[], float]:
+    """Return the real time as it runs from now on, whatever happens to the wall clock."""
+    epoch = time.time() - time.monotonic()
+
+    def clock() -> float:
+        return epoch + time.monotonic()
+
+    return clock
+
+
+class Sandbox:
+    """A local operator: sends texts to phones that exist only here, and checks the codes in them.
+
+    It is safe to share between threads. In process, no socket is opened:
+
+        sandbox = Sandbox()
+        http = httpx.Client(transport=sandbox.transport())
+
+    As a server on a real port:
+
+        with sandbox.serve() as url:
+            ...
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, clock: Callable[[], float] | None = None, **settings: Unpack[Settings]
+    ) -> None:
+        """Start with an empty inbox.
+
+        Args:
+            config: All settings in one value; the keyword arguments, which are its fields, override it.
+            clock: Gives the time in seconds since 1970; the real time by default.
+            settings: The fields of `Config`.
+
+        Raises:
+            ValueError: A setting is out of its limits; the text names it.
+        """
+        self.config = attrs.evolve(config or Config(), **settings)
+        self._lock = threading.Lock()
+        self._clock = clock or _steady_clock()
+        self._versions = count(1)
+        self._listeners: tuple[Callable[[], None], ...] = ()
+        self._calls: deque[Call] = deque(maxlen=self.config.keep_total)
+        self._start()
+
+    def _start(self) -> None:
+        seed = self.config.seed
+        self._operator = Operator(self.config, SystemRandom() if seed is None else Random(seed), self._versions)  # noqa: S311
+        self._faults = FaultBook(Random(seed))  # noqa: S311
+        self._calls.clear()
+        self._offset = 0.0
+        self.version = self._born = next(self._versions)
+
+    # What a client's request meets.
+
+    def handle(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, under_any_root: bool = False
+    ) -> Reply:
+        """Answer a request to one of the operations; the caller does the waiting and the dropping.
+
+        Args:
+            method: The HTTP method.
+            path: The path of the URL, without the query.
+            headers: The headers, names in lower case.
+            body: The body; what exceeds `gateway.MAX_BODY` by more than a byte may be left out.
+            under_any_root: Whether what stands before the configured path is ignored.
+        """
+        operation = gateway.route(self.config, path, under_any_root=under_any_root)
+        echo = gateway.correlator_of(self.config, headers)
+        with self._lock:
+            now = self._now()
+            if operation is None:
+                reply = Reply(gateway.error_answer(self.config, NOT_FOUND, headers=echo), self.config.latency)
+                self._remember(path[:100], reply, Seen(error=NOT_FOUND), echo, now)
+            else:
+                reply = self._serve(gateway.Request(operation, method, headers, body), echo, now)
+        self._tell()
+        return reply
+
+    def _serve(self, request: gateway.Request, echo: Headers, now: float) -> Reply:
+        seen, fault = Seen(), None
+        if self._faults:
+            seen = gateway.concerned(request, self._operator)
+            fault = self._faults.strike(request.operation, seen.phone_number)
+        answer = None
+        if fault is None or fault.lets_act:
+            answer, seen = gateway.handle(self.config, self._operator, request, echo, now)
+        if fault is not None and (fault.answers or answer is None):
+            answer, seen = fault.answer(echo), attrs.evolve(seen, error=fault.code)
+        assert answer is not None  # noqa: S101  (either the operator or the fault has answered)
+        delay = self.config.latency + (fault.delay if fault else 0.0)
+        reply = Reply(answer, delay, fault.drop if fault else None)
+        self._remember(request.operation, reply, seen, echo, now, fault=fault is not None)
+        return reply
+
+    def _remember(
+        self, operation: str, reply: Reply, seen: Seen, echo: Headers, now: float, *, fault: bool = False
+    ) -> None:
+        self.version = next(self._versions)
+        call = Call(
+            at=now,
+            operation=operation,
+            status=0 if reply.drop else reply.answer.status,
+            code=None if reply.drop else seen.error,
+            x_correlator=echo[0][1] if echo else None,
+            phone_number=seen.phone_number,
+            authentication_id=seen.authentication_id,
+            fault=fault,
+            version=self.version,
+        )
+        self._calls.append(call)
+
+    # What a test or the person at the inbox asks.
+
+    @property
+    def now(self) -> float:
+        """The sandbox's time, in seconds since 1970."""
+        return self._now()
+
+    @property
+    def sent_count(self) -> int:
+        """How many texts were sent since the start or the last reset, forgotten ones included."""
+        return self._operator.sent
+
+    def messages(self, phone_number: str | None = None) -> list[Message]:
+        """Return the texts that one phone received, or all phones, oldest first.
+
+        Args:
+            phone_number: The phone, with its plus sign; None for all.
+        """
+        with self._lock:
+            now = self._now()
+            return [self._message(item, now) for item in self._operator.verifications(phone_number)]
+
+    def last_code(self, phone_number: str) -> str:
+        """Return the code in the newest text to a phone.
+
+        Args:
+            phone_number: The phone, with its plus sign.
+
+        Raises:
+            LookupError: The phone has no text; look at `calls()` for what became of the request.
+        """
+        with self._lock:
+            newest = self._operator.newest(phone_number)
+        if newest is None:
+            raise LookupError("this phone has received no text message; see calls() for what was refused")
+        return newest.code
+
+    def calls(self) -> list[Call]:
+        """Return the requests that came in and how they ended, oldest first."""
+        with self._lock:
+            return list(self._calls)
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock forward.
+
+        Args:
+            seconds: How far, 0 or more; a hundred years in all.
+
+        Raises:
+            ValueError: It is negative, not a number, or too far.
+        """
+        with self._lock:
+            if isinstance(seconds, bool) or not 0 <= seconds <= MAX_ADVANCE - self._offset:
+                raise ValueError("seconds must be a number from 0 to a hundred years")
+            self._offset += seconds
+            self.version = next(self._versions)
+        self._tell()
+
+    def reset(self) -> None:
+        """Forget all texts, requests and faults, and set the clock to the present."""
+        with self._lock:
+            self._start()
+        self._tell()
+
+    def add_fault(self, fault: Fault) -> int:
+        """Put a fault into force, behind those that are already, and return its number.
+
+        Args:
+            fault: What shall go wrong, for whom and how often.
+
+        Raises:
+            ValueError: There are a thousand already: clear some.
+        """
+        with self._lock:
+            return self._faults.add(fault)
+
+    def remove_fault(self, number: int) -> bool:
+        """Take one fault back; tell whether it was still in force.
+
+        Args:
+            number: What `add_fault` returned.
+        """
+        with self._lock:
+            return self._faults.remove(number)
+
+    def clear_faults(self) -> None:
+        """Take all faults back."""
+        with self._lock:
+            self._faults.clear()
+
+    def faults(self) -> list[Entry]:
+        """Return the faults in force, oldest first, each with how often it still strikes."""
+        with self._lock:
+            return self._faults.entries()
+
+    def changes(self, since: int = 0) -> Changes:
+        """Return what is new or different since a version: all there is, if that lies before the last reset.
+
+        Args:
+            since: The version of an earlier answer; 0 for everything.
+        """
+        with self._lock:
+            now = self._now()
+            fresh = since < self._born
+            messages = [
+                (item.version, self._message(item, now))
+                for item in self._operator.verifications()
+                if fresh or item.version > since
+            ]
+            calls = [call for call in self._calls if fresh or call.version > since]
+            return Changes(self.version, fresh, now, [message for _, message in messages], calls)
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call a function after every change, from whatever thread made it; return what ends that.
+
+        Args:
+            listener: Must be quick and must not call the sandbox.
+        """
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return stop
+
+    # The doors.
+
+    def transport(self) -> "SandboxTransport":
+        """Return a transport for `httpx.Client` and `httpx.AsyncClient` that opens no socket.
+
+        The host, and whatever stands before the operation's path, may be anything.
+        """
+        from camara_otp.sandbox.transport import SandboxTransport  # noqa: PLC0415  (httpx only where it is used)
+
+        return SandboxTransport(self)
+
+    def __call__(self, request: "httpx.Request") -> "httpx.Response":
+        """Answer an httpx request: makes the sandbox itself a `side_effect` for respx.
+
+        A delay is slept in the calling thread; for async code under a delay use `transport()`.
+        """
+        return self.transport().handle_request(request)
+
+    def serve(self, host: str = "127.0.0.1", port: int = 0) -> "AbstractContextManager[str]":
+        """Run the HTTP server in a thread for the length of a `with` block, whose value is the base URL.
+
+        Args:
+            host: The address to listen on.
+            port: The port; 0 takes a free one.
+
+        Raises:
+            RuntimeError: The extra is missing, or the server does not start; the text says what to do.
+        """
+        from camara_otp.sandbox.server import Serving  # noqa: PLC0415  (needs the extra)
+
+        return Serving(self, host, port)
+
+    def _now(self) -> float:
+        return self._clock() + self._offset
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _message(self, verification: Verification, now: float) -> Message:
+        return Message(
+            phone_number=verification.phone_number,
+            text=verification.text,
+            code=verification.code,
+            authentication_id=verification.authentication_id,
+            x_correlator=verification.x_correlator,
+            sent_at=verification.sent_at,
+            expires_at=verification.expires_at,
+            state=verification.state(now),
+            tries_left=max(0, self.config.max_try - verification.wrong_tries),
+            template=verification.template,
+        )

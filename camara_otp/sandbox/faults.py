@@ -1,0 +1,227 @@
+"""Faults on demand: what shall go wrong, for whom and how often, as data; and the book that hands them out."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any, Final, Literal
+
+import attrs
+
+from camara_otp.sandbox import catalogue
+from camara_otp.sandbox.gateway import Answer, Headers, Operation, html_page
+
+Drop = Literal["connect", "before", "after"]
+
+MAX_FAULTS: Final = 1000
+MAX_DELAY: Final = 600.0
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4000}")
+# These belong to the framing of the answer; a wrong one would break the server's connection, not the client's.
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "trailer"})
+
+
+def _spelled(code: str | None) -> str | None:
+    """Accept a code of this API without its prefix."""
+    return catalogue.SPECIFIC + code if code is not None and catalogue.SPECIFIC + code in catalogue.ERRORS else code
+
+
+def _pairs(headers: Mapping[str, str] | Headers) -> Headers:
+    return tuple((str(name).lower(), str(value)) for name, value in dict(headers).items())
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """Something that goes wrong instead of, or on top of, the right answer.
+
+    Args:
+        code: A CAMARA code, as `TOO_MANY_REQUESTS` or `INVALID_OTP`; brings its documented status along.
+        status: The HTTP status, 200 to 599, if not the code's own.
+        message: The sentence in the error, if not the usual one.
+        body: A body of your own instead of a CAMARA error.
+        content_type: The type of that body; by default JSON if it is JSON, else plain text.
+        html: Answer with a gateway's HTML page (status 502 unless `status` says otherwise).
+        headers: Further headers of the answer.
+        retry_after: The value of a Retry-After header, in seconds or as an HTTP date.
+        delay: Seconds to wait before answering, at most 600.
+        drop: Break the connection: `connect` refuses it (over HTTP it is accepted and closed at once), `before` closes
+            it before the operator acts, `after` closes it when the operator has acted.
+        acts: Whether the operator acts on the request although the answer is this fault.
+        operation: `send-code` or `validate-code`, if only one of them.
+        phone_number: Only requests that concern this number.
+        times: How many requests it strikes; None means until cleared.
+        rate: The share of matching requests it strikes, 0 to 1.
+    """
+
+    code: str | None = attrs.field(default=None, converter=_spelled)
+    status: int | None = None
+    message: str | None = None
+    body: str | None = attrs.field(default=None, repr=False)
+    content_type: str | None = None
+    html: bool = False
+    headers: Headers = attrs.field(default=(), converter=_pairs)
+    retry_after: int | str | None = None
+    delay: float = 0.0
+    drop: Drop | None = None
+    acts: bool = False
+    operation: Operation | None = None
+    phone_number: str | None = attrs.field(default=None, repr=False)
+    times: int | None = None
+    rate: float = 1.0
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what no server could do."""
+        for problem, wrong in _problems(self):
+            if wrong:
+                raise ValueError(problem)
+
+    @property
+    def answers(self) -> bool:
+        """Tell whether this fault brings an answer of its own."""
+        return self.code is not None or self.status is not None or self.body is not None or self.html
+
+    @property
+    def lets_act(self) -> bool:
+        """Tell whether the operator acts on the request all the same."""
+        if self.drop is not None:
+            return self.drop == "after"
+        return self.acts or not self.answers
+
+    def answer(self, correlator: Headers) -> Answer:
+        """Build the answer.
+
+        Args:
+            correlator: The x-correlator header that an answer to this request carries.
+        """
+        known_status, sentence = catalogue.ERRORS.get(self.code or "", (500, "A fault that was asked for."))
+        status = self.status or (502 if self.html else known_status)
+        headers: dict[str, str] = {}
+        if self.html:
+            content, kind = html_page(status, self.message or "Bad Gateway"), "text/html"
+        elif self.body is not None:
+            content, kind = (
+                self.body.encode(errors="replace"),
+                "application/json" if _is_json(self.body) else "text/plain",
+            )
+        elif self.code is None and status < 400:
+            content, kind = b"", None
+        else:
+            info = {"status": status, "code": self.code or "INTERNAL", "message": self.message or sentence}
+            content, kind = json.dumps(info, separators=(",", ":")).encode(), "application/json"
+        if status in (204, 304):
+            content, kind = b"", None
+        if self.content_type or kind:
+            headers["content-type"] = self.content_type or kind or ""
+        headers.update(correlator)
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        headers.update(self.headers)
+        return Answer(status, tuple(headers.items()), content)
+
+
+def _problems(fault: Fault) -> Iterable[tuple[str, bool]]:
+    """Yield every rule for a fault with whether it is broken; types are checked since faults also come as JSON."""
+    texts = (fault.code, fault.message, fault.body, fault.content_type, fault.phone_number)
+    yield "code, message, body, content_type and phone_number must be strings", not all(map(_is_text, texts))
+    yield "html and acts must be true or false", not all(map(_is_flag, (fault.html, fault.acts)))
+    yield "status must be a whole number from 200 to 599", not _within(fault.status, 200, 599, whole=True, none=True)
+    yield "delay must be from 0 to 600 seconds", not _within(fault.delay, 0, MAX_DELAY)
+    yield "rate must be from 0 to 1", not _within(fault.rate, 0, 1)
+    yield "times must be a whole number of at least 1", not _within(fault.times, 1, 10**9, whole=True, none=True)
+    yield "drop must be connect, before or after", fault.drop not in (None, "connect", "before", "after")
+    yield "operation must be send-code or validate-code", fault.operation not in (None, "send-code", "validate-code")
+    values = [fault.content_type or "", str(fault.retry_after or ""), *(value for _, value in fault.headers)]
+    bad_header = any(not _TOKEN.fullmatch(name) or name in _FRAMING for name, _ in fault.headers)
+    yield "headers must be well formed and not about framing", bad_header or not all(map(_VALUE.fullmatch, values))
+    nothing = not (fault.answers or fault.delay or fault.drop)
+    yield "a fault needs a code, status, body, html, delay or drop", nothing
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _within(value: Any, low: float, high: float, *, whole: bool = False, none: bool = False) -> bool:
+    if value is None:
+        return none
+    return not isinstance(value, bool) and isinstance(value, int if whole else int | float) and low <= value <= high
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+@attrs.define
+class Entry:
+    """A fault in the book and how many more requests it strikes."""
+
+    number: int
+    fault: Fault
+    left: int | None
+
+
+class FaultBook:
+    """The faults in force, in the order they were added: the first one that fits a request strikes."""
+
+    def __init__(self, random: Random) -> None:
+        """Start empty.
+
+        Args:
+            random: Decides for faults that strike at a rate.
+        """
+        self._random = random
+        self._entries: list[Entry] = []
+        self._count = 0
+
+    def add(self, fault: Fault) -> int:
+        """Put a fault into force and return the number it can be taken back by.
+
+        Raises:
+            ValueError: There are a thousand already: clear some.
+        """
+        if len(self._entries) >= MAX_FAULTS:
+            raise ValueError(f"there are {MAX_FAULTS} faults already; clear some first")
+        self._count += 1
+        self._entries.append(Entry(self._count, fault, fault.times))
+        return self._count
+
+    def remove(self, number: int) -> bool:
+        """Take a fault back; tell whether it was there."""
+        before = len(self._entries)
+        self._entries = [entry for entry in self._entries if entry.number != number]
+        return len(self._entries) < before
+
+    def clear(self) -> None:
+        """Take all faults back."""
+        self._entries.clear()
+
+    def __len__(self) -> int:
+        """Count what is in force."""
+        return len(self._entries)
+
+    def entries(self) -> list[Entry]:
+        """Return what is in force, oldest first."""
+        return [attrs.evolve(entry) for entry in self._entries]
+
+    def strike(self, operation: Operation, phone_number: str | None) -> Fault | None:
+        """Return the fault that strikes a request, if any, and count it."""
+        for entry in self._entries:
+            fault = entry.fault
+            if fault.operation not in (None, operation) or fault.phone_number not in (None, phone_number):
+                continue
+            if fault.rate < 1 and self._random.random() >= fault.rate:
+                continue
+            if entry.left is not None:
+                entry.left -= 1
+                if not entry.left:
+                    self._entries.remove(entry)
+            return fault
+        return None

@@ -1,0 +1,207 @@
+"""The operator's rules for one-time codes as a state machine: no clock, no network, no lock, no framework.
+
+Every decision takes the time as an argument, so a test can walk through a code's whole life in no time at all.
+One live verification per number, each for single use, with a lifetime and a limited number of wrong tries.
+
+Source: CAMARA one-time-password-sms 1.0.0 to 1.1.1, the published test definitions.
+"""
+
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from enum import StrEnum
+from random import Random
+
+import attrs
+
+from camara_otp.sandbox import catalogue
+from camara_otp.sandbox.config import LABEL, Config
+
+
+class State(StrEnum):
+    """Where a verification stands."""
+
+    WAITING = "waiting"
+    VERIFIED = "verified"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class Refusal(StrEnum):
+    """Why the operator said no, as CAMARA codes."""
+
+    FOREIGN = catalogue.NOT_FOUND
+    UNKNOWN_ID = "unknown authenticationId"
+    NOT_ALLOWED = catalogue.PHONE_NUMBER_NOT_ALLOWED
+    BLOCKED = catalogue.PHONE_NUMBER_BLOCKED
+    TOO_MANY_SENDS = catalogue.MAX_OTP_CODES_EXCEEDED
+    WRONG = catalogue.INVALID_OTP
+    EXPIRED = catalogue.VERIFICATION_EXPIRED
+    FAILED = catalogue.VERIFICATION_FAILED
+
+
+@attrs.define(eq=False)
+class Verification:
+    """One text message and what became of the code in it."""
+
+    authentication_id: str = attrs.field(repr=False)
+    phone_number: str = attrs.field(repr=False)
+    template: str = attrs.field(repr=False)
+    text: str = attrs.field(repr=False)
+    code: str = attrs.field(repr=False)
+    sent_at: float
+    expires_at: float
+    x_correlator: str | None
+    version: int
+    wrong_tries: int = 0
+    settled: State | None = None
+
+    def state(self, now: float) -> State:
+        """Tell where this verification stands at a moment: age shows only while nothing else has settled it."""
+        if self.settled is not None:
+            return self.settled
+        return State.EXPIRED if now >= self.expires_at else State.WAITING
+
+
+@attrs.define(eq=False)
+class _Line:
+    """What the operator remembers of one phone number, oldest first."""
+
+    sends: deque[float]
+    verifications: deque[Verification] = attrs.field(factory=deque[Verification])
+
+
+class Operator:
+    """Decide on sends and checks by the rules of the configuration, and remember a bounded number of verifications."""
+
+    def __init__(self, config: Config, random: Random, versions: Iterator[int]) -> None:
+        """Start with an empty memory.
+
+        Args:
+            config: The rules.
+            random: Where codes and ids come from.
+            versions: Growing numbers; a verification bears the one of its last change.
+        """
+        self._config = config
+        self._random = random
+        self._versions = versions
+        self._lines: dict[str, _Line] = {}
+        self._by_id: OrderedDict[str, Verification] = OrderedDict()
+        self.sent = 0
+
+    def find(self, authentication_id: str) -> Verification | None:
+        """Return the verification with this id, or None if it was never issued or is forgotten."""
+        return self._by_id.get(authentication_id)
+
+    def verifications(self, phone_number: str | None = None) -> Iterator[Verification]:
+        """Yield what is remembered of one number, or of all, oldest first."""
+        if phone_number is None:
+            yield from self._by_id.values()
+        elif line := self._lines.get(phone_number):
+            yield from line.verifications
+
+    def newest(self, phone_number: str) -> Verification | None:
+        """Return the newest verification of a number, or None."""
+        line = self._lines.get(phone_number)
+        return line.verifications[-1] if line and line.verifications else None
+
+    def send_code(
+        self, phone_number: str, template: str, now: float, *, x_correlator: str | None = None
+    ) -> Verification | Refusal:
+        """Text a new code to a number, which closes the number's earlier verification, or refuse.
+
+        Args:
+            phone_number: A number of the right form, with its plus sign.
+            template: The message, which holds the label for the code.
+            now: The time, in seconds.
+            x_correlator: What the send is known by, kept with the verification.
+        """
+        refusal = self._special(phone_number)
+        if refusal is not None:
+            return refusal
+        line = self._lines.get(phone_number)
+        if line is None:
+            # Only the sends that can still count are kept.
+            line = self._lines[phone_number] = _Line(deque(maxlen=self._config.max_send - 1))
+        # The max_send-th send inside the window is the one refused.
+        full = len(line.sends) == self._config.max_send - 1
+        if full and (not line.sends or now < line.sends[0] + self._config.send_window):
+            if not line.verifications:
+                del self._lines[phone_number]
+            return Refusal.TOO_MANY_SENDS
+        line.sends.append(now)
+        if line.verifications and line.verifications[-1].state(now) is State.WAITING:
+            self._settle(line.verifications[-1], State.SUPERSEDED)
+        verification = self._issue(phone_number, template, now, x_correlator)
+        line.verifications.append(verification)
+        self._by_id[verification.authentication_id] = verification
+        self.sent += 1
+        self._forget(line)
+        return verification
+
+    def validate_code(self, authentication_id: str, code: str, now: float) -> Verification | Refusal:
+        """Accept the right code once, or refuse and count.
+
+        Args:
+            authentication_id: The id that the send answered with.
+            code: What the user typed.
+            now: The time, in seconds.
+        """
+        verification = self._by_id.get(authentication_id)
+        if verification is None:
+            return Refusal.UNKNOWN_ID
+        state = verification.state(now)
+        if state is State.FAILED:
+            return Refusal.FAILED
+        if state is not State.WAITING:
+            return Refusal.EXPIRED
+        if code == verification.code:
+            self._settle(verification, State.VERIFIED)
+            return verification
+        verification.wrong_tries += 1
+        # The max_try-th wrong code is the one that closes the verification.
+        if verification.wrong_tries >= self._config.max_try:
+            self._settle(verification, State.FAILED)
+            return Refusal.FAILED
+        verification.version = next(self._versions)
+        return Refusal.WRONG
+
+    def _special(self, phone_number: str) -> Refusal | None:
+        config = self._config
+        if phone_number in config.foreign_numbers:
+            return Refusal.FOREIGN
+        if phone_number in config.unreachable_numbers or phone_number in config.landline_numbers:
+            return Refusal.NOT_ALLOWED
+        if phone_number in config.blocked_numbers:
+            return Refusal.BLOCKED
+        return None
+
+    def _settle(self, verification: Verification, state: State) -> None:
+        verification.settled = state
+        verification.version = next(self._versions)
+
+    def _issue(self, phone_number: str, template: str, now: float, x_correlator: str | None) -> Verification:
+        code = "".join(self._random.choices(self._config.code_alphabet, k=self._config.code_length))
+        return Verification(
+            authentication_id=str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
+            phone_number=phone_number,
+            template=template,
+            text=template.replace(LABEL, code),
+            code=code,
+            sent_at=now,
+            expires_at=now + self._config.code_lifetime,
+            x_correlator=x_correlator,
+            version=next(self._versions),
+        )
+
+    def _forget(self, line: _Line) -> None:
+        """Drop the oldest beyond the limits: of this number first, then of all."""
+        if len(line.verifications) > self._config.keep_per_number:
+            del self._by_id[line.verifications.popleft().authentication_id]
+        if len(self._by_id) > self._config.keep_total:
+            _, oldest = self._by_id.popitem(last=False)
+            other = self._lines[oldest.phone_number]
+            other.verifications.popleft()
+            if not other.verifications:
+                del self._lines[oldest.phone_number]

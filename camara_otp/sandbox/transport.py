@@ -1,0 +1,93 @@
+"""The sandbox as an httpx transport, for both kinds of client, without a socket."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn
+from urllib.parse import unquote
+
+import anyio
+import httpx
+
+from camara_otp.sandbox import control
+from camara_otp.sandbox.core import Reply
+from camara_otp.sandbox.faults import Drop
+
+if TYPE_CHECKING:
+    from camara_otp.sandbox.core import Sandbox
+
+# What httpx raises when a real connection goes down at the same point.
+_DROPS: Final[dict[Drop, Callable[[], httpx.TransportError]]] = {
+    "connect": lambda: httpx.ConnectError("[Errno 111] Connection refused"),
+    "before": lambda: httpx.RemoteProtocolError("Server disconnected without sending a response."),
+    "after": lambda: httpx.RemoteProtocolError("Server disconnected without sending a response."),
+}
+
+
+class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Carry requests to a sandbox in this process.
+
+    Give it to `httpx.Client(transport=...)` or `httpx.AsyncClient(transport=...)`. Host and leading path are ignored,
+    so any base URL works. A delay longer than the request's read timeout ends as that timeout.
+    """
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        """Serve requests from a sandbox.
+
+        Args:
+            sandbox: Answers them.
+        """
+        self._sandbox = sandbox
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request, in the calling thread."""
+        request.read()
+        reply = self._ask(request)
+        wait, late = _wait(request, reply)
+        if wait:
+            time.sleep(wait)
+        return _finish(request, reply, late=late)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request; a delay leaves the event loop free."""
+        await request.aread()
+        reply = self._ask(request)
+        wait, late = _wait(request, reply)
+        if wait:
+            await anyio.sleep(wait)
+        return _finish(request, reply, late=late)
+
+    def _ask(self, request: httpx.Request) -> Reply:
+        # The raw path keeps what httpx would normalise; the query is no part of an operation's path.
+        raw_path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        path = unquote(raw_path)
+        if (at := path.find(control.ROOT + "/")) >= 0:
+            answer = control.handle(self._sandbox, request.method, path[at:], query, request.content)
+            return Reply(answer)
+        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
+        return self._sandbox.handle(request.method, path, headers, request.content, under_any_root=True)
+
+
+def _wait(request: httpx.Request, reply: Reply) -> tuple[float, bool]:
+    """Return how long to wait and whether the client's patience ends before the answer comes."""
+    if not reply.delay:
+        return 0.0, False
+    limit: float | None = request.extensions.get("timeout", {}).get("read")
+    if limit is None or reply.delay <= limit:
+        return reply.delay, False
+    return limit, True
+
+
+def _finish(request: httpx.Request, reply: Reply, *, late: bool) -> httpx.Response:
+    if reply.drop is not None and not late:
+        _drop(request, reply.drop)
+    if late:
+        raise httpx.ReadTimeout("The read operation timed out", request=request)
+    answer = reply.answer
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
+    return httpx.Response(answer.status, headers=headers, content=answer.body or None, request=request)
+
+
+def _drop(request: httpx.Request, drop: Drop) -> NoReturn:
+    error = _DROPS[drop]()
+    error.request = request
+    raise error
