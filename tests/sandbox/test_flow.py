@@ -56,14 +56,11 @@ def test_plus_sign_in_query_may_be_unescaped(caller: Caller) -> None:
 def test_async_client_in_process(backend: str) -> None:
     """The same transport serves an async client under both event loops."""
     sandbox = Sandbox()
-
     asked = {"phoneNumber": PHONE, "message": MESSAGE}
 
     async def flow() -> int:
         async with httpx.AsyncClient(transport=sandbox.transport(), headers={"Authorization": "Bearer t"}) as http:
-            sent = await http.post(
-                "https://a.test/otpvalidation/send-code", json={"phoneNumber": PHONE, "message": MESSAGE}
-            )
+            sent = await http.post("https://a.test/otpvalidation/send-code", json=asked)
             body = {"authenticationId": sent.json()["authenticationId"], "code": sandbox.last_code(PHONE)}
             return (await http.post("https://a.test/otpvalidation/validate-code", json=body)).status_code
 
