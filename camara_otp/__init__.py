@@ -1,10 +1,10 @@
 """Typed client for CAMARA's One Time Password SMS API: send a code by SMS, check it, never text anyone twice.
 
-    from camara_otp import OTPClient
+from camara_otp import OTPClient
 
-    with OTPClient("https://api.example.com/camara", token="...") as otp:
-        sent = otp.send_code("+346661113334", "{{code}} is your short code to authenticate with Cool App via SMS")
-        otp.validate_code(sent.authentication_id, "AJY3")  # returns, or raises; only HTTP 204 returns
+with OTPClient("https://api.example.com/camara", token="...") as otp:
+    sent = otp.send_code("+346661113334", "{{code}} is your short code to authenticate with Cool App via SMS")
+    otp.validate_code(sent.authentication_id, "AJY3")  # returns, or raises; only HTTP 204 returns
 """
 
 from camara_otp._version import __version__

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from enum import Enum
-from types import TracebackType
+from types import TracebackType, UnionType
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, NoReturn, Self, TypeVar, overload
 from uuid import uuid4
 
@@ -42,7 +42,7 @@ from camara_otp.models import (
     masked,
     x_correlator_problem,
 )
-from camara_otp.retry import RetryPolicy, is_seconds, wait_before_repeat, wants_new_token
+from camara_otp.retry import RetryPolicy, is_count, is_seconds, wait_before_repeat, wants_new_token
 
 if TYPE_CHECKING:
     import httpx
@@ -296,6 +296,7 @@ def _setup(
     x_correlator: Callable[[], str] | None,
     headers: Mapping[str, str] | None,
     params: Params | None,
+    max_response_bytes: int,
     allow_http: bool,
     has_http_client: bool,
 ) -> _Setup:
@@ -307,6 +308,12 @@ def _setup(
     place = endpoint(root, between, params, allow_http=allow_http)
     if place.shows_token:
         warnings.warn("allow_http=True: the token travels over plain http", stacklevel=3)
+    if not _is(retry, RetryPolicy | None):
+        raise ConfigurationError("retry: must be a RetryPolicy, or None to repeat nothing")
+    if x_correlator is not None and not callable(x_correlator):
+        raise ConfigurationError("x_correlator: must be a callable here, or None; give a value with each call")
+    if not is_count(max_response_bytes):
+        raise ConfigurationError("max_response_bytes: must be a whole number of at least 1")
     return _Setup(
         endpoint=place,
         headers=static_headers(
@@ -323,6 +330,11 @@ def _setup(
         x_correlator=x_correlator,
         targets={operation: place.target(operation.path) for operation in (_wire.SEND_CODE, _wire.VALIDATE_CODE)},
     )
+
+
+def _is(value: object, kind: type | UnionType) -> bool:
+    # For what the annotations rule out, and a caller without a type checker does all the same.
+    return isinstance(value, kind)
 
 
 def _provider(token: TokenSource | Environment | None, *, has_http_client: bool) -> TokenProvider | None:
@@ -400,6 +412,7 @@ class OTPClient:
             x_correlator=x_correlator,
             headers=headers,
             params=params,
+            max_response_bytes=max_response_bytes,
             allow_http=allow_http,
             has_http_client=http_client is not None,
         )
@@ -648,6 +661,7 @@ class AsyncOTPClient:
             x_correlator=x_correlator,
             headers=headers,
             params=params,
+            max_response_bytes=max_response_bytes,
             allow_http=allow_http,
             has_http_client=http_client is not None,
         )

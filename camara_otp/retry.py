@@ -107,7 +107,7 @@ class RetryPolicy:
 
     def __attrs_post_init__(self) -> None:
         """Check the ranges."""
-        if not _is_count(self.max_attempts):
+        if not is_count(self.max_attempts):
             raise ConfigurationError("max_attempts: must be a whole number of at least 1; retry=None never repeats")
         for name in ("first_wait", "max_wait"):
             if not is_seconds(getattr(self, name), at_least=0.0):
@@ -116,7 +116,8 @@ class RetryPolicy:
             raise ConfigurationError("connect_timeout: must be a finite number of seconds above 0")
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Tell whether a value is a whole number of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 

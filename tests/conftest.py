@@ -88,3 +88,16 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
     with ExitStack() as stack:
         portal = None if request.param == "sync" else stack.enter_context(start_blocking_portal(request.param))
         yield Shell(request.param, portal, stack)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run tests marked anyio on both event loops."""
+    return str(request.param)
+
+
+@pytest.fixture
+def shell_sync() -> Iterator[Shell]:
+    """Give the sync client alone, for what does not differ between the shells."""
+    with ExitStack() as stack:
+        yield Shell("sync", None, stack)

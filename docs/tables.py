@@ -1,0 +1,63 @@
+"""The tables of the docs, printed from the code: `python -m docs.tables` renews the pages that hold them.
+
+A table stands between two comments, `<!-- name -->` and `<!-- /name -->`; what is between them is written here.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from camara_otp.errors import CODES, STATUSES, SUPERSEDED, APIError
+
+_PAGES: Final = Path(__file__).parent
+
+
+def errors_table() -> str:
+    """Return every code with its class, cause and remedy, under its HTTP status."""
+    parts: list[str] = []
+    for status, family in STATUSES.items():
+        rows = [
+            f"| `{code}` | `{kind.__name__}` | {cause} | {remedy} |"
+            for code, kind in CODES.items()
+            if issubclass(kind, family)
+            for cause, remedy in [_cause_and_remedy(kind)]
+        ]
+        parts.append(f"### {status}: `{family.__name__}`\n\n{inspect.getdoc(family)}\n")
+        if rows:
+            parts.append("| code | class | when | what to do |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def superseded_table() -> str:
+    """Return the spellings of earlier drafts and the class that each arrives as."""
+    rows = [f"| `{old}` | `{CODES[new].__name__}` |" for old, new in SUPERSEDED.items()]
+    return "| code | arrives as |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _cause_and_remedy(kind: type[APIError]) -> list[str]:
+    return [" ".join(part.split()) for part in (inspect.getdoc(kind) or "").split("\n\n")]
+
+
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    "errors": errors_table,
+    "superseded": superseded_table,
+}
+
+
+def renewed(page: str) -> str:
+    """Return a page with each of its tables printed anew."""
+    for name, table in TABLES.items():
+        page = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, table=table: f"{found[1]}\n{table()}\n{found[2]}",
+            page,
+            flags=re.DOTALL,
+        )
+    return page
+
+
+if __name__ == "__main__":
+    for path in sorted(_PAGES.rglob("*.md")):
+        path.write_text(renewed(path.read_text("utf-8")), "utf-8")

@@ -1,0 +1,194 @@
+"""The token protocol, the static and the callable provider."""
+
+import time
+
+import anyio
+import pytest
+
+from camara_otp.auth import CallableToken, StaticToken, TokenProvider
+from camara_otp.auth.provider import afetch, fetch, provider_of, token_problem
+from camara_otp.errors import ConfigurationError, TokenError
+
+BAD_TOKENS = [
+    "",
+    "s3cr3t b",
+    "s3cr3t\n",
+    "s3cr3t\r\nX: y",
+    "s3cr3t\x00",
+    "s3cr3té",
+    "Bearer s3cr3t",
+    " s3cr3t",
+    "s3cr3t\x7f",
+]
+
+
+class Own:
+    """A user's own provider."""
+
+    def __init__(self, give):
+        self.give = give
+        self.asked = []
+
+    def get_token(self, *, rejected, timeout):
+        self.asked.append((rejected, timeout))
+        return self.give()
+
+    async def aget_token(self, *, rejected, timeout):
+        await anyio.sleep(0)
+        return self.get_token(rejected=rejected, timeout=timeout)
+
+
+def raising(error):
+    """Return a function that raises."""
+
+    def function():
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize("token", BAD_TOKENS)
+def test_text_that_is_no_token_is_refused_at_once(token):
+    """CR, LF, NUL, blanks and non-ASCII never reach a header, nor the message."""
+    with pytest.raises(ConfigurationError, match="^token: ") as caught:
+        StaticToken(token)
+
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["a", "eyJ0.eyJz.c2ln", "AbC-._~+/=", "!#$%&'()*"])
+def test_visible_ascii_is_a_token(token):
+    """Operators issue what they like."""
+    assert token_problem(token) is None
+
+
+def test_what_is_given_as_token_becomes_a_provider():
+    """Text, a callable, a provider; nothing else."""
+    own = Own(lambda: "t")
+
+    assert isinstance(provider_of("t"), StaticToken)
+    assert isinstance(provider_of(lambda: "t"), CallableToken)
+    assert provider_of(own) is own
+    assert isinstance(own, TokenProvider)
+    with pytest.raises(ConfigurationError, match="not int"):
+        provider_of(7)
+
+
+def test_reprs_hold_no_token():
+    """Neither the text nor what a closure holds."""
+
+    def my_tokens():
+        return "secret-token"
+
+    assert "secret-token" not in repr(StaticToken("secret-token"))
+    assert repr(CallableToken(my_tokens)).endswith("my_tokens)")
+    assert repr(CallableToken(Own(my_tokens).give.__call__))
+
+
+@pytest.mark.anyio
+async def test_every_kind_of_provider_gives_its_token():
+    """The same object serves both worlds."""
+
+    async def later():
+        await anyio.sleep(0)
+        return "t"
+
+    for provider in (StaticToken("t"), CallableToken(lambda: "t"), Own(lambda: "t")):
+        assert fetch(provider, None, 1.0) == "t"
+        assert await afetch(provider, None, 1.0) == "t"
+    assert await afetch(CallableToken(later), None, 1.0) == "t"
+
+
+def test_a_provider_hears_what_was_rejected_and_what_time_is_left():
+    """So that it can renew within the call's deadline."""
+    own = Own(lambda: "new")
+
+    fetch(own, "old", 2.5)
+
+    assert own.asked == [("old", 2.5)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("bad", [*BAD_TOKENS, None, 7, b"abc"])
+async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
+    """Named as a value, without the token."""
+    for result in (
+        fetch(Own(lambda: bad), None, 1.0),
+        fetch(CallableToken(lambda: bad), None, 1.0),
+        await afetch(Own(lambda: bad), None, 1.0),
+        await afetch(CallableToken(lambda: bad), None, 1.0),
+    ):
+        assert isinstance(result, TokenError)
+        assert "the token that was provided" in str(result)
+
+
+@pytest.mark.anyio
+async def test_what_a_provider_raises_is_chained():
+    """The cause is theirs, with their frames and none of ours."""
+    for result in (
+        fetch(CallableToken(raising(KeyError("vault"))), "old-token", 1.0),
+        await afetch(CallableToken(raising(KeyError("vault"))), "old-token", 1.0),
+    ):
+        assert isinstance(result, TokenError)
+        assert "KeyError" in str(result)
+        assert isinstance(result.__cause__, KeyError)
+        frame = result.__cause__.__traceback__
+        while frame is not None:
+            assert "old-token" not in repr(frame.tb_frame.f_locals)
+            frame = frame.tb_next
+
+
+def test_a_token_error_of_a_provider_is_kept():
+    """Its text says all that is to say; its frames may know secrets and go."""
+    error = TokenError("no luck", error="invalid_client")
+
+    result = fetch(CallableToken(raising(error)), None, 1.0)
+
+    assert result is error
+    assert result.__traceback__ is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+async def test_interruptions_pass_through(stop):
+    """KeyboardInterrupt is nobody's TokenError."""
+    with pytest.raises(stop):
+        fetch(CallableToken(raising(stop())), None, 1.0)
+    with pytest.raises(stop):
+        await afetch(CallableToken(raising(stop())), None, 1.0)
+
+
+def test_an_async_callable_is_refused_by_the_sync_client():
+    """With the remedy, and without a warning about a coroutine that never ran."""
+
+    async def later():
+        return "t"
+
+    class Awaitable:
+        def __await__(self):
+            return iter(())
+
+    for function in (later, Awaitable):
+        result = fetch(CallableToken(function), None, 1.0)
+        assert isinstance(result, TokenError)
+        assert "AsyncOTPClient" in str(result)
+
+
+@pytest.mark.anyio
+async def test_a_slow_provider_ends_with_the_deadline():
+    """A provider of the user's is watched, whatever it does with its timeout."""
+
+    async def slow():
+        await anyio.sleep(30)
+        return "t"
+
+    class Slow(Own):
+        async def aget_token(self, *, rejected, timeout):
+            return await slow()
+
+    began = time.monotonic()
+    for provider in (CallableToken(slow), Slow(None)):
+        result = await afetch(provider, None, 0.05)
+        assert isinstance(result, TokenError)
+        assert "in time" in str(result)
+    assert time.monotonic() - began < 1.0
