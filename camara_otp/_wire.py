@@ -106,6 +106,7 @@ def _parse(body: bytes) -> Any:
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
 
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9]{8,}")
 _RUNS: Final = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -114,11 +115,15 @@ class Secrets(NamedTuple):
 
     values: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Return a text without them."""
+        return "Secrets(***)"
+
     def hidden_in(self, text: str) -> str:
         """Return a text with every secret in it, plain or escaped, replaced by asterisks."""
         for value in self.values:
-            # Every escaping leaves ASCII letters and digits alone: where the longest run of them is not, no form is.
-            if max(_RUNS.findall(value), key=len, default="") not in text:
+            # Every escaping leaves ASCII letters and digits alone: where a run of them is missing, every form is.
+            if _run_of(value) not in text:
                 continue
             for form in _forms(value):
                 if len(form) > 3:
@@ -127,6 +132,12 @@ class Secrets(NamedTuple):
                     # A code of one to three characters may be part of any word, so it goes only where it stands alone.
                     text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", "***", text)
         return text
+
+
+def _run_of(value: str) -> str:
+    """Return a run of ASCII letters and digits in a value: a long one if there is one, else the longest."""
+    long = _LONG_RUN.search(value)
+    return long[0] if long else max(_RUNS.findall(value), key=len, default="")
 
 
 def _forms(value: str) -> list[str]:
@@ -286,16 +297,19 @@ def error_info_of(body: bytes) -> ErrorInfo | None:
         root = _parse(body)
     except ValueError:
         return None
-    for place in (root, *(_member(root, name) for name in ("detail", "error"))):
-        code = _member(place, "code")
-        if isinstance(code, str) and code:
-            status, message = _member(place, "status"), _member(place, "message")
-            return ErrorInfo(
-                status if isinstance(status, int) and not isinstance(status, bool) else None,
-                code,
-                message if isinstance(message, str) else None,
-            )
-    return None
+    return _error_info(root) or _error_info(_member(root, "detail")) or _error_info(_member(root, "error"))
+
+
+def _error_info(place: Any) -> ErrorInfo | None:
+    code = _member(place, "code")
+    if not isinstance(code, str) or not code:
+        return None
+    status, message = _member(place, "status"), _member(place, "message")
+    return ErrorInfo(
+        status if isinstance(status, int) and not isinstance(status, bool) else None,
+        code,
+        message if isinstance(message, str) else None,
+    )
 
 
 def _member(value: Any, name: str) -> Any:
@@ -313,7 +327,10 @@ def _short(text: str) -> str:
 
 def _printable(text: str) -> str:
     """Return a text on one line, without what a terminal or a log would obey."""
-    return "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    text = " ".join(text.split())
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 # --- Requests --------------------------------------------------------------------------------------------------------

@@ -450,7 +450,7 @@ def test_a_callable_that_is_too_slow_is_noticed_when_it_returns(shell):
         time.sleep(0.06)
         return TOKEN
 
-    with pytest.raises(TokenError, match="all the time") as caught:
+    with pytest.raises(TokenError, match="over before") as caught:
         shell.mocked(operator, token=slow, timeout=0.05).send_code(NUMBER, MESSAGE)
 
     assert operator.requests == []
@@ -511,6 +511,14 @@ def test_a_later_attempt_may_succeed(shell, failure):
 
     assert shell.mocked(operator, retry=QUICK).send_code(NUMBER, MESSAGE).authentication_id == ID
     assert len(operator.requests) == 2
+
+
+def test_a_renewed_token_is_kept_for_further_attempts(shell):
+    """After a 401 and a failure to connect, the same new token goes out again."""
+    operator = Operator(refused(401), httpx.ConnectError("x"), sent())
+
+    assert shell.mocked(operator, token=Renewing("a", "b", "c"), retry=QUICK).send_code(NUMBER, MESSAGE)
+    assert operator.tokens == ["Bearer a", "Bearer b", "Bearer b"]
 
 
 def test_without_a_policy_nothing_is_repeated(shell):
