@@ -2,49 +2,92 @@
 
 import argparse
 import contextlib
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from camara_otp.sandbox.config import DIALECTS, Config
 from camara_otp.sandbox.core import Sandbox
+from camara_otp.sandbox.load import PARSERS, PREFIX, load, parse
 
 _BANNER = """\
-The sandbox is open: {url}
-  inbox      {url}/
-  base URL   {url}   (documented layout; CAMARA's is under {url}/one-time-password-sms/v1)
+The sandbox is open.
+
+  inbox     {url}/
+  base URL  {url}
+  paths     {paths}
 
 Try it:
-  curl {url}/otpvalidation/send-code -H 'Authorization: Bearer any' -H 'Content-Type: application/json' \\
+
+  curl {url}{path}/send-code \\
+    -H 'Authorization: Bearer any-token' -H 'Content-Type: application/json' \\
     -d '{{"phoneNumber": "+346661113334", "message": "{{{{code}}}} is your code"}}'
 
-Any access token works. Stop with Ctrl+C."""
+Stop with Ctrl+C."""
+
+_EXPOSED = """\
+Warning: {host} can be reached from other machines. Whoever reaches it can read every text and code in the inbox,
+send and check codes, and change, fault or reset this sandbox. Nothing here is protected by a password.
+"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Serve until interrupted.
 
     Args:
         arguments: The command line, without the program's name.
+        environ: The environment; by default the process's own.
 
     Returns:
         The exit code.
     """
-    parser = argparse.ArgumentParser(prog="python -m camara_otp.sandbox", description="Run a local operator.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=9091, help="port to listen on; 0 takes a free one (%(default)s)")
-    options = parser.parse_args(arguments)
+    environ = os.environ if environ is None else environ
+    parser = _parser(environ)
+    options = vars(parser.parse_args(arguments))
+    host, port, file, expose = (options.pop(name) for name in ("host", "port", "config", "expose"))
     try:
-        from camara_otp.sandbox.server import listen, server, url_of  # noqa: PLC0415  (needs the extra)
-    except RuntimeError as error:
-        parser.exit(2, f"{error}\n")
-    try:
-        listener = listen(options.host, options.port)
-    except OSError as error:
-        parser.exit(1, f"cannot listen on {options.host} port {options.port}: {error}\n")
+        # Only here, since this needs the extra; the command line's help does not.
+        from camara_otp.sandbox import server  # noqa: PLC0415
+
+        config = load(file, environ, **{name: parse(name, text) for name, text in options.items() if text is not None})
+        server.check_exposure(host, expose=expose)
+        listener = server.listen(host, port)
+    except (ValueError, RuntimeError, OSError, OverflowError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     with listener:
-        print(_BANNER.format(url=url_of(listener)), flush=True)  # noqa: T201
+        url = server.url_of(listener)
+        if not server.is_loopback(host):
+            sys.stderr.write(_EXPOSED.format(host=host))
+        print(_BANNER.format(url=url, path=config.api_paths[0], paths=", ".join(config.api_paths)), flush=True)  # noqa: T201
         with contextlib.suppress(KeyboardInterrupt):
-            server(Sandbox()).run(sockets=[listener])
+            server.server(Sandbox(config), exposed=expose).run(sockets=[listener])
     return 0
+
+
+def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m camara_otp.sandbox",
+        description="Run a local operator for one-time codes, with an inbox to look at.",
+        epilog=f"Every setting can also stand in the environment, as {PREFIX}MAX_SEND=9, or in the TOML file.",
+    )
+    parser.add_argument("--host", default=environ.get(PREFIX + "HOST", "127.0.0.1"), help="address to listen on")
+    parser.add_argument(
+        "--port", type=int, default=environ.get(PREFIX + "PORT", "9091"), help="port to listen on; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--expose",
+        action="store_true",
+        help="allow an address beyond loopback: others can then read every code and change the sandbox",
+    )
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with settings and [[faults]]")
+    settings = parser.add_argument_group("settings")
+    settings.add_argument("--dialect", choices=tuple(DIALECTS), help="settings of a server seen in the field")
+    described = dict(re.findall(r"^ {8}(\w+): (.+)$", Config.__doc__ or "", re.MULTILINE))
+    for name in PARSERS:
+        text = described.get(name, "").replace("%", "%%")
+        settings.add_argument("--" + name.replace("_", "-"), metavar="VALUE", dest=name, help=text)
+    return parser
 
 
 if __name__ == "__main__":

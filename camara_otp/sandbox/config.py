@@ -1,13 +1,17 @@
-"""What can be set in the sandbox, with defaults for all: by argument, environment, one TOML file or a named dialect."""
+"""What can be set in the sandbox, with defaults for all, and the ways in which known operators differ."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 import attrs
 
+from camara_otp.sandbox.catalogue import ERRORS
+
+if TYPE_CHECKING:
+    from camara_otp.sandbox.faults import Fault
+
 LABEL: Final = "{{code}}"
-ENVIRONMENT_PREFIX: Final = "CAMARA_SANDBOX_"
 
 Release = Literal["0.5.0", "1.0.0", "1.1.0", "1.1.1", "2.0.0"]
 ErrorForm = Literal["camara", "nested", "html", "empty"]
@@ -65,6 +69,23 @@ class Settings(TypedDict, total=False):
     seed: int | None
     keep_per_number: int
     keep_total: int
+    faults: "Iterable[Fault]"
+
+
+# How servers seen in the field differ from the defaults.
+DIALECTS: Final[Mapping[str, Settings]] = {
+    "camara": {},
+    "omantel": {"release": "0.5.0", "api_paths": ("/v1/otp",)},
+    "v0": {"release": "0.5.0", "api_paths": ("/one-time-password-sms/v0",)},
+    "v2": {"release": "2.0.0", "api_paths": ("/one-time-password-sms/v2",)},
+    "camarasim": {
+        "api_paths": ("/one-time-password-sms/v1",),
+        "unknown_id": "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED",
+    },
+    "mock": {"api_paths": ("/one-time-password-sms/v1.1.0-rc.1",), "error_form": "nested", "validated_status": 200},
+    "silent-gateway": {"correlator": False, "error_form": "empty"},
+    "html-gateway": {"correlator": False, "error_form": "html"},
+}
 
 
 def _names(value: Collection[str]) -> frozenset[str]:
@@ -117,6 +138,10 @@ def _letters(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
         raise ValueError(f"{attribute.name} must hold at least one printable character")
 
 
+def _faults(value: "Iterable[Fault]") -> "tuple[Fault, ...]":
+    return tuple(value)
+
+
 _YEAR = 366 * 86400.0
 
 
@@ -150,6 +175,7 @@ class Config:
         seed: Makes codes and ids the same in every run; None makes them unpredictable.
         keep_per_number: How many messages are remembered per number.
         keep_total: How many messages, and as many requests, are remembered in all.
+        faults: What goes wrong from the start, and again after a reset.
     """
 
     release: Release = attrs.field(default="1.1.1", validator=_one_of(*RULES))
@@ -173,7 +199,7 @@ class Config:
     )
     correlator: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
     error_form: ErrorForm = attrs.field(default="camara", validator=_one_of(*get_args(ErrorForm)))
-    unknown_id: str = "NOT_FOUND"
+    unknown_id: str = attrs.field(default="NOT_FOUND", validator=_one_of(*ERRORS))
     validated_status: int = attrs.field(default=204, validator=_one_of(200, 204))
     latency: float = attrs.field(default=0.0, validator=_between(0, 600))
     seed: int | None = attrs.field(
@@ -181,8 +207,26 @@ class Config:
     )
     keep_per_number: int = attrs.field(default=100, validator=_whole(1, 1_000_000))
     keep_total: int = attrs.field(default=10_000, validator=_whole(1, 1_000_000))
+    faults: "tuple[Fault, ...]" = attrs.field(default=(), converter=_faults)
 
     @property
     def rules(self) -> Rules:
         """Return what the release asks of a request."""
         return RULES[self.release]
+
+
+def in_dialect(dialect: str, settings: Mapping[str, Any], base: Config | None = None) -> Config:
+    """Return settings on top of those of a dialect.
+
+    Args:
+        dialect: A name in `DIALECTS`.
+        settings: Fields of `Config`, stronger than the dialect's.
+        base: What both change; the defaults by default.
+
+    Raises:
+        ValueError: The dialect is unknown, or a setting out of its limits; the text names it.
+    """
+    if dialect not in DIALECTS:
+        raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}")
+    changes: dict[str, Any] = {**DIALECTS[dialect], **settings}
+    return attrs.evolve(base or Config(), **changes)

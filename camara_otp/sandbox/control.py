@@ -1,18 +1,23 @@
 """The control API under `/_sandbox`: what a test or the inbox page asks of a sandbox over HTTP."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs
 
 import attrs
 
+from camara_otp.sandbox.faults import Fault
 from camara_otp.sandbox.gateway import Answer, json_answer
+from camara_otp.sandbox.load import fault_from
 
 if TYPE_CHECKING:
     from camara_otp.sandbox.core import Sandbox
 
 ROOT: Final = "/_sandbox"
+_DESCRIPTION: Final = Path(__file__).with_name("control.openapi.json")
 EMPTY: Final = Answer(204)
 
 
@@ -25,14 +30,18 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
+def as_table(value: "attrs.AttrsInstance") -> dict[str, object]:
+    """Turn one of the sandbox's values into a JSON object, with names in CAMARA's style."""
+    return {_camel(field.name): as_json(getattr(value, field.name)) for field in attrs.fields(type(value))}
+
+
 def as_json(value: object) -> object:
-    """Turn one of the sandbox's values into JSON's, with names in CAMARA's style."""
+    """Turn one of the sandbox's values, or many, into JSON's."""
     if isinstance(value, list | tuple):
         return [as_json(item) for item in cast("list[object]", value)]
-    kind = type(value)
-    if attrs.has(kind):
-        return {_camel(field.name): as_json(getattr(value, field.name)) for field in attrs.fields(kind)}
-    return value
+    if isinstance(value, frozenset):
+        return sorted(cast("frozenset[str]", value))
+    return as_table(cast("attrs.AttrsInstance", value)) if attrs.has(type(value)) else value
 
 
 def handle(sandbox: "Sandbox", method: str, path: str, query: str, body: bytes) -> Answer:
@@ -96,10 +105,61 @@ def _reset(sandbox: "Sandbox", _: Mapping[str, str], __: Mapping[str, Any]) -> A
     return EMPTY
 
 
+def _calls(sandbox: "Sandbox", _: Mapping[str, str], __: Mapping[str, Any]) -> Answer:
+    return json_answer(200, as_json(sandbox.calls()))
+
+
+def _state(sandbox: "Sandbox", parameters: Mapping[str, str], _: Mapping[str, Any]) -> Answer:
+    changes = sandbox.changes(_number(parameters, "since", 0), limit=_number(parameters, "limit", 1000))
+    return json_answer(200, {**as_table(changes), "sentCount": sandbox.sent_count, "settings": _settings(sandbox)})
+
+
+def _settings(sandbox: "Sandbox") -> object:
+    # Access tokens stay out: even made-up ones may be copies of real ones.
+    shown = as_table(sandbox.config)
+    return {name: value for name, value in shown.items() if not name.lower().endswith("tokens")}
+
+
+def _list_faults(sandbox: "Sandbox", _: Mapping[str, str], __: Mapping[str, Any]) -> Answer:
+    return json_answer(200, as_json(sandbox.faults()))
+
+
+def _add_fault(sandbox: "Sandbox", _: Mapping[str, str], body: Mapping[str, Any]) -> Answer:
+    names = {_camel(field.name): field.name for field in attrs.fields(Fault)}
+    try:
+        number = sandbox.add_fault(fault_from({names.get(key, key): value for key, value in body.items()}))
+    except (ValueError, TypeError) as error:
+        raise _WrongError(str(error)) from None
+    return json_answer(201, {"number": number})
+
+
+def _remove_faults(sandbox: "Sandbox", parameters: Mapping[str, str], _: Mapping[str, Any]) -> Answer:
+    if "number" not in parameters:
+        sandbox.clear_faults()
+    elif not sandbox.remove_fault(_number(parameters, "number", 0)):
+        return json_answer(404, {"status": 404, "code": "NOT_FOUND", "message": "No fault in force has this number."})
+    return EMPTY
+
+
+def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
+    text = parameters.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise _WrongError(f"{name} must be a whole number.")
+    return int(text)
+
+
+def _openapi(_: "Sandbox", __: Mapping[str, str], ___: Mapping[str, Any]) -> Answer:
+    return Answer(200, (("content-type", "application/json"),), _DESCRIPTION.read_bytes())
+
+
 Act = Callable[["Sandbox", Mapping[str, str], Mapping[str, Any]], Answer]
 
 _TABLE: Final[Mapping[str, Mapping[str, Act]]] = {
     "messages": {"GET": _messages},
+    "calls": {"GET": _calls},
+    "state": {"GET": _state},
     "advance": {"POST": _advance},
     "reset": {"POST": _reset},
+    "faults": {"GET": _list_faults, "POST": _add_fault, "DELETE": _remove_faults},
+    "openapi.json": {"GET": _openapi},
 }

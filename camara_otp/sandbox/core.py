@@ -12,7 +12,7 @@ import attrs
 
 from camara_otp.sandbox import gateway
 from camara_otp.sandbox.catalogue import NOT_FOUND
-from camara_otp.sandbox.config import Config, Settings
+from camara_otp.sandbox.config import Config, Settings, in_dialect
 from camara_otp.sandbox.faults import Drop, Entry, Fault, FaultBook
 from camara_otp.sandbox.gateway import Answer, Headers, Seen
 from camara_otp.sandbox.operator import Operator, State, Verification
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # A hundred years of moving the clock are enough, and keep every date printable.
 MAX_ADVANCE: Final = 100 * 366 * 86400.0
+# Some releases set no limit to a correlator; what is remembered has one.
+MAX_SHOWN: Final = 256
 
 
 @attrs.frozen
@@ -103,6 +105,7 @@ class Changes:
         now: The sandbox's time.
         messages: New and changed texts, oldest first.
         calls: New requests, oldest first.
+        faults: The faults in force.
     """
 
     version: int
@@ -110,6 +113,7 @@ class Changes:
     now: float
     messages: list[Message]
     calls: list[Call]
+    faults: list[Entry]
 
 
 def _steady_clock() -> Callable[[], float]:
@@ -137,22 +141,29 @@ class Sandbox:
     """
 
     def __init__(
-        self, config: Config | None = None, *, clock: Callable[[], float] | None = None, **settings: Unpack[Settings]
+        self,
+        config: Config | None = None,
+        *,
+        dialect: str = "camara",
+        clock: Callable[[], float] | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
         """Start with an empty inbox.
 
         Args:
             config: All settings in one value; the keyword arguments, which are its fields, override it.
+            dialect: A name in `DIALECTS`, for the settings of a server seen in the field.
             clock: Gives the time in seconds since 1970; the real time by default.
             settings: The fields of `Config`.
 
         Raises:
             ValueError: A setting is out of its limits; the text names it.
         """
-        self.config = attrs.evolve(config or Config(), **settings)
+        self.config = in_dialect(dialect, settings, config)
         self._lock = threading.Lock()
         self._clock = clock or _steady_clock()
-        self._versions = count(1)
+        # A sandbox started later has higher versions, so that a page which reconnects notices.
+        self._versions = count(time.time_ns() // 1000)
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._calls: deque[Call] = deque(maxlen=self.config.keep_total)
         self._start()
@@ -161,6 +172,8 @@ class Sandbox:
         seed = self.config.seed
         self._operator = Operator(self.config, SystemRandom() if seed is None else Random(seed), self._versions)  # noqa: S311
         self._faults = FaultBook(Random(seed))  # noqa: S311
+        for fault in self.config.faults:
+            self._faults.add(fault)
         self._calls.clear()
         self._offset = 0.0
         self.version = self._born = next(self._versions)
@@ -185,7 +198,7 @@ class Sandbox:
             now = self._now()
             if operation is None:
                 reply = Reply(gateway.error_answer(self.config, NOT_FOUND, headers=echo), self.config.latency)
-                self._remember(path[:100], reply, Seen(error=NOT_FOUND), echo, now)
+                self._remember(path[:MAX_SHOWN], reply, Seen(error=NOT_FOUND), echo, now)
             else:
                 reply = self._serve(gateway.Request(operation, method, headers, body), echo, now)
         self._tell()
@@ -216,7 +229,7 @@ class Sandbox:
             operation=operation,
             status=0 if reply.drop else reply.answer.status,
             code=None if reply.drop else seen.error,
-            x_correlator=echo[0][1] if echo else None,
+            x_correlator=echo[0][1][:MAX_SHOWN] if echo else None,
             phone_number=seen.phone_number,
             authentication_id=seen.authentication_id,
             fault=fault,
@@ -298,7 +311,10 @@ class Sandbox:
             ValueError: There are a thousand already: clear some.
         """
         with self._lock:
-            return self._faults.add(fault)
+            number = self._faults.add(fault)
+            self.version = next(self._versions)
+        self._tell()
+        return number
 
     def remove_fault(self, number: int) -> bool:
         """Take one fault back; tell whether it was still in force.
@@ -307,34 +323,37 @@ class Sandbox:
             number: What `add_fault` returned.
         """
         with self._lock:
-            return self._faults.remove(number)
+            was_there = self._faults.remove(number)
+            self.version = next(self._versions)
+        self._tell()
+        return was_there
 
     def clear_faults(self) -> None:
         """Take all faults back."""
         with self._lock:
             self._faults.clear()
+            self.version = next(self._versions)
+        self._tell()
 
     def faults(self) -> list[Entry]:
         """Return the faults in force, oldest first, each with how often it still strikes."""
         with self._lock:
             return self._faults.entries()
 
-    def changes(self, since: int = 0) -> Changes:
+    def changes(self, since: int = 0, *, limit: int = 1000) -> Changes:
         """Return what is new or different since a version: all there is, if that lies before the last reset.
 
         Args:
             since: The version of an earlier answer; 0 for everything.
+            limit: At most so many texts, and so many requests: the newest.
         """
         with self._lock:
             now = self._now()
             fresh = since < self._born
-            messages = [
-                (item.version, self._message(item, now))
-                for item in self._operator.verifications()
-                if fresh or item.version > since
-            ]
+            changed = [item for item in self._operator.verifications() if fresh or item.version > since]
+            messages = [self._message(item, now) for item in changed[-limit:]]
             calls = [call for call in self._calls if fresh or call.version > since]
-            return Changes(self.version, fresh, now, [message for _, message in messages], calls)
+            return Changes(self.version, fresh, now, messages, calls[-limit:], self._faults.entries())
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call a function after every change, from whatever thread made it; return what ends that.
@@ -369,19 +388,22 @@ class Sandbox:
         """
         return self.transport().handle_request(request)
 
-    def serve(self, host: str = "127.0.0.1", port: int = 0) -> "AbstractContextManager[str]":
+    def serve(self, host: str = "127.0.0.1", port: int = 0, *, expose: bool = False) -> "AbstractContextManager[str]":
         """Run the HTTP server in a thread for the length of a `with` block, whose value is the base URL.
 
         Args:
             host: The address to listen on.
             port: The port; 0 takes a free one.
+            expose: Must be True for an address beyond loopback: whoever reaches it can read every text and code,
+                and can change and reset the sandbox.
 
         Raises:
+            ValueError: The address is not loopback and `expose` is False.
             RuntimeError: The extra is missing, or the server does not start; the text says what to do.
         """
         from camara_otp.sandbox.server import Serving  # noqa: PLC0415  (needs the extra)
 
-        return Serving(self, host, port)
+        return Serving(self, host, port, expose=expose)
 
     def _now(self) -> float:
         return self._clock() + self._offset

@@ -133,13 +133,14 @@ def handle(config: Config, operator: Operator, request: Request, echo: Headers, 
         now: The time, in seconds.
     """
     phone_number = authentication_id = None
+    correlator = echo[0][1][:256] if echo else None
     try:
         _check_head(config, request)
         values = _check_body(config, request)
         if request.operation == "send-code":
             phone_number, message = values
             phone_number = phone_number if phone_number.startswith("+") else "+" + phone_number
-            outcome = operator.send_code(phone_number, message, now, x_correlator=dict(echo).get("x-correlator"))
+            outcome = operator.send_code(phone_number, message, now, x_correlator=correlator)
         else:
             authentication_id, code = values
             known = operator.find(authentication_id)

@@ -1,6 +1,10 @@
 """The sandbox as an HTTP server: Starlette for the routes, uvicorn for the wire. Needs the extra `sandbox`."""
 
 import asyncio
+import contextlib
+import ipaddress
+import json
+import re
 import socket
 import threading
 import time
@@ -15,8 +19,8 @@ try:
 except ImportError as error:  # pragma: no cover  (tested in an interpreter of its own)
     raise RuntimeError("the sandbox's server needs more packages: pip install 'camara-otp[sandbox]'") from error
 
-from camara_otp.sandbox import control
-from camara_otp.sandbox.gateway import MAX_BODY, Answer
+from camara_otp.sandbox import control, page
+from camara_otp.sandbox.gateway import MAX_BODY, Answer, json_answer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
     from camara_otp.sandbox.core import Sandbox
 
 _LIMIT: Final = 10.0
+_KEEP_ALIVE: Final = 15.0
+_PACE: Final = 0.05
+_STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 _DROP: Final = "camara_otp.sandbox.drop"
 
 
@@ -44,30 +51,86 @@ class _Protocol(H11Protocol):
 class _Door:
     """The ASGI application behind every path: reads the request, asks the sandbox, plays the answer."""
 
-    def __init__(self, sandbox: "Sandbox") -> None:
+    def __init__(self, sandbox: "Sandbox", *, exposed: bool) -> None:
         self._sandbox = sandbox
+        self._exposed = exposed
+        self.closing = asyncio.Event()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        request = Request(scope, receive)
-        try:
-            body = await _read(request)
-        except ClientDisconnect:
-            return
         path: str = scope["path"]
-        if path.startswith(control.ROOT + "/"):
-            query: str = scope["query_string"].decode("latin-1")
-            await _play(control.handle(self._sandbox, request.method, path, query, body), send)
+        if path == "/" or path.startswith(control.ROOT + "/"):
+            await self._inbox(scope, receive, send)
             return
-        headers: dict[str, str] = {}
-        for name, value in reversed(scope["headers"]):
-            headers[name.decode("latin-1")] = value.decode("latin-1")
-        reply = self._sandbox.handle(request.method, path, headers, body)
-        if reply.delay:
-            await asyncio.sleep(reply.delay)
-        if reply.drop is not None:
-            await _drop(scope, receive)
+        request = Request(scope, receive)
+        with contextlib.suppress(ClientDisconnect):
+            body = await _read(request)
+            # With a name given twice the first one counts.
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+            reply = self._sandbox.handle(request.method, path, headers, body)
+            if reply.delay:
+                await asyncio.sleep(reply.delay)
+            if reply.drop is not None:
+                await _drop(scope, receive)
+            else:
+                await _play(reply.answer, send)
+
+    async def _inbox(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve the page and the control API, which foreign web pages must not reach through the user's browser."""
+        request = Request(scope, receive)
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        local = self._exposed or is_loopback(host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host)
+        if not local or (origin is not None and origin.partition("://")[2] != host):
+            info = {"status": 403, "code": "PERMISSION_DENIED", "message": "The inbox is for this machine only."}
+            await _play(json_answer(403, info), send)
+        elif request.url.path == "/":
+            await _play(page.answer(request.method), send)
+        elif request.url.path == control.ROOT + "/events" and request.method == "GET":
+            await self._events(request, receive, send)
         else:
-            await _play(reply.answer, send)
+            with contextlib.suppress(ClientDisconnect):
+                query: str = scope["query_string"].decode("latin-1")
+                answer = control.handle(self._sandbox, request.method, scope["path"], query, await _read(request))
+                await _play(answer, send)
+
+    async def _events(self, request: Request, receive: "Receive", send: "Send") -> None:
+        """Send what changes as server-sent events, until the page or the server goes."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            # The server may be gone while the sandbox lives on.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(woken.set)
+
+        last = request.headers.get("last-event-id", "0")
+        since = int(last) if re.fullmatch("[0-9]{1,18}", last) else 0
+        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        silence = self._sandbox.listen(wake)
+        ends = [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self.closing.wait())]
+        try:
+            while not any(end.done() for end in ends):
+                woken.clear()
+                changes = self._sandbox.changes(since)
+                chunk = b":\n\n"
+                if changes.version != since:
+                    since = changes.version
+                    text = json.dumps(control.as_table(changes), separators=(",", ":"))
+                    chunk = f"id: {since}\ndata: {text}\n\n".encode()
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                waiting = asyncio.ensure_future(woken.wait())
+                await asyncio.wait((*ends, waiting), timeout=_KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                # Under load, many changes make one event.
+                await asyncio.sleep(_PACE)
+        finally:
+            silence()
+            for end in ends:
+                end.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: "Receive") -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(request: Request) -> bytes:
@@ -91,37 +154,84 @@ async def _play(answer: Answer, send: "Send") -> None:
 async def _drop(scope: "Scope", receive: "Receive") -> None:
     """Break the connection, then wait until the server has noticed, so that it does not miss an answer."""
     scope["extensions"][_DROP]()
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await _gone(receive)
 
 
-def application(sandbox: "Sandbox") -> Starlette:
+def application(sandbox: "Sandbox", *, exposed: bool = False) -> Starlette:
     """Return the ASGI application of a sandbox.
 
     Args:
         sandbox: Answers the requests.
+        exposed: Whether inbox and control API may be reached by a name that is not this machine's loopback.
     """
-    return Starlette(routes=[Mount("/", app=_Door(sandbox))])
+    return _application(_Door(sandbox, exposed=exposed))
 
 
-def server(sandbox: "Sandbox") -> uvicorn.Server:
+def _application(door: _Door) -> Starlette:
+    return Starlette(routes=[Mount("/", app=door)])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that first ends the event streams, which would otherwise hold up its stop."""
+
+    def __init__(self, config: uvicorn.Config, door: _Door) -> None:
+        super().__init__(config)
+        self._door = door
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._door.closing.set()
+        await super().shutdown(sockets)
+
+
+def server(sandbox: "Sandbox", *, exposed: bool = False) -> uvicorn.Server:
     """Return a uvicorn server for a sandbox, to be run with sockets of the caller's.
 
     Args:
         sandbox: Answers the requests.
+        exposed: Whether inbox and control API may be reached by a name that is not this machine's loopback.
     """
-    return uvicorn.Server(
-        uvicorn.Config(
-            application(sandbox),
-            http=_Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
+    door = _Door(sandbox, exposed=exposed)
+    config = uvicorn.Config(
+        _application(door),
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
     )
+    return _Server(config, door)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address or name can only mean this machine.
+
+    Args:
+        host: An address, with or without brackets, or a name.
+    """
+    name = host.strip("[]").lower()
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def check_exposure(host: str, *, expose: bool) -> None:
+    """Refuse an address beyond loopback unless that was asked for.
+
+    Args:
+        host: The address to listen on.
+        expose: Whether it was asked for.
+
+    Raises:
+        ValueError: It was not.
+    """
+    if not expose and not is_loopback(host):
+        raise ValueError(
+            f"{host} can be reached from other machines, and whoever reaches it can read every text and code and "
+            "change this sandbox; if that is what you want, say so with --expose (in Python: expose=True)"
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -144,16 +254,21 @@ def url_of(listener: socket.socket) -> str:
 class Serving:
     """A sandbox served from a thread for the length of a `with` block, whose value is the base URL."""
 
-    def __init__(self, sandbox: "Sandbox", host: str, port: int) -> None:
+    def __init__(self, sandbox: "Sandbox", host: str, port: int, *, expose: bool = False) -> None:
         """Prepare, without opening anything.
 
         Args:
             sandbox: Answers the requests.
             host: The address to listen on.
             port: The port; 0 takes a free one.
+            expose: Whether an address beyond loopback is meant.
+
+        Raises:
+            ValueError: The address lies beyond loopback and that was not asked for.
         """
-        self._sandbox = sandbox
+        check_exposure(host, expose=expose)
         self._address = (host, port)
+        self._server = server(sandbox, exposed=expose)
 
     def __enter__(self) -> str:
         """Open the port and return the base URL once the server answers.
@@ -162,7 +277,6 @@ class Serving:
             RuntimeError: The server does not come up.
         """
         self._listener = listen(*self._address)
-        self._server = server(self._sandbox)
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + _LIMIT

@@ -1,0 +1,46 @@
+"""The inbox page: one static file, under a policy that lets it run its own script and talk to its own server only."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from camara_otp.sandbox.gateway import Answer
+
+_FILE: Final = Path(__file__).with_name("page.html")
+_POLICY: Final = (
+    "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+
+def _hashes(html: str, element: str) -> str:
+    """Return the sources that allow exactly the inline elements of a kind that stand in the page."""
+    texts = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+
+@cache
+def _page() -> Answer:
+    html = _FILE.read_text("utf-8")
+    policy = _POLICY.format(script=_hashes(html, "script"), style=_hashes(html, "style"))
+    headers = (
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-security-policy", policy),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+    )
+    return Answer(200, headers, html.encode())
+
+
+def answer(method: str) -> Answer:
+    """Answer a request for the page.
+
+    Args:
+        method: The HTTP method.
+    """
+    return _page() if method in ("GET", "HEAD") else Answer(405, (("allow", "GET, HEAD"),))
