@@ -1,0 +1,216 @@
+"""What an exchange comes to, as plain values: an answer, or a failure that says whether anything was sent."""
+
+import errno
+import os
+import socket
+import ssl
+import sys
+import zlib
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import httpcore
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Outgoing(NamedTuple):
+    """A request, and when it has to be over: by `time.monotonic()`, and in seconds for making one connection."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+    deadline: float
+    connect_timeout: float | None
+
+
+class Answer(NamedTuple):
+    """An HTTP answer.
+
+    `headers` have lower-case names. `body` is decoded and never longer than the cap. `fault` says why the body could
+    not be read whole, or is None.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    fault: str | None = None
+
+
+class Failure(NamedTuple):
+    """An exchange without a whole answer, as a value, so that no foreign frame or request hangs on an error.
+
+    `sent` is False when the operator cannot have seen the request. `reason` is a clause of our own words: never bytes
+    that a server chose. `permanent` is True when trying again cannot help.
+    """
+
+    sent: bool
+    reason: str
+    permanent: bool = False
+
+
+class Late(Exception):  # noqa: N818 - it is no error yet, and never leaves this room
+    """The time that was given is over."""
+
+
+class Babble(Exception):  # noqa: N818 - as above
+    """The server sends more heads than any answer has."""
+
+
+# --- Bodies ----------------------------------------------------------------------------------------------------------
+
+
+class Body:
+    """Collect a body within a cap, decoded.
+
+    A body of one gzip or deflate coding is decoded with the cap at hand, so that a bomb stops at the cap; any other
+    coding was not asked for and is not decoded at all.
+    """
+
+    __slots__ = ("_cap", "_decoder", "_parts", "_raw", "_size", "fault")
+
+    def __init__(self, headers: Headers, cap: int) -> None:
+        """Look at the content codings."""
+        codings = [
+            coding
+            for name, value in headers
+            if name == b"content-encoding"
+            for coding in value.lower().replace(b" ", b"").replace(b"\t", b"").split(b",")
+            if coding not in (b"", b"identity")
+        ]
+        self._cap = cap
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._raw = 0
+        self._decoder = None
+        self.fault: str | None = None
+        if codings in ([b"gzip"], [b"x-gzip"], [b"deflate"]):
+            self._decoder = zlib.decompressobj(47)  # gzip or zlib, as their first bytes say
+        elif codings:
+            self.fault = "its content coding was not asked for"
+
+    def add(self, chunk: bytes) -> bool:
+        """Take a chunk; return whether more is wanted."""
+        self._raw += len(chunk)
+        if self.fault is None and self._decoder is not None:
+            try:
+                chunk = self._decoder.decompress(chunk, self._cap - self._size + 1)
+            except zlib.error:
+                self.fault = "its content coding is broken"
+                return False
+        if self.fault is not None:
+            return False
+        room = self._cap - self._size
+        if len(chunk) > room or self._raw > self._cap:
+            self._parts.append(chunk[:room])
+            self.fault = f"it is longer than {self._cap} bytes"
+            return False
+        if chunk:
+            self._parts.append(chunk)
+            self._size += len(chunk)
+        return True
+
+    def end(self) -> tuple[bytes, str | None]:
+        """Return what was collected, after the last chunk or when no more was wanted, and what is wrong with it."""
+        decoder = self._decoder
+        if decoder is not None and self.fault is None and self._raw and (not decoder.eof or decoder.unused_data):
+            self.fault = "its content coding is broken"
+        return b"".join(self._parts), self.fault
+
+
+# --- Failures --------------------------------------------------------------------------------------------------------
+
+# What httpx and httpcore raise when no byte of a request has left: their own transports, and mocks that play them.
+_NOT_SENT: Final = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL"}
+)
+_LIBRARIES: Final = frozenset({"httpx", "httpcore", "httpx2", "httpcore2"})
+# Raised by httpcore before it writes, so that only the flag of the link decides.
+_OURS: Final = (OSError, Late, httpcore.LocalProtocolError)
+
+
+def failure_of(error: Exception, *, sent: bool) -> Failure:
+    """Return what an exception of the exchange means.
+
+    Args:
+        error: whatever was raised.
+        sent: whether a byte of the request may have left.
+    """
+    certificate = _certificate_error(error)
+    library = type(error).__module__.partition(".")[0] in _LIBRARIES
+    if library and type(error).__name__ in _NOT_SENT:
+        sent = False
+    elif not isinstance(error, _OURS):
+        # An exception that we do not know the origin of proves nothing.
+        sent = True
+    if certificate is not None and not sent:
+        return Failure(sent=False, reason=f"the certificate does not verify: {certificate}", permanent=True)
+    return Failure(sent, _reason(error, sent=sent, library=library))
+
+
+def _certificate_error(error: BaseException | None) -> str | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return str(error.verify_message)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _reason(error: Exception, *, sent: bool, library: bool) -> str:  # noqa: PLR0911 - a list, one kind a line
+    if isinstance(error, Late | TimeoutError):
+        return "no whole answer came in time" if sent else "no connection was made in time"
+    if isinstance(error, Babble):
+        return "the server sent more interim answers than any answer has"
+    if isinstance(error, socket.gaierror):
+        return "the host name could not be resolved"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'connection closed'})".replace("_", " ").lower().replace("tls", "TLS")
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{'the connection was lost' if sent else 'no connection could be made'}: {os.strerror(error.errno)}"
+    if isinstance(error, httpcore.RemoteProtocolError):
+        return "the server closed the connection, or its answer is no HTTP"
+    if library:
+        return _LIBRARY_REASONS.get(type(error).__name__, type(error).__name__)
+    return f"{type(error).__name__} was raised on the way"
+
+
+_LIBRARY_REASONS: Final = {
+    "ConnectError": "no connection could be made",
+    "ConnectTimeout": "no connection was made in time",
+    "PoolTimeout": "no connection was free in time",
+    "ProxyError": "the proxy refused",
+    "ReadTimeout": "no whole answer came in time",
+    "WriteTimeout": "the request could not be written in time",
+    "ReadError": "the connection was lost",
+    "WriteError": "the connection was lost",
+    "RemoteProtocolError": "the server closed the connection, or its answer is no HTTP",
+}
+
+
+def out_of_sockets(error: Exception) -> bool:
+    """Tell whether this process may open no further socket."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def intercepted() -> bool:
+    """Tell whether something has replaced httpx's own entry points, to mock calls or to observe them.
+
+    Such a thing must see every call, so the fast path then stands back. Nothing can have replaced what was never
+    imported.
+    """
+    httpx = sys.modules.get("httpx")
+    if httpx is None:
+        return False
+    return not (
+        _is_original(httpx.HTTPTransport, "handle_request", "default.py")
+        and _is_original(httpx.AsyncHTTPTransport, "handle_async_request", "default.py")
+        and _is_original(httpx.Client, "_transport_for_url", "_client.py")
+        and _is_original(httpx.AsyncClient, "_transport_for_url", "_client.py")
+    )
+
+
+def _is_original(kind: type, name: str, file: str) -> bool:
+    # By where the code was written, since this module may well be imported after the replacement.
+    code = getattr(kind.__dict__.get(name), "__code__", None)
+    return code is not None and code.co_filename.endswith(file) and f"{os.sep}httpx{os.sep}" in code.co_filename

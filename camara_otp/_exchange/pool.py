@@ -1,0 +1,155 @@
+"""The connections to one origin: last in, first out; bounded; waited for in turn; every step in constant time.
+
+A connection is checked out by one exchange alone. One that is given back goes straight to the caller that has waited
+longest, so that nobody overtakes; with nobody waiting it goes on top of the idle ones, so that the old ones age.
+"""
+
+import threading
+import time
+from collections import deque
+from typing import Final, Generic, Protocol, TypeVar
+
+MAX_CONNECTIONS: Final = 1000
+KEPT_SECONDS: Final = 5.0
+"""How long an idle connection is kept: about as long as the shortest keep-alive of common servers."""
+
+
+class Link(Protocol):
+    """A connection as the pool sees it."""
+
+    idle_since: float
+
+    def clean(self) -> bool:
+        """Tell whether the connection is open and nothing waits on it."""
+        ...
+
+    def discard(self) -> None:
+        """Close the socket, at once and without I/O."""
+        ...
+
+
+L = TypeVar("L", bound=Link)
+
+
+class Turn(Generic[L]):
+    """A caller's place in the queue; `wake` is called once it is `granted`, with a link or with room for a new one."""
+
+    __slots__ = ("given_up", "granted", "handed_over", "link", "wake")
+
+    def __init__(self) -> None:
+        """Wait."""
+        self.granted = False
+        self.given_up = False
+        self.handed_over = False
+        self.link: L | None = None
+        self.wake = _nothing
+
+
+def _nothing() -> None:
+    """Wake nobody."""
+
+
+class Pool(Generic[L]):
+    """Keep the links of one origin. Safe to share between threads; never waits by itself."""
+
+    def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
+        """Begin empty."""
+        self._lock = threading.Lock()
+        self._idle: deque[L] = deque()
+        self._turns: deque[Turn[L]] = deque()
+        self._limit = limit
+        self._open = 0  # links checked out or idle
+        self.closed = False
+
+    @property
+    def busy(self) -> int:
+        """Return the number of links that are checked out."""
+        return self._open - len(self._idle)
+
+    def take(self) -> Turn[L]:
+        """Return a turn: granted at once with a link or room for one, else waiting."""
+        turn: Turn[L] = Turn()
+        with self._lock:
+            self._grant(turn)
+            if not turn.granted:
+                self._turns.append(turn)
+        return turn
+
+    def _grant(self, turn: Turn[L]) -> None:
+        self._drop_old()
+        while self._idle:
+            link = self._idle.pop()
+            if link.clean():
+                turn.link = link
+                turn.granted = True
+                return
+            self._open -= 1
+            link.discard()
+        if self._open < self._limit:
+            self._open += 1
+            turn.granted = True
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - KEPT_SECONDS
+        while self._idle and self._idle[0].idle_since < oldest:
+            self._open -= 1
+            self._idle.popleft().discard()
+
+    def give_back(self, link: L | None) -> None:
+        """Take a link that can be used again, or None for one that is gone."""
+        wake = _nothing
+        with self._lock:
+            if link is not None and self.closed:
+                link.discard()
+                link = None
+            turn = self._next_turn()
+            if turn is not None:
+                turn.link = link
+                turn.granted = turn.handed_over = True
+                wake = turn.wake
+            elif link is not None:
+                link.idle_since = time.monotonic()
+                self._idle.append(link)
+            else:
+                self._open -= 1
+        wake()
+
+    def _next_turn(self) -> Turn[L] | None:
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.given_up:
+                return turn
+        return None
+
+    def give_up(self, turn: Turn[L]) -> None:
+        """Leave the queue; what was granted meanwhile goes to the next."""
+        with self._lock:
+            turn.given_up = True
+            granted = turn.granted
+        if granted:
+            self.give_back(turn.link)
+
+    def shrink(self) -> bool:
+        """Do with the links that there are, because the process may open no more; tell whether that leaves any."""
+        with self._lock:
+            if self._open < 2:  # ours, and one more that will come back
+                return False
+            self._limit = self._open - 1
+        return True
+
+    def close(self) -> None:
+        """Close the idle links; those that are checked out close when they come back."""
+        with self._lock:
+            self.closed = True
+            self._open -= len(self._idle)
+            idle, self._idle = self._idle, deque()
+        for link in idle:
+            link.discard()
+
+    def forget(self) -> None:
+        """Begin anew with what belonged to another process or event loop let go."""
+        idle = self._idle
+        self._lock = threading.Lock()
+        self._idle, self._turns, self._open = deque(), deque(), 0
+        for link in idle:
+            link.discard()

@@ -1,0 +1,351 @@
+"""Sockets with a deadline: what httpcore's connections read from and write to, sync and async.
+
+Every operation computes what is left of the call, so that a server that drips bytes gains nothing. A request is held
+back until the first read, so that it leaves in one piece and `sent` turns True just before its first byte does.
+"""
+
+import functools
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Any, Final
+
+import anyio
+import certifi
+import httpcore
+
+from camara_otp._exchange.answer import Late
+from camara_otp._exchange.framing import Framing
+
+_READ_SIZE: Final = 65_536
+_Address = tuple[socket.AddressFamily, Any]
+
+
+class Clock:
+    """The times of the exchange that a connection is busy with, and whether its request has begun to leave."""
+
+    __slots__ = ("connect_deadline", "deadline", "sent")
+
+    def __init__(self) -> None:
+        """Begin without any time."""
+        self.start(0.0, None)
+
+    def start(self, deadline: float, connect_timeout: float | None) -> None:
+        """Begin an exchange."""
+        self.deadline = deadline
+        self.connect_deadline = (
+            deadline if connect_timeout is None else min(deadline, time.monotonic() + connect_timeout)
+        )
+        self.sent = False
+
+    def left(self) -> float:
+        """Return the seconds left of the exchange; raise Late when there are none."""
+        return _left(self.deadline)
+
+    def left_to_connect(self) -> float:
+        """Return the seconds left to make a connection; raise Late when there are none."""
+        return _left(self.connect_deadline)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Late
+    return left
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return the one context of this process: certificates and host names checked, TLS 1.2 at least."""
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.cache
+def _tls_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
+    # The same rule as httpx has: the environment's certificates, else certifi's.
+    if cert_file or cert_dir:
+        context = ssl.create_default_context(cafile=cert_file or None, capath=cert_dir or None)
+    else:
+        context = ssl.create_default_context(cafile=certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _literal(host: str, port: int) -> list[_Address] | None:
+    try:
+        version = ip_address(host).version
+    except ValueError:
+        return None
+    return [(socket.AF_INET6, (host, port, 0, 0)) if version == 6 else (socket.AF_INET, (host, port))]
+
+
+def _addresses(found: Iterable[tuple[Any, ...]]) -> list[_Address]:
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _socket(family: socket.AddressFamily) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class _Base:
+    """What both streams are: a socket, the framing of what comes, and what waits to go."""
+
+    def __init__(self, sock: socket.socket, clock: Clock) -> None:
+        self._sock = sock
+        self._clock = clock
+        self._out = bytearray()
+        self.framing = Framing()
+
+    def clean(self) -> bool:
+        """Tell whether an idle connection is open and nothing waits on it. Never blocks."""
+        try:
+            self._sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            self._sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except (OSError, ValueError):
+            return False
+        return False  # a byte, or the end: neither belongs to an idle connection
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what httpcore asks for: the TLS object, to learn the protocol."""
+        return self._sock if info == "ssl_object" and isinstance(self._sock, ssl.SSLSocket) else None
+
+    def _close(self) -> None:
+        self._sock.close()
+
+
+class Stream(_Base, httpcore.NetworkStream):
+    """A connection for threads."""
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the clock knows better
+        """Hold the bytes back until the first read."""
+        self._out += buffer
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - as above
+        """Return the next bytes of the answer."""
+        if self._out:
+            self._flush()
+        while (data := self.framing.take()) is None:
+            self._sock.settimeout(self._clock.left())
+            self.framing.feed(_received(self._sock))
+        return data
+
+    def _flush(self) -> None:
+        out, self._out = self._out, bytearray()
+        self._clock.left()
+        self._clock.sent = True
+        try:
+            while out:
+                self._sock.settimeout(self._clock.left())
+                del out[: self._sock.send(out)]
+        except TimeoutError:
+            raise
+        except OSError:
+            # The server may have answered and closed before it read all: that answer is worth reading.
+            self._out.clear()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        """Return the same connection under TLS."""
+        sock = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname, do_handshake_on_connect=False)
+        self._sock = sock
+        sock.settimeout(self._clock.left_to_connect())
+        sock.do_handshake()
+        return self
+
+    def close(self) -> None:
+        """Close the socket, at once."""
+        self._close()
+
+
+def _received(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(_READ_SIZE)
+    except ssl.SSLZeroReturnError:
+        return b""
+
+
+class Backend(httpcore.NetworkBackend):
+    """Connect for one link, within its clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Keep the clock; the stream stands here once it is connected."""
+        self._clock = clock
+        self.stream: Stream | None = None
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 - the clock knows better
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        """Return a connection to the first address that takes one."""
+        addresses = _literal(host, port) or _resolved(host, port, self._clock.left_to_connect())
+        for tried, (family, address) in enumerate(addresses, 1):
+            sock = _socket(family)
+            try:
+                sock.settimeout(self._clock.left_to_connect() / (len(addresses) - tried + 1))
+                sock.connect(address)
+            except BaseException as error:
+                sock.close()
+                if tried == len(addresses) or not isinstance(error, OSError):
+                    raise
+            else:
+                self.stream = Stream(sock, self._clock)
+                return self.stream
+        raise Late  # pragma: no cover - a name without addresses raises when it is resolved
+
+
+def _resolved(host: str, port: int, timeout: float) -> list[_Address]:
+    """Resolve a name in a thread of its own, because nothing else can put a limit on it."""
+    result: list[list[_Address] | OSError] = []
+
+    def resolve() -> None:
+        try:
+            result.append(_addresses(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except (OSError, UnicodeError) as error:
+            result.append(error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, "no name"))
+
+    thread = threading.Thread(target=resolve, name="camara-otp-resolver", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not result:
+        raise Late
+    if isinstance(result[0], OSError):
+        raise result[0]
+    return result[0]
+
+
+class AsyncStream(_Base, httpcore.AsyncNetworkStream):
+    """A connection for tasks: a socket that never blocks, waited for through anyio, so that no loop owns its bytes."""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the scope knows better
+        """Hold the bytes back until the first read."""
+        self._out += buffer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - as above
+        """Return the next bytes of the answer."""
+        if self._out:
+            await self._flush()
+            await anyio.wait_readable(self._sock)
+        while (data := self.framing.take()) is None:
+            self._clock.left()
+            try:
+                self.framing.feed(_received(self._sock))
+            except (BlockingIOError, ssl.SSLWantReadError):
+                await anyio.wait_readable(self._sock)
+            except ssl.SSLWantWriteError:
+                await anyio.wait_writable(self._sock)
+        return data
+
+    async def _flush(self) -> None:
+        out, self._out = self._out, bytearray()
+        self._clock.left()
+        self._clock.sent = True
+        try:
+            while out:
+                try:
+                    del out[: self._sock.send(out)]
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    await anyio.wait_writable(self._sock)
+                except ssl.SSLWantReadError:
+                    await anyio.wait_readable(self._sock)
+        except OSError:
+            # The server may have answered and closed before it read all: that answer is worth reading.
+            self._out.clear()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.AsyncNetworkStream:
+        """Return the same connection under TLS."""
+        sock = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname, do_handshake_on_connect=False)
+        self._sock = sock
+        with _connecting(self._clock):
+            while True:
+                try:
+                    sock.do_handshake()
+                except ssl.SSLWantReadError:
+                    await anyio.wait_readable(sock)
+                except ssl.SSLWantWriteError:
+                    await anyio.wait_writable(sock)
+                else:
+                    return self
+        raise Late
+
+    async def aclose(self) -> None:
+        """Close the socket, at once."""
+        self._close()
+
+
+def _connecting(clock: Clock) -> anyio.CancelScope:
+    return anyio.move_on_after(clock.left_to_connect())
+
+
+class AsyncBackend(httpcore.AsyncNetworkBackend):
+    """Connect for one link, within its clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Keep the clock; the stream stands here once it is connected."""
+        self._clock = clock
+        self.stream: AsyncStream | None = None
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 - the clock knows better
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
+    ) -> httpcore.AsyncNetworkStream:
+        """Return a connection to the first address that takes one."""
+        addresses = _literal(host, port)
+        if addresses is None:
+            addresses = await self._resolved(host, port)
+        for tried, (family, address) in enumerate(addresses, 1):
+            sock = _socket(family)
+            try:
+                sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+                await self._connected(sock, address, len(addresses) - tried + 1)
+            except BaseException as error:
+                sock.close()
+                if tried == len(addresses) or not isinstance(error, OSError | Late):
+                    raise
+            else:
+                self.stream = AsyncStream(sock, self._clock)
+                return self.stream
+        raise Late  # pragma: no cover - a name without addresses raises when it is resolved
+
+    async def _resolved(self, host: str, port: int) -> list[_Address]:
+        with _connecting(self._clock):
+            try:
+                return _addresses(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            except UnicodeError:
+                raise socket.gaierror(socket.EAI_NONAME, "no name") from None
+        raise Late
+
+    async def _connected(self, sock: socket.socket, address: Any, share: int) -> None:
+        with anyio.move_on_after(self._clock.left_to_connect() / share):
+            try:
+                sock.connect(address)
+            except BlockingIOError:
+                await anyio.wait_writable(sock)
+                problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if problem:
+                    raise OSError(problem, os.strerror(problem)) from None
+            return
+        raise Late

@@ -1,0 +1,141 @@
+"""The way through an httpx client: the caller's own, or ours where a proxy, a mock or an observer asks for it.
+
+The client is used as it is: its headers, parameters, cookies, hooks and pool stay its own. What it cannot be made to
+promise, a deadline over everything in the sync case and the check for stray bytes, is said in the docs.
+"""
+
+import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import httpx
+
+from camara_otp._exchange.answer import Answer, Body, Failure, Headers, Late, Outgoing, failure_of
+from camara_otp.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CLOSED: Final = Failure(sent=False, reason="the http_client that was given is closed", permanent=True)
+
+
+def check_sync(client: object) -> None:
+    """Refuse what is not a synchronous httpx client.
+
+    Raises:
+        ConfigurationError: give an `httpx.Client`.
+    """
+    _check(client, "Client", "OTPClient")
+
+
+def check_async(client: object) -> None:
+    """Refuse what is not an asynchronous httpx client.
+
+    Raises:
+        ConfigurationError: give an `httpx.AsyncClient`.
+    """
+    _check(client, "AsyncClient", "AsyncOTPClient")
+
+
+def _check(client: object, name: str, ours: str) -> None:
+    if not isinstance(client, getattr(httpx, name)):
+        raise ConfigurationError(f"http_client: {ours} needs an httpx.{name}, not {type(client).__name__}")
+
+
+def own_client(*, environment: bool) -> httpx.Client:
+    """Return a client of ours: no cookies kept; proxies as the environment says, where asked for."""
+    return httpx.Client(trust_env=environment, cookies=_no_cookies(), timeout=None)  # noqa: S113 - each request brings its own
+
+
+def own_async_client(*, environment: bool) -> httpx.AsyncClient:
+    """Return an asynchronous client of ours: no cookies kept; proxies as the environment says, where asked for."""
+    return httpx.AsyncClient(trust_env=environment, cookies=_no_cookies(), timeout=None)  # noqa: S113 - each request brings its own
+
+
+def _no_cookies() -> CookieJar:
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+
+
+def request(client: httpx.Client, origin: str, outgoing: Outgoing, cap: int) -> Answer | Failure:
+    """Exchange through a client; a deadline that passes between two chunks ends the call."""
+    if client.is_closed:
+        return _CLOSED
+    try:
+        built = _built(client, origin, outgoing)
+        response = client.send(built, stream=True, follow_redirects=False, **_auth(outgoing.headers))
+        try:
+            collected = Body(_lowered(response), cap)
+            for chunk in _chunks(response) or response.iter_raw():
+                if time.monotonic() > outgoing.deadline:
+                    raise Late
+                if not collected.add(chunk):
+                    break
+            return _answer(response, collected)
+        finally:
+            response.close()
+    except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
+        return failure_of(error, sent=True)
+
+
+async def arequest(client: httpx.AsyncClient, origin: str, outgoing: Outgoing, cap: int) -> Answer | Failure:
+    """Exchange through an asynchronous client, within the deadline whatever happens."""
+    if client.is_closed:
+        return _CLOSED
+    with anyio.move_on_after(outgoing.deadline - time.monotonic()):
+        try:
+            built = _built(client, origin, outgoing)
+            response = await client.send(built, stream=True, follow_redirects=False, **_auth(outgoing.headers))
+            try:
+                collected = Body(_lowered(response), cap)
+                known = _chunks(response)
+                if known is not None:
+                    for chunk in known:
+                        if not collected.add(chunk):
+                            break
+                else:
+                    async for chunk in response.aiter_raw():
+                        if not collected.add(chunk):
+                            break
+                return _answer(response, collected)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+        except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
+            return failure_of(error, sent=True)
+    return failure_of(Late(), sent=True)
+
+
+def _built(client: httpx.Client | httpx.AsyncClient, origin: str, outgoing: Outgoing) -> httpx.Request:
+    left = outgoing.deadline - time.monotonic()
+    if left <= 0:
+        raise httpx.ConnectTimeout("no time left")
+    connect = left if outgoing.connect_timeout is None else min(left, outgoing.connect_timeout)
+    return client.build_request(
+        outgoing.method,
+        origin + outgoing.target,
+        headers=list(outgoing.headers),
+        content=outgoing.body,
+        timeout=httpx.Timeout(left, connect=connect),
+    )
+
+
+def _auth(headers: Headers) -> dict[str, Any]:
+    # None switches the client's own auth off; leaving it out leaves it on.
+    return {"auth": None} if any(name == b"Authorization" for name, _ in headers) else {}
+
+
+def _chunks(response: httpx.Response) -> "Sequence[bytes] | None":
+    """Return the decoded body where a hook, or a mock, has read it already."""
+    return [response.content] if response.is_stream_consumed else None
+
+
+def _lowered(response: httpx.Response) -> list[tuple[bytes, bytes]]:
+    headers = [(name.lower(), value) for name, value in response.headers.raw]
+    if response.is_stream_consumed:
+        return [header for header in headers if header[0] != b"content-encoding"]
+    return headers
+
+
+def _answer(response: httpx.Response, collected: Body) -> Answer:
+    return Answer(response.status_code, _lowered(response), *collected.end())
