@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
@@ -192,6 +191,8 @@ def retry_after_of(headers: Headers, now: float) -> float | None:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         seconds = float(value)
     else:
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - heavy, and dates are rare
+
         try:
             date = parsedate_to_datetime(value)
             # A date without a zone is GMT, as every HTTP date is.

@@ -22,7 +22,7 @@ import attrs
 
 from camara_otp import _wire
 from camara_otp._endpoint import Endpoint, Params, endpoint, static_headers
-from camara_otp._exchange import Answer, AsyncExchange, Exchange, Failure
+from camara_otp._exchange import Answer, Failure, open_async_exchange, open_exchange
 from camara_otp._version import __version__
 from camara_otp.auth.provider import TokenProvider, TokenSource, afetch, fetch, provider_of
 from camara_otp.errors import (
@@ -427,7 +427,7 @@ class OTPClient:
             allow_http=allow_http,
             has_http_client=http_client is not None,
         )
-        self._exchange = Exchange(
+        self._exchange = open_exchange(
             self._setup.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
         )
 
@@ -671,7 +671,7 @@ class AsyncOTPClient:
             allow_http=allow_http,
             has_http_client=http_client is not None,
         )
-        self._exchange = AsyncExchange(
+        self._exchange = open_async_exchange(
             self._setup.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
         )
 

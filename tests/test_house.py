@@ -85,7 +85,7 @@ def without_async(text):
     """Return the text of the async twin as the sync one would have it."""
     for theirs, ours in (
         ("AsyncOTPClient", "OTPClient"),
-        ("AsyncExchange", "Exchange"),
+        ("open_async_exchange", "open_exchange"),
         ("AsyncClient", "Client"),
         ("async def ", "def "),
         ("async with", "with"),

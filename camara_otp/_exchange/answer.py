@@ -9,8 +9,6 @@ import zlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import httpcore
-
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -126,8 +124,8 @@ _NOT_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL"}
 )
 _LIBRARIES: Final = frozenset({"httpx", "httpcore", "httpx2", "httpcore2"})
-# Raised by httpcore before it writes, so that only the flag of the link decides.
-_OURS: Final = (OSError, Late, httpcore.LocalProtocolError)
+# Raised by our own streams, so that only the flag of the link decides.
+_OURS: Final = (OSError, Late, Babble)
 
 
 def failure_of(error: Exception, *, sent: bool) -> Failure:
@@ -168,8 +166,6 @@ def _reason(error: Exception, *, sent: bool, library: bool) -> str:  # noqa: PLR
         return f"TLS failed ({error.reason or 'connection closed'})".replace("_", " ").lower().replace("tls", "TLS")
     if isinstance(error, OSError) and error.errno is not None:
         return f"{'the connection was lost' if sent else 'no connection could be made'}: {os.strerror(error.errno)}"
-    if isinstance(error, httpcore.RemoteProtocolError):
-        return "the server closed the connection, or its answer is no HTTP"
     if library:
         return _LIBRARY_REASONS.get(type(error).__name__, type(error).__name__)
     return f"{type(error).__name__} was raised on the way"

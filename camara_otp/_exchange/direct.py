@@ -1,0 +1,440 @@
+"""The exchange by default: over httpcore's public connection classes, one origin, with a pool of our own.
+
+A caller's `http_client`, a proxy of the environment, a mock and an observer lead the call through httpx instead.
+"""
+
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.lowlevel
+import httpcore
+
+from camara_otp._exchange.answer import (
+    Answer,
+    Body,
+    Failure,
+    Headers,
+    Late,
+    Outgoing,
+    failure_of,
+    intercepted,
+    out_of_sockets,
+)
+from camara_otp._exchange.pool import L, Pool, Turn
+from camara_otp._exchange.stream import AsyncBackend, Backend, Clock, tls_context
+
+if TYPE_CHECKING:
+    import httpx
+
+_PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "all_proxy")
+_ANOTHER_LOOP: Final = Failure(
+    sent=False, reason="the client is in use on another event loop; make one client per loop", permanent=True
+)
+
+
+class _Origin:
+    """The server that all requests of an exchange go to, in the form that httpcore wants."""
+
+    def __init__(self, origin: str) -> None:
+        parts = urlsplit(origin)
+        self.text = origin
+        self.scheme = parts.scheme.encode("ascii")
+        self.host = (parts.hostname or "").encode("ascii")
+        self.port = parts.port
+        self.authority = parts.netloc.encode("ascii")
+        self.origin = httpcore.Origin(self.scheme, self.host, self.port or (443 if parts.scheme == "https" else 80))
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether requests stay on this machine, and so never go through a proxy."""
+        return self.host in (b"localhost", b"::1") or self.host.startswith(b"127.")
+
+    def request(self, outgoing: Outgoing, content: Any) -> httpcore.Request:
+        """Return the request as httpcore takes it: `content` is the body, in the form that the connection iterates."""
+        return httpcore.Request(
+            outgoing.method,
+            httpcore.URL(scheme=self.scheme, host=self.host, port=self.port, target=outgoing.target.encode("ascii")),
+            headers=[
+                (b"Host", self.authority),
+                (b"Accept-Encoding", b"identity"),
+                *outgoing.headers,
+                (b"Content-Length", b"%d" % len(outgoing.body)),
+            ],
+            content=content,
+        )
+
+
+def _uses_proxy(origin: _Origin) -> bool:
+    return not origin.is_local and any(name.lower() in _PROXY_VARIABLES and value for name, value in os.environ.items())
+
+
+class _Link:
+    """A connection of httpcore's, with its clock and what is known of its bytes."""
+
+    __slots__ = ("backend", "clock", "connection", "idle_since")
+
+    connection: Any
+    backend: Any
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.idle_since = 0.0
+
+    @property
+    def used(self) -> bool:
+        """Tell whether the connection was made already."""
+        return self.backend.stream is not None
+
+    def begin(self, deadline: float, connect_timeout: float | None) -> None:
+        """Begin an exchange."""
+        self.clock.start(deadline, connect_timeout)
+        if self.backend.stream is not None:
+            self.backend.stream.framing.begin()
+
+    def headers_of(self, response: httpcore.Response) -> list[tuple[bytes, bytes]]:
+        """Return the headers of an answer, and let the framing know what follows them."""
+        headers = [(name.lower(), value) for name, value in response.headers]
+        if self.backend.stream is not None:  # under a mock there is none, and nothing to frame
+            self.backend.stream.framing.expect_body(headers, response.status)
+        return headers
+
+    def clean(self) -> bool:
+        """Tell whether the idle connection is open and nothing waits on it."""
+        return bool(self.backend.stream.clean())
+
+    def reusable(self) -> bool:
+        """Tell whether the answer ended, beyond doubt, where the received bytes end."""
+        stream = self.backend.stream
+        return stream is not None and stream.framing.exact and bool(self.connection.is_idle())
+
+    def discard(self) -> None:
+        """Close the socket, at once and without I/O."""
+        if self.backend.stream is not None:
+            self.backend.stream._close()  # noqa: SLF001 - one room
+
+
+class _SyncLink(_Link):
+    def __init__(self, origin: _Origin) -> None:
+        super().__init__()
+        self.backend = Backend(self.clock)
+        self.connection = httpcore.HTTPConnection(
+            origin.origin, ssl_context=_context(origin), network_backend=self.backend
+        )
+
+
+class _AsyncLink(_Link):
+    def __init__(self, origin: _Origin) -> None:
+        super().__init__()
+        self.backend = AsyncBackend(self.clock)
+        self.connection = httpcore.AsyncHTTPConnection(
+            origin.origin, ssl_context=_context(origin), network_backend=self.backend
+        )
+
+
+def _context(origin: _Origin) -> Any:
+    return tls_context() if origin.scheme == b"https" else None
+
+
+_NO_TIME: Final = Failure(sent=False, reason="no connection was free in time")
+
+
+class Exchange:
+    """Exchange requests and answers with one origin, for threads.
+
+    Args:
+        origin: `https://host[:port]`, checked already.
+        max_response_bytes: the cap on a decoded body.
+        http_client: an `httpx.Client` of the caller's, or None.
+
+    Raises:
+        ConfigurationError: `http_client` is of another kind.
+    """
+
+    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "httpx.Client | None" = None) -> None:
+        """Connect nothing yet."""
+        self._origin = _Origin(origin)
+        self._cap = max_response_bytes
+        self._pool: Pool[_SyncLink] = Pool()
+        self._theirs = http_client
+        self._ours: httpx.Client | None = None
+        self._proxied = http_client is None and _uses_proxy(self._origin)
+        if http_client is not None:
+            from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
+
+            through_httpx.check_sync(http_client)
+        _exchanges.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether `close` was called."""
+        return self._pool.closed
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        deadline: float,
+        connect_timeout: float | None,
+    ) -> Answer | Failure:
+        """Send a request and return its answer.
+
+        Args:
+            method: `"POST"`, `"GET"`.
+            target: path and query, ASCII.
+            headers: all but what belongs to the connection.
+            body: the whole content.
+            deadline: when the exchange ends, by `time.monotonic()`.
+            connect_timeout: seconds for one connection to be made, or None for all that is left.
+        """
+        outgoing = Outgoing(method, target, headers, body, deadline, connect_timeout)
+        if self._theirs is not None or self._proxied or intercepted():
+            return self._through_httpx(outgoing)
+        while True:
+            link = self._link(deadline)
+            if isinstance(link, Failure):
+                return link
+            outcome = self._on(link, outgoing)
+            if outcome is not None:
+                return outcome
+
+    def _link(self, deadline: float) -> "_SyncLink | Failure":
+        turn = self._pool.take()
+        try:
+            if not turn.granted and not _waited(turn, deadline):
+                self._pool.give_up(turn)
+                return _NO_TIME
+        except BaseException:
+            self._pool.give_up(turn)
+            raise
+        return _fresh(turn) or _SyncLink(self._origin)
+
+    def _on(self, link: "_SyncLink", outgoing: Outgoing) -> Answer | Failure | None:
+        """Exchange on a link; None asks for another link, because no socket could be opened for this one."""
+        keep = None
+        try:
+            link.begin(outgoing.deadline, outgoing.connect_timeout)
+            response = link.connection.handle_request(
+                self._origin.request(outgoing, [outgoing.body] if outgoing.body else b"")
+            )
+            try:
+                answer_headers = link.headers_of(response)
+                collected = Body(answer_headers, self._cap)
+                for chunk in response.iter_stream():
+                    if not collected.add(chunk):
+                        break
+                answer = Answer(response.status, answer_headers, *collected.end())
+            finally:
+                response.close()
+            if link.reusable():
+                keep = link
+        except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
+            if out_of_sockets(error) and not link.clock.sent and self._pool.shrink():
+                return None
+            return failure_of(error, sent=link.clock.sent)
+        else:
+            return answer
+        finally:
+            if keep is None:
+                link.discard()
+            self._pool.give_back(keep)
+
+    def _through_httpx(self, outgoing: Outgoing) -> Answer | Failure:
+        from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
+
+        client = self._theirs
+        if client is None:
+            client = self._ours = self._ours or through_httpx.own_client(environment=self._proxied)
+        return through_httpx.request(client, self._origin.text, outgoing, self._cap)
+
+    def close(self) -> None:
+        """Close what is idle now, and what is in use when its answer is there. The caller's client stays open."""
+        self._pool.close()
+        if self._ours is not None:
+            self._ours.close()
+
+    def forget(self) -> None:
+        """Let go of everything that the parent process owns; called in a forked child."""
+        self._pool.forget()
+        self._ours = None
+
+
+class AsyncExchange:
+    """Exchange requests and answers with one origin, for tasks of one event loop at a time.
+
+    Args:
+        origin: `https://host[:port]`, checked already.
+        max_response_bytes: the cap on a decoded body.
+        http_client: an `httpx.AsyncClient` of the caller's, or None.
+
+    Raises:
+        ConfigurationError: `http_client` is of another kind.
+    """
+
+    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "httpx.AsyncClient | None" = None) -> None:
+        """Connect nothing yet."""
+        self._origin = _Origin(origin)
+        self._cap = max_response_bytes
+        self._pool: Pool[_AsyncLink] = Pool()
+        self._loop: object = None
+        self._theirs = http_client
+        self._ours: httpx.AsyncClient | None = None
+        self._proxied = http_client is None and _uses_proxy(self._origin)
+        if http_client is not None:
+            from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
+
+            through_httpx.check_async(http_client)
+        _exchanges.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether `aclose` was called."""
+        return self._pool.closed
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        deadline: float,
+        connect_timeout: float | None,
+    ) -> Answer | Failure:
+        """Send a request and return its answer; the arguments are those of `Exchange.request`."""
+        outgoing = Outgoing(method, target, headers, body, deadline, connect_timeout)
+        if self._theirs is not None or self._proxied or intercepted():
+            return await self._through_httpx(outgoing)
+        if not self._on_one_loop():
+            return _ANOTHER_LOOP
+        while True:
+            link = await self._link(deadline)
+            if isinstance(link, Failure):
+                return link
+            outcome = await self._on(link, outgoing)
+            if outcome is not None:
+                return outcome
+
+    def _on_one_loop(self) -> bool:
+        """Tell whether the running loop is the one that the links belong to, or can become it."""
+        loop = anyio.lowlevel.current_token()
+        if loop != self._loop:
+            if self._pool.busy:
+                return False
+            self._pool.forget()
+            self._loop, self._ours = loop, None
+        return True
+
+    async def _link(self, deadline: float) -> "_AsyncLink | Failure":
+        turn = self._pool.take()
+        if not turn.granted:
+            granted = anyio.Event()
+            turn.wake = granted.set
+            try:
+                with anyio.move_on_after(deadline - time.monotonic()):
+                    await granted.wait()
+            except BaseException:
+                self._pool.give_up(turn)
+                raise
+            if not turn.granted:
+                self._pool.give_up(turn)
+                return _NO_TIME
+        return _fresh(turn) or _AsyncLink(self._origin)
+
+    async def _on(self, link: "_AsyncLink", outgoing: Outgoing) -> Answer | Failure | None:
+        """Exchange on a link; None asks for another link, because no socket could be opened for this one."""
+        keep = None
+        try:
+            with anyio.move_on_after(outgoing.deadline - time.monotonic()):
+                link.begin(outgoing.deadline, outgoing.connect_timeout)
+                response = await link.connection.handle_async_request(
+                    self._origin.request(outgoing, _Once(outgoing.body) if outgoing.body else b"")
+                )
+                try:
+                    answer_headers = link.headers_of(response)
+                    collected = Body(answer_headers, self._cap)
+                    async for chunk in response.aiter_stream():
+                        if not collected.add(chunk):
+                            break
+                    answer = Answer(response.status, answer_headers, *collected.end())
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await response.aclose()
+                if link.reusable():
+                    keep = link
+                return answer
+            return failure_of(Late(), sent=link.clock.sent)
+        except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
+            if out_of_sockets(error) and not link.clock.sent and self._pool.shrink():
+                return None
+            return failure_of(error, sent=link.clock.sent)
+        finally:
+            if keep is None:
+                link.discard()
+            self._pool.give_back(keep)
+
+    async def _through_httpx(self, outgoing: Outgoing) -> Answer | Failure:
+        from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
+
+        client = self._theirs
+        if client is None:
+            client = self._ours = self._ours or through_httpx.own_async_client(environment=self._proxied)
+        return await through_httpx.arequest(client, self._origin.text, outgoing, self._cap)
+
+    async def aclose(self) -> None:
+        """Close what is idle now, and what is in use when its answer is there. The caller's client stays open."""
+        self._pool.close()
+        if self._ours is not None:
+            await self._ours.aclose()
+
+    def forget(self) -> None:
+        """Let go of everything that the parent process owns; called in a forked child."""
+        self._pool.forget()
+        self._loop = self._ours = None
+
+
+class _Once:
+    """A body as an asynchronous stream of one piece."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> Any:
+        yield self._body
+
+
+def _fresh(turn: Turn[L]) -> L | None:
+    """Return the link of a turn, unless something waits on it."""
+    link = turn.link
+    if link is not None and turn.handed_over and not link.clean():
+        link.discard()
+        return None
+    return link
+
+
+def _waited(turn: Turn[Any], deadline: float) -> bool:
+    granted = threading.Lock()
+    granted.acquire()
+    turn.wake = granted.release
+    return turn.granted or granted.acquire(timeout=max(deadline - time.monotonic(), 0)) or turn.granted
+
+
+_exchanges: "weakref.WeakSet[Exchange | AsyncExchange]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for exchange in tuple(_exchanges):
+        exchange.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
