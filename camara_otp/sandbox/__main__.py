@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         config = load(file, environ, **{name: parse(name, text) for name, text in options.items() if text is not None})
         server.check_exposure(host, expose=expose)
         listener = server.listen(host, port)
-    except (ValueError, RuntimeError, OSError, OverflowError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     with listener:
         url = server.url_of(listener)

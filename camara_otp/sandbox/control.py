@@ -128,7 +128,7 @@ def _add_fault(sandbox: "Sandbox", _: Mapping[str, str], body: Mapping[str, Any]
     names = {_camel(field.name): field.name for field in attrs.fields(Fault)}
     try:
         number = sandbox.add_fault(fault_from({names.get(key, key): value for key, value in body.items()}))
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise _WrongError(str(error)) from None
     return json_answer(201, {"number": number})
 

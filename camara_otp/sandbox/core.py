@@ -386,7 +386,9 @@ class Sandbox:
 
         A delay is slept in the calling thread; for async code under a delay use `transport()`.
         """
-        return self.transport().handle_request(request)
+        response = self.transport().handle_request(request)
+        response.read()
+        return response
 
     def serve(self, host: str = "127.0.0.1", port: int = 0, *, expose: bool = False) -> "AbstractContextManager[str]":
         """Run the HTTP server in a thread for the length of a `with` block, whose value is the base URL.

@@ -16,18 +16,19 @@ Drop = Literal["connect", "before", "after"]
 MAX_FAULTS: Final = 1000
 MAX_DELAY: Final = 600.0
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4000}")
+_VALUE = re.compile(r"([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,4000}[\x21-\x7e\x80-\xff])?)?")
 # These belong to the framing of the answer; a wrong one would break the server's connection, not the client's.
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "trailer"})
 
 
 def _spelled(code: str | None) -> str | None:
     """Accept a code of this API without its prefix."""
-    return catalogue.SPECIFIC + code if code is not None and catalogue.SPECIFIC + code in catalogue.ERRORS else code
+    full = f"{catalogue.SPECIFIC}{code}"
+    return full if full in catalogue.ERRORS else code
 
 
 def _pairs(headers: Mapping[str, str] | Headers) -> Headers:
-    return tuple((str(name).lower(), str(value)) for name, value in dict(headers).items())
+    return tuple((str(name).lower(), str(value).strip(" \t")) for name, value in dict(headers).items())
 
 
 @attrs.frozen(kw_only=True)

@@ -90,7 +90,10 @@ def fault_from(table: Mapping[str, Any]) -> Fault:
     unknown = sorted(set(table) - known)
     if unknown:
         raise ValueError(f"a fault has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return Fault(**table)
+    try:
+        return Fault(**table)
+    except TypeError:
+        raise ValueError("headers must be a table of strings") from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

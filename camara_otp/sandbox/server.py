@@ -240,7 +240,13 @@ def listen(host: str, port: int) -> socket.socket:
     Args:
         host: The address.
         port: The port; 0 takes a free one.
+
+    Raises:
+        ValueError: There is no such port.
+        OSError: The address cannot be listened on.
     """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be from 0 to 65535, not {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
 

@@ -84,7 +84,10 @@ def _finish(request: httpx.Request, reply: Reply, *, late: bool) -> httpx.Respon
         raise httpx.ReadTimeout("The read operation timed out", request=request)
     answer = reply.answer
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
-    return httpx.Response(answer.status, headers=headers, content=answer.body or None, request=request)
+    if answer.status not in (204, 304):
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    # A stream, not content, so that the client reads and closes it, and knows how long it took.
+    return httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(answer.body), request=request)
 
 
 def _drop(request: httpx.Request, drop: Drop) -> NoReturn:

@@ -56,17 +56,35 @@ class Caller:
         return self.code(phone_number)[:-1] + "x"
 
 
+@pytest.fixture(scope="session")
+def _standing_server() -> Iterator[tuple[Sandbox, str]]:
+    sandbox = Sandbox()
+    with sandbox.serve() as url:
+        yield sandbox, url
+
+
+@pytest.fixture
+def standing(_standing_server: tuple[Sandbox, str]) -> tuple[Sandbox, str]:
+    """Return a fresh sandbox with the default settings and the address it is served at."""
+    _standing_server[0].reset()
+    return _standing_server
+
+
 @pytest.fixture(params=["in process", "over HTTP"])
-def calling(request: pytest.FixtureRequest) -> Iterator[Callable[..., Caller]]:
+def calling(request: pytest.FixtureRequest, standing: tuple[Sandbox, str]) -> Iterator[Callable[..., Caller]]:
     """Open sandboxes with given settings, in process and over HTTP, and return someone to call each."""
     with ExitStack() as stack:
 
         def call(layout: str = DOCUMENTED, **settings: Any) -> Caller:
-            sandbox = Sandbox(**settings)
             if request.param == "in process":
+                sandbox = Sandbox(**settings)
                 http = httpx.Client(transport=sandbox.transport(), base_url="https://api.example.com/camara")
-            else:
+            elif settings:
+                sandbox = Sandbox(**settings)
                 http = httpx.Client(base_url=stack.enter_context(sandbox.serve()), trust_env=False)
+            else:
+                sandbox, url = standing
+                http = httpx.Client(base_url=url, trust_env=False)
             return Caller(sandbox, stack.enter_context(http), layout)
 
         yield call

@@ -1,0 +1,208 @@
+"""The control API: what it answers, and that its own description is true."""
+
+import json
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+
+from camara_otp.sandbox import Fault, Sandbox, control
+from tests.sandbox.conftest import PHONE, Caller, outcome
+
+# What the description writes as OpenAPI 3.0 has it, JSON Schema has to be told.
+DOCUMENT = json.loads(control._DESCRIPTION.read_text("utf-8"))
+
+
+def _plain(value: Any) -> Any:
+    """Put references in place and turn `nullable` into a choice."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        return _plain(DOCUMENT["components"]["schemas"][value["$ref"].rpartition("/")[2]])
+    plain = {key: _plain(item) for key, item in value.items() if key != "nullable"}
+    return {"anyOf": [plain, {"type": "null"}]} if value.get("nullable") else plain
+
+
+def described(answer: httpx.Response) -> httpx.Response:
+    """Return an answer after checking it against the description."""
+    path = answer.request.url.path.partition("/_sandbox")[2]
+    response = DOCUMENT["paths"][path][answer.request.method.lower()]["responses"][str(answer.status_code)]
+    if "content" in response:
+        jsonschema_rs.validate(_plain(response["content"]["application/json"]["schema"]), answer.json())
+    else:
+        assert answer.content == b""
+    return answer
+
+
+def test_description_lists_what_there_is() -> None:
+    """Every name and method of the API is described, and nothing else but the server's event stream."""
+    listed = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    there = {(f"/{name}", method.lower()) for name, methods in control._TABLE.items() for method in methods}
+    assert listed == there | {("/events", "get")}
+
+
+def test_description_is_served(caller: Caller) -> None:
+    """The description can be read from the sandbox itself."""
+    assert described(caller.http.get("/_sandbox/openapi.json")).json() == DOCUMENT
+
+
+def test_messages(caller: Caller) -> None:
+    """A text shows what the phone received, the code, and what became of it."""
+    authentication_id = caller.sent()
+    caller.check(authentication_id, caller.wrong())
+    [message] = described(caller.http.get("/_sandbox/messages")).json()
+    assert message["text"].startswith(message["code"])
+    assert (message["state"], message["triesLeft"], message["phoneNumber"]) == ("waiting", 2, PHONE)
+    assert message["expiresAt"] - message["sentAt"] == 300.0
+
+
+def test_calls(caller: Caller) -> None:
+    """Requests are listed with their outcome, those to nowhere with their path."""
+    caller.send()
+    caller.http.post("/nowhere")
+    calls = described(caller.http.get("/_sandbox/calls")).json()
+    assert [(call["operation"].removeprefix("/camara"), call["status"]) for call in calls] == [
+        ("send-code", 200),
+        ("/nowhere", 404),
+    ]
+
+
+def test_state_since(caller: Caller) -> None:
+    """The state since a version holds what is new or changed, and everything after a reset."""
+    first = caller.sent()
+    before = described(caller.http.get("/_sandbox/state")).json()
+    assert before["fresh"]
+    assert before["sentCount"] == 1
+    assert before["settings"]["maxSend"] == 4
+    assert not any("oken" in name for name in before["settings"])
+    caller.sent("+346661113335")
+    since = {"since": before["version"]}
+    after = caller.http.get("/_sandbox/state", params=since).json()
+    assert not after["fresh"]
+    assert [message["phoneNumber"] for message in after["messages"]] == ["+346661113335"]
+    caller.check(first, caller.code())
+    after = caller.http.get("/_sandbox/state", params={"since": after["version"]}).json()
+    assert [(message["authenticationId"], message["state"]) for message in after["messages"]] == [(first, "verified")]
+    assert [call["operation"] for call in after["calls"]] == ["validate-code"]
+    caller.http.post("/_sandbox/reset")
+    assert described(caller.http.get("/_sandbox/state", params=since)).json()["fresh"]
+
+
+def test_state_is_limited_to_the_newest() -> None:
+    """A large inbox can be asked for its newest entries only."""
+    sandbox = Sandbox(max_send=100)
+    with httpx.Client(transport=sandbox.transport(), base_url="http://localhost") as http:
+        ids = [Caller(sandbox, http).sent() for _ in range(9)]
+        state = http.get("/_sandbox/state", params={"limit": 3}).json()
+    assert [message["authenticationId"] for message in state["messages"]] == ids[-3:]
+    assert len(state["calls"]) == 3
+
+
+def test_advance(caller: Caller) -> None:
+    """The clock moves forward, and a reset sets it back."""
+    start = caller.sandbox.now
+    now = described(caller.http.post("/_sandbox/advance", json={"seconds": 3600})).json()["now"]
+    assert 3600 <= now - start < 3700
+    caller.http.post("/_sandbox/reset")
+    assert caller.sandbox.now - start < 100
+
+
+@pytest.mark.parametrize(
+    "body", [None, {}, [], {"seconds": "1"}, {"seconds": True}, {"seconds": -1}, {"seconds": 1e99}]
+)
+def test_advance_refuses(caller: Caller, body: Any) -> None:
+    """The clock moves by a sensible number of seconds only."""
+    assert described(caller.http.post("/_sandbox/advance", json=body)).status_code == 400
+
+
+def test_time_has_an_end() -> None:
+    """Moving the clock again and again stops at a hundred years."""
+    sandbox = Sandbox()
+    sandbox.advance(99 * 366 * 86400.0)
+    with pytest.raises(ValueError, match="hundred"):
+        sandbox.advance(2 * 366 * 86400.0)
+
+
+def test_faults(caller: Caller) -> None:
+    """A fault is added, listed with what is left of it, and taken back, one or all."""
+    fault = {"code": "TOO_MANY_REQUESTS", "retryAfter": 5, "phoneNumber": PHONE, "times": 2, "headers": {"X-A": "b"}}
+    number = described(caller.http.post("/_sandbox/faults", json=fault)).json()["number"]
+    assert outcome(caller.send()) == (429, "TOO_MANY_REQUESTS")
+    [entry] = described(caller.http.get("/_sandbox/faults")).json()
+    assert (entry["number"], entry["left"], entry["fault"]["headers"]) == (number, 1, [["x-a", "b"]])
+    for expected in (204, 404):
+        assert described(caller.http.delete("/_sandbox/faults", params={"number": number})).status_code == expected
+    caller.sandbox.add_fault(Fault(code="INTERNAL"))
+    assert described(caller.http.delete("/_sandbox/faults")).status_code == 204
+    assert caller.http.get("/_sandbox/faults").json() == []
+
+
+@pytest.mark.parametrize("fault", [{}, {"colour": "red"}, {"status": 99}, {"code": "INTERNAL", "headers": 3}])
+def test_faults_refused(caller: Caller, fault: Any) -> None:
+    """A fault that cannot be is refused with the reason."""
+    assert described(caller.http.post("/_sandbox/faults", json=fault)).json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "nothing", 404), ("PUT", "reset", 405), ("POST", "messages", 405), ("GET", "state?since=x", 400)],
+)
+def test_wrong_calls(caller: Caller, method: str, path: str, status: int) -> None:
+    """Unknown names, wrong methods and unreadable parameters are told apart."""
+    answer = caller.http.request(method, f"/_sandbox/{path}")
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 5000, b"\xff"])
+def test_unreadable_body(caller: Caller, content: bytes) -> None:
+    """A body that is not JSON is a 400."""
+    assert caller.http.post("/_sandbox/advance", content=content).status_code == 400
+
+
+def test_no_text_no_code() -> None:
+    """Asking for the code on an empty phone says that there is none."""
+    with pytest.raises(LookupError, match="calls"):
+        Sandbox().last_code(PHONE)
+
+
+def test_memory_is_bounded() -> None:
+    """Ten times as many requests as are kept leave no more than are kept."""
+    sandbox = Sandbox(keep_total=50, keep_per_number=3, max_send=1000)
+    with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
+        caller = Caller(sandbox, http)
+        for index in range(500):
+            caller.send(f"+34611{index % 40:03}", headers={"x-correlator": "x" * 256})
+    assert (len(sandbox.messages()), len(sandbox.calls()), sandbox.sent_count) == (50, 50, 500)
+
+
+def test_long_correlators_are_not_remembered_whole() -> None:
+    """A release without a limit for correlators echoes a long one, but does not let it fill the memory."""
+    sandbox = Sandbox(release="1.0.0")
+    with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
+        answer = Caller(sandbox, http).send(headers={"x-correlator": "x" * 60_000})
+    assert len(answer.headers["x-correlator"]) == 60_000
+    assert [len(item.x_correlator or "") for item in (*sandbox.calls(), *sandbox.messages())] == [256, 256]
+
+
+def test_injected_clock() -> None:
+    """Time can be made to stand still."""
+    sandbox = Sandbox(clock=lambda: 1000.0)
+    with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
+        Caller(sandbox, http).sent()
+    assert [message.sent_at for message in sandbox.messages()] == [1000.0]
+
+
+def test_listeners() -> None:
+    """Whoever listens hears of every change until it stops listening."""
+    sandbox, heard = Sandbox(), []
+    stop = sandbox.listen(lambda: heard.append(sandbox.version))
+    sandbox.advance(1)
+    sandbox.add_fault(Fault(code="INTERNAL"))
+    sandbox.reset()
+    stop()
+    sandbox.advance(1)
+    assert len(heard) == len(set(heard)) == 3

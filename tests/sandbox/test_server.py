@@ -1,0 +1,416 @@
+"""The server on a real port: how it starts, whom it lets in, what it streams, and how it ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from camara_otp.sandbox import Fault, Sandbox, __main__, server
+from tests.sandbox.conftest import PHONE, Caller, outcome
+
+
+@pytest.fixture
+def caller(standing: tuple[Sandbox, str]) -> Iterator[Caller]:
+    """Return someone to call a sandbox over HTTP."""
+    sandbox, url = standing
+    with httpx.Client(base_url=url, trust_env=False) as http:
+        yield Caller(sandbox, http)
+
+
+def test_ends_cleanly() -> None:
+    """After the block nothing listens any more, no thread is left, and the sandbox can be served again."""
+    sandbox, before = Sandbox(), threading.active_count()
+    for _ in range(2):
+        with sandbox.serve() as url:
+            assert httpx.get(url + "/_sandbox/messages", trust_env=False).json() == []
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, trust_env=False)
+    assert threading.active_count() == before
+
+
+def test_ends_with_a_stream_open() -> None:
+    """A page that follows the events does not hold up the end."""
+    sandbox, before = Sandbox(), set(threading.enumerate())
+    with httpx.Client(trust_env=False) as http:
+        with sandbox.serve() as url, http.stream("GET", url + "/_sandbox/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("id: ")
+            serving = set(threading.enumerate()) - before
+        assert not any(thread.is_alive() for thread in serving)
+
+
+def test_taken_port() -> None:
+    """A port that is in use is an error at once."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="use"):
+        Sandbox().serve(port=taken.getsockname()[1]).__enter__()
+
+
+def test_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server thread that ends at once is reported, and the port is given back."""
+    serving = server.Serving(Sandbox(), "127.0.0.1", 0)
+    monkeypatch.setattr(serving._server, "run", lambda **_: None)
+    with pytest.raises(RuntimeError, match="did not start"), serving:
+        pass
+    assert serving._listener.fileno() == -1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+def test_beyond_loopback_only_when_asked(host: str) -> None:
+    """An address that others can reach needs the explicit flag, and the refusal says what is at stake."""
+    with pytest.raises(ValueError, match="read every text and code"):
+        Sandbox().serve(host)
+
+
+def test_exposed_when_asked() -> None:
+    """With the flag the inbox is served under any name."""
+    with Sandbox().serve("0.0.0.0", expose=True) as url:
+        local = url.replace("0.0.0.0", "127.0.0.1")
+        answer = httpx.get(local + "/_sandbox/messages", headers={"Host": "phones.test"}, trust_env=False)
+    assert answer.status_code == 200
+
+
+def test_ipv6() -> None:
+    """The server listens on IPv6's loopback as well."""
+    try:
+        serving = Sandbox().serve("::1")
+        url = serving.__enter__()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    try:
+        assert httpx.get(url + "/_sandbox/messages", trust_env=False).status_code == 200
+    finally:
+        serving.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:9091"}, 200),
+        ({"Host": "[::1]:9091"}, 200),
+        ({"Host": "otp.localhost"}, 200),
+        ({"Host": "attacker.test"}, 403),
+        ({"Host": "127.0.0.1.attacker.test:9091"}, 403),
+        ({"Origin": "https://attacker.test"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:9091", "Origin": "http://localhost:9091"}, 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/_sandbox/messages"])
+def test_other_web_pages_are_kept_out(caller: Caller, headers: dict[str, str], status: int, path: str) -> None:
+    """A page of another origin, or one that rebinds its name to this machine, cannot read the inbox."""
+    answer = caller.http.get(path, headers=headers)
+    assert answer.status_code == status
+
+
+def test_operations_are_open_to_any_name(caller: Caller) -> None:
+    """A container that knows the machine by another name can send codes."""
+    assert outcome(caller.send(headers={"Host": "operator.internal"})) == (200, None)
+
+
+def test_page(caller: Caller) -> None:
+    """The page is one file under a policy that allows its own script and style only."""
+    answer = caller.http.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", answer.text)
+    assert caller.http.head("/").status_code == 200
+    assert caller.http.post("/").status_code == 405
+
+
+def test_body_beyond_all_measure(caller: Caller) -> None:
+    """A huge body is refused without being read to the end, in CAMARA's form."""
+    answer = caller.post("send-code", content=b"x" * 3_000_000, headers={"Content-Type": "application/json"})
+    assert outcome(answer) == (400, "INVALID_ARGUMENT")
+    assert outcome(caller.send()) == (200, None)
+
+
+def test_client_that_leaves_mid_body(caller: Caller) -> None:
+    """A client that goes away before its body is complete disturbs nobody."""
+    for path in ("/otpvalidation/send-code", "/_sandbox/advance"):
+        with socket.create_connection((caller.http.base_url.host, caller.http.base_url.port or 0)) as link:
+            link.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{".encode())
+    assert outcome(caller.send()) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/one-time-password-sms/send-code", (404, "NOT_FOUND")),
+        ("POST", "/send-code", (404, "NOT_FOUND")),
+        ("POST", "/x/otpvalidation/send-code", (404, "NOT_FOUND")),
+        ("GET", "/otpvalidation/", (404, "NOT_FOUND")),
+        ("GET", "/otpvalidation/send-code", (405, "METHOD_NOT_ALLOWED")),
+        ("DELETE", "/otpvalidation/validate-code", (405, "METHOD_NOT_ALLOWED")),
+    ],
+)
+def test_routes(caller: Caller, method: str, path: str, expected: tuple[int, str]) -> None:
+    """Unknown routes and methods are refused in CAMARA's form, with the correlator."""
+    answer = caller.http.request(method, path, headers={"x-correlator": "abc"})
+    assert outcome(answer) == expected
+    assert answer.headers["x-correlator"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": "Basic YTpi"}, 401),
+        ({"Authorization": "Bearer"}, 401),
+        ({"Authorization": "Bearer two words"}, 401),
+        ({"Authorization": "bearer  any"}, 200),
+        ({"Accept": "text/html, application/xml;q=0.9"}, 406),
+        ({"Accept": "text/html, */*;q=0.1"}, 200),
+        ({"Accept": "application/*"}, 200),
+        ({"Accept": "application/json;q=0, */*"}, 406),
+        ({"Accept": "application/json;q=much"}, 200),
+        ({"Content-Type": "application/json; charset=utf-8"}, 200),
+        ({"Content-Type": "application/merge-patch+json"}, 415),
+        ({"Content-Type": ""}, 415),
+    ],
+)
+def test_head_of_a_request(caller: Caller, headers: dict[str, str], status: int) -> None:
+    """Credentials, Accept and Content-Type are read as HTTP says."""
+    answer = caller.send(headers=headers)
+    assert outcome(answer)[0] == status
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b'{"phoneNumber": NaN}',
+        b'{"phoneNumber": "+346661113334", "message": null}',
+        b'{"phoneNumber": 346661113334, "message": "{{code}}"}',
+        b'{"phoneNumber": "+346661113334\\n", "message": "{{code}}"}',
+        b'{"phoneNumber": "+\xd9\xa3\xd9\xa4666111", "message": "{{code}}"}',
+        b'{"phoneNumber": "+346661113334", "message": "{code}"}',
+        b'{"phoneNumber": "+346661113334", "message": "{{ code }}"}',
+        b'{"phoneNumber": "+346661113334", "message": "{{code}} \\ud800"}',
+        b'{"phoneNumber": "+346661113334", "message": ' + b"1" * 5000 + b"}",
+    ],
+)
+def test_malformed_bodies(caller: Caller, body: bytes) -> None:
+    """What is not the JSON object that the release describes is an invalid argument."""
+    answer = caller.post("send-code", content=body, headers={"Content-Type": "application/json"})
+    assert outcome(answer) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("message", ["line\n{{code}}\nline", "{{code}}" + "é" * 152, "{{code}}\u0000\U0001f600"])
+def test_legal_messages(caller: Caller, message: str) -> None:
+    """Several lines, 160 characters of several bytes and odd characters are all legal."""
+    caller.send(message=message)
+    [sent] = caller.sandbox.messages()
+    assert sent.text == message.replace("{{code}}", sent.code)
+
+
+class Events:
+    """Reads a stream of server-sent events."""
+
+    def __init__(self, stream: httpx.Response) -> None:
+        """Start before the first event."""
+        self._lines = stream.iter_lines()
+        self.last = ""
+
+    def __next__(self) -> dict[str, Any]:
+        """Return the next event's value; comments are passed over."""
+        for line in self._lines:
+            if line.startswith("id: "):
+                self.last = line[4:]
+            if line.startswith("data: "):
+                value: dict[str, Any] = json.loads(line[6:])
+                return value
+        raise AssertionError("the stream ended")
+
+
+def test_events(caller: Caller) -> None:
+    """The stream tells everything first, then what changes, and resumes where it was left."""
+    first = caller.sent()
+    with caller.http.stream("GET", "/_sandbox/events") as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        events = Events(stream)
+        event = next(events)
+        assert event["fresh"]
+        assert [message["authenticationId"] for message in event["messages"]] == [first]
+        caller.check(first, caller.code())
+        event = next(events)
+        assert not event["fresh"]
+        assert [message["state"] for message in event["messages"]] == ["verified"]
+    second = caller.sent()
+    with caller.http.stream("GET", "/_sandbox/events", headers={"Last-Event-ID": events.last}) as stream:
+        assert [message["authenticationId"] for message in next(Events(stream))["messages"]] == [second]
+    with caller.http.stream("GET", "/_sandbox/events", headers={"Last-Event-ID": "nonsense"}) as stream:
+        assert next(Events(stream))["fresh"]
+
+
+def test_quiet_streams_are_kept_alive(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream on which nothing happens still shows that it is there."""
+    monkeypatch.setattr(server, "_KEEP_ALIVE", 0.02)
+    with caller.http.stream("GET", "/_sandbox/events") as stream:
+        lines = stream.iter_lines()
+        assert [next(lines) for _ in range(7)].count(":") >= 1
+
+
+def test_events_for_a_sandbox_used_in_process(caller: Caller) -> None:
+    """What happens in this process shows on the page as well, from whatever thread, and after the server is gone."""
+    with caller.http.stream("GET", "/_sandbox/events") as stream:
+        events = Events(stream)
+        next(events)
+        caller.sandbox.advance(10)
+        assert next(events)["messages"] == []
+
+
+def test_dropped_connection_is_really_gone(caller: Caller) -> None:
+    """Over HTTP the client's socket reads the end of the stream, not an answer."""
+    caller.sandbox.add_fault(Fault(drop="after"))
+    request = b"POST /otpvalidation/send-code HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    with socket.create_connection((caller.http.base_url.host, caller.http.base_url.port or 0)) as link:
+        link.sendall(request)
+        assert link.recv(1000) == b""
+
+
+# The command line.
+
+
+def run(*arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """Start the command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "camara_otp.sandbox", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+    )
+
+
+def test_command(tmp_path: Path) -> None:
+    """The command says where the inbox is, gives a line that works, obeys its settings, and ends on Ctrl+C."""
+    file = tmp_path / "sandbox.toml"
+    file.write_text("code_length = 4\n[[faults]]\ncode = 'INTERNAL'\noperation = 'validate-code'\n", "utf-8")
+    process = run("--port", "0", "--config", str(file), "--code-alphabet", "Z", CAMARA_SANDBOX_MAX_SEND="9")
+    assert process.stdout is not None
+    try:
+        banner = ""
+        while "Stop with" not in banner:
+            banner += process.stdout.readline()
+        [url] = re.findall(r"inbox +(\S+)/\n", banner)
+        [path] = re.findall(r"curl " + re.escape(url) + r"(\S+)", banner)
+        [body] = re.findall(r"-d '(.*)'", banner)
+        headers = dict(part.split(": ", 1) for part in re.findall(r"-H '([^']*)'", banner))
+        answer = httpx.post(url + path, headers=headers, content=body, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        state = httpx.get(url + "/_sandbox/state", trust_env=False).json()
+        assert [message["code"] for message in state["messages"]] == ["ZZZZ"]
+        assert (state["settings"]["maxSend"], state["faults"][0]["fault"]["code"]) == (9, "INTERNAL")
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_command_warns_when_exposed() -> None:
+    """An exposed server says what it exposes."""
+    process = run("--port", "0", "--host", "0.0.0.0", "--expose")
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline()
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert "can read every text and code" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--host", "0.0.0.0"], "--expose"),
+        (["--max-send", "many"], "max_send"),
+        (["--config", "/nowhere.toml"], "nowhere.toml"),
+        (["--port", "99999"], "port"),
+        (["--colour", "red"], "colour"),
+    ],
+)
+def test_command_refuses(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be meant ends with the reason and exit code 2."""
+    with pytest.raises(SystemExit) as caught:
+        __main__.main(arguments, {})
+    assert caught.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help lists each setting with what it means."""
+    with pytest.raises(SystemExit):
+        __main__.main(["--help"], {})
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--max-try VALUE The wrong code for one verification that closes it." in text
+
+
+def test_main_runs_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command serves with the settings it collected, until interrupted."""
+    seen: list[Any] = []
+
+    def interrupted(self: Any, sockets: list[socket.socket]) -> None:
+        seen.extend(sockets)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uvicorn.Server.run", interrupted)
+    assert __main__.main(["--host", "127.0.0.1"], {"CAMARA_SANDBOX_PORT": "0"}) == 0
+    assert __main__.main(["--host", "0.0.0.0", "--port", "0", "--expose"], {}) == 0
+    assert len(seen) == 2
+    assert "can be reached from other machines" in capsys.readouterr().err
+
+
+BLOCK = """
+import sys
+for name in ("starlette", "uvicorn"):
+    sys.modules[name] = None
+from camara_otp.sandbox import Sandbox
+assert not {"httpx", "anyio"} & set(sys.modules)
+Sandbox().transport()
+try:
+    Sandbox().serve()
+except RuntimeError as error:
+    print(error)
+sys.argv = ["sandbox"]
+from camara_otp.sandbox.__main__ import main
+main([])
+"""
+
+
+def test_without_the_extra() -> None:
+    """In process nothing beyond the base is needed; asking for the server says what to install."""
+    done = subprocess.run([sys.executable, "-c", BLOCK], capture_output=True, text=True, check=False, timeout=60)
+    assert "pip install 'camara-otp[sandbox]'" in done.stdout
+    assert "pip install 'camara-otp[sandbox]'" in done.stderr
+    assert done.returncode == 2
+
+
+def test_imports_nothing_of_the_client() -> None:
+    """The sandbox is an independent reading: it imports no other module of the package."""
+    code = "import sys, camara_otp.sandbox.server; print(*[n for n in sys.modules if n.startswith('camara_otp')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert all(name == "camara_otp" or name.startswith("camara_otp.sandbox") for name in done.stdout.split())
+
+
+def test_phone_of_a_wrong_body_is_not_guessed(caller: Caller) -> None:
+    """A fault for a number ignores requests whose number cannot be told."""
+    caller.sandbox.add_fault(Fault(code="INTERNAL", phone_number=PHONE))
+    assert outcome(caller.post("send-code", {"phoneNumber": 5})) == (400, "INVALID_ARGUMENT")
