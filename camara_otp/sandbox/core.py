@@ -351,9 +351,11 @@ class Sandbox:
             now = self._now()
             fresh = since < self._born
             changed = [item for item in self._operator.verifications() if fresh or item.version > since]
-            messages = [self._message(item, now) for item in changed[-limit:]]
+            messages = [self._message(item, now) for item in changed[max(0, len(changed) - limit) :]]
             calls = [call for call in self._calls if fresh or call.version > since]
-            return Changes(self.version, fresh, now, messages, calls[-limit:], self._faults.entries())
+            return Changes(
+                self.version, fresh, now, messages, calls[max(0, len(calls) - limit) :], self._faults.entries()
+            )
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call a function after every change, from whatever thread made it; return what ends that.
