@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 
-.PHONY: help demo test lint format types build contract clean
+.PHONY: help demo test test-browser lint format types build contract clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ endef
 .venv/dev/.ready: pyproject.toml
 	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth]' --group dev)
 
+.venv/browser/.ready: pyproject.toml
+	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)
+
 , := ,
 
 demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
@@ -30,6 +33,9 @@ demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
 
 test: .venv/dev/.ready ## run the tests
 	$(BIN)/python -m pytest --cov --cov-report=term-missing $(ARGS)
+
+test-browser: .venv/browser/.ready ## run the tests of the inbox page, in the system's Chromium
+	.venv/browser/bin/python -m pytest tests/browser $(ARGS)
 
 lint: .venv/dev/.ready ## check style
 	$(BIN)/ruff check .
