@@ -21,7 +21,7 @@ endef
 	$(call environment,.venv/demo,-e '.[sandbox]')
 
 .venv/dev/.ready: pyproject.toml
-	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth]' --group dev)
+	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)phone$(,)otel]' --group dev)
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)

@@ -1,0 +1,202 @@
+"""MessageTemplate: the text of a one-time code, what it costs as SMS, and the last line that phones fill in from.
+
+A text of 160 characters may still be billed as three: one curly quote moves all of it to another encoding. And a text
+that ends with `@domain #code` lets a phone offer the code to that domain's page alone, and to no look-alike.
+
+Sources: 3GPP TS 23.038 (alphabets), 3GPP TS 23.040 (parts of a long text), WICG "Origin-bound one-time codes delivered
+via SMS", which Apple's domain-bound codes and the WebOTP API share.
+"""
+
+import re
+from typing import Final, Literal
+
+import attrs
+
+from camara_otp.errors import RequestValidationError
+from camara_otp.models import CODE_LABEL, MAX_CODE_LENGTH, message_problem
+
+Encoding = Literal["GSM-7", "UCS-2"]
+
+# TS 23.038 section 6.2.1, in the order of its table; the escape itself, 0x1B, is left out.
+_BASIC: Final = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ"
+    " !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+# TS 23.038 section 6.2.1.1: each is sent as the escape and one more septet.
+_EXTENSION: Final = frozenset("\f^{}\\[~]|€")
+
+# What fits in one text, and in each part of a longer one: its header takes 6 of 140 octets (TS 23.040, 9.2.3.24.1).
+_CAPACITY: Final[dict[Encoding, tuple[int, int]]] = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
+
+_DOMAIN_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_BOUND_LINE: Final = re.compile(r"@(?P<domain>\S+) #(?P<code>\S+)( %(?P<embedded>\S+))?.*", re.ASCII)
+
+
+@attrs.frozen
+class Segments:
+    """What a text costs: operators bill each part of it.
+
+    Attributes:
+        count: the parts that the text travels in.
+        encoding: `"GSM-7"`, or `"UCS-2"` as soon as one character is outside the GSM alphabet.
+        units: the length as it is billed: septets in GSM-7, 16-bit units in UCS-2.
+        free: the units that are left in the last part.
+        blame: the characters that force UCS-2, in order of appearance; empty for GSM-7.
+        doubled: the characters that take two units: GSM's extension table, or beyond 16 bits in UCS-2.
+    """
+
+    count: int
+    encoding: Encoding
+    units: int
+    free: int
+    blame: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+
+
+@attrs.frozen(init=False)
+class MessageTemplate:
+    """Hold the message of `send_code`, checked, before the operator puts the code in.
+
+    Args:
+        text: at most 160 characters, with the label `{{code}}` where the code goes.
+
+    Raises:
+        RequestValidationError: the text breaks a limit of the API.
+
+    Source: CAMARA One Time Password SMS 1.1.1, schema Message.
+    """
+
+    text: str = attrs.field(repr=False)
+
+    def __init__(self, text: str) -> None:
+        """Check the label and the limit."""
+        problem = message_problem(text)
+        if problem is not None:
+            raise RequestValidationError(*problem)
+        object.__setattr__(self, "text", text)
+
+    def segments(self, *, code_length: int = 6) -> Segments:
+        """Count the parts of the text with a code in place of every label.
+
+        The default alphabet with its extension table is assumed, and no national language table; an operator that
+        adds a line of its own may need more.
+
+        Args:
+            code_length: characters of the operator's codes, 1 to 10, letters or digits.
+
+        Returns:
+            The count, the encoding and the characters to blame.
+
+        Raises:
+            RequestValidationError: code_length is out of its range.
+
+        Source: 3GPP TS 23.038 section 6.2.1, 3GPP TS 23.040 section 9.2.3.24.1.
+        """
+        if not 1 <= code_length <= MAX_CODE_LENGTH:
+            raise RequestValidationError("code_length", f"must be 1 to {MAX_CODE_LENGTH}, the limits of a code")
+        return segments_of(self.text.replace(CODE_LABEL, "0" * code_length))
+
+    def bound_to(self, domain: str, *, embedded: str | None = None) -> "MessageTemplate":
+        """Return this message with a last line that ties the code to a domain, for AutoFill and WebOTP.
+
+        The line reads `@domain #{{code}}`. The label then stands twice; if your operator fills in only the first, keep
+        it out of the words before, as in `MessageTemplate.domain_bound("Your code for Cool App:", "example.com")`.
+
+        Args:
+            domain: the host of the page that asks for the code, as in `example.com`: no scheme, port or path; an
+                international one in its ASCII form (`xn--...`).
+            embedded: the host of the frame that asks, when that is another site's inside the page.
+
+        Returns:
+            A new message, with an empty line before the last one.
+
+        Raises:
+            RequestValidationError: a domain has another form, or the whole is longer than 160 characters.
+
+        Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
+        """
+        return MessageTemplate(f"{self.text}\n\n{_bound_line(domain, embedded)}")
+
+    @classmethod
+    def domain_bound(cls, words: str, domain: str, *, embedded: str | None = None) -> "MessageTemplate":
+        """Return a message of words and a last line that ties the code to a domain; the words need no label.
+
+        Args:
+            words: what the person reads first; may be empty.
+            domain: as in `bound_to`.
+            embedded: as in `bound_to`.
+
+        Returns:
+            The message.
+
+        Raises:
+            RequestValidationError: a domain has another form, or the whole is longer than 160 characters.
+
+        Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
+        """
+        line = _bound_line(domain, embedded)
+        return cls(f"{words}\n\n{line}" if words else line)
+
+    @property
+    def domain(self) -> str | None:
+        """The domain that a phone would tie the code to, or None where the last line is not of that form."""
+        found = _BOUND_LINE.fullmatch(_last_line(self.text))
+        if found is None or found["code"] != CODE_LABEL:
+            return None
+        return found["domain"]
+
+
+def segments_of(text: str) -> Segments:
+    """Count the parts that a finished text travels in.
+
+    Args:
+        text: what the phone receives, code included.
+
+    Returns:
+        The count, the encoding and the characters to blame.
+
+    Source: 3GPP TS 23.038 section 6.2.1, 3GPP TS 23.040 section 9.2.3.24.1.
+    """
+    blame = tuple(dict.fromkeys(character for character in text if character not in _BASIC | _EXTENSION))
+    encoding: Encoding = "UCS-2" if blame else "GSM-7"
+    sizes = [_size(character, encoding) for character in text]
+    doubled = tuple(dict.fromkeys(character for character, size in zip(text, sizes, strict=True) if size == 2))
+    single, part = _CAPACITY[encoding]
+    units = sum(sizes)
+    if units <= single:
+        return Segments(1, encoding, units, single - units, blame, doubled)
+    count, used = 1, 0
+    for size in sizes:
+        if used + size > part:  # the halves of a character that takes two units stay together
+            count, used = count + 1, 0
+        used += size
+    return Segments(count, encoding, units, part - used, blame, doubled)
+
+
+def _size(character: str, encoding: Encoding) -> int:
+    if encoding == "GSM-7":
+        return 2 if character in _EXTENSION else 1
+    return 2 if ord(character) > 0xFFFF else 1
+
+
+def _bound_line(domain: str, embedded: str | None) -> str:
+    line = f"@{_host('domain', domain)} #{CODE_LABEL}"
+    return line if embedded is None else f"{line} %{_host('embedded', embedded)}"
+
+
+def _host(field: str, value: str) -> str:
+    host = value.lower() if value.isascii() else value
+    if not host.isascii():
+        raise RequestValidationError(field, "must be in its ASCII form (xn--...), as the browser's address has it")
+    labels = host.split(".")
+    if len(host) > 253 or not all(map(_DOMAIN_LABEL.fullmatch, labels)) or labels[-1].isdigit():
+        raise RequestValidationError(
+            field, "must be a host name alone, as in example.com: no scheme, no port, no path, no IP address"
+        )
+    return host
+
+
+def _last_line(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").rsplit("\n", 1)[-1]

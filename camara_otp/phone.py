@@ -1,0 +1,138 @@
+"""PhoneNumber: what a person typed, as the E.164 number that the API wants, or a clear reason why not.
+
+Uses Google's metadata through `phonenumbers`: `pip install 'camara-otp[phone]'`.
+"""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+import attrs
+
+from camara_otp.errors import RequestValidationError
+from camara_otp.models import Problem, masked
+
+try:
+    import phonenumbers
+except ModuleNotFoundError as error:  # pragma: no cover - tested in an environment without the extra
+    raise ModuleNotFoundError(
+        "camara_otp.phone needs phonenumbers; install it with: pip install 'camara-otp[phone]'", name=error.name
+    ) from error
+
+_FIELD: Final = "phone_number"
+_REASONS: Final = {
+    phonenumbers.NumberParseException.INVALID_COUNTRY_CODE: "begins with no known country code after the +",
+    phonenumbers.NumberParseException.NOT_A_NUMBER: "is not a phone number; ask for digits",
+    phonenumbers.NumberParseException.TOO_SHORT_AFTER_IDD: "ends after its country code; ask for the whole number",
+    phonenumbers.NumberParseException.TOO_SHORT_NSN: "is too short; ask for the whole number",
+    phonenumbers.NumberParseException.TOO_LONG: "is too long; ask for one number alone",
+}
+
+
+class Kind(StrEnum):
+    """What a number is used for, as far as its range tells."""
+
+    MOBILE = "mobile"
+    FIXED_LINE = "fixed line"
+    FIXED_LINE_OR_MOBILE = "fixed line or mobile"
+    VOIP = "voip"
+    TOLL_FREE = "toll free"
+    PREMIUM_RATE = "premium rate"
+    SHARED_COST = "shared cost"
+    PERSONAL_NUMBER = "personal number"
+    PAGER = "pager"
+    UAN = "company"
+    VOICEMAIL = "voicemail"
+    UNKNOWN = "unknown"
+
+
+_MAY_GET_TEXTS: Final = {Kind.MOBILE, Kind.FIXED_LINE_OR_MOBILE, Kind.VOIP, Kind.PERSONAL_NUMBER, Kind.UNKNOWN}
+
+
+@attrs.frozen
+class PhoneNumber:
+    """Hold a number that exists in some country's plan.
+
+    Attributes:
+        e164: the number for `send_code`, as in `+33612345678`.
+        region: the country, ISO 3166-1 alpha-2, or None for a number of no country.
+        kind: what its range is used for.
+    """
+
+    e164: str = attrs.field(repr=masked)
+    region: str | None
+    kind: Kind
+
+    @property
+    def may_get_texts(self) -> bool:
+        """False where the range says that no phone with SMS can be behind it. True is no promise."""
+        return self.kind in _MAY_GET_TEXTS
+
+    @classmethod
+    def parse(cls, text: str, *, region: str | None = None) -> "PhoneNumber":
+        """Read a number as people write it: with blanks, brackets, hyphens, a leading 0 or 00.
+
+        Args:
+            text: what the person typed. Digits of any script; no letters, no extension.
+            region: the country whose habits apply when there is no country code, ISO 3166-1 alpha-2 as in `FR`. None
+                takes numbers with a + alone.
+
+        Returns:
+            The number, its country and its kind.
+
+        Raises:
+            RequestValidationError: it is no number of any plan; `.reason` says what to ask for and never repeats it. A
+                range newer than the metadata is refused too: upgrade phonenumbers, or give the E.164 form to
+                `send_code` directly.
+
+        Source: Google's libphonenumber metadata; ITU-T E.164.
+        """
+        found = _read(text, region)
+        del text  # a traceback that shows locals would print it
+        if isinstance(found, PhoneNumber):
+            return found
+        raise RequestValidationError(*found)
+
+
+def _read(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0911 - a list of rules, one a line
+    if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
+        hint = "; the United Kingdom is GB" if region == "UK" else ""
+        return Problem("region", f"must be an ISO 3166-1 alpha-2 country in capitals, as in FR{hint}")
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - forms give None
+        return Problem(_FIELD, f"must be text (str), not {type(text).__name__}; a number loses its leading zeros")
+    typed = text.strip().removeprefix("tel:")
+    if re.search(r"[^\W\d_]", typed):
+        return Problem(_FIELD, "holds letters; ask for digits, without an extension")
+    try:
+        number = phonenumbers.parse(typed, region)
+    except phonenumbers.NumberParseException as refusal:
+        if refusal.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and "+" not in typed:
+            return Problem(_FIELD, "has no country code; ask for it with a +, or give `region`")
+        return Problem(_FIELD, _REASONS[refusal.error_type])
+    if number.extension:
+        return Problem(_FIELD, "has an extension, which no text message reaches; ask for the number alone")
+    if not phonenumbers.is_valid_number(number):
+        return Problem(_FIELD, _why_invalid(number))
+    return PhoneNumber(
+        e164=phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
+        region=_country(phonenumbers.region_code_for_number(number)),
+        kind=Kind[phonenumbers.PhoneNumberType.to_string(phonenumbers.number_type(number))],
+    )
+
+
+def _why_invalid(number: phonenumbers.PhoneNumber) -> str:
+    country = _country(phonenumbers.region_code_for_country_code(number.country_code or 0))
+    where = f"in {country}" if country else "under its country code"
+    match phonenumbers.is_possible_number_with_reason(number):
+        case phonenumbers.ValidationResult.TOO_SHORT | phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
+            return f"has too few digits for a number {where}; ask for the whole number"
+        case phonenumbers.ValidationResult.TOO_LONG:
+            return f"has too many digits for a number {where}; ask for one number alone"
+        case phonenumbers.ValidationResult.INVALID_LENGTH:
+            return f"has a length that no number {where} has; ask the person to check it"
+        case _:
+            return f"is in no range that is in use {where}; ask the person to check it"
+
+
+def _country(region: str | None) -> str | None:
+    return region if region and region.isalpha() and region != "ZZ" else None

@@ -1,0 +1,1 @@
+"""Tests of what stands beside the client: phone numbers, messages, telemetry."""
