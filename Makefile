@@ -4,6 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 
 .PHONY: help demo test test-browser lint format types build contract clean
+.PHONY: help demo test test-redis test-oidc lint format types build contract clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,6 +26,7 @@ endef
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)
+	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis]' --group dev)
 
 , := ,
 
@@ -36,6 +38,15 @@ test: .venv/dev/.ready ## run the tests
 
 test-browser: .venv/browser/.ready ## run the tests of the inbox page, in the system's Chromium
 	.venv/browser/bin/python -m pytest tests/browser $(ARGS)
+test-redis: .venv/dev/.ready ## test sharing tokens, on a Redis of its own (needs redis-server)
+	$(BIN)/python -m pytest tests/redis $(ARGS)
+
+test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, against a certified OpenID provider (needs node, npm)
+	$(BIN)/python -m pytest tests/oidc $(ARGS)
+
+tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
+	npm ci --prefix tests/oidc --no-audit --no-fund --loglevel=error
+	@touch $@
 
 lint: .venv/dev/.ready ## check style
 	$(BIN)/ruff check .
@@ -56,4 +67,4 @@ build: .venv/dev/.ready ## build wheel and sdist into dist/
 	$(BIN)/python -m pip wheel -q --no-deps -w dist .
 
 clean: ## remove what the tasks made
-	rm -rf .venv dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv dist tests/oidc/node_modules .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

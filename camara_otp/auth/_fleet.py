@@ -1,0 +1,174 @@
+"""Let a fleet of workers hold one token: who finds none in the store takes the lock, fetches and saves.
+
+The lock runs out after a few seconds, so a worker that dies with it delays the others by no more than that. A store
+that fails or hangs is left out: the worker fetches a token of its own. No machine's clock is trusted by another: what
+travels is how long the token still lives.
+"""
+
+import base64
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from attrs import field, frozen
+
+from camara_otp.auth._cache import in_thread, lead, wait
+from camara_otp.auth._values import Refusal, Token
+from camara_otp.auth.stores import TokenStore
+from camara_otp.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("camara_otp.auth")
+
+# Seconds. A fetch that takes longer than the lease costs a second fetch elsewhere, no more.
+LEASE: Final = 3.0
+_ANSWER: Final = 2.0
+_LOOK_AGAIN: Final = 0.05
+
+
+class StoreDownError(Exception):
+    """The store failed or did not answer; only the kind of failure is kept."""
+
+
+@frozen
+class Seal:
+    """Name and key of what is shared, made from the client's own secret, which every worker has and Redis has not."""
+
+    name: str
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def make(cls, secret: bytes, *identity: str) -> "Seal":
+        """Derive both. scrypt makes it slow to guess a weak secret from a name or a value."""
+        salt = hashlib.sha256(json.dumps(identity).encode()).digest()
+        made = hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=48)
+        return cls(name="token:" + made[:16].hex(), key=base64.urlsafe_b64encode(made[16:]))
+
+    def pack(self, token: Token, *, encrypt: bool) -> bytes:
+        """Return a token as bytes for a store."""
+        value = json.dumps({"token": token.value, "lifetime": token.lifetime}).encode()
+        return _fernet(self.key).encrypt(value) if encrypt else value
+
+    def unpack(self, value: bytes, left: float, *, encrypt: bool) -> Token | None:
+        """Return the token, or None when the bytes are not what was packed."""
+        try:
+            content = json.loads(_fernet(self.key).decrypt(value) if encrypt else value)
+            return Token(str(content["token"]), float(content["lifetime"]), left)
+        except Exception:  # noqa: BLE001 - foreign or spoilt bytes are as good as none
+            return None
+
+
+class Fleet:
+    """Fetch through a store.
+
+    Args:
+        store: the caller's.
+        seal: makes name and key; called at the first fetch, because it takes a while on purpose.
+        leeway: as for the cache.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        seal: Callable[[], Seal],
+        leeway: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Make sure that tokens can be encrypted where they have to be."""
+        if store.encrypt:
+            _fernet(base64.urlsafe_b64encode(bytes(32)))
+        self._store = store
+        self._make = seal
+        self._seal: Seal | None = None
+        self._leeway = leeway
+        self._clock = clock
+        self._sleep = sleep
+
+    def fetch(self, unwanted: str | None, own: Callable[[], Token | Refusal], deadline: float) -> Token | Refusal:
+        """Return the fleet's token if it is not the unwanted one, else fetch one by `own` and share it."""
+        self._seal = seal = self._seal or self._make()
+        try:
+            return self._shared(seal, unwanted, own, deadline)
+        except StoreDownError as down:
+            _log.warning("the token store failed (%s): this worker fetches a token of its own", down)
+            return own()
+
+    def _shared(
+        self, seal: Seal, unwanted: str | None, own: Callable[[], Token | Refusal], deadline: float
+    ) -> Token | Refusal:
+        now = self._clock()
+        patience = now + min(LEASE + 0.5, (deadline - now) / 2)
+        while True:
+            found = self._load(seal, unwanted)
+            if found is not None and not self._due(found):
+                return found
+            lease = self._ask(self._store.acquire, seal.name, LEASE)
+            if lease is not None:
+                return self._renew(seal, lease, unwanted, own)
+            if found is not None:
+                # Another worker is renewing it; it still serves until then.
+                return found
+            if self._clock() >= patience:
+                return own()
+            self._sleep(_LOOK_AGAIN)
+
+    def _renew(
+        self, seal: Seal, lease: str, unwanted: str | None, own: Callable[[], Token | Refusal]
+    ) -> Token | Refusal:
+        try:
+            # Another worker may have saved one between our look and our lock.
+            found = self._load(seal, unwanted)
+            if found is not None and not self._due(found):
+                return found
+            token = own()
+            if isinstance(token, Token) and token.left > 0:
+                self._try(self._store.save, seal.name, seal.pack(token, encrypt=self._store.encrypt), token.left)
+            return token
+        finally:
+            self._try(self._store.release, seal.name, lease)
+
+    def _due(self, token: Token) -> bool:
+        return token.left <= lead(token, self._leeway)
+
+    def _load(self, seal: Seal, unwanted: str | None) -> Token | None:
+        kept = self._ask(self._store.load, seal.name)
+        token = seal.unpack(*kept, encrypt=self._store.encrypt) if kept is not None else None
+        return token if token is not None and token.value != unwanted else None
+
+    def _ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the store, in a thread, so that one which hangs is left behind."""
+        try:
+            # The tuple tells an answer of None from no answer.
+            answer = wait(in_thread(lambda: (method(*args, **kwargs),)), _ANSWER)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
+            raise StoreDownError(type(error).__name__) from None
+        if answer is None:
+            raise StoreDownError("no answer")
+        return answer[0]
+
+    def _try(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            self._ask(method, *args, **kwargs)
+        except StoreDownError as down:
+            _log.warning("the token store failed (%s): the token is not shared", down)
+
+
+def _fernet(key: bytes) -> "Fernet":
+    try:
+        from cryptography.fernet import Fernet  # noqa: PLC0415 - an extra
+    except ImportError:
+        pass
+    else:
+        return Fernet(key)
+    del key
+    raise ConfigurationError("store: encrypting what is shared needs an extra package: pip install 'camara-otp[redis]'")

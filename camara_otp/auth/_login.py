@@ -1,0 +1,62 @@
+"""The dialogue of a CIBA login in poll mode, apart from how requests are sent and time is spent."""
+
+from collections.abc import Callable
+from typing import Final
+
+from camara_otp.auth._answers import Asked
+from camara_otp.auth._values import Refusal, Token
+
+# Seconds. One operator publishes an interval of 0.
+FLOOR: Final = 1.0
+SLOWER: Final = 5.0
+_SLOWEST: Final = 60.0
+
+
+def log_in(
+    ask: Callable[[], Asked | Refusal],
+    poll: Callable[[str], Token | Refusal],
+    *,
+    deadline: float,
+    clock: Callable[[], float],
+    stopped: Callable[[float], bool],
+) -> tuple[Token, float] | Refusal:
+    """Ask for a login and poll until it is done, refused or too late.
+
+    Args:
+        ask: sends the request for a login.
+        poll: asks once whether the login of that id is done.
+        deadline: by `clock`.
+        clock: monotonic seconds.
+        stopped: waits so many seconds and tells whether nobody wants the token any more.
+
+    Returns:
+        The token and the moment at which its request began, or why there is none.
+    """
+    asked = ask()
+    if isinstance(asked, Refusal):
+        return asked
+    interval = max(asked.interval, FLOOR)
+    ends = clock() + asked.expires_in
+    while True:
+        if clock() + interval >= ends:
+            return Refusal("the login was not finished before the operator's own limit; authorize again")
+        if clock() + interval >= deadline:
+            return Refusal(
+                f"the login was not finished in time; give authorize a longer timeout (the operator wants {interval:g} "
+                "s between two questions)"
+            )
+        if stopped(interval):
+            return Refusal("the login was given up")
+        began = clock()
+        outcome = poll(asked.auth_req_id)
+        if isinstance(outcome, Token):
+            return outcome, began
+        if outcome.code == "slow_down":
+            interval += SLOWER
+        elif outcome.code == "authorization_pending":
+            continue
+        elif outcome.again:
+            # CIBA Core section 7.3 wants a client that gets no answer to ask less often.
+            interval = max(interval, min(interval * 2, _SLOWEST), outcome.wait)
+        else:
+            return outcome

@@ -1,0 +1,332 @@
+"""Reading what an authorization server answers."""
+
+import json
+import math
+
+import pytest
+
+from camara_otp._exchange import Answer
+from camara_otp.auth._answers import (
+    REMEDIES,
+    UNSTATED_LIFETIME,
+    Asked,
+    Endpoints,
+    Heard,
+    clean,
+    read_asked,
+    read_discovery,
+    read_seconds,
+    read_token,
+)
+from camara_otp.auth._values import Refusal, Token
+
+SCOPE = "one-time-password-sms:send-validate"
+NOW = 1_800_000_000.0
+NOW_AS_DATE = b"Fri, 15 Jan 2027 08:00:00 GMT"
+SECRET = "s3cr3t/+ value"
+
+
+def heard(body, status=200, headers=(), fault=None, secrets=(SECRET,)):
+    """Return what was heard from a token endpoint."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Heard("the token endpoint", Answer(status, tuple(headers), raw, fault), secrets, NOW)
+
+
+def good(**more):
+    """Return the body of a good answer."""
+    return {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600} | more
+
+
+def read(body, **options):
+    """Read a token answer."""
+    return read_token(heard(body, **options), SCOPE)
+
+
+def test_a_good_answer_gives_a_token():
+    """Value, lifetime and the refresh token."""
+    assert read(good(refresh_token="r")) == Token("t0ken", 3600.0, 3600.0, "r")
+
+
+@pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER"])
+def test_the_token_type_is_bearer_in_any_case(kind):
+    """RFC 6749 section 5.1: case-insensitive."""
+    assert isinstance(read(good(token_type=kind)), Token)
+
+
+def test_a_missing_token_type_is_not_held_against_an_answer():
+    """There is nothing to disagree with."""
+    body = good()
+    del body["token_type"]
+
+    assert isinstance(read(body), Token)
+
+
+@pytest.mark.parametrize("kind", ["DPoP", "mac", "N_A", "", None, 7])
+def test_another_token_type_is_refused_with_the_remedy(kind):
+    """A DPoP-bound token is of no use in a Bearer header."""
+    refusal = read(good(token_type=kind))
+
+    assert isinstance(refusal, Refusal)
+    assert "Bearer" in refusal.reason
+    assert not refusal.again
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (3600, 3600),
+        ("3600", 3600),
+        (" 60 ", 60),
+        (59.5, 59.5),
+        ("59.5", 59.5),
+        (0, 0),
+        (-1, 0),
+        (3, 3),
+        (10**400, UNSTATED_LIFETIME),
+        (1e300, 30 * 86400),
+        ("inf", 30 * 86400),
+        ("nan", UNSTATED_LIFETIME),
+        ("soon", UNSTATED_LIFETIME),
+        ("", UNSTATED_LIFETIME),
+        (None, UNSTATED_LIFETIME),
+        (True, UNSTATED_LIFETIME),
+        ([], UNSTATED_LIFETIME),
+        (math.nan, UNSTATED_LIFETIME),
+    ],
+)
+def test_any_expires_in_is_read(value, seconds):
+    """Numbers, text, nonsense and extremes."""
+    assert read_seconds(value, UNSTATED_LIFETIME) == seconds
+
+
+@pytest.mark.parametrize("token", [None, "", 7, ["t"], "two words", "new\nline", "töken", {"a": 1}, "Bearer t"])
+def test_an_unusable_access_token_is_refused_and_not_shown(token):
+    """What no header can carry never gets there."""
+    refusal = read(good(access_token=token))
+
+    assert isinstance(refusal, Refusal)
+    assert "access_token" in refusal.reason
+    assert "two words" not in refusal.reason
+
+
+def test_a_narrower_scope_is_named():
+    """The caller learns which scope is missing."""
+    refusal = read(good(scope="profile"))
+
+    assert isinstance(refusal, Refusal)
+    assert SCOPE in refusal.reason
+
+
+@pytest.mark.parametrize("scope", [SCOPE, f"x {SCOPE}", None, 7])
+def test_an_equal_wider_or_unsaid_scope_is_fine(scope):
+    """The field may be left out when nothing was cut."""
+    assert isinstance(read(good(scope=scope)), Token)
+
+
+def test_without_a_requested_scope_any_is_fine():
+    """Nothing was asked for, nothing can be missing."""
+    assert isinstance(read_token(heard(good(scope="other")), None), Token)
+
+
+@pytest.mark.parametrize("code", sorted(REMEDIES))
+def test_each_known_error_comes_with_its_remedy(code):
+    """`error` holds the code, the text says what to do."""
+    refusal = read({"error": code, "error_description": "why"}, status=400)
+
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.description) == (code, "why")
+    assert code in refusal.reason
+    assert "why" in refusal.reason
+    assert REMEDIES[code] in refusal.reason
+    assert not refusal.again
+    error = refusal.error()
+    assert (error.error, error.error_description, error.outcome_unknown) == (code, "why", False)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 429])
+def test_an_error_counts_whatever_the_status(status):
+    """Some servers say 200 or 401 where RFC 6749 says 400."""
+    refusal = read({"error": "invalid_client"}, status=status)
+
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.description) == ("invalid_client", None)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_failure_of_the_server_may_be_tried_again(status):
+    """With or without an RFC 6749 body."""
+    for body in ({"error": "server_error"}, b"<html>", b""):
+        refusal = read(body, status=status)
+        assert isinstance(refusal, Refusal)
+        assert refusal.again
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [(b"7", 7.0), (b"Fri, 15 Jan 2027 08:00:30 GMT", 30.0), (b"Fri, 15 Jan 2027 07:00:00 GMT", 0.0), (b"later", 0.0)],
+)
+def test_retry_after_is_read(value, wait):
+    """Seconds or a date."""
+    refusal = read(b"", status=503, headers=[(b"retry-after", value)])
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.wait == wait
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
+def test_a_redirect_is_not_followed(status):
+    """Credentials are for the configured URL only."""
+    refusal = read(good(), status=status, headers=[(b"location", b"https://evil.example/")])
+
+    assert isinstance(refusal, Refusal)
+    assert "redirect" in refusal.reason
+    assert "evil" not in refusal.reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>sign in</html>", b"[]", b'"t"', b"null", b"\xff\xfe", b"{", b"[" * 100_000, b'{"error":7}'],
+)
+def test_anything_but_a_json_object_is_refused(body):
+    """A login page is no token."""
+    assert isinstance(read(body), Refusal)
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 400, 404, 418])
+def test_another_status_without_an_error_is_refused_by_number(status):
+    """Only 200 gives a token."""
+    refusal = read(good(), status=status)
+
+    assert isinstance(refusal, Refusal)
+    assert str(status) in refusal.reason
+    assert refusal.code is None
+    assert not refusal.again
+
+
+def test_an_answer_over_the_cap_is_refused():
+    """The exchange says so, the text repeats it."""
+    refusal = read(b"", fault="more than 65536 bytes")
+
+    assert isinstance(refusal, Refusal)
+    assert "65536" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        (b"Fri, 15 Jan 2027 08:10:00 GMT", "600 s behind"),
+        (b"Fri, 15 Jan 2027 07:50:00 GMT", "600 s ahead of"),
+        (NOW_AS_DATE, None),
+        (b"yesterday", None),
+    ],
+)
+def test_a_wrong_clock_is_found_out(date, said):
+    """An assertion refused by a server with another time: say by how much."""
+    refusal = read({"error": "invalid_client"}, status=401, headers=[(b"date", date)])
+
+    assert isinstance(refusal, Refusal)
+    assert (said in refusal.reason) if said else ("the server's" not in refusal.reason)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"secret {SECRET} is wrong",
+        "secret s3cr3t%2F%2B%20value is wrong",
+        "secret s3cr3t%2F%2B+value is wrong",
+        "assertion eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl is wrong",
+        "assertion eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOi is wrong",
+        "number +34666111333 is wrong",
+    ],
+)
+def test_what_a_server_echoes_is_not_shown(words):
+    """Secrets, assertions and numbers in error texts, in whatever form."""
+    refusal = read({"error": "invalid_request", "error_description": words}, status=400)
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.description is not None
+    assert refusal.description.split()[1:] == ["***", "is", "wrong"]
+
+
+def test_a_secret_in_the_error_code_is_not_shown_either():
+    """The code is the server's text too."""
+    refusal = read({"error": SECRET}, status=400)
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "***"
+    assert SECRET not in refusal.reason
+
+
+def test_words_are_printable_and_short():
+    """Line ends, escape codes and novels do not reach a log."""
+    text = clean("a\r\nb\x1b[31m\u202e" + "x" * 500, ())
+
+    assert text.isprintable()
+    assert text.startswith("a b [31m x")
+    assert len(text) == 200
+
+
+def test_a_secret_is_cut_before_the_text_is():
+    """Half a secret at the end of a shortened text is a secret as well."""
+    assert "s3cr3t" not in clean("x" * 190 + SECRET, (SECRET,))
+
+
+def test_a_login_is_read():
+    """Id, interval and limit, with CIBA's default for the interval."""
+    assert read_asked(heard({"auth_req_id": "1", "interval": 2, "expires_in": "60"})) == Asked("1", 2.0, 60.0)
+    assert read_asked(heard({"auth_req_id": "1", "expires_in": 60})) == Asked("1", 5.0, 60.0)
+
+
+@pytest.mark.parametrize("body", [{}, {"auth_req_id": ""}, {"auth_req_id": 1}, {"error": "unknown_user_id"}])
+def test_a_login_without_an_id_is_refused(body):
+    """There is nothing to poll with."""
+    assert isinstance(read_asked(heard(body)), Refusal)
+
+
+def discovery(allow_http=False, backchannel=False, **document):
+    """Read an OpenID configuration."""
+    return read_discovery(heard(document), "https://op.example", backchannel=backchannel, allow_http=allow_http)
+
+
+def test_discovery_names_the_endpoints():
+    """Both, when both are needed."""
+    found = discovery(
+        backchannel=True,
+        issuer="https://op.example",
+        token_endpoint="https://op.example/token?x=1",
+        backchannel_authentication_endpoint="https://other.example:8443/bc",
+    )
+
+    assert isinstance(found, Endpoints)
+    assert (found.token.origin, found.token.target) == ("https://op.example", "/token?x=1")
+    assert found.backchannel is not None
+    assert found.backchannel.origin == "https://other.example:8443"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"issuer": "https://evil.example", "token_endpoint": "https://evil.example/t"}, "another issuer"),
+        ({"issuer": "https://op.example/", "token_endpoint": "https://op.example/t"}, "another issuer"),
+        ({"token_endpoint": "https://op.example/t"}, "another issuer"),
+        ({"issuer": "https://op.example"}, "token_endpoint"),
+        ({"issuer": "https://op.example", "token_endpoint": 7}, "token_endpoint"),
+        ({"issuer": "https://op.example", "token_endpoint": "http://op.example/t"}, "plain http"),
+        ({"issuer": "https://op.example", "token_endpoint": "not a url"}, "URL"),
+        ({"error": "server_error"}, "server_error"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(document, said):
+    """Another issuer's, without the endpoint, or one that would show the credentials."""
+    refusal = discovery(**document)
+
+    assert isinstance(refusal, Refusal)
+    assert said in refusal.reason
+
+
+def test_a_configuration_without_the_backchannel_is_refused_when_it_is_needed():
+    """The operator may not offer CIBA."""
+    refusal = discovery(backchannel=True, issuer="https://op.example", token_endpoint="https://op.example/t")
+
+    assert isinstance(refusal, Refusal)
+    assert "backchannel_authentication_endpoint" in refusal.reason

@@ -1,0 +1,534 @@
+"""One token for everybody who waits, at the cost of one fetch."""
+
+import asyncio
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import anyio
+import pytest
+import trio
+
+from camara_otp.auth import _cache
+from camara_otp.auth._cache import QUIET, Cache, await_, hold, in_thread, lead, wait
+from camara_otp.auth._values import Refusal, Token
+
+DOWN = Refusal("down", again=True)
+
+
+class Clock:
+    """Time that passes on command."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Source:
+    """Where tokens come from: `t1`, `t2`, ..., or what was queued; closes its gate on demand."""
+
+    def __init__(self, lifetime=3600.0):
+        self.lifetime = lifetime
+        self.queue = []
+        self.asked = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, unwanted):
+        self.asked.append(unwanted)
+        number = len(self.asked)
+        assert self.gate.wait(10)
+        outcome = self.queue.pop(0) if self.queue else Token(f"t{number}", self.lifetime, self.lifetime)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+def cache(source, *, leeway=60.0, patience=10.0, **options):
+    """Return a cache over a source."""
+    return Cache(source, leeway=leeway, patience=patience, **options)
+
+
+def settle(made):
+    """Wait until no fetch is under way."""
+    deadline = time.monotonic() + 5
+    while made._flight is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "renew", "expire"),
+    [(3600, 3540, 3598), (100, 75, 98), (6, 3, 4), (3, 1.5, 2), (0.3, 0.15, 0.2), (0, 0, 0)],
+)
+def test_leads_shrink_with_the_lifetime(lifetime, renew, expire):
+    """An hour is renewed a minute ahead, three seconds a fraction ahead."""
+    held = hold(Token("t", lifetime, lifetime), 0.0, 60.0)
+
+    assert (held.renew_at, held.expires_at) == pytest.approx((renew, expire))
+
+
+def test_a_leeway_of_zero_renews_just_before_the_end():
+    """Never after the token has stopped being used."""
+    held = hold(Token("t", 3600, 3600), 0.0, 0.0)
+
+    assert held.renew_at == held.expires_at == 3598
+
+
+def test_a_token_from_a_store_keeps_its_lead():
+    """What is left counts, but the lead is that of the whole life."""
+    held = hold(Token("t", 3600, 100), 0.0, 60.0)
+
+    assert (held.renew_at, held.expires_at) == (40, 98)
+    assert lead(Token("t", 3600, 100), 60.0) == 60
+
+
+def test_a_final_token_is_used_to_its_end():
+    """Nobody tries to renew what cannot be renewed."""
+    held = hold(Token("t", 3600, 3600, final=True), 0.0, 60.0)
+
+    assert held.renew_at == held.expires_at
+
+
+def test_the_first_caller_fetches_and_the_next_does_not():
+    """One fetch for many calls."""
+    source = Source()
+    made = cache(source)
+
+    assert made.fresh(None) is None
+    assert made.get(None, 5) == "t1"
+    assert made.fresh(None) == "t1"
+    assert made.get(None, 5) == "t1"
+    assert source.asked == [None]
+
+
+def test_the_hot_path_takes_no_lock():
+    """A cached token is given while the lock is held by somebody else."""
+    made = cache(Source())
+    made.get(None, 5)
+
+    with made._lock:
+        assert made.fresh(None) == "t1"
+
+
+def test_a_hundred_threads_cost_one_fetch():
+    """Single flight on an empty cache."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source)
+
+    with ThreadPoolExecutor(100) as pool:
+        calls = [pool.submit(made.get, None, 10) for _ in range(100)]
+        time.sleep(0.1)
+        source.gate.set()
+        assert {call.result() for call in calls} == {"t1"}
+
+    assert len(source.asked) == 1
+
+
+@pytest.mark.anyio
+async def test_a_hundred_tasks_cost_one_fetch():
+    """Single flight on an empty cache, on both event loops."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source)
+    got = []
+
+    async def call():
+        got.append(await made.aget(None, 10))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(call)
+        await anyio.sleep(0.05)
+        source.gate.set()
+
+    assert got == ["t1"] * 100
+    assert len(source.asked) == 1
+
+
+def test_threads_and_loops_share_a_flight():
+    """Sync callers, asyncio and trio at once: one fetch."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source)
+
+    async def call():
+        return await made.aget(None, 10)
+
+    with ThreadPoolExecutor(9) as pool:
+        calls = [pool.submit(made.get, None, 10) for _ in range(3)]
+        calls += [pool.submit(lambda: asyncio.run(call())) for _ in range(3)]
+        calls += [pool.submit(trio.run, call) for _ in range(3)]
+        time.sleep(0.2)
+        source.gate.set()
+        assert {done.result() for done in calls} == {"t1"}
+
+    assert len(source.asked) == 1
+
+
+def test_the_old_token_is_served_while_one_renewal_runs():
+    """Nobody waits ahead of the end, not even who starts the renewal."""
+    source, clock = Source(), Clock()
+    made = cache(source, clock=clock)
+    made.get(None, 5)
+    clock.now += 3550
+    source.gate.clear()
+
+    assert [made.get(None, 5) for _ in range(20)] == ["t1"] * 20
+    source.gate.set()
+    settle(made)
+
+    assert made.get(None, 5) == "t2"
+    assert source.asked == [None, "t1"]
+
+
+def test_a_failed_early_renewal_is_not_repeated_at_once():
+    """The token at hand still serves; the next try comes later, and the end is the end."""
+    source, clock = Source(), Clock()
+    made = cache(source, clock=clock)
+    made.get(None, 5)
+    source.queue = [DOWN, DOWN]
+    clock.now += 3550
+
+    for _ in range(3):
+        assert made.get(None, 5) == "t1"
+        settle(made)
+    assert len(source.asked) == 2
+    clock.now += QUIET
+    assert made.get(None, 5) == "t1"
+    settle(made)
+    assert len(source.asked) == 3
+    clock.now += 60
+    assert made.get(None, 5) == "t4"
+
+
+def test_an_expired_token_is_never_served():
+    """After its end callers wait for the next."""
+    source, clock = Source(), Clock()
+    made = cache(source, clock=clock)
+    made.get(None, 5)
+    clock.now += 3599
+
+    assert made.get(None, 5) == "t2"
+
+
+def test_a_refusal_reaches_everybody_and_is_not_kept():
+    """Who waited learns why; the next caller tries again."""
+    source = Source()
+    source.queue = [DOWN]
+    made = cache(source)
+
+    assert made.get(None, 5) == DOWN
+    assert made.get(None, 5) == "t2"
+
+
+def test_a_raising_source_is_a_refusal_without_its_text():
+    """Whatever a caller's own http_client raises."""
+    source = Source()
+    source.queue = [ValueError("s3cr3t")]
+    made = cache(source)
+
+    outcome = made.get(None, 5)
+
+    assert isinstance(outcome, Refusal)
+    assert "ValueError" in outcome.reason
+    assert "s3cr3t" not in outcome.reason
+
+
+def test_a_fetch_that_dies_leaves_nobody_waiting():
+    """Even what is no Exception ends the flight."""
+    source = Source()
+    source.queue = [SystemExit()]
+    made = cache(source)
+
+    assert isinstance(made.get(None, 5), Refusal)
+    assert made.get(None, 5) == "t2"
+
+
+def test_a_caller_out_of_time_gets_a_refusal_and_the_next_the_token():
+    """The fetch goes on; a slow token endpoint is not asked over and over."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source)
+    began = time.monotonic()
+
+    outcome = made.get(None, 0.05)
+
+    assert time.monotonic() - began < 1
+    assert isinstance(outcome, Refusal)
+    assert "time" in outcome.reason
+    source.gate.set()
+    assert made.get(None, 5) == "t1"
+    assert len(source.asked) == 1
+
+
+@pytest.mark.anyio
+async def test_a_task_out_of_time_gets_a_refusal():
+    """The async twin keeps to its time as well."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source)
+
+    assert isinstance(await made.aget(None, 0.05), Refusal)
+    source.gate.set()
+    assert await made.aget(None, 5) == "t1"
+    assert len(source.asked) == 1
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_caller_takes_nothing_with_it():
+    """The first of many is cancelled; the others get the token of the same fetch."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source)
+    got = []
+
+    async def call():
+        got.append(await made.aget(None, 10))
+
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as first:
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(call)
+                await anyio.sleep(0.02)
+                for _ in range(5):
+                    group.start_soon(call)
+                await anyio.sleep(0.02)
+                first.cancel()
+        source.gate.set()
+
+    assert got == ["t1"] * 5
+    assert len(source.asked) == 1
+
+
+def test_a_loop_that_dies_takes_nothing_with_it():
+    """A loop that is closed under a waiting task does not disturb the flight."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(made.aget(None, 10))
+    loop.run_until_complete(asyncio.sleep(0.02))
+    task.cancel()
+    loop.close()
+    source.gate.set()
+
+    assert made.get(None, 5) == "t1"
+    assert len(source.asked) == 1
+    settle(made)
+
+
+def test_a_lost_flight_is_replaced():
+    """A fetch that hangs beyond its time blocks nobody, and its late token does not replace a later one."""
+    source, clock = Source(), Clock()
+    source.gate.clear()
+    made = cache(source, clock=clock, patience=3)
+    first = made._decide(None)
+    clock.now += 3
+
+    second = made._decide(None)
+    assert second is not first
+    source.gate.set()
+    assert wait(first, 5) is not None
+    assert wait(second, 5) is not None
+    settle(made)
+
+    assert made.fresh(None) == wait(second, 0).value
+
+
+def test_who_waits_for_a_lost_flight_takes_part_in_the_next():
+    """A caller with time left asks again when the flight is given up."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source, patience=0.05)
+    opener = threading.Timer(0.1, source.gate.set)
+    opener.start()
+
+    assert isinstance(made.get(None, 5), str)
+    assert len(source.asked) >= 2
+    opener.join()
+
+
+def test_a_rejected_token_is_replaced_once():
+    """Fifty callers that were all refused with the same token cost one fetch."""
+    source = Source()
+    made = cache(source)
+    made.get(None, 5)
+    source.gate.clear()
+
+    with ThreadPoolExecutor(50) as pool:
+        calls = [pool.submit(made.get, "t1", 10) for _ in range(50)]
+        time.sleep(0.05)
+        source.gate.set()
+        assert {call.result() for call in calls} == {"t2"}
+
+    assert source.asked == [None, "t1"]
+
+
+def test_a_token_rejected_before_costs_nothing():
+    """Who comes late with an old token gets the present one."""
+    source = Source()
+    made = cache(source)
+    made.get(None, 5)
+    made.get("t1", 5)
+
+    assert made.fresh("t1") == "t2"
+    assert made.get("t1", 5) == "t2"
+    assert made.get("something else", 5) == "t2"
+    assert len(source.asked) == 2
+
+
+def test_a_rejected_token_is_served_to_nobody_else():
+    """Callers without a rejection wait for the new one as well."""
+    source = Source()
+    made = cache(source)
+    made.get(None, 5)
+    source.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(made.get, "t1", 5)
+        time.sleep(0.02)
+        other = pool.submit(made.get, None, 5)
+        time.sleep(0.02)
+        source.gate.set()
+        assert (one.result(), other.result()) == ("t2", "t2")
+
+
+def test_the_same_token_again_is_given_as_it_is():
+    """Some servers answer with the same token: then no other can be had, and nobody loops."""
+    source = Source()
+    source.queue = [Token("same", 60, 60), Token("same", 60, 60)]
+    made = cache(source)
+    made.get(None, 5)
+
+    assert made.get("same", 5) == "same"
+    assert len(source.asked) == 2
+
+
+def test_a_flight_older_than_the_rejection_is_followed_by_another():
+    """A fetch that began before this caller's 401 may bring the very token that was refused."""
+    source = Source()
+    source.gate.clear()
+    source.queue = [Token("bad", 60, 60), Token("good", 60, 60)]
+    made = cache(source)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(made.get, None, 5)
+        time.sleep(0.02)
+        opener = threading.Timer(0.05, source.gate.set)
+        opener.start()
+        assert made.get("bad", 5) == "good"
+        assert first.result() == "bad"
+        opener.join()
+
+    assert source.asked == [None, "bad"]
+
+
+def test_a_final_token_is_returned_although_it_is_rejected():
+    """There is no other: the caller's 401 is what there is to say."""
+    source = Source()
+    made = cache(source)
+    made.put(Token("final", 60, 60, final=True), time.monotonic())
+
+    assert made.get("final", 5) == "final"
+    assert source.asked == []
+
+
+def test_a_token_without_a_life_serves_those_who_waited():
+    """`expires_in: 0` is used once and not kept."""
+    source = Source(lifetime=0.0)
+    made = cache(source)
+
+    assert made.get(None, 5) == "t1"
+    assert made.get(None, 5) == "t2"
+
+
+def test_three_second_tokens_work():
+    """A short life is used for most of its length, with early renewals in the background."""
+    source, clock = Source(lifetime=3.0), Clock()
+    made = cache(source, clock=clock)
+    served = []
+    for _ in range(100):
+        served.append(made.get(None, 5))
+        settle(made)
+        clock.now += 0.1
+
+    assert len(source.asked) == pytest.approx(100 * 0.1 / 1.6, abs=1)
+    assert served[0] == "t1"
+
+
+def test_no_thread_no_token(monkeypatch):
+    """A process at its limit gets a refusal, not a hang."""
+    source = Source()
+    made = cache(source)
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_cache, "_start", no_thread)
+        outcome = made.get(None, 5)
+    assert isinstance(outcome, Refusal)
+    assert "thread" in outcome.reason
+    assert made.get(None, 5) == "t1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_starts_afresh():
+    """A child born while the lock is held and a flight is under way fetches by itself and keeps a valid token."""
+    source = Source()
+    source.gate.clear()
+    busy, calm = cache(source), cache(Source())
+    calm.get(None, 5)
+    busy._decide(None)
+    with busy._lock:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                source.gate = threading.Event()
+                source.gate.set()
+                code = 0 if calm.fresh(None) == "t1" and busy.get(None, 5) == "t2" else 2
+            finally:
+                os._exit(code)
+    source.gate.set()
+    _, status = os.waitpid(pid, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert busy.get(None, 5) == "t1"
+
+
+def test_waiting_for_what_is_done_takes_no_time():
+    """In threads and in tasks."""
+    done: Future[int] = Future()
+    done.set_result(1)
+
+    assert wait(done, 0) == 1
+    assert asyncio.run(_waited(done)) == 1
+
+
+async def _waited(future):
+    return await await_(future, 0)
+
+
+def test_an_error_in_a_thread_belongs_to_who_waits():
+    """It is raised there, and the thread ends quietly."""
+
+    def fail():
+        raise LookupError("x")
+
+    with pytest.raises(LookupError):
+        wait(in_thread(fail), 5)
+
+
+def test_a_timeout_raised_in_a_thread_is_not_taken_for_ours():
+    """A function's own TimeoutError comes through."""
+
+    def fail():
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        wait(in_thread(fail), 5)

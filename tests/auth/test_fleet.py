@@ -1,0 +1,321 @@
+"""Several workers and one token: stores, the lock, what is sealed, and stores that fail."""
+
+import base64
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from camara_otp.auth import ClientCredentials, MemoryStore, RedisStore, _fleet
+from camara_otp.auth._fleet import LEASE, Fleet, Seal
+from camara_otp.auth._values import Refusal, Token
+from camara_otp.errors import ConfigurationError
+
+KEY = base64.urlsafe_b64encode(bytes(32))
+SEAL = Seal("token:0", KEY)
+
+
+class Clock:
+    """Time that passes on command; sleeping is passing."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Worker:
+    """One process of the fleet: its own token source, the common store."""
+
+    def __init__(self, store, clock, *, lifetime=3600.0, refuse=False):
+        self.clock = clock
+        self.fetched = 0
+        self.lifetime = lifetime
+        self.refuse = refuse
+        self.during = None
+        self.fleet = Fleet(store, lambda: SEAL, 60.0, clock=clock, sleep=clock.sleep)
+
+    def own(self):
+        self.fetched += 1
+        if self.during is not None:
+            self.during()
+        return Refusal("down") if self.refuse else Token(f"{id(self)}-{self.fetched}", self.lifetime, self.lifetime)
+
+    def fetch(self, unwanted=None, timeout=10.0):
+        return self.fleet.fetch(unwanted, self.own, self.clock() + timeout)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(clock):
+    return MemoryStore(clock=clock)
+
+
+def workers(store, clock, number=2, **options):
+    """Return some workers on one store."""
+    return [Worker(store, clock, **options) for _ in range(number)]
+
+
+def test_one_fetch_serves_the_fleet(store, clock):
+    """The second worker finds the first one's token, with what is left of its life."""
+    one, other = workers(store, clock)
+    token = one.fetch()
+    clock.now += 100
+
+    found = other.fetch()
+    assert (found.value, found.lifetime, found.left) == (token.value, 3600.0, 3500.0)
+    assert (one.fetched, other.fetched) == (1, 0)
+
+
+def test_a_rejected_token_is_replaced_once(store, clock):
+    """Who is refused second finds the new one."""
+    one, other = workers(store, clock)
+    old = one.fetch()
+    new = one.fetch(unwanted=old.value)
+
+    assert new.value != old.value
+    assert other.fetch(unwanted=old.value).value == new.value
+    assert (one.fetched, other.fetched) == (2, 0)
+
+
+def test_one_worker_renews_ahead_of_the_end(store, clock):
+    """While one holds the lock the others go on with the old token."""
+    one, other = workers(store, clock)
+    old = one.fetch()
+    clock.now += 3550
+    during = []
+    one.during = lambda: during.append(other.fetch())
+
+    new = one.fetch(unwanted=old.value)
+    assert during == [Token(old.value, 3600.0, 50.0)]
+    assert other.fetch().value == new.value
+    assert (one.fetched, other.fetched) == (2, 0)
+
+
+def test_who_finds_the_lock_taken_waits_for_the_token(store, clock):
+    """The waiter fetches nothing."""
+    one, other = workers(store, clock)
+    lease = store.acquire(SEAL.name, LEASE)
+    token = Token("t", 3600.0, 3600.0)
+    naps = []
+
+    def nap(seconds):
+        naps.append(seconds)
+        clock.sleep(seconds)
+        if len(naps) == 3:
+            store.save(SEAL.name, SEAL.pack(token, encrypt=False), 3600)
+            store.release(SEAL.name, lease)
+
+    other.fleet._sleep = nap
+    assert other.fetch().value == "t"
+    assert other.fetched == one.fetched == 0
+
+
+def test_a_dead_worker_blocks_nobody_for_long(store, clock):
+    """Its lock runs out, and the next takes over."""
+    [worker] = workers(store, clock, 1)
+    store.acquire(SEAL.name, LEASE)
+    began = clock.now
+
+    assert isinstance(worker.fetch(), Token)
+    assert worker.fetched == 1
+    assert clock.now - began <= LEASE + 0.1
+
+
+def test_a_short_call_does_not_wait_for_the_lock_to_run_out(store, clock):
+    """Half of the time is kept for a fetch of one's own."""
+    [worker] = workers(store, clock, 1)
+    store.acquire(SEAL.name, 1000)
+    began = clock.now
+
+    assert isinstance(worker.fetch(timeout=2.0), Token)
+    assert clock.now - began <= 1.1
+
+
+def test_a_worker_between_look_and_lock_is_noticed(store, clock):
+    """Who gets the lock looks again before it fetches."""
+    one, other = workers(store, clock)
+    real = store.acquire
+
+    def acquire(name, seconds):
+        store.acquire = real
+        one.fetch()
+        return real(name, seconds)
+
+    store.acquire = acquire
+    token = other.fetch()
+
+    assert (one.fetched, other.fetched) == (1, 0)
+    assert token.value == f"{id(one)}-1"
+
+
+def test_a_refusal_is_told_and_frees_the_lock(store, clock):
+    """The next worker need not wait."""
+    one, other = workers(store, clock)
+    one.refuse = True
+
+    assert one.fetch() == Refusal("down")
+    began = clock.now
+    assert isinstance(other.fetch(), Token)
+    assert clock.now == began
+
+
+def test_a_token_without_a_life_is_not_shared(store, clock):
+    """There is nothing in it for others."""
+    [worker] = workers(store, clock, 1, lifetime=0.0)
+    worker.fetch()
+
+    assert store.load(SEAL.name) is None
+
+
+class Broken(MemoryStore):
+    """Fail in one method, in a chosen way."""
+
+    def __init__(self, method, fail):
+        super().__init__()
+        setattr(self, method, fail)
+
+
+def fails(*_):
+    raise ConnectionError("redis://:hunter2@host refused")
+
+
+@pytest.mark.parametrize("method", ["load", "acquire", "save", "release"])
+def test_a_store_that_fails_means_a_token_of_ones_own(method, clock, caplog):
+    """One fetch, a warning without the store's words, no exception."""
+    [worker] = workers(Broken(method, fails), clock, 1)
+    with caplog.at_level(logging.WARNING, "camara_otp.auth"):
+        assert isinstance(worker.fetch(), Token)
+
+    assert worker.fetched == 1
+    [record] = caplog.records
+    assert "ConnectionError" in record.getMessage()
+    assert "hunter2" not in caplog.text
+
+
+def test_a_store_that_hangs_is_left_behind(clock, monkeypatch):
+    """Within a bound of our own, whatever timeouts the caller's client has."""
+    monkeypatch.setattr(_fleet, "_ANSWER", 0.05)
+    gate = threading.Event()
+    [worker] = workers(Broken("load", lambda _: gate.wait(10)), clock, 1)
+    began = time.monotonic()
+
+    assert isinstance(worker.fetch(), Token)
+    assert time.monotonic() - began < 1
+    gate.set()
+
+
+@pytest.mark.parametrize("value", [b"", b"nonsense", b"[]", b"{}", b'{"token": "t"}', b'{"token":"t","lifetime":"x"}'])
+def test_foreign_bytes_in_the_store_are_as_good_as_none(store, clock, value):
+    """Somebody else's key, or a spoilt one: fetch and overwrite."""
+    store.save(SEAL.name, value, 1000)
+    [worker] = workers(store, clock, 1)
+    token = worker.fetch()
+
+    assert worker.fetched == 1
+    assert worker.fetch().value == token.value
+
+
+def test_a_seal_depends_on_secret_and_identity():
+    """Same client, same name and key; anything else, others. Nothing of it shows."""
+    made = Seal.make(b"s3cr3t", "client_credentials", "https://op.example/token", "client", "scope")
+
+    assert made == Seal.make(b"s3cr3t", "client_credentials", "https://op.example/token", "client", "scope")
+    others = [
+        Seal.make(b"other", "client_credentials", "https://op.example/token", "client", "scope"),
+        Seal.make(b"s3cr3t", "client_credentials", "https://op.example/token", "client", "scope2"),
+        Seal.make(b"s3cr3t", "client_credentials", "https://op.example/tokenclient", "", "scope"),
+    ]
+    assert len({made.name, *(other.name for other in others)}) == 4
+    assert len({made.key, *(other.key for other in others)}) == 4
+    assert made.key.decode() not in repr(made)
+    assert made.name.removeprefix("token:").isalnum()
+
+
+def test_what_is_sealed_is_unreadable_and_authentic():
+    """Only the same key opens it, and a changed byte spoils it."""
+    token = Token("t0ken", 3600.0, 3600.0)
+    sealed = SEAL.pack(token, encrypt=True)
+
+    assert b"t0ken" not in sealed
+    assert SEAL.unpack(sealed, 10.0, encrypt=True) == Token("t0ken", 3600.0, 10.0)
+    assert Seal("x", base64.urlsafe_b64encode(b"1" * 32)).unpack(sealed, 10.0, encrypt=True) is None
+    assert SEAL.unpack(sealed[:-10] + b"A" * 10, 10.0, encrypt=True) is None
+
+
+def test_encryption_without_its_package_is_refused_at_once(monkeypatch):
+    """With the remedy."""
+    monkeypatch.setitem(__import__("sys").modules, "cryptography.fernet", None)
+
+    with pytest.raises(ConfigurationError, match=r"camara-otp\[redis\]"):
+        ClientCredentials("https://op.example/t", "client", client_secret="s", store=RedisStore(object()))
+
+
+def test_the_memory_store_keeps_values_for_their_time(store, clock):
+    """Then they are gone."""
+    store.save("a", b"1", 10)
+    clock.now += 4
+    assert store.load("a") == (b"1", 6)
+    clock.now += 6
+    assert store.load("a") is None
+    assert store.load("b") is None
+    assert repr(store) == "MemoryStore(...)"
+
+
+def test_the_memory_store_lends_its_lock_once(store, clock):
+    """Until it is given back or runs out; an old lease frees nothing."""
+    first = store.acquire("a", 10)
+    assert store.acquire("a", 10) is None
+    assert store.acquire("b", 10) is not None
+    clock.now += 10
+    second = store.acquire("a", 10)
+    assert second is not None
+    store.release("a", first)
+    assert store.acquire("a", 10) is None
+    store.release("a", second)
+    assert store.acquire("a", 10) is not None
+
+
+def test_many_threads_share_one_token():
+    """Providers in one process, racing on a real clock."""
+    store = MemoryStore()
+    fetched = []
+
+    def own():
+        fetched.append(1)
+        time.sleep(0.05)
+        return Token(f"t{len(fetched)}", 3600.0, 3600.0)
+
+    fleets = [Fleet(store, lambda: SEAL, 60.0) for _ in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        got = list(pool.map(lambda fleet: fleet.fetch(None, own, time.monotonic() + 10).value, fleets))
+
+    assert got == ["t1"] * 20
+    assert fetched == [1]
+
+
+def test_an_async_redis_client_is_refused():
+    """Tokens are fetched in a thread, for the async client too."""
+    redis = pytest.importorskip("redis.asyncio")
+
+    with pytest.raises(ConfigurationError, match=r"redis\.Redis"):
+        RedisStore(redis.Redis())
+
+
+def test_redis_without_its_package_is_refused(monkeypatch):
+    """With the remedy, and without the URL's password."""
+    monkeypatch.setitem(__import__("sys").modules, "redis", None)
+
+    with pytest.raises(ConfigurationError, match=r"camara-otp\[redis\]") as caught:
+        RedisStore.from_url("redis://:hunter2@127.0.0.1/0")
+    assert "hunter2" not in str(caught.value)

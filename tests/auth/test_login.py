@@ -1,0 +1,128 @@
+"""The CIBA dialogue, in a time that passes on command."""
+
+import pytest
+
+from camara_otp.auth._answers import Asked
+from camara_otp.auth._login import log_in
+from camara_otp.auth._values import Refusal, Token
+
+TOKEN = Token("t", 3600, 3600)
+PENDING = Refusal("pending", "authorization_pending")
+SLOW = Refusal("slow", "slow_down")
+DOWN = Refusal("down", again=True)
+
+
+class World:
+    """A clock, and an operator that answers polls in turn."""
+
+    def __init__(self, asked, *polls, give_up_at=None):
+        self.now = 0.0
+        self.asked = asked
+        self.polls = list(polls)
+        self.waits = []
+        self.ids = []
+        self.give_up_at = give_up_at
+
+    def log_in(self, timeout):
+        return log_in(lambda: self.asked, self.poll, deadline=timeout, clock=lambda: self.now, stopped=self.stopped)
+
+    def poll(self, identifier):
+        self.ids.append(identifier)
+        self.now += 0.1
+        return self.polls.pop(0) if len(self.polls) > 1 else self.polls[0]
+
+    def stopped(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+        return self.give_up_at is not None and self.now >= self.give_up_at
+
+
+def asked(interval=5.0, expires_in=120.0):
+    """Return a login that was asked for."""
+    return Asked("id", interval, expires_in)
+
+
+def test_polls_keep_the_interval():
+    """Also before the first one; the token's age counts from its poll."""
+    world = World(asked(), PENDING, PENDING, TOKEN)
+
+    assert world.log_in(100) == (TOKEN, pytest.approx(15.2))
+    assert world.waits == [5.0, 5.0, 5.0]
+    assert world.ids == ["id"] * 3
+
+
+def test_an_interval_of_zero_has_a_floor():
+    """One operator publishes it."""
+    world = World(asked(interval=0.0), PENDING, TOKEN)
+    world.log_in(100)
+
+    assert world.waits == [1.0, 1.0]
+
+
+def test_slow_down_adds_five_seconds_for_good():
+    """CIBA Core section 11."""
+    world = World(asked(interval=2.0), SLOW, PENDING, SLOW, TOKEN)
+    world.log_in(100)
+
+    assert world.waits == [2.0, 7.0, 7.0, 12.0]
+
+
+def test_silence_doubles_the_interval():
+    """An operator in trouble is asked less often, within reason."""
+    world = World(asked(interval=20.0, expires_in=1000.0), DOWN, DOWN, DOWN, PENDING, TOKEN)
+    world.log_in(1000)
+
+    assert world.waits == [20.0, 40.0, 60.0, 60.0, 60.0]
+
+
+def test_a_wait_that_the_server_asks_for_is_kept():
+    """Retry-After between polls."""
+    world = World(asked(interval=2.0), Refusal("busy", again=True, wait=30.0), TOKEN)
+    world.log_in(100)
+
+    assert world.waits == [2.0, 30.0]
+
+
+def test_the_operators_limit_ends_the_login():
+    """No poll after `expires_in`."""
+    world = World(asked(expires_in=12.0), PENDING)
+    outcome = world.log_in(100)
+
+    assert isinstance(outcome, Refusal)
+    assert "operator's own limit" in outcome.reason
+    assert world.waits == [5.0, 5.0]
+
+
+def test_the_callers_limit_ends_the_login():
+    """No poll after the deadline, and no waiting for it."""
+    world = World(asked(), PENDING)
+    outcome = world.log_in(12)
+
+    assert isinstance(outcome, Refusal)
+    assert "longer timeout" in outcome.reason
+    assert world.now < 12
+
+
+def test_giving_up_ends_the_login():
+    """Nobody polls for a token that nobody wants."""
+    outcome = World(asked(), PENDING, give_up_at=10).log_in(100)
+
+    assert isinstance(outcome, Refusal)
+    assert "given up" in outcome.reason
+
+
+@pytest.mark.parametrize("code", ["access_denied", "expired_token", "invalid_client", None])
+def test_any_other_refusal_ends_the_login(code):
+    """Only pending, slow_down and failures of the server mean another poll."""
+    refusal = Refusal("no", code)
+
+    assert World(asked(), PENDING, refusal).log_in(100) == refusal
+
+
+def test_a_refused_question_is_not_polled_for():
+    """There is no id."""
+    refusal = Refusal("unknown", "unknown_user_id")
+    world = World(refusal, TOKEN)
+
+    assert world.log_in(100) == refusal
+    assert world.ids == []

@@ -1,0 +1,675 @@
+"""The three grants against a server on loopback: what is sent, kept, renewed, repeated and refused."""
+
+import asyncio
+import json
+import pickle
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+import anyio
+import httpx
+import pytest
+from joserfc import jws
+from joserfc.jws import JWSRegistry
+
+from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, _authority
+from camara_otp.auth._authority import pause_before
+from camara_otp.auth._values import Refusal
+from camara_otp.errors import ConfigurationError, TokenError
+from tests.auth.server import answer
+
+SECRET = "s3cr3t-value"
+SCOPE = "one-time-password-sms:send-validate"
+HINT = "tel:+34666111333"
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    """Repeat at once."""
+    monkeypatch.setattr(_authority.random, "uniform", lambda low, high: 0.01)
+
+
+def secret(tokens, **options):
+    """Return a provider that logs in with a secret."""
+    return ClientCredentials(tokens.url, "client", client_secret=SECRET, **options)
+
+
+def get(provider, rejected=None, timeout=5.0):
+    """Ask as the sync client does."""
+    return provider.get_token(rejected=rejected, timeout=timeout)
+
+
+def claims(assertion, key):
+    """Return the claims of a rightly signed assertion."""
+    return json.loads(jws.deserialize_compact(assertion, key, registry=AnyAlgorithm()).payload)
+
+
+class AnyAlgorithm(JWSRegistry):
+    def get_alg(self, name):
+        return self.algorithms[name]
+
+
+def providers(tokens, keys):
+    """Return one provider of each kind."""
+    pem = keys["P-256"].as_pem(private=True)
+    return [
+        secret(tokens),
+        JWTBearer(tokens.url, "client", private_key=pem, subject=HINT),
+        CIBA(tokens.url, f"{tokens.origin}/bc", "client", client_secret=SECRET, login_hint=HINT),
+    ]
+
+
+def test_all_are_token_providers(tokens, keys):
+    """The client takes any of them."""
+    assert all(isinstance(provider, TokenProvider) for provider in providers(tokens, keys))
+
+
+def test_a_token_is_fetched_once_and_kept(tokens):
+    """Basic by default, the scope of this API."""
+    provider = secret(tokens)
+
+    assert [get(provider) for _ in range(5)] == ["token-1"] * 5
+    [seen] = tokens.seen
+    assert (seen.method, seen.path) == ("POST", "/token")
+    assert seen.form == {"grant_type": "client_credentials", "scope": SCOPE}
+    assert seen.headers["authorization"] == httpx.BasicAuth("client", SECRET)._auth_header
+    assert seen.headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+@pytest.mark.anyio
+async def test_the_async_client_is_served_by_the_same_object(tokens):
+    """Fetched in a task, used in a thread, and back."""
+    provider = secret(tokens)
+
+    assert await provider.aget_token(rejected=None, timeout=5) == "token-1"
+    assert await provider.aget_token(rejected=None, timeout=5) == "token-1"
+    assert get(provider) == "token-1"
+    assert await provider.aget_token(rejected="token-1", timeout=5) == "token-2"
+    assert tokens.count == 2
+
+
+def test_one_object_serves_many_loops(tokens):
+    """Nothing is bound to the loop that asked first."""
+    provider = secret(tokens)
+
+    async def call(rejected):
+        return await provider.aget_token(rejected=rejected, timeout=5)
+
+    assert asyncio.run(call(None)) == "token-1"
+    assert asyncio.run(call("token-1")) == "token-2"
+    assert anyio.run(call, "token-2", backend="trio") == "token-3"
+
+
+@pytest.mark.anyio
+async def test_a_hundred_tasks_cost_one_request(tokens):
+    """And one more when the token is refused to all of them."""
+    provider = secret(tokens)
+    got = []
+
+    async def call(rejected):
+        got.append(await provider.aget_token(rejected=rejected, timeout=10))
+
+    for rejected in (None, "token-1"):
+        async with anyio.create_task_group() as group:
+            for _ in range(100):
+                group.start_soon(call, rejected)
+
+    assert got == ["token-1"] * 100 + ["token-2"] * 100
+    assert tokens.count == 2
+
+
+def test_a_hundred_threads_cost_one_request(tokens):
+    """Nobody has to warm the provider up."""
+    provider = secret(tokens)
+
+    with ThreadPoolExecutor(100) as pool:
+        assert set(pool.map(lambda _: get(provider), range(100))) == {"token-1"}
+
+    assert tokens.count == 1
+
+
+def test_a_short_token_is_renewed_in_time(tokens):
+    """Real time, real server: never an expired token, and no fetch per call."""
+    tokens.expires_in = 1
+    provider = secret(tokens)
+    ends = time.monotonic() + 2.0
+    while time.monotonic() < ends:
+        number = int(get(provider).removeprefix("token-"))
+        assert number >= tokens.count - 1
+        time.sleep(0.01)
+
+    assert 4 <= tokens.count <= 6
+
+
+def test_credentials_in_the_form(tokens):
+    """`client_secret_post`."""
+    get(secret(tokens, client_auth="client_secret_post", scope="a b"))
+
+    assert tokens.seen[0].form == {
+        "grant_type": "client_credentials",
+        "scope": "a b",
+        "client_id": "client",
+        "client_secret": SECRET,
+    }
+    assert "authorization" not in tokens.seen[0].headers
+
+
+def test_credentials_by_assertion(tokens, keys):
+    """`private_key_jwt`: the endpoint as audience, a new jti each time."""
+    key = keys["RSA"]
+    provider = ClientCredentials(tokens.url, "client", private_key=key.as_pem(private=True), kid="k")
+    get(provider)
+    get(provider, rejected="token-1")
+
+    sent = [claims(seen.form["client_assertion"], key) for seen in tokens.seen]
+    assert [one["aud"] for one in sent] == [tokens.url] * 2
+    assert all(0 < one["exp"] - one["iat"] <= 300 and abs(one["iat"] - time.time()) < 10 for one in sent)
+    assert len({one["jti"] for one in sent}) == 2
+
+
+def test_jwt_bearer(tokens, keys):
+    """Grant and assertion, nothing else; renewed by a new assertion."""
+    provider = JWTBearer(
+        tokens.url, "client", private_key=keys["P-256"].as_pem(private=True), subject=HINT, scope=f"dpv:X {SCOPE}"
+    )
+
+    assert get(provider) == "token-1"
+    assert get(provider, rejected="token-1") == "token-2"
+    for seen in tokens.seen:
+        assert sorted(seen.form) == ["assertion", "grant_type"]
+        sent = claims(seen.form["assertion"], keys["P-256"])
+        assert (sent["sub"], sent["scope"], sent["aud"]) == (HINT, f"dpv:X {SCOPE}", tokens.url)
+
+
+def discovery(tokens, **more):
+    """Return an OpenID configuration."""
+    return answer(
+        issuer=tokens.origin,
+        token_endpoint=tokens.url,
+        backchannel_authentication_endpoint=f"{tokens.origin}/bc",
+        **more,
+    )
+
+
+def test_endpoints_are_discovered_once(tokens, keys):
+    """The configuration is asked at the first fetch, and the token endpoint found there is the audience."""
+    tokens.replies = [discovery(tokens)]
+    provider = ClientCredentials(
+        issuer=tokens.origin, client_id="client", private_key=keys["P-256"].as_pem(private=True)
+    )
+
+    assert get(provider) == "token-2"
+    assert get(provider, rejected="token-2") == "token-3"
+    assert [(seen.method, seen.path) for seen in tokens.seen] == [
+        ("GET", "/.well-known/openid-configuration"),
+        ("POST", "/token"),
+        ("POST", "/token"),
+    ]
+    assert claims(tokens.seen[1].form["client_assertion"], keys["P-256"])["aud"] == tokens.url
+
+
+def test_a_failed_discovery_is_a_token_error_and_not_kept(tokens):
+    """Another issuer's configuration now, the right one later."""
+    tokens.replies = [answer(issuer="https://evil.example", token_endpoint="https://evil.example/t"), discovery(tokens)]
+    provider = ClientCredentials(issuer=tokens.origin, client_id="client", client_secret=SECRET)
+
+    with pytest.raises(TokenError, match="another issuer"):
+        get(provider)
+    assert get(provider) == "token-3"
+
+
+def test_failures_of_the_server_are_repeated(tokens, keys):
+    """A reset and a 503, then a token: one call, a new jti each time."""
+    tokens.replies = [(0, {}, b""), (503, {}, b""), answer(502, error="server_error")]
+    provider = ClientCredentials(tokens.url, "client", private_key=keys["P-256"].as_pem(private=True))
+
+    assert get(provider) == "token-4"
+    assert len({claims(seen.form["client_assertion"], keys["P-256"])["jti"] for seen in tokens.seen}) == 4
+
+
+def test_repetitions_end(tokens):
+    """Four attempts, then the last failure is told."""
+    tokens.reply = lambda seen: (503, {}, b"")
+
+    with pytest.raises(TokenError, match="503"):
+        get(secret(tokens))
+    assert tokens.count == 4
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun(tokens):
+    """The server asks for a minute, the provider has a second."""
+    tokens.reply = lambda seen: (503, {"Retry-After": "60"}, b"")
+    began = time.monotonic()
+
+    with pytest.raises(TokenError, match="503"):
+        get(secret(tokens, timeout=1))
+    assert time.monotonic() - began < 0.9
+    assert tokens.count == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "attempt", "left", "pause"),
+    [
+        (Refusal("x"), 2, 10, None),
+        (Refusal("x", again=True), 2, 0.001, None),
+        (Refusal("x", again=True), 2, 10, 0.004),
+        (Refusal("x", again=True), 9, 10, 0.02),
+        (Refusal("x", again=True, wait=3), 2, 10, 3),
+        (Refusal("x", again=True, wait=11), 2, 10, None),
+    ],
+)
+def test_pauses_grow_and_fit(refusal, attempt, left, pause):
+    """Exponential up to a limit, at least what the server asks for, never beyond the deadline."""
+    assert pause_before(attempt, refusal, left) == (pytest.approx(pause) if pause is not None else None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "said"),
+    [
+        (answer(401, error="invalid_client", error_description="nope"), "invalid_client", "nope"),
+        (answer(400, error="invalid_scope"), "invalid_scope", "scope"),
+        ((200, {"Content-Type": "text/html"}, b"<html>sign in</html>"), None, "JSON"),
+        ((200, {}, b""), None, "JSON"),
+        ((404, {}, b"nothing here"), None, "404"),
+        ((302, {"Location": "https://evil.example/"}, b""), None, "redirect"),
+        (answer(access_token="t", token_type="DPoP"), None, "DPoP"),
+        (answer(access_token="t", token_type="Bearer", scope="other"), None, SCOPE),
+        (answer(access_token="t" * 70_000, token_type="Bearer"), None, "token endpoint"),
+        (answer(token_type="Bearer"), None, "access_token"),
+    ],
+)
+def test_bad_answers_become_token_errors(tokens, reply, code, said):
+    """One request each: none of them gets better by repeating."""
+    tokens.reply = lambda seen: reply
+
+    with pytest.raises(TokenError, match=said) as caught:
+        get(secret(tokens))
+
+    assert caught.value.error == code
+    assert caught.value.outcome_unknown is False
+    assert tokens.count == 1
+
+
+def test_nobody_listens():
+    """A refused connection is repeated, then told."""
+    with pytest.raises(TokenError, match="could not be asked"):
+        get(ClientCredentials("http://127.0.0.1:9/token", "client", client_secret=SECRET, timeout=2))
+
+
+def test_errors_hold_nothing_that_is_secret(tokens, keys):
+    """Text, repr, pickle and a traceback with locals, although the server echoes all it got."""
+
+    def echo(seen):
+        return answer(400, error="invalid_request", error_description=" ".join(value for _, value in seen.pairs))
+
+    tokens.reply = echo
+    provider = ClientCredentials(tokens.url, "client", client_secret=SECRET, client_auth="client_secret_post")
+    with pytest.raises(TokenError) as caught:
+        provider.get_token(rejected="r3jected", timeout=5)
+
+    error = caught.value
+    shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    kept = repr(error) + str(error) + str(error.error_description)
+    for text in (shown, kept, repr(provider)):
+        assert SECRET not in text
+        assert "r3jected" not in text.replace('rejected="r3jected"', "")
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert pickle.loads(pickle.dumps(error)).error == "invalid_request"
+
+    tokens.seen.clear()
+    provider = JWTBearer(tokens.url, "client", private_key=keys["P-256"].as_pem(private=True), subject=HINT)
+    with pytest.raises(TokenError) as caught:
+        get(provider)
+    assert tokens.seen[0].form["assertion"] not in str(caught.value)
+    assert "eyJ" not in str(caught.value)
+
+
+def test_reprs_hold_nothing_that_is_secret(tokens, keys):
+    """Endpoint, client and scope may be shown."""
+    for provider in providers(tokens, keys):
+        text = repr(provider)
+        assert tokens.url in text
+        assert "client" in text
+        assert SECRET not in text
+        assert "666111333" not in text
+        assert "PRIVATE" not in text
+
+
+def test_a_callers_http_client_is_used_and_left_open(tokens):
+    """Proxy, certificates and hooks are the caller's."""
+    hooked = []
+    with httpx.Client(event_hooks={"request": [hooked.append]}) as http_client:
+        provider = secret(tokens, http_client=http_client)
+        assert get(provider) == "token-1"
+        assert get(provider, rejected="token-1") == "token-2"
+        assert not http_client.is_closed
+
+    assert len(hooked) == 2
+
+
+def test_a_callers_http_client_that_raises_is_a_token_error(tokens):
+    """Whatever a hook does, the caller gets one kind of exception."""
+
+    def hook(_):
+        raise LookupError(SECRET)
+
+    with httpx.Client(event_hooks={"request": [hook]}) as http_client, pytest.raises(TokenError) as caught:
+        get(secret(tokens, http_client=http_client))
+    assert SECRET not in str(caught.value)
+
+
+def test_an_async_http_client_is_refused(tokens):
+    """Tokens are fetched in a thread, for the async client too."""
+    with pytest.raises(ConfigurationError, match=r"^http_client: .*httpx\.Client"):
+        secret(tokens, http_client=httpx.AsyncClient())
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"token_url": None}, "token_url"),
+        ({"issuer": "https://op.example"}, "token_url"),
+        ({"token_url": "http://op.example/token"}, "token_url"),
+        ({"token_url": "https://user:pw@op.example/token"}, "token_url"),
+        ({"token_url": "https://op.example/token#x"}, "token_url"),
+        ({"token_url": "https://op.example/token?a=ü"}, "token_url"),
+        ({"token_url": "/token"}, "token_url"),
+        ({"token_url": None, "issuer": "http://op.example"}, "issuer"),
+        ({"client_id": ""}, "client_id"),
+        ({"client_id": "a\nb"}, "client_id"),
+        ({"client_id": None}, "client_id"),
+        ({"client_secret": None}, "client_secret"),
+        ({"client_secret": ""}, "client_secret"),
+        ({"private_key": "k"}, "client_secret"),
+        ({"client_auth": "none"}, "client_auth"),
+        ({"client_auth": "private_key_jwt"}, "client_auth"),
+        ({"client_secret": None, "private_key": "k", "client_auth": "client_secret_post"}, "client_auth"),
+        ({"audience": "x"}, "audience"),
+        ({"alg": "RS256"}, "audience"),
+        ({"scope": ""}, "scope"),
+        ({"scope": "a  b"}, "scope"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"timeout": "10"}, "timeout"),
+        ({"leeway": -1}, "leeway"),
+        ({"leeway": float("nan")}, "leeway"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(options, field):
+    """The message begins with the argument's name and shows no secret."""
+    given = {"token_url": "https://op.example/token", "client_id": "client", "client_secret": SECRET} | options
+
+    with pytest.raises(ConfigurationError, match=f"^{field}") as caught:
+        ClientCredentials(**given)
+    assert SECRET not in str(caught.value)
+
+
+def test_plain_http_is_for_closed_networks_and_warns():
+    """As with base_url."""
+    with pytest.warns(UserWarning, match="plain http") as caught:
+        ClientCredentials("http://op.example/token", "client", client_secret=SECRET, allow_http=True)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"subject": "+34666111333"}, "subject"),
+        ({"subject": "tel:34666111333"}, "subject"),
+        ({"subject": "tel:+34 666 111 333"}, "subject"),
+        ({"subject": "tel:+34666111333\n"}, "subject"),
+        ({"subject": "ipport:80.90.34.2:16790"}, "subject"),
+        ({"scope": "openid a"}, "scope"),
+        ({"private_key": "k"}, "private_key"),
+    ],
+)
+def test_wrong_arguments_of_a_jwt_bearer(keys, options, field):
+    """The user is named in a form that the profile knows, and openid stays out."""
+    given = {"private_key": keys["P-256"].as_pem(private=True), "subject": HINT} | options
+
+    with pytest.raises(ConfigurationError, match=f"^{field}: ") as caught:
+        JWTBearer("https://op.example/token", "client", **given)
+    assert "666" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hint", [HINT, "ipport:80.90.34.2:16790", "ipport:[2001:db8::1]:8080", "operatortoken:abc"])
+def test_all_login_hints_are_taken(hint):
+    """The three of the profile."""
+    CIBA("https://op.example/token", "https://op.example/bc", "client", client_secret=SECRET, login_hint=hint)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"backchannel_url": None}, "backchannel_url"),
+        ({"backchannel_url": "http://op.example/bc"}, "backchannel_url"),
+        ({"login_hint": "+34666111333"}, "login_hint"),
+        ({"login_hint": "operatortoken:a b"}, "login_hint"),
+    ],
+)
+def test_wrong_arguments_of_a_ciba_login(options, field):
+    """Both endpoints are needed, and a hint that the profile knows."""
+    given = {"backchannel_url": "https://op.example/bc", "login_hint": HINT, "client_secret": SECRET} | options
+
+    with pytest.raises(ConfigurationError, match=f"^{field}: "):
+        CIBA("https://op.example/token", client_id="client", **given)
+
+
+# CIBA: the dialogue itself is tested in test_login; here it runs over the wire.
+
+
+@pytest.fixture
+def quick_polls(monkeypatch):
+    """Poll every few milliseconds."""
+    monkeypatch.setattr("camara_otp.auth._login.FLOOR", 0.01)
+
+
+def ciba(tokens, **options):
+    """Return a provider whose login has been scripted so far as the first answer."""
+    options.setdefault("client_secret", SECRET)
+    return CIBA(tokens.url, f"{tokens.origin}/bc", "client", login_hint=HINT, **options)
+
+
+ASKED = answer(auth_req_id="r3q", expires_in=120, interval=0)
+PENDING = answer(400, error="authorization_pending")
+TOKEN = answer(access_token="t1", token_type="Bearer", expires_in=3600, id_token="eyJ")
+
+
+def test_before_the_login_there_is_no_token(tokens):
+    """A login that takes minutes does not hide inside a call."""
+    with pytest.raises(TokenError, match="authorize"):
+        get(ciba(tokens))
+    assert tokens.count == 0
+
+
+@pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
+@pytest.mark.usefixtures("quick_polls")
+def test_a_login(tokens, keys, how):
+    """Asked once, polled until done, then a token provider; each endpoint is its assertion's audience."""
+    tokens.replies = [ASKED, PENDING, PENDING, TOKEN]
+    provider = ciba(tokens, client_secret=None, private_key=keys["P-256"].as_pem(private=True))
+    if how == "sync":
+        provider.authorize(timeout=10)
+    else:
+        anyio.run(lambda: provider.aauthorize(timeout=10), backend=how)
+
+    assert get(provider) == "t1"
+    assert [seen.path for seen in tokens.seen] == ["/bc", "/token", "/token", "/token"]
+    asked, *polls = tokens.seen
+    assert asked.form["login_hint"] == HINT
+    assert asked.form["scope"] == f"openid {SCOPE}"
+    assert b"login_hint=tel%3A%2B34666111333" in asked.body
+    assert {(seen.form["grant_type"], seen.form["auth_req_id"]) for seen in polls} == {
+        ("urn:openid:params:grant-type:ciba", "r3q")
+    }
+    audiences = [claims(seen.form["client_assertion"], keys["P-256"])["aud"] for seen in tokens.seen]
+    assert audiences == [f"{tokens.origin}/bc"] + [tokens.url] * 3
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_a_refused_token_of_a_login_is_given_again(tokens):
+    """Without a refresh token no other can be had; the 401 is the answer."""
+    tokens.replies = [ASKED, TOKEN]
+    provider = ciba(tokens)
+    provider.authorize(timeout=10)
+
+    assert get(provider, rejected="t1") == "t1"
+    assert tokens.count == 2
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_a_login_that_ran_out_has_to_be_repeated(tokens):
+    """Expired without a refresh token: an error that says so; authorize again and it works."""
+    short = answer(access_token="t0", token_type="Bearer", expires_in=0)
+    tokens.replies = [ASKED, short, ASKED, TOKEN]
+    provider = ciba(tokens)
+    provider.authorize(timeout=10)
+
+    with pytest.raises(TokenError, match="run out"):
+        get(provider)
+    provider.authorize(timeout=10)
+    assert get(provider) == "t1"
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_refresh_tokens_are_used_and_rotated(tokens):
+    """Each renewal takes the newest one; a server that sends none means the old one."""
+    tokens.replies = [
+        ASKED,
+        answer(access_token="t1", token_type="Bearer", expires_in=3600, refresh_token="r1"),
+        answer(access_token="t2", token_type="Bearer", expires_in=3600, refresh_token="r2"),
+        answer(access_token="t3", token_type="Bearer", expires_in=3600),
+        answer(400, error="invalid_grant"),
+    ]
+    provider = ciba(tokens)
+    provider.authorize(timeout=10)
+
+    assert [get(provider, rejected=old) for old in (None, "t1", "t2")] == ["t1", "t2", "t3"]
+    with pytest.raises(TokenError) as caught:
+        get(provider, rejected="t3")
+    assert caught.value.error == "invalid_grant"
+    with pytest.raises(TokenError, match="authorize again"):
+        get(provider, rejected="t3")
+    assert [seen.form.get("refresh_token") for seen in tokens.seen] == [None, None, "r1", "r2", "r2"]
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_what_works_once_is_sent_once(tokens):
+    """Neither the question to the user nor a refresh is repeated after it may have arrived."""
+    tokens.replies = [(503, {}, b"")]
+    provider = ciba(tokens)
+    with pytest.raises(TokenError, match="503"):
+        provider.authorize(timeout=10)
+    assert tokens.count == 1
+
+    tokens.replies = [ASKED, answer(access_token="t1", token_type="Bearer", refresh_token="r"), (0, {}, b"")]
+    provider.authorize(timeout=10)
+    with pytest.raises(TokenError, match="could not be asked"):
+        get(provider, rejected="t1")
+    assert tokens.count == 4
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_a_login_survives_a_failing_poll(tokens):
+    """A reset or a 503 between two polls is no end."""
+    tokens.replies = [ASKED, (0, {}, b""), (503, {}, b""), TOKEN]
+    provider = ciba(tokens)
+    provider.authorize(timeout=10)
+
+    assert get(provider) == "t1"
+
+
+@pytest.mark.parametrize("code", ["access_denied", "expired_token", "unknown_user_id", "invalid_client"])
+@pytest.mark.usefixtures("quick_polls")
+def test_a_refused_login_says_why(tokens, code):
+    """Polling stops at once."""
+    tokens.replies = [ASKED, answer(400, error=code, error_description=f"{HINT} r3q")]
+    with pytest.raises(TokenError, match=code) as caught:
+        ciba(tokens).authorize(timeout=10)
+
+    assert caught.value.error == code
+    assert "666" not in str(caught.value)
+    assert "r3q" not in str(caught.value)
+    assert tokens.count == 2
+
+
+def test_a_login_keeps_to_its_timeout(tokens):
+    """No poll would fit: said at once, the operator's interval in the text."""
+    tokens.replies = [answer(auth_req_id="r", expires_in=120, interval=5)]
+    began = time.monotonic()
+
+    with pytest.raises(TokenError, match="5 s"):
+        ciba(tokens).authorize(timeout=1)
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_login_stops_polling(tokens, anyio_backend):
+    """The thread behind it ends with the task."""
+    tokens.reply = lambda seen: ASKED if seen.path == "/bc" else PENDING
+    provider = ciba(tokens)
+    with anyio.move_on_after(0.3) as scope:
+        await provider.aauthorize(timeout=60)
+    assert scope.cancelled_caught
+    await anyio.sleep(0.1)
+    assert not [thread for thread in threading.enumerate() if thread.name == "camara-otp token"]
+
+
+def test_a_login_by_discovery(tokens, monkeypatch):
+    """Both endpoints from the issuer."""
+    monkeypatch.setattr("camara_otp.auth._login.FLOOR", 0.01)
+    tokens.replies = [discovery(tokens), ASKED, TOKEN]
+    provider = CIBA(issuer=tokens.origin, client_id="client", client_secret=SECRET, login_hint=HINT)
+    provider.authorize(timeout=10)
+
+    assert get(provider) == "t1"
+
+
+def test_a_login_by_an_issuer_that_fails(tokens):
+    """The refusal is the issuer's."""
+    tokens.reply = lambda seen: (404, {}, b"")
+
+    with pytest.raises(TokenError, match="issuer"):
+        CIBA(issuer=tokens.origin, client_id="client", client_secret=SECRET, login_hint=HINT).authorize(timeout=5)
+
+
+def test_a_login_over_a_client_that_raises(tokens):
+    """One kind of exception, whatever a hook does."""
+
+    def hook(_):
+        raise LookupError(SECRET)
+
+    with httpx.Client(event_hooks={"request": [hook]}) as http_client, pytest.raises(TokenError) as caught:
+        ciba(tokens, http_client=http_client).authorize(timeout=5)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), None])
+def test_a_login_needs_a_sensible_timeout(tokens, timeout):
+    """Nothing is asked without one."""
+    with pytest.raises(ConfigurationError, match="^timeout: "):
+        ciba(tokens).authorize(timeout=timeout)
+    assert tokens.count == 0
+
+
+# Shared tokens; the store's own rules are tested in test_fleet.
+
+
+def test_two_providers_share_a_token(tokens, keys):
+    """One fetch for both, and one after a rejection."""
+    store = MemoryStore()
+    pem = keys["P-256"].as_pem(private=True)
+    for make in (
+        lambda: secret(tokens, store=store),
+        lambda: JWTBearer(tokens.url, "client", private_key=pem, subject=HINT, store=store),
+    ):
+        tokens.seen.clear()
+        one, other = make(), make()
+        assert get(one) == get(other) == "token-1"
+        assert get(one, rejected="token-1") == get(other, rejected="token-1") == "token-2"
+        assert tokens.count == 2
+    assert SECRET not in str(store._values)

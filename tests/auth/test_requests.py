@@ -1,0 +1,272 @@
+"""What is sent to an authorization server, byte by byte, and the signatures in it."""
+
+import base64
+import json
+
+import pytest
+from joserfc import jwk, jws
+from joserfc.jws import JWSRegistry
+
+from camara_otp.auth import _requests as requests
+from camara_otp.auth._keys import ALGORITHMS, Signer, material, signer
+from camara_otp.auth._requests import Key, Secret
+from camara_otp.errors import ConfigurationError
+
+URL = "https://op.example/token"
+NOW = 1_800_000_000.9
+
+
+class AnyAlgorithm(JWSRegistry):
+    """Verify without the library's warnings about names."""
+
+    def get_alg(self, name):
+        return self.algorithms[name]
+
+
+def verified(assertion, key):
+    """Return header and claims of an assertion whose signature is right."""
+    made = jws.deserialize_compact(assertion, key, registry=AnyAlgorithm())
+    return made.headers(), json.loads(made.payload)
+
+
+def fields(form):
+    """Return a form's fields as they were written."""
+    return dict(pair.split("=") for pair in form.body.decode().split("&"))
+
+
+def test_client_credentials_with_basic():
+    """The header holds both parts form-encoded, then base64 (RFC 6749 section 2.3.1)."""
+    form = Secret("cli:ent ü", "s/e+c%r t", basic=True).form(requests.client_credentials("a b"), URL, NOW, str)
+
+    headers = dict(form.headers)
+    assert headers[b"content-type"] == b"application/x-www-form-urlencoded"
+    assert headers[b"accept"] == b"application/json"
+    scheme, _, value = headers[b"authorization"].partition(b" ")
+    assert scheme == b"Basic"
+    assert base64.b64decode(value) == b"cli%3Aent+%C3%BC:s%2Fe%2Bc%25r+t"
+    assert form.body == b"grant_type=client_credentials&scope=a+b"
+    assert "s/e+c%r t" in form.secrets
+    assert value.decode() in form.secrets
+
+
+def test_client_credentials_with_post():
+    """Id and secret go in the form, and no header."""
+    form = Secret("client", "s e+c", basic=False).form(requests.client_credentials("a:b#c"), URL, NOW, str)
+
+    assert b"authorization" not in dict(form.headers)
+    assert form.body == b"grant_type=client_credentials&scope=a%3Ab%23c&client_id=client&client_secret=s+e%2Bc"
+
+
+def test_client_credentials_without_a_scope():
+    """None leaves the field out."""
+    assert requests.client_credentials(None) == {"grant_type": "client_credentials"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "alg"),
+    [("RSA", "RS256"), ("RSA", "PS256"), ("P-256", "ES256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")],
+)
+@pytest.mark.parametrize("shape", ["pem", "pem text", "jwk", "jwk text"])
+def test_client_credentials_with_an_assertion(keys, kind, alg, shape):
+    """Each algorithm, from PEM and JWK: the claims of the security profile, rightly signed."""
+    key = keys[kind]
+    given = {
+        "pem": lambda: key.as_pem(private=True),
+        "pem text": lambda: "\n" + key.as_pem(private=True).decode(),
+        "jwk": lambda: key.as_dict(private=True),
+        "jwk text": lambda: " " + json.dumps(key.as_dict(private=True)),
+    }[shape]()
+    credential = Key("client", signer(given, alg, "k1"), None)
+
+    form = credential.form(requests.client_credentials("a"), URL, NOW, lambda: "unique")
+
+    sent = fields(form)
+    assert sent["grant_type"] == "client_credentials"
+    assert sent["client_assertion_type"] == "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
+    header, claims = verified(sent["client_assertion"], key)
+    assert header == {"alg": alg, "typ": "JWT", "kid": "k1"}
+    assert claims == {
+        "iss": "client",
+        "sub": "client",
+        "aud": URL,
+        "iat": 1_800_000_000,
+        "exp": 1_800_000_120,
+        "jti": "unique",
+    }
+    assert form.secrets == (sent["client_assertion"],)
+    assert b"authorization" not in dict(form.headers)
+
+
+def test_assertions_live_no_longer_than_the_profile_allows():
+    """At most 300 seconds, with room for clocks that differ."""
+    assert 60 <= requests.ASSERTION_LIFETIME <= 240
+
+
+def test_the_audience_can_be_another():
+    """Some operators want the issuer."""
+    form = Key("client", FakeSigner(), "https://op.example").form({}, URL, NOW, str)
+
+    assert json.loads(fields(form)["client_assertion"])["aud"] == "https://op.example"
+
+
+class FakeSigner(Signer):
+    """Write the claims without a signature."""
+
+    def __init__(self):
+        super().__init__("none", None, None)
+
+    def sign(self, claims):
+        return json.dumps(claims, separators=(",", ":"))
+
+
+@pytest.fixture(autouse=True)
+def _readable_forms(monkeypatch):
+    """Let FakeSigner's JSON through unencoded."""
+    real = requests.urlencode
+    monkeypatch.setattr(
+        requests,
+        "urlencode",
+        lambda fields: "&".join(
+            f"{name}={value}" if value.startswith("{") else real({name: value}) for name, value in fields.items()
+        ),
+    )
+
+
+def test_each_assertion_is_new():
+    """A jti is never used twice."""
+    assert len({requests.new_id() for _ in range(1000)}) == 1000
+
+
+def test_jwt_bearer_sends_the_assertion_alone(keys):
+    """Grant, scope and login in one; no scope field, no client fields."""
+    key = Key("client", signer(keys["P-256"].as_pem(private=True), None, None), None)
+
+    form = requests.jwt_bearer(key, "tel:+34666111333", "dpv:X a", url=URL, now=NOW, fresh=lambda: "unique")
+
+    sent = fields(form)
+    assert sorted(sent) == ["assertion", "grant_type"]
+    assert sent["grant_type"] == "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"
+    header, claims = verified(sent["assertion"], keys["P-256"])
+    assert header == {"alg": "ES256", "typ": "JWT"}
+    assert claims == {
+        "iss": "client",
+        "sub": "tel:+34666111333",
+        "aud": URL,
+        "iat": 1_800_000_000,
+        "exp": 1_800_000_120,
+        "jti": "unique",
+        "scope": "dpv:X a",
+    }
+
+
+def test_ciba_encodes_the_plus_sign():
+    """A plus sign that is not encoded arrives as a blank."""
+    form = Secret("client", "s", basic=True).form(
+        requests.backchannel("openid dpv:X a", "tel:+34666111333"), URL, NOW, str
+    )
+
+    assert form.body == b"scope=openid+dpv%3AX+a&login_hint=tel%3A%2B34666111333"
+
+
+def test_polling_and_refreshing():
+    """The grants by their names."""
+    assert requests.poll("id") == {"grant_type": "urn:openid:params:grant-type:ciba", "auth_req_id": "id"}
+    assert requests.refresh("r") == {"grant_type": "refresh_token", "refresh_token": "r"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "alg"), [("RSA", "RS256"), ("P-256", "ES256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")]
+)
+def test_the_algorithm_follows_the_key(keys, kind, alg):
+    """Nothing to set in the usual case."""
+    assert signer(keys[kind].as_pem(private=True), None, None).alg == alg
+
+
+def test_a_jwk_brings_its_algorithm_and_name(keys):
+    """`alg` and `kid` of the JWK count, unless given."""
+    jwk_ = keys["RSA"].as_dict(private=True) | {"alg": "PS256", "kid": "from-jwk", "use": "sig"}
+
+    assert (signer(jwk_, None, None).alg, signer(jwk_, None, None).kid) == ("PS256", "from-jwk")
+    assert (signer(jwk_, "RS256", "own").alg, signer(jwk_, "RS256", "own").kid) == ("RS256", "own")
+
+
+@pytest.mark.parametrize(
+    ("kind", "alg"), [("RSA", "ES256"), ("P-256", "RS256"), ("P-384", "ES256"), ("Ed25519", "ES256"), ("RSA", "EdDSA")]
+)
+def test_a_key_of_the_wrong_kind_is_refused(keys, kind, alg):
+    """Said at once, with both kinds."""
+    with pytest.raises(ConfigurationError, match=f"^alg: {alg} needs a key of kind {ALGORITHMS[alg]}.*is {kind}"):
+        signer(keys[kind].as_pem(private=True), alg, None)
+
+
+@pytest.mark.parametrize("alg", ["HS256", "none", "RS1"])
+def test_an_unknown_algorithm_is_refused(keys, alg):
+    """Symmetric ones and none are no private_key_jwt."""
+    with pytest.raises(ConfigurationError, match="^alg: "):
+        signer(keys["RSA"].as_pem(private=True), alg, None)
+
+
+def test_a_curve_without_a_signature_is_refused():
+    """secp256k1 is not for this."""
+    with pytest.raises(ConfigurationError, match="^alg: "):
+        signer(jwk.ECKey.generate_key("secp256k1").as_dict(private=True), None, None)
+
+
+@pytest.mark.parametrize("shape", ["pem", "jwk"])
+def test_a_public_key_is_refused(keys, shape):
+    """It cannot sign."""
+    key = keys["RSA"]
+    given = key.as_pem(private=False) if shape == "pem" else key.as_dict(private=False)
+
+    with pytest.raises(ConfigurationError, match="public key"):
+        signer(given, None, None)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        b"",
+        "hunter2",
+        "/etc/keys/private.pem",
+        "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----",
+        '{"kty": "RSA", "n": "hunter2"}',
+        '{"kty": "oct", "k": "hunter2"}',
+        '{"hunter2',
+        "[]",
+        {},
+        {"kty": "EC", "crv": "P-256", "x": "hunter2", "y": "a", "d": "b"},
+    ],
+)
+def test_what_is_no_key_is_refused_and_not_shown(given):
+    """The text names the forms, never the value; no foreign exception hangs on it."""
+    with pytest.raises(ConfigurationError, match="^private_key: ") as caught:
+        signer(given, None, None)
+
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_an_encrypted_key_is_refused(keys):
+    """There is no passphrase argument: the caller decrypts."""
+    with pytest.raises(ConfigurationError, match="passphrase"):
+        signer(keys["RSA"].as_pem(private=True, password="hunter2"), None, None)
+
+
+def test_a_signer_does_not_show_its_key(keys):
+    """Nor does a credential."""
+    credential = Key("client", signer(keys["P-256"].as_dict(private=True), None, "k"), None)
+
+    assert keys["P-256"].as_dict(private=True)["d"] not in repr(credential)
+    assert "s3cr3t" not in repr(Secret("client", "s3cr3t", basic=True))
+
+
+def test_key_material_is_the_same_for_the_same_key(keys):
+    """Blanks around a PEM and the order in a JWK make no difference between workers."""
+    pem = keys["P-256"].as_pem(private=True)
+    jwk_ = keys["P-256"].as_dict(private=True)
+
+    assert material(pem) == material(pem.decode() + "\n") == material(b" " + pem)
+    assert material(jwk_) == material(dict(reversed(jwk_.items())))
+    assert material(jwk_) != material(pem)

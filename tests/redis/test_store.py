@@ -1,0 +1,208 @@
+"""RedisStore and a fleet of processes, against a real Redis."""
+
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import anyio
+import pytest
+import redis
+
+from camara_otp.auth import ClientCredentials, RedisStore
+from camara_otp.auth._fleet import LEASE
+from tests.auth.server import answer
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+class Fleet:
+    """Worker processes that are asked for tokens all at once."""
+
+    def __init__(self, stack, server, tokens, number):
+        self.processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, WORKER, server.url, tokens.url],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    bufsize=1,
+                )
+            )
+            for _ in range(number)
+        ]
+        stack.callback(self.kill)
+        for process in self.processes:
+            assert process.stdout.readline() == "ready\n"
+
+    def kill(self):
+        for process in self.processes:
+            process.kill()
+
+    def ask(self, rejected=""):
+        for process in self.processes:
+            process.stdin.write(f"{rejected}\n")
+        return [process.stdout.readline().strip() for process in self.processes]
+
+
+@pytest.fixture
+def fleet(server, tokens):
+    """Give a function that starts workers."""
+    with ExitStack() as stack:
+        yield lambda number: Fleet(stack, server, tokens, number)
+
+
+def provider(server, tokens, **options):
+    """Return a provider on the shared store."""
+    store = RedisStore.from_url(server.url)
+    return ClientCredentials(tokens.url, "client", client_secret="s3cr3t", store=store, **options)
+
+
+def get(made, rejected=None, timeout=20.0):
+    """Ask as the sync client does."""
+    return made.get_token(rejected=rejected, timeout=timeout)
+
+
+def test_values_live_as_long_as_they_are_told(server):
+    """Redis itself removes them."""
+    store = RedisStore.from_url(server.url)
+    store.save("a", b"\x00\xff", 0.3)
+    value, left = store.load("a")
+
+    assert value == b"\x00\xff"
+    assert 0 < left <= 0.3
+    time.sleep(0.35)
+    assert store.load("a") is None
+    assert server.client.keys() == []
+
+
+def test_the_lock_is_lent_once_and_runs_out(server):
+    """Only the holder can give it back."""
+    store, other = RedisStore.from_url(server.url), RedisStore.from_url(server.url)
+    first = store.acquire("a", 0.2)
+
+    assert first is not None
+    assert other.acquire("a", 0.2) is None
+    time.sleep(0.25)
+    second = other.acquire("a", 10)
+    assert second is not None
+    store.release("a", first)
+    assert store.acquire("a", 10) is None
+    other.release("a", second)
+    assert store.acquire("a", 10) is not None
+
+
+def test_a_client_that_decodes_is_fine(server):
+    """Some applications set `decode_responses=True` everywhere."""
+    store = RedisStore(redis.Redis.from_url(server.url, decode_responses=True), prefix="mine:")
+    store.save("a", b"text", 10)
+
+    assert store.load("a")[0] == b"text"
+    assert server.client.keys() == [b"mine:a"]
+    assert repr(store) == "RedisStore(prefix='mine:')"
+
+
+def test_nothing_in_redis_is_secret_or_readable(server, tokens):
+    """Neither names nor values hold token, secret, client or endpoint."""
+    token = get(provider(server, tokens))
+    dump = b" ".join(part for name in server.client.scan_iter() for part in (name, server.client.get(name)))
+
+    assert dump.startswith(b"camara-otp:token:")
+    for secret in (token, "s3cr3t", "client", "127.0.0.1", "one-time-password-sms"):
+        assert secret.encode() not in dump
+
+
+def test_a_fleet_costs_one_request(fleet, tokens):
+    """Eight processes at once, cold; then all refused with the same token; then once more."""
+    workers = fleet(8)
+
+    assert workers.ask() == ["token-1"] * 8
+    assert workers.ask("token-1") == ["token-2"] * 8
+    assert workers.ask() == ["token-2"] * 8
+    assert tokens.count == 2
+
+
+def test_a_dead_worker_blocks_nobody(fleet, tokens):
+    """Killed while it fetches under the lock: the others have a token soon after the lock runs out."""
+    workers = fleet(3)
+    doomed = workers.processes.pop()
+    tokens.gate.clear()
+    doomed.stdin.write("\n")
+    while not tokens.count:
+        time.sleep(0.01)
+    doomed.kill()
+    doomed.wait(10)
+    tokens.gate.set()
+    began = time.monotonic()
+
+    assert workers.ask() == ["token-2"] * 2
+    assert time.monotonic() - began < LEASE + 1
+    assert tokens.count == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_store_that_is_down_degrades(server, tokens, how):
+    """Gone or hanging: each worker fetches a token of its own, in bounded time."""
+    one, other = provider(server, tokens), provider(server, tokens)
+    get(one)
+    server.signal(how)
+    began = time.monotonic()
+
+    assert get(one, rejected="token-1") == "token-2"
+    assert get(other) == "token-3"
+    assert time.monotonic() - began < 8
+
+
+def test_a_store_that_comes_back_is_used_again(server, tokens):
+    """A pause costs one fetch more, nothing else."""
+    one, other = provider(server, tokens), provider(server, tokens)
+    server.signal(signal.SIGSTOP)
+    assert get(one) == "token-1"
+    server.signal(signal.SIGCONT)
+
+    assert get(one, rejected="token-1") == "token-2"
+    assert get(other) == "token-2"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_async_workers_share_too(server, tokens, backend):
+    """The event loop stays free while Redis is asked."""
+    one, other = provider(server, tokens), provider(server, tokens)
+
+    async def both():
+        return [await made.aget_token(rejected=None, timeout=10) for made in (one, other)]
+
+    assert anyio.run(both, backend=backend) == ["token-1", "token-1"]
+    assert tokens.count == 1
+
+
+def test_short_tokens_are_renewed_by_one(server, tokens):
+    """Two workers over two seconds with tokens of one second: as many requests as one worker makes."""
+    tokens.expires_in = 1
+    made = [provider(server, tokens), provider(server, tokens)]
+
+    def use(one):
+        ends = time.monotonic() + 2.0
+        while time.monotonic() < ends:
+            assert int(get(one).removeprefix("token-")) >= tokens.count - 1
+            time.sleep(0.02)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(use, made))
+
+    assert 4 <= tokens.count <= 6
+
+
+def test_a_refusal_is_everybodys_own(server, tokens):
+    """A wrong secret is told to each worker, and nothing is stored."""
+    tokens.reply = lambda seen: answer(401, error="invalid_client")
+    made = provider(server, tokens)
+
+    for _ in range(2):
+        with pytest.raises(Exception, match="invalid_client"):
+            get(made)
+    assert server.client.keys() == []
