@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 import attrs
 
+from camara_otp.sandbox import tokens
 from camara_otp.sandbox.faults import Fault
 from camara_otp.sandbox.gateway import Answer, json_answer
 from camara_otp.sandbox.load import fault_from
@@ -161,5 +162,7 @@ _TABLE: Final[Mapping[str, Mapping[str, Act]]] = {
     "advance": {"POST": _advance},
     "reset": {"POST": _reset},
     "faults": {"GET": _list_faults, "POST": _add_fault, "DELETE": _remove_faults},
+    "tokens": {"GET": tokens.show, "POST": tokens.change, "DELETE": tokens.revoke},
+    "clients": {"POST": tokens.register},
     "openapi.json": {"GET": _openapi},
 }

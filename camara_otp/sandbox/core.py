@@ -4,9 +4,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 
 import attrs
 
@@ -16,6 +17,7 @@ from camara_otp.sandbox.config import Config, Settings, in_dialect
 from camara_otp.sandbox.faults import Drop, Entry, Fault, FaultBook
 from camara_otp.sandbox.gateway import Answer, Headers, Seen
 from camara_otp.sandbox.operator import Operator, State, Verification
+from camara_otp.sandbox.tokens import TokenDesk
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import httpx
 
     from camara_otp.sandbox.transport import SandboxTransport
+
+T = TypeVar("T")
 
 # A hundred years of moving the clock are enough, and keep every date printable.
 MAX_ADVANCE: Final = 100 * 366 * 86400.0
@@ -174,6 +178,7 @@ class Sandbox:
         self._faults = FaultBook(Random(seed))  # noqa: S311
         for fault in self.config.faults:
             self._faults.add(fault)
+        self._tokens = TokenDesk()
         self._calls.clear()
         self._offset = 0.0
         self.version = self._born = next(self._versions)
@@ -192,6 +197,10 @@ class Sandbox:
             body: The body; what exceeds `gateway.MAX_BODY` by more than a byte may be left out.
             under_any_root: Whether what stands before the configured path is ignored.
         """
+        with self._lock:
+            answer = self._tokens.handle(method, path, headers, body, now=self._now(), wall=self._clock())
+        if answer is not None:
+            return Reply(answer, self.config.latency)
         operation = gateway.route(self.config, path, under_any_root=under_any_root)
         echo = gateway.correlator_of(self.config, headers)
         with self._lock:
@@ -211,7 +220,8 @@ class Sandbox:
             fault = self._faults.strike(request.operation, seen.phone_number)
         answer = None
         if fault is None or fault.lets_act:
-            answer, seen = gateway.handle(self.config, self._operator, request, echo, now)
+            worth = partial(self._tokens.verdict, now=now)
+            answer, seen = gateway.handle(self.config, self._operator, request, echo, now, worth=worth)
         if fault is not None and (fault.answers or answer is None):
             answer, seen = fault.answer(echo), attrs.evolve(seen, error=fault.code)
         assert answer is not None  # noqa: S101  (either the operator or the fault has answered)
@@ -356,6 +366,15 @@ class Sandbox:
             return Changes(
                 self.version, fresh, now, messages, calls[max(0, len(calls) - limit) :], self._faults.entries()
             )
+
+    def with_tokens(self, act: Callable[[TokenDesk, float], T]) -> T:
+        """Do something with the authorization server, alone, and return what comes of it.
+
+        Args:
+            act: Takes the server and the sandbox's time.
+        """
+        with self._lock:
+            return act(self._tokens, self._now())
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call a function after every change, from whatever thread made it; return what ends that.

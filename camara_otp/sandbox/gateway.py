@@ -19,6 +19,7 @@ from camara_otp.sandbox.operator import Operator, Refusal, Verification
 
 Operation = Literal["send-code", "validate-code"]
 Headers = tuple[tuple[str, str], ...]
+Worth = Callable[[str], Literal["foreign", "good", "dead", "narrow"]]
 
 MAX_BODY: Final = 65536
 _PHONE_LIKE = re.compile(r"\+?[0-9]{1,20}")
@@ -122,7 +123,9 @@ def concerned(request: Request, operator: Operator) -> Seen:
     return Seen(known.phone_number, known.authentication_id) if known else Seen()
 
 
-def handle(config: Config, operator: Operator, request: Request, echo: Headers, now: float) -> tuple[Answer, Seen]:
+def handle(
+    config: Config, operator: Operator, request: Request, echo: Headers, now: float, *, worth: Worth
+) -> tuple[Answer, Seen]:
     """Check a request as an operator's front door does, let the operator decide, and put the decision into HTTP.
 
     Args:
@@ -131,11 +134,12 @@ def handle(config: Config, operator: Operator, request: Request, echo: Headers, 
         request: What came in.
         echo: The x-correlator header that the answer carries.
         now: The time, in seconds.
+        worth: Tells what an access token is worth to the sandbox's authorization server.
     """
     phone_number = authentication_id = None
     correlator = echo[0][1][:256] if echo else None
     try:
-        _check_head(config, request)
+        _check_head(config, request, worth)
         values = _check_body(config, request)
         if request.operation == "send-code":
             phone_number, message = values
@@ -181,15 +185,17 @@ def correlator_of(config: Config, headers: Mapping[str, str]) -> Headers:
     return (("x-correlator", sent),)
 
 
-def _check_head(config: Config, request: Request) -> None:
+def _check_head(config: Config, request: Request, worth: Worth) -> None:
     if request.method != "POST":
         raise _RefusedError(catalogue.METHOD_NOT_ALLOWED, headers=(("allow", "POST"),))
     bearer = _BEARER.fullmatch(request.headers.get("authorization", "").strip(" \t"))
-    token = bearer[1] if bearer else None
+    token = bearer[1] if bearer else ""
+    verdict = worth(token) if token else "dead"
     refused = config.expired_tokens | config.invalid_tokens
-    if token is None or token in refused or (config.tokens is not None and token not in config.tokens):
+    foreign = token in refused or (config.tokens is not None and token not in config.tokens)
+    if verdict == "dead" or (verdict == "foreign" and foreign):
         raise _RefusedError(catalogue.UNAUTHENTICATED, headers=(("www-authenticate", "Bearer"),))
-    if token in config.forbidden_tokens:
+    if verdict == "narrow" or token in config.forbidden_tokens:
         raise _RefusedError(catalogue.PERMISSION_DENIED)
     if not _accepts_json(request.headers.get("accept", "")):
         raise _RefusedError(catalogue.NOT_ACCEPTABLE)
