@@ -3,8 +3,7 @@ PYTHON ?= python3
 BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 
-.PHONY: help demo test test-browser lint format types build contract clean
-.PHONY: help demo test test-redis test-oidc lint format types build contract clean
+.PHONY: help demo test test-browser test-redis test-oidc lint format types build contract clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,11 +21,10 @@ endef
 	$(call environment,.venv/demo,-e '.[sandbox]')
 
 .venv/dev/.ready: pyproject.toml
-	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)phone$(,)otel]' --group dev)
+	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel]' --group dev)
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)
-	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis]' --group dev)
 
 , := ,
 
@@ -38,6 +36,7 @@ test: .venv/dev/.ready ## run the tests
 
 test-browser: .venv/browser/.ready ## run the tests of the inbox page, in the system's Chromium
 	.venv/browser/bin/python -m pytest tests/browser $(ARGS)
+
 test-redis: .venv/dev/.ready ## test sharing tokens, on a Redis of its own (needs redis-server)
 	$(BIN)/python -m pytest tests/redis $(ARGS)
 

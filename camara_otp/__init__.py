@@ -7,8 +7,8 @@ with OTPClient("https://api.example.com/camara", token="...") as otp:
     otp.validate_code(sent.authentication_id, "AJY3")  # returns, or raises; only HTTP 204 returns
 """
 
+from camara_otp._tokens import TokenProvider
 from camara_otp._version import __version__
-from camara_otp.auth import TokenProvider
 from camara_otp.client import AsyncOTPClient, OTPClient
 from camara_otp.errors import (
     AbortedError,

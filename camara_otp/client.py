@@ -23,8 +23,8 @@ import attrs
 from camara_otp import _wire
 from camara_otp._endpoint import Endpoint, Params, endpoint, static_headers
 from camara_otp._exchange import Answer, Failure, open_async_exchange, open_exchange
+from camara_otp._tokens import TokenProvider, TokenSource, afetch, fetch, provider_of
 from camara_otp._version import __version__
-from camara_otp.auth.provider import TokenProvider, TokenSource, afetch, fetch, provider_of
 from camara_otp.errors import (
     ConfigurationError,
     OTPError,

@@ -22,8 +22,9 @@ ARROWS = {
     "retry": {"errors"},
     "_wire": {"errors", "models"},
     "_exchange": {"errors", "_exchange"},
-    "auth": {"errors", "_exchange", "_endpoint", "auth"},
-    "client": {"errors", "models", "retry", "auth", "_wire", "_endpoint", "_exchange", "_version"},
+    "_tokens": {"errors"},
+    "auth": {"errors", "_exchange", "_endpoint", "_tokens", "auth"},
+    "client": {"errors", "models", "retry", "_tokens", "_wire", "_endpoint", "_exchange", "_version"},
     "sandbox": {"sandbox"},
     "conformance": {"conformance", "_version"},
 }

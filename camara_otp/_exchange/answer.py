@@ -7,6 +7,7 @@ import ssl
 import sys
 import zlib
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Final, NamedTuple
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -207,6 +208,10 @@ def intercepted() -> bool:
 
 
 def _is_original(kind: type, name: str, file: str) -> bool:
-    # By where the code was written, since this module may well be imported after the replacement.
-    code = getattr(kind.__dict__.get(name), "__code__", None)
-    return code is not None and code.co_filename.endswith(file) and f"{os.sep}httpx{os.sep}" in code.co_filename
+    # By where the code was written, since this module may well be imported after the replacement; and a wrapper may
+    # pass itself off as what it wraps, but not as a plain function.
+    function = kind.__dict__.get(name)
+    if type(function) is not FunctionType:
+        return False
+    written = function.__code__.co_filename
+    return written.endswith(file) and f"{os.sep}httpx{os.sep}" in written

@@ -5,9 +5,9 @@ between workers. `StaticToken` and `CallableToken` are what `token="..."` and `t
 with the two methods of `TokenProvider` will do.
 """
 
+from camara_otp._tokens import CallableToken, StaticToken, TokenProvider, TokenSource
 from camara_otp.auth._scope import scope
 from camara_otp.auth.oauth import CIBA, ClientCredentials, JWTBearer
-from camara_otp.auth.provider import CallableToken, StaticToken, TokenProvider, TokenSource
 from camara_otp.auth.stores import MemoryStore, RedisStore, TokenStore
 
 __all__ = [

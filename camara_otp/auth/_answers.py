@@ -15,9 +15,9 @@ from urllib.parse import quote, quote_plus
 from attrs import field, frozen
 
 from camara_otp._exchange import Answer
+from camara_otp._tokens import token_problem
 from camara_otp.auth._scope import missing
 from camara_otp.auth._values import Endpoint, Refusal, Token, endpoint
-from camara_otp.auth.provider import token_problem
 from camara_otp.errors import ConfigurationError
 
 Headers = Sequence[tuple[bytes, bytes]]

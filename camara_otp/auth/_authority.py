@@ -12,13 +12,15 @@ from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from camara_otp._exchange import Answer, Exchange, Failure
+from camara_otp._exchange import Answer, Failure, open_exchange
 from camara_otp.auth._answers import Endpoints, Heard, read_discovery
 from camara_otp.auth._values import Endpoint, Form, Refusal, endpoint, seconds
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import httpx
+
+    from camara_otp._exchange.direct import Exchange
 
 T = TypeVar("T")
 Reader = Callable[[Heard], T | Refusal]
@@ -80,7 +82,9 @@ class Line:
     def _send(self, method: str, where: Endpoint, form: Form, deadline: float) -> Answer | Failure:
         exchange = self._exchanges.get(where.origin)
         if exchange is None:
-            exchange = Exchange(where.origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client)
+            exchange = open_exchange(
+                where.origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client
+            )
             self._exchanges[where.origin] = exchange
         return exchange.request(
             method, where.target, form.headers, form.body, deadline=deadline, connect_timeout=_CONNECT_TIMEOUT

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
+from camara_otp._tokens import Bounded
 from camara_otp.auth import _requests as requests
 from camara_otp.auth._answers import Asked, read_asked, read_token
 from camara_otp.auth._authority import Authority, Line
@@ -19,7 +20,6 @@ from camara_otp.auth._keys import PrivateKey, material, signer
 from camara_otp.auth._login import log_in
 from camara_otp.auth._scope import SEND_VALIDATE, checked
 from camara_otp.auth._values import Endpoint, Form, Refusal, Token, seconds
-from camara_otp.auth.provider import Bounded
 from camara_otp.auth.stores import TokenStore
 from camara_otp.errors import ConfigurationError
 

@@ -5,8 +5,8 @@ import time
 import anyio
 import pytest
 
+from camara_otp._tokens import afetch, fetch, provider_of, token_problem
 from camara_otp.auth import CallableToken, StaticToken, TokenProvider
-from camara_otp.auth.provider import afetch, fetch, provider_of, token_problem
 from camara_otp.errors import ConfigurationError, TokenError
 
 BAD_TOKENS = [
