@@ -51,6 +51,8 @@ class Fault:
         operation: `send-code` or `validate-code`, if only one of them.
         phone_number: Only requests that concern this number.
         times: How many requests it strikes; None means until cleared.
+        whole_call: Whether a struck request's repeats, known by their x-correlator, are struck too without counting, so
+            that a client which repeats fails all the same.
         rate: The share of matching requests it strikes, 0 to 1.
     """
 
@@ -69,6 +71,7 @@ class Fault:
     phone_number: str | None = attrs.field(default=None, repr=False)
     times: int | None = None
     rate: float = 1.0
+    whole_call: bool = False
 
     def __attrs_post_init__(self) -> None:
         """Refuse what no server could do."""
@@ -96,6 +99,7 @@ class Fault:
         """
         known_status, sentence = catalogue.ERRORS.get(self.code or "", (500, "A fault that was asked for."))
         status = self.status or (502 if self.html else known_status)
+        code = self.code or next((code for code, (usual, _) in catalogue.ERRORS.items() if usual == status), "UNKNOWN")
         headers: dict[str, str] = {}
         if self.html:
             content, kind = html_page(status, self.message or "Bad Gateway"), "text/html"
@@ -107,7 +111,7 @@ class Fault:
         elif self.code is None and status < 400:
             content, kind = b"", None
         else:
-            info = {"status": status, "code": self.code or "INTERNAL", "message": self.message or sentence}
+            info = {"status": status, "code": code, "message": self.message or sentence}
             content, kind = json.dumps(info, separators=(",", ":")).encode(), "application/json"
         if status in (204, 304):
             content, kind = b"", None
@@ -124,7 +128,10 @@ def _problems(fault: Fault) -> Iterable[tuple[str, bool]]:
     """Yield every rule for a fault with whether it is broken; types are checked since faults also come as JSON."""
     texts = (fault.code, fault.message, fault.body, fault.content_type, fault.phone_number)
     yield "code, message, body, content_type and phone_number must be strings", not all(map(_is_text, texts))
-    yield "html and acts must be true or false", not all(map(_is_flag, (fault.html, fault.acts)))
+    yield (
+        "html, acts and whole_call must be true or false",
+        not all(map(_is_flag, (fault.html, fault.acts, fault.whole_call))),
+    )
     yield "status must be a whole number from 200 to 599", not _within(fault.status, 200, 599, whole=True, none=True)
     yield "delay must be from 0 to 600 seconds", not _within(fault.delay, 0, MAX_DELAY)
     yield "rate must be from 0 to 1", not _within(fault.rate, 0, 1)
@@ -180,6 +187,7 @@ class FaultBook:
         """
         self._random = random
         self._entries: list[Entry] = []
+        self._last_calls: dict[int, str | None] = {}
         self._count = 0
 
     def add(self, fault: Fault) -> int:
@@ -197,12 +205,14 @@ class FaultBook:
     def remove(self, number: int) -> bool:
         """Take a fault back; tell whether it was there."""
         before = len(self._entries)
+        self._last_calls.pop(number, None)
         self._entries = [entry for entry in self._entries if entry.number != number]
         return len(self._entries) < before
 
     def clear(self) -> None:
         """Take all faults back."""
         self._entries.clear()
+        self._last_calls.clear()
 
     def __len__(self) -> int:
         """Count what is in force."""
@@ -210,19 +220,27 @@ class FaultBook:
 
     def entries(self) -> list[Entry]:
         """Return what is in force, oldest first."""
-        return [attrs.evolve(entry) for entry in self._entries]
+        return [attrs.evolve(entry) for entry in self._entries if entry.left != 0]
 
-    def strike(self, operation: Operation, phone_number: str | None) -> Fault | None:
+    def strike(self, operation: Operation, phone_number: str | None, x_correlator: str | None = None) -> Fault | None:
         """Return the fault that strikes a request, if any, and count it."""
-        for entry in self._entries:
+        for entry in tuple(self._entries):
             fault = entry.fault
+            if x_correlator is not None and self._last_calls.get(entry.number) == x_correlator:
+                return fault
+            if entry.left == 0:
+                # It stayed only for the repeats of its last call, and this is another call.
+                self.remove(entry.number)
+                continue
             if fault.operation not in (None, operation) or fault.phone_number not in (None, phone_number):
                 continue
             if fault.rate < 1 and self._random.random() >= fault.rate:
                 continue
             if entry.left is not None:
                 entry.left -= 1
-                if not entry.left:
-                    self._entries.remove(entry)
+            if fault.whole_call:
+                self._last_calls[entry.number] = x_correlator
+            elif entry.left == 0:
+                self.remove(entry.number)
             return fault
         return None

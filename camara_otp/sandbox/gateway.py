@@ -270,8 +270,12 @@ def _message_problem(config: Config, value: str) -> str | None:
         return f"must hold the label {LABEL}"
     if len(value) > config.max_message_length:
         return f"must have at most {config.max_message_length} characters"
-    # JSON can spell half a surrogate pair, which no text message can carry.
-    return "is not valid Unicode" if any("\ud800" <= character <= "\udfff" for character in value) else None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # JSON can spell half a surrogate pair, which no text message can carry.
+        return "is not valid Unicode"
+    return None
 
 
 def _id_problem(config: Config, value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The sandbox as an HTTP server: Starlette for the routes, uvicorn for the wire. Needs the extra `sandbox`."""
+"""The sandbox as an HTTP server: an ASGI application of a few routes, on uvicorn. Needs the extra `sandbox`."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,11 @@ import re
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 try:
     import uvicorn
-    from starlette.applications import Starlette
-    from starlette.requests import ClientDisconnect, Request
-    from starlette.routing import Mount
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:  # pragma: no cover  (tested in an interpreter of its own)
     raise RuntimeError("the sandbox's server needs more packages: pip install 'camara-otp[sandbox]'") from error
@@ -23,9 +21,11 @@ from camara_otp.sandbox import control, page
 from camara_otp.sandbox.gateway import MAX_BODY, Answer, json_answer
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
-
     from camara_otp.sandbox.core import Sandbox
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _LIMIT: Final = 10.0
 _KEEP_ALIVE: Final = 15.0
@@ -41,7 +41,7 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         app = self.app
 
-        async def with_drop(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async def with_drop(scope: Scope, receive: Receive, send: Send) -> None:
             scope.setdefault("extensions", {})[_DROP] = transport.abort
             await app(scope, receive, send)
 
@@ -56,17 +56,14 @@ class _Door:
         self._exposed = exposed
         self.closing = asyncio.Event()
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        # With a name given twice the first one counts.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         if path == "/" or path.startswith(control.ROOT + "/"):
-            await self._inbox(scope, receive, send)
-            return
-        request = Request(scope, receive)
-        with contextlib.suppress(ClientDisconnect):
-            body = await _read(request)
-            # With a name given twice the first one counts.
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-            reply = self._sandbox.handle(request.method, path, headers, body)
+            await self._inbox(scope, headers, receive, send)
+        elif (body := await _read(receive)) is not None:
+            reply = self._sandbox.handle(scope["method"], path, headers, body)
             if reply.delay:
                 await asyncio.sleep(reply.delay)
             if reply.drop is not None:
@@ -74,25 +71,28 @@ class _Door:
             else:
                 await _play(reply.answer, send)
 
-    async def _inbox(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def _inbox(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
         """Serve the page and the control API, which foreign web pages must not reach through the user's browser."""
-        request = Request(scope, receive)
-        host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        local = self._exposed or is_loopback(host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host)
-        if not local or (origin is not None and origin.partition("://")[2] != host):
+        method, path = scope["method"], scope["path"]
+        if not self._lets_in(headers):
             info = {"status": 403, "code": "PERMISSION_DENIED", "message": "The inbox is for this machine only."}
             await _play(json_answer(403, info), send)
-        elif request.url.path == "/":
-            await _play(page.answer(request.method), send)
-        elif request.url.path == control.ROOT + "/events" and request.method == "GET":
-            await self._events(request, receive, send)
-        else:
-            with contextlib.suppress(ClientDisconnect):
-                query: str = scope["query_string"].decode("latin-1")
-                answer = control.handle(self._sandbox, request.method, scope["path"], query, await _read(request))
-                await _play(answer, send)
+        elif path == "/":
+            await _play(page.answer(method), send)
+        elif path == control.ROOT + "/events" and method == "GET":
+            await self._events(headers, receive, send)
+        elif (body := await _read(receive)) is not None:
+            await _play(
+                control.handle(self._sandbox, method, path, scope["query_string"].decode("latin-1"), body), send
+            )
 
-    async def _events(self, request: Request, receive: "Receive", send: "Send") -> None:
+    def _lets_in(self, headers: Mapping[str, str]) -> bool:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name, _, port = host.rpartition(":")
+        local = self._exposed or is_loopback(name if port.isdecimal() else host)
+        return local and (origin is None or origin.partition("://")[2] == host)
+
+    async def _events(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
         """Send what changes as server-sent events, until the page or the server goes."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
@@ -101,7 +101,7 @@ class _Door:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(woken.set)
 
-        last = request.headers.get("last-event-id", "0")
+        last = headers.get("last-event-id", "0")
         since = int(last) if re.fullmatch("[0-9]{1,18}", last) else 0
         await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
         silence = self._sandbox.listen(wake)
@@ -128,22 +128,24 @@ class _Door:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _gone(receive: "Receive") -> None:
+async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _read(request: Request) -> bytes:
-    """Read the body, but no more of it than shows that it is too large."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            break
-    return bytes(body[: MAX_BODY + 1])
+async def _read(receive: Receive) -> bytes | None:
+    """Read the body, but no more of it than shows that it is too large; None if the client goes before its end."""
+    body, more = b"", True
+    while more and len(body) <= MAX_BODY:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message["body"]
+        more = message["more_body"]
+    return body
 
 
-async def _play(answer: Answer, send: "Send") -> None:
+async def _play(answer: Answer, send: Send) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     if answer.status not in (204, 304):
         headers.append((b"content-length", str(len(answer.body)).encode()))
@@ -151,24 +153,10 @@ async def _play(answer: Answer, send: "Send") -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _drop(scope: "Scope", receive: "Receive") -> None:
+async def _drop(scope: Scope, receive: Receive) -> None:
     """Break the connection, then wait until the server has noticed, so that it does not miss an answer."""
     scope["extensions"][_DROP]()
     await _gone(receive)
-
-
-def application(sandbox: "Sandbox", *, exposed: bool = False) -> Starlette:
-    """Return the ASGI application of a sandbox.
-
-    Args:
-        sandbox: Answers the requests.
-        exposed: Whether inbox and control API may be reached by a name that is not this machine's loopback.
-    """
-    return _application(_Door(sandbox, exposed=exposed))
-
-
-def _application(door: _Door) -> Starlette:
-    return Starlette(routes=[Mount("/", app=door)])
 
 
 class _Server(uvicorn.Server):
@@ -192,7 +180,7 @@ def server(sandbox: "Sandbox", *, exposed: bool = False) -> uvicorn.Server:
     """
     door = _Door(sandbox, exposed=exposed)
     config = uvicorn.Config(
-        _application(door),
+        door,
         http=_Protocol,
         ws="none",
         lifespan="off",

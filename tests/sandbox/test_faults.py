@@ -208,6 +208,22 @@ def test_faults_are_bounded(calling: Callable[..., Caller]) -> None:
         sandbox.add_fault(Fault(code="INTERNAL"))
 
 
+def test_whole_call(caller: Caller) -> None:
+    """A fault for a whole call strikes its repeats as well, and then neither the next call nor the list of faults."""
+    caller.sandbox.add_fault(Fault(code="UNAVAILABLE", times=1, whole_call=True))
+    outcomes = [outcome(caller.send(headers={"x-correlator": name})) for name in ("a", "a", "b", "a")]
+    assert outcomes == [(503, "UNAVAILABLE"), (503, "UNAVAILABLE"), (200, None), (200, None)]
+    assert caller.sandbox.faults() == []
+    caller.sandbox.add_fault(Fault(code="UNAVAILABLE", times=1, whole_call=True))
+    assert [caller.send("+34600000003").status_code for _ in range(2)] == [503, 200]
+
+
+def test_status_alone_brings_a_code_that_fits() -> None:
+    """An error status without a code gets the first one that the catalogue has for it."""
+    assert b'"code":"UNAVAILABLE"' in Fault(status=503).answer(()).body
+    assert b'"code":"UNKNOWN"' in Fault(status=418).answer(()).body
+
+
 def test_book_hands_out_copies() -> None:
     """Counting down in the book does not change what was read from it."""
     from random import Random
