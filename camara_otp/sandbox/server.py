@@ -28,6 +28,7 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _LIMIT: Final = 10.0
+_TICK: Final = 0.1
 _KEEP_ALIVE: Final = 15.0
 _PACE: Final = 0.05
 _STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
@@ -55,6 +56,13 @@ class _Door:
         self._sandbox = sandbox
         self._exposed = exposed
         self.closing = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def close(self) -> None:
+        """End the event streams, from whatever thread."""
+        if self.loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self.closing.set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -160,18 +168,32 @@ async def _drop(scope: Scope, receive: Receive) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server that first ends the event streams, which would otherwise hold up its stop."""
+    """uvicorn's server, made to end when it is told to, not at the next tick of its clock."""
 
     def __init__(self, config: uvicorn.Config, door: _Door) -> None:
         super().__init__(config)
         self._door = door
 
+    def stop(self) -> None:
+        """End the server, from whatever thread."""
+        self.should_exit = True
+        self._door.close()
+
+    async def main_loop(self) -> None:
+        self._door.loop = asyncio.get_running_loop()
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks = (ticks + 1) % 864_000
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._door.closing.wait(), _TICK)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # The event streams end first, or they would hold up the rest.
         self._door.closing.set()
         await super().shutdown(sockets)
 
 
-def server(sandbox: "Sandbox", *, exposed: bool = False) -> uvicorn.Server:
+def server(sandbox: "Sandbox", *, exposed: bool = False) -> _Server:
     """Return a uvicorn server for a sandbox, to be run with sockets of the caller's.
 
     Args:
@@ -286,7 +308,7 @@ class Serving:
 
     def __exit__(self, *_: object) -> None:
         """Stop the server and close the port."""
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join(_LIMIT)
         self._listener.close()
 
