@@ -1,0 +1,10 @@
+"""Run the example: `python examples/django_login/manage.py runserver`. Settings as in quickstart.py."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,57 @@
+"""What your product relies on, checked against the operator that you will use. Texts cost money: there are three.
+
+pytest examples/partner_tests -s
+"""
+
+import pytest
+
+from camara_otp import (
+    InvalidOTPError,
+    NotFoundError,
+    RequestValidationError,
+    UnauthenticatedError,
+    VerificationExpiredError,
+)
+
+MESSAGE = "{{code}} is your code for Cool App"
+
+
+def test_a_mistyped_code_leaves_another_try_and_the_right_one_verifies_once(otp, number, read_code):
+    """The login page may ask again with the same authentication id; a code that was accepted is used up."""
+    sent = otp.send_code(number, MESSAGE)
+    code = read_code()
+    with pytest.raises(InvalidOTPError):
+        otp.validate_code(sent.authentication_id, code[:-1] + ("0" if code[-1] != "0" else "1"))
+
+    otp.validate_code(sent.authentication_id, code)
+
+    with pytest.raises(VerificationExpiredError):
+        otp.validate_code(sent.authentication_id, code)
+
+
+def test_a_new_code_ends_the_one_before(otp, number, read_code):
+    """After a resend, the first id is no longer good."""
+    first = otp.send_code(number, MESSAGE)
+    code = read_code()
+    otp.send_code(number, MESSAGE)
+
+    with pytest.raises(VerificationExpiredError):
+        otp.validate_code(first.authentication_id, code)
+
+
+def test_an_id_that_was_never_issued_is_not_found(otp):
+    """No text is needed for this one."""
+    with pytest.raises(NotFoundError):
+        otp.validate_code("00000000-0000-4000-8000-000000000000", "000000")
+
+
+def test_a_token_of_nobody_is_refused(otp, number):
+    """Nor for this one, if the operator checks tokens at all."""
+    with pytest.raises(UnauthenticatedError):
+        otp.send_code(number, MESSAGE, token="invalid-token")
+
+
+def test_our_message_is_within_the_limits(otp, number):
+    """A template without its label never leaves the house."""
+    with pytest.raises(RequestValidationError):
+        otp.send_code(number, "your code is on its way")

@@ -1,0 +1,34 @@
+"""Send a code to a phone and check what the person types.
+
+Settings come from CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. To try it without an operator, run
+`python -m camara_otp.sandbox` beside it, set CAMARA_BASE_URL=http://127.0.0.1:9091 and CAMARA_BEARER_TOKEN=any, and
+read the code on the page that the sandbox names.
+"""
+
+import sys
+
+from camara_otp import InvalidOTPError, OTPClient, OTPError
+
+MESSAGE = "{{code}} is your short code to authenticate with Cool App via SMS"
+
+
+def verify(otp: OTPClient, phone_number: str) -> None:
+    """Return once the person has typed the right code; raise when there is no way to."""
+    sent = otp.send_code(phone_number, MESSAGE)
+    while True:
+        try:
+            otp.validate_code(sent.authentication_id, input("The code in the text: ").strip())
+        except InvalidOTPError:
+            print("That is not it, try again.")
+        else:
+            return
+
+
+if __name__ == "__main__":
+    with OTPClient() as client:
+        try:
+            verify(client, input("Phone number, with its country code (+...): ").strip())
+        except OTPError as error:
+            again = "a text may be on its way" if error.outcome_unknown else "nothing was sent"
+            sys.exit(f"{type(error).__name__}: {error} ({again})")
+    print("The number is yours.")

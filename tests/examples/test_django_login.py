@@ -1,0 +1,137 @@
+"""The Django login: a real server process, and a browser that keeps cookies and sends the token of the form."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from camara_otp.sandbox import Fault
+from tests.examples.conftest import NUMBER, ROOT
+
+
+@pytest.fixture
+def site(served):
+    """Run the example as its docstring says, and wait until it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    server = subprocess.Popen(
+        [sys.executable, "examples/django_login/manage.py", "runserver", "--noreload", address],
+        cwd=ROOT,
+        env=served.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://{address}"
+    deadline = time.monotonic() + 30
+    while True:
+        assert server.poll() is None, server.stdout.read()
+        assert time.monotonic() < deadline
+        try:
+            httpx.get(f"{url}/login", trust_env=False)
+            break
+        except httpx.ConnectError:
+            time.sleep(0.05)
+    yield url
+    server.terminate()
+    server.communicate(timeout=30)
+
+
+class Browser:
+    """Fill in forms as a browser does."""
+
+    def __init__(self, url):
+        self.http = httpx.Client(base_url=url, follow_redirects=True, trust_env=False)
+
+    def submit(self, path, **fields):
+        """Load a page, fill in its form and send it."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.http.get(path).text)
+        assert token, "the form has a token of its own"
+        return self.http.post(path, data={"csrfmiddlewaretoken": token[1], **fields})
+
+
+@pytest.fixture
+def browser(site):
+    """Return a browser on the site."""
+    browser = Browser(site)
+    yield browser
+    browser.http.close()
+
+
+def test_a_person_logs_in(browser, served):
+    """Number as people write it, a typing error, the code, welcome; the session is renamed on the way."""
+    assert browser.http.get("/welcome").url.path == "/login"
+    page = browser.submit("/login", phone_number="666 111 222")
+    assert page.url.path == "/code"
+    assert 'autocomplete="one-time-code"' in page.text
+    session = browser.http.cookies["sessionid"]
+
+    assert "That is not the code" in browser.submit("/code", code="wrong").text
+    page = browser.submit("/code", code=served.operator.last_code(NUMBER))
+
+    assert page.text == "Welcome. Your number is verified."
+    assert browser.http.cookies["sessionid"] != session
+    assert browser.http.get("/welcome").status_code == 200
+    assert served.operator.messages(NUMBER)[0].authentication_id not in str(browser.http.cookies)
+
+
+def test_a_second_text_waits_for_the_cool_down(browser, site, served):
+    """Also from another browser, which has no session yet."""
+    browser.submit("/login", phone_number=NUMBER)
+    other = Browser(site)
+
+    page = other.submit("/login", phone_number="666-111-222")
+
+    other.http.close()
+    assert "Wait 30 seconds" in page.text
+    assert served.operator.sent_count == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("12", "This number has too few digits"),
+        ("+34 910 00 00 01", "This is no mobile number"),
+        ("+447700900001", "This number is in no range"),
+    ],
+)
+def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, said):
+    """Before anything is sent."""
+    assert said in browser.submit("/login", phone_number=number).text
+    assert served.operator.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "again"),
+    [
+        (Fault(code="PHONE_NUMBER_BLOCKED", times=1), "gets no texts from us", True),
+        (Fault(code="MAX_OTP_CODES_EXCEEDED", times=1), "Use the last one", True),
+        (Fault(code="UNAUTHENTICATED", times=1), "Try again in a moment", True),
+        (Fault(drop="after", acts=True, times=1), "We cannot tell whether it worked", False),
+        (Fault(code="INTERNAL", times=1), "We cannot tell whether it worked", False),
+    ],
+)
+def test_the_cool_down_holds_where_a_text_may_have_gone_out(browser, served, fault, said, again):
+    """A plain refusal may be followed by another try at once; an unknown outcome may not."""
+    served.operator.add_fault(fault)
+    assert said in browser.submit("/login", phone_number=NUMBER).text
+
+    page = browser.submit("/login", phone_number=NUMBER)
+
+    assert ("Wait 30 seconds" not in page.text) is again
+    assert (page.url.path == "/code") is again
+
+
+def test_a_code_that_ended_leads_back_to_the_number(browser, served):
+    """After its lifetime."""
+    browser.submit("/login", phone_number=NUMBER)
+    served.operator.advance(301)
+
+    page = browser.submit("/code", code=served.operator.last_code(NUMBER))
+
+    assert page.url.path == "/login"
+    assert browser.http.get("/code").url.path == "/login"

@@ -1,0 +1,118 @@
+"""The Flask login, page by page, against an operator over HTTP."""
+
+import importlib.util
+
+import pytest
+
+from camara_otp.sandbox import Fault
+from tests.examples.conftest import NUMBER, ROOT
+
+
+@pytest.fixture
+def example(served):
+    """Load the example anew, so that its client meets this test's operator."""
+    spec = importlib.util.spec_from_file_location("flask_login", ROOT / "examples/flask_login.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    module.otp().close()
+
+
+@pytest.fixture
+def browser(example):
+    """Return a browser."""
+    return example.app.test_client()
+
+
+def test_a_person_logs_in(browser, served, example):
+    """Number as people write it, a typing error, the code, and the login is gone from the server."""
+    assert browser.get("/login").status_code == 200
+    assert browser.post("/login", data={"phone_number": "666 111 222"}).location == "/code"
+    page = browser.get("/code")
+    assert "ends in 22" in page.text
+    assert 'autocomplete="one-time-code"' in page.text
+
+    wrong = browser.post("/code", data={"code": "wrong"})
+    right = browser.post("/code", data={"code": f" {served.operator.last_code(NUMBER)} "})
+
+    assert wrong.status_code == 422
+    assert "Try again" in wrong.text
+    assert right.text == "Welcome. Your number is verified."
+    assert example.logins == {}
+    assert browser.get("/code").location == "/login"
+
+
+def test_the_browser_holds_neither_the_id_nor_the_number(browser, served):
+    """The cookie is a random name, not readable by scripts."""
+    answer = browser.post("/login", data={"phone_number": NUMBER})
+
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert served.operator.messages(NUMBER)[-1].authentication_id not in cookie
+    assert NUMBER[1:] not in cookie
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        ("12", 422, "This number has too few digits"),
+        ("+34910000001", 422, "This number gets no texts"),
+        ("", 422, "This number is not a phone number"),
+    ],
+)
+def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, status, said):
+    """The page says what to do, and nothing is sent."""
+    answer = browser.post("/login", data={"phone_number": number})
+
+    assert (answer.status_code, served.operator.sent_count) == (status, 0)
+    assert said in answer.text
+
+
+def test_an_unknown_outcome_asks_for_patience(browser, served):
+    """Nobody is sent a second text by a hasty click."""
+    served.operator.add_fault(Fault(drop="after", acts=True, times=1))
+
+    answer = browser.post("/login", data={"phone_number": NUMBER})
+
+    assert answer.status_code == 503
+    assert "may be on its way" in answer.text
+    assert served.operator.sent_count == 1
+
+
+def test_too_many_codes_for_a_number(browser, served):
+    """The operator's limit per number becomes a sentence."""
+    answers = [browser.post("/login", data={"phone_number": NUMBER}) for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [302, 302, 302, 429]
+    assert "Too many codes" in answers[-1].text
+
+
+def test_a_code_that_ended_starts_again(browser, served):
+    """After its lifetime, the page asks for the number."""
+    browser.post("/login", data={"phone_number": NUMBER})
+    served.operator.advance(301)
+
+    answer = browser.post("/code", data={"code": served.operator.last_code(NUMBER)})
+
+    assert answer.status_code == 422
+    assert "Ask for a new one" in answer.text
+    assert "Phone number" in answer.text
+
+
+def test_an_operator_in_trouble_while_checking(browser, served):
+    """The page says so; the login stays, so that the person can try once more."""
+    browser.post("/login", data={"phone_number": NUMBER})
+    served.operator.add_fault(Fault(code="UNAVAILABLE", times=1))
+    assert browser.post("/code", data={"code": served.operator.last_code(NUMBER)}).status_code == 503
+
+    assert browser.post("/code", data={"code": served.operator.last_code(NUMBER)}).status_code == 200
+
+
+def test_logins_that_nobody_finished_are_forgotten(browser, example, monkeypatch):
+    """Memory is bounded by time."""
+    browser.post("/login", data={"phone_number": NUMBER})
+    monkeypatch.setattr(example, "LIFETIME", -1.0)
+
+    browser.post("/login", data={"phone_number": "666111333"})
+
+    assert len(example.logins) == 1
