@@ -8,6 +8,7 @@ EXAMPLES := .venv/examples/bin
 .PHONY: help demo test test-browser lint format types build contract clean
 .PHONY: help demo test test-redis test-oidc lint format types build contract clean
 .PHONY: help demo test test-examples lint format types build contract clean
+.PHONY: help demo test test-browser test-redis test-oidc test-examples lint format types build contract clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +36,8 @@ endef
 .venv/examples/.ready: pyproject.toml
 	$(call environment,.venv/examples,-e '.[sandbox$(,)phone$(,)otel]' --group test --group examples)
 
+, := ,
+
 demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
 	@$(DEMO)/python examples/demo.py
 
@@ -53,6 +56,7 @@ test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, a
 tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
 	npm ci --prefix tests/oidc --no-audit --no-fund --loglevel=error
 	@touch $@
+
 test-examples: .venv/examples/.ready ## run the examples and the notebook against the local operator
 	$(EXAMPLES)/python -m pytest tests/examples $(ARGS)
 
