@@ -16,7 +16,8 @@ Texts hold no token, code, message or number, and instances hold plain values on
 between processes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from html import escape
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -53,9 +54,20 @@ class OTPError(Exception):
         reason = super().__str__()
         return f"{reason} [{known}]" if known else reason
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        facts = ("operation", "status", "code", "message", "retry_after", "field", "outcome_unknown", "attempts")
+        return html_of(self, [(name, getattr(self, name, None)) for name in (*facts, "x_correlator")])
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from plain values, so that keyword-only constructors do not stop pickle and copy."""
         return _restore, (type(self), self.args, self.__dict__)
+
+
+def html_of(value: object, facts: Iterable[tuple[str, object]]) -> str:
+    """Return a value as a small HTML table for a notebook: its class, and the facts that are known, escaped."""
+    rows = (f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts if fact is not None)
+    return f"<table><caption>{escape(type(value).__name__)}</caption>{''.join(rows)}</table>"
 
 
 def _restore(kind: type[OTPError], args: tuple[object, ...], state: dict[str, object]) -> OTPError:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from camara_otp.errors import RequestValidationError
+from camara_otp.errors import RequestValidationError, html_of
 
 CODE_LABEL: Final = "{{code}}"
 """What the operator replaces with the code, in the message template."""
@@ -204,6 +204,10 @@ class SendCodeResponse:
     authentication_id: str = attrs.field(repr=_hidden)
     x_correlator: str | None = None
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return html_of(self, [("authentication_id", _hidden("")), ("x_correlator", self.x_correlator)])
+
 
 @attrs.frozen
 class ValidateCodeResponse:
@@ -216,6 +220,10 @@ class ValidateCodeResponse:
     """
 
     x_correlator: str | None = None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return html_of(self, [("verified", "yes"), ("x_correlator", self.x_correlator)])
 
 
 @attrs.frozen

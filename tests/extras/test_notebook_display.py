@@ -1,0 +1,57 @@
+"""What a notebook shows of results and errors: the facts, escaped, and nothing personal."""
+
+import pytest
+
+from camara_otp import (
+    InvalidOTPError,
+    OTPError,
+    OutcomeUnknownError,
+    RequestValidationError,
+    SendCodeResponse,
+    TooManyRequestsError,
+    ValidateCodeResponse,
+)
+
+
+def test_a_sent_code_shows_its_correlator_and_hides_its_id():
+    """The id stays in the object."""
+    shown = SendCodeResponse("ea0840f3-3663-4149-bd10-c7c6b8912105", "abc-1")._repr_html_()
+
+    assert "<caption>SendCodeResponse</caption>" in shown
+    assert "<td>abc-1</td>" in shown
+    assert "<td>***</td>" in shown
+    assert "ea0840f3" not in shown
+
+
+def test_a_verified_number_says_so():
+    """And has no row for what is not known."""
+    shown = ValidateCodeResponse()._repr_html_()
+
+    assert shown == "<table><caption>ValidateCodeResponse</caption><tr><th>verified</th><td>yes</td></tr></table>"
+
+
+def test_an_error_shows_what_a_page_would_branch_on():
+    """Class, status, code, the wait, and whether the operator may have acted."""
+    error = TooManyRequestsError(429, "TOO_MANY_REQUESTS", "slow down", retry_after=7.0)
+    error.operation, error.attempts, error.x_correlator = "send_code", 1, "abc-1"
+
+    shown = error._repr_html_()
+
+    for fact in ("TooManyRequestsError", "send_code", "429", "TOO_MANY_REQUESTS", "slow down", "7.0", "False", "abc-1"):
+        assert f">{fact}<" in shown
+    assert "<th>outcome_unknown</th><td>True</td>" in OutcomeUnknownError("reset")._repr_html_()
+    assert "<th>field</th><td>code</td>" in RequestValidationError("code", "is too long")._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "error", [OTPError("x"), InvalidOTPError(400, "<script>", "<img src=x onerror=alert(1)> & \"'")]
+)
+def test_an_operator_cannot_write_into_the_page(error):
+    """Its words are text, whatever they hold."""
+    error.x_correlator = "<b>"
+
+    shown = error._repr_html_()
+
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "<b>" not in shown
