@@ -1,0 +1,50 @@
+"""Check an operator's endpoint against CAMARA's published scenarios, and say what deviates.
+
+    settings = load_settings(Path("operator.toml"))
+    report = await run(settings, plan(settings, scenarios(settings.release)), token="...")
+
+It speaks HTTP by itself and uses nothing of the client, so that it can send what the client never would.
+"""
+
+from camara_otp.conformance.model import Finding, Grade, Latency, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.plan import Plan, Step, plan
+from camara_otp.conformance.runner import UnreachableError, run
+from camara_otp.conformance.scenarios import SCENARIOS, Scenario, scenarios
+from camara_otp.conformance.settings import (
+    Help,
+    Limits,
+    Numbers,
+    Settings,
+    SettingsError,
+    Tokens,
+    load_settings,
+    sandbox_settings,
+    settings_from,
+)
+
+__all__ = [
+    "SCENARIOS",
+    "Finding",
+    "Grade",
+    "Help",
+    "Latency",
+    "Limits",
+    "Numbers",
+    "Outcome",
+    "Plan",
+    "Report",
+    "Scenario",
+    "Settings",
+    "SettingsError",
+    "Shown",
+    "Step",
+    "Tokens",
+    "UnreachableError",
+    "Verdict",
+    "load_settings",
+    "plan",
+    "run",
+    "sandbox_settings",
+    "scenarios",
+    "settings_from",
+]

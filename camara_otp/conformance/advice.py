@@ -1,0 +1,55 @@
+"""What a check means for the settings of a client: advice, and a ready-made line of Python."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from camara_otp.conformance.contract import DOCUMENTED_PATH
+from camara_otp.conformance.judge import room
+from camara_otp.conformance.model import Exchange, Outcome, Verdict
+from camara_otp.conformance.settings import Settings
+
+_WITH = "OTPvalidationAPI_01_send_code_success_scenario"
+_WITHOUT = "OTPvalidationAPI_02_send_code_success_scenario_without_x-correlator"
+
+
+def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return each piece of advice once, worst deviation first.
+
+    Args:
+        outcomes: What was found.
+    """
+    findings = sorted(
+        (finding for outcome in outcomes for finding in outcome.findings), key=lambda finding: -finding.grade
+    )
+    found = [finding.advice for finding in findings if finding.advice]
+    if _refuses_correlators(outcomes):
+        found.insert(0, "This operator refuses a request with an x-correlator: `x_correlator=None`.")
+    return tuple(dict.fromkeys(found))
+
+
+def _refuses_correlators(outcomes: Iterable[Outcome]) -> bool:
+    verdicts = {outcome.tag: outcome.verdict for outcome in outcomes}
+    return verdicts.get(_WITH) is Verdict.FAIL and verdicts.get(_WITHOUT) is Verdict.PASS
+
+
+def client_line(settings: Settings, api_path: str, outcomes: Sequence[Outcome], exchanges: Iterable[Exchange]) -> str:
+    """Return the line that makes a client for this operator.
+
+    Args:
+        settings: What is known about the operator.
+        api_path: The path between root and operation.
+        outcomes: What was found.
+        exchanges: All there were.
+    """
+    arguments = [json.dumps(settings.root), "token=..."]
+    if api_path != DOCUMENTED_PATH:
+        arguments.append(f"api_path={json.dumps(api_path)}")
+    slowest = max((exchange.answer.seconds for exchange in exchanges if exchange.answer), default=0.0)
+    if slowest >= settings.slow:
+        arguments.append(f"timeout={room(slowest)}")
+    if _refuses_correlators(outcomes):
+        arguments.append("x_correlator=None")
+    for name, table in (("headers", settings.headers), ("params", settings.params)):
+        if table:
+            arguments.append(f"{name}={{{', '.join(f'{json.dumps(key)}: ...' for key in table)}}}")
+    return f"OTPClient({', '.join(arguments)})"

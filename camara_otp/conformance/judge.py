@@ -1,0 +1,394 @@
+"""What is right and what is wrong about an answer: pure functions over what was sent and what came back."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, cast
+
+import attrs
+
+from camara_otp.conformance import contract
+from camara_otp.conformance.model import Answer, Exchange, Finding, Grade, Operation, Release
+
+_CODE_FORM = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z][A-Z0-9_]*)?")
+_SECURITY = "Nothing on the client's side can cope: anybody could pass as verified. The operator has to mend it."
+
+
+@attrs.frozen
+class Expect:
+    """What must come back.
+
+    Args:
+        status: The HTTP status.
+        codes: The code of the error, or those that would do; empty for a success.
+    """
+
+    status: int
+    codes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it as a report says it."""
+        return f"{self.status} {' or '.join(self.codes)}".rstrip()
+
+
+@attrs.frozen
+class ErrorInfo:
+    """What could be read of an error, and where it stood: at the top, or under the name of a wrapper."""
+
+    code: str | None
+    place: str
+    table: dict[str, Any]
+
+
+def error_info(answer: Answer) -> ErrorInfo | None:
+    """Return the error in an answer's body, also from one level down, or None.
+
+    Args:
+        answer: The answer.
+    """
+    body = answer.json
+    if not isinstance(body, dict):
+        return None
+    table = cast("dict[str, Any]", body)
+    if "code" not in table:
+        for place in ("detail", "error"):
+            if isinstance(table.get(place), dict):
+                return _info(table[place], place)
+    return _info(table, "")
+
+
+def _info(table: dict[str, Any], place: str) -> ErrorInfo:
+    code = table.get("code")
+    return ErrorInfo(code if isinstance(code, str) and code else None, place, table)
+
+
+def authentication_id(answer: Answer) -> str | None:
+    """Return the id that a successful send answered with, or None.
+
+    Args:
+        answer: The answer.
+    """
+    body = answer.json
+    found = cast("dict[str, Any]", body).get("authenticationId") if isinstance(body, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
+def said(answer: Answer) -> str:
+    """Return an answer's status and code, in short."""
+    info = error_info(answer) if answer.status >= 400 else None
+    return f"{answer.status} {info.code if info and info.code else ''}".rstrip()
+
+
+def against(expect: Expect, exchange: Exchange) -> list[Finding]:
+    """Hold an answer against what a scenario expects.
+
+    Args:
+        expect: What must come back.
+        exchange: What was sent and what came back.
+    """
+    answer = exchange.answer
+    if answer is None:
+        return [Finding(Grade.BREAKS, f"no answer: {exchange.failure}", "Raise `timeout`, or look at the network.")]
+    if expect.codes:
+        return _against_refusal(expect, answer)
+    return _against_success(expect, exchange.request.operation, answer)
+
+
+def _against_success(expect: Expect, operation: Operation, answer: Answer) -> list[Finding]:
+    if answer.status >= 400:
+        return [Finding(Grade.BREAKS, f"refused with {said(answer)} instead of {expect}", _REFUSED_ADVICE)]
+    if answer.status != expect.status:
+        advice = "camara_otp takes 204 alone as proof and raises UnexpectedResponseError: the operator has to mend it."
+        if operation == "send-code":
+            advice = (
+                "camara_otp takes 200 alone as sent and raises UnexpectedResponseError: the operator has to mend it."
+            )
+        return [Finding(Grade.BREAKS, f"answered {answer.status} instead of {expect}", advice)]
+    if operation == "send-code" and authentication_id(answer) is None:
+        return [Finding(Grade.BREAKS, "the answer holds no authenticationId", "Without an id no code can be checked.")]
+    return []
+
+
+_REFUSED_ADVICE: Final = "Look at the answer: path, token, number and limits have to be those of this operator."
+
+
+def _against_refusal(expect: Expect, answer: Answer) -> list[Finding]:
+    if answer.status < 300:
+        return [Finding(Grade.BREAKS, f"accepted with {answer.status} instead of {expect}", _SECURITY)]
+    info = error_info(answer)
+    code = info.code if info else None
+    if answer.status == expect.status and code in expect.codes:
+        return []
+    if code is None:
+        text = f"answered {answer.status} without a code instead of {expect}"
+        advice = "camara_otp raises the class of the status (HTTP404Error and so on) with code=None: catch that."
+        return [Finding(Grade.BREAKS, text, advice)]
+    if code in expect.codes:
+        text = f"answered {code} with status {answer.status} instead of {expect.status}"
+        advice = "camara_otp picks the class by the code, so it copes; code that looks at the status does not."
+        return [Finding(Grade.DIFFERS, text, advice)]
+    specific = any(expected.startswith(contract.SPECIFIC) for expected in expect.codes)
+    grade = Grade.BREAKS if specific or answer.status >= 500 else Grade.DIFFERS
+    advice = f"Your code will meet {code} where the contract has {' or '.join(expect.codes)}: handle both."
+    return [Finding(grade, f"answered {said(answer)} instead of {expect}", advice)]
+
+
+@attrs.frozen
+class Yardstick:
+    """What the contract rules measure by."""
+
+    release: Release
+    slow: float
+    timeout: float
+
+
+Check = Callable[[Exchange, Answer, Yardstick], Iterable[Finding]]
+
+
+@attrs.frozen
+class Rule:
+    """Something that every answer has to keep, whatever was asked.
+
+    Args:
+        tag: Its name.
+        rule: What it says.
+        source: Where that stands.
+        check: Yields the deviations of one answer.
+    """
+
+    tag: str
+    rule: str
+    source: str
+    check: Check
+
+
+def _echo(exchange: Exchange, answer: Answer, by: Yardstick) -> Iterator[Finding]:
+    sent = exchange.request.header("x-correlator")
+    if not sent or not contract.CORRELATOR[by.release].fullmatch(sent):
+        return
+    came = answer.header("x-correlator")
+    if came == sent:
+        return
+    what = "is missing" if came is None else "is not the one that was sent"
+    yield Finding(
+        Grade.DIFFERS,
+        f"x-correlator {what} on a {answer.status} of {exchange.request.operation}",
+        "camara_otp copes: it reports the value that it sent. To send none: `x_correlator=None`.",
+    )
+
+
+def _status(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+    operation, status = exchange.request.operation, answer.status
+    if status < 300 and status != contract.SUCCESS[operation]:
+        text = f"{operation} answers {status}; its success is {contract.SUCCESS[operation]}"
+        yield Finding(Grade.BREAKS, text, "camara_otp raises UnexpectedResponseError.")
+    elif 300 <= status < 400:
+        text = f"{operation} answers with a redirect ({status})"
+        yield Finding(Grade.BREAKS, text, "camara_otp never follows one: put the address it leads to into `base_url`.")
+    elif status >= 500:
+        yield Finding(Grade.BREAKS, f"{operation} answers {said(answer)}", "Clients see outcome_unknown=True.")
+
+
+def _success_body(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+    if answer.status >= 300:
+        return
+    if exchange.request.operation == "validate-code":
+        if answer.body:
+            yield Finding(Grade.COSMETIC, f"a {answer.status} of validate-code has a body", "It is not read.")
+        return
+    found = authentication_id(answer)
+    if found is None:
+        yield Finding(Grade.BREAKS, "authenticationId is missing, empty or not a text", "No code can be checked.")
+    elif len(found) > contract.MAX_ID:
+        text = f"authenticationId has {len(found)} characters; at most {contract.MAX_ID} are allowed"
+        yield Finding(Grade.BREAKS, text, "camara_otp raises UnexpectedResponseError.")
+
+
+def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+    code = exchange.code
+    if exchange.request.operation != "send-code" or not code or len(code) < 4:
+        return
+    # An id may hold the digits of a short code by chance.
+    body = answer.body.replace((authentication_id(answer) or "\0").encode(), b"")
+    head = " ".join(value for name, value in answer.headers if name not in ("date", "x-correlator", "content-length"))
+    if code.encode() in body or re.search(rf"(?<![A-Za-z0-9]){re.escape(code)}(?![A-Za-z0-9])", head):
+        yield Finding(Grade.BREAKS, "the answer to send-code holds the code that was texted", _SECURITY)
+
+
+def _error_info(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
+    if answer.status < 400:
+        return
+    info = error_info(answer)
+    if info is None:
+        text = f"the body of a {answer.status} is not ErrorInfo but {_kind(answer)}"
+        yield Finding(Grade.BREAKS, text, "camara_otp raises the class of the status with code=None.")
+        return
+    if info.place:
+        text = f"ErrorInfo stands under `{info.place}`"
+        yield Finding(Grade.DIFFERS, text, "camara_otp unwraps it; other clients find no code.")
+    yield from _members(answer.status, info.table)
+
+
+def _members(status: int, table: dict[str, Any]) -> Iterator[Finding]:
+    if not isinstance(table.get("code"), str) or not table["code"]:
+        yield Finding(Grade.BREAKS, f"the `code` of a {status} is missing or not a text", "Catch the status's class.")
+    elif not _CODE_FORM.fullmatch(table["code"]):
+        yield Finding(Grade.DIFFERS, f"the code of a {status} is not in SCREAMING_SNAKE_CASE", "See `.code`.")
+    inner = table.get("status")
+    if inner is None or isinstance(inner, bool) or not isinstance(inner, int):
+        text = f"the `status` in the body of a {status} is missing or not a whole number"
+        yield Finding(Grade.DIFFERS, text, "camara_otp copes: it uses the HTTP status.")
+    elif inner != status:
+        text = f"the `status` in the body is {inner}, the HTTP status {status}"
+        yield Finding(Grade.DIFFERS, text, "camara_otp copes: it uses the HTTP status.")
+    if not isinstance(table.get("message"), str) or not table["message"].strip():
+        text = f"the `message` of a {status} is missing, empty or not a text"
+        yield Finding(Grade.DIFFERS, text, "camara_otp copes: `.message` is None.")
+
+
+def _kind(answer: Answer) -> str:
+    if not answer.body:
+        return "empty"
+    if answer.body.lstrip()[:1] == b"<":
+        return "a page of HTML or XML"
+    return "something else than a JSON object"
+
+
+def _content_type(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
+    if not answer.body or answer.status == 204:
+        return
+    given = answer.header("content-type") or ""
+    media_type, parameters = (part.strip().lower() for part in given.partition(";")[::2])
+    if media_type != "application/json":
+        text = f"Content-Type is {media_type or 'missing'} on a {answer.status}"
+        yield Finding(Grade.DIFFERS, text, "camara_otp copes: it reads the body whatever its type.")
+    elif parameters and parameters.replace('"', "") != "charset=utf-8":
+        yield Finding(Grade.DIFFERS, f"Content-Type has the parameter {parameters}", "JSON is always UTF-8.")
+    elif parameters:
+        yield Finding(
+            Grade.COSMETIC, f"Content-Type has the parameter {parameters}", "It means what JSON means anyway."
+        )
+
+
+def _pairs(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
+    info = error_info(answer) if answer.status >= 400 else None
+    code = info.code if info else None
+    if not code or not _CODE_FORM.fullmatch(code):
+        return
+    statuses = contract.PAIRS.get(code)
+    if statuses is None:
+        prefixed = contract.SPECIFIC + code.rpartition(".")[2]
+        if prefixed in contract.PAIRS:
+            text = f"{code} is not spelled as published: {prefixed}"
+            yield Finding(Grade.BREAKS, text, "Your code will meet this spelling in `.code`.")
+        else:
+            yield Finding(Grade.COSMETIC, f"{code} is in no catalogue", "camara_otp raises the class of the status.")
+    elif answer.status not in statuses:
+        text = f"{code} came with status {answer.status}; it belongs to {' or '.join(map(str, sorted(statuses)))}"
+        yield Finding(Grade.DIFFERS, text, "camara_otp picks the class by the code.")
+
+
+def _latency(exchange: Exchange, answer: Answer, by: Yardstick) -> Iterator[Finding]:
+    if answer.seconds < by.slow:
+        return
+    text = f"{exchange.request.operation} takes longer than {by.slow:g} s"
+    yield Finding(Grade.DIFFERS, text, f"Give the client room: `timeout={room(answer.seconds)}`.")
+
+
+def room(seconds: float) -> int:
+    """Return a timeout that leaves room for an answer that takes so long.
+
+    Args:
+        seconds: What the answer took.
+    """
+    return max(10, 10 * math.ceil(0.2 * seconds))
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "contract_x-correlator",
+        "every answer carries the x-correlator of its request, unchanged",
+        "CAMARA Commonalities 0.2 and later, x-correlator; every published scenario",
+        _echo,
+    ),
+    Rule(
+        "contract_status",
+        "200 for send-code, 204 for validate-code, 4xx for a refusal; no redirect, no server fault",
+        "CAMARA one-time-password-sms, responses of sendCode and validateCode",
+        _status,
+    ),
+    Rule(
+        "contract_success_body",
+        "send-code answers an authenticationId of 1 to 36 characters, validate-code nothing",
+        "CAMARA one-time-password-sms, schemas of sendCode and validateCode",
+        _success_body,
+    ),
+    Rule(
+        "contract_code_stays_secret",
+        "what is texted is not in the answer",
+        "the purpose of the API: the code proves who holds the phone",
+        _hidden_code,
+    ),
+    Rule(
+        "contract_error_info",
+        "an error is an object with status (the HTTP status), code and message",
+        "CAMARA one-time-password-sms, schema ErrorInfo",
+        _error_info,
+    ),
+    Rule(
+        "contract_content_type",
+        "every body is application/json",
+        "CAMARA one-time-password-sms, content types; every published scenario",
+        _content_type,
+    ),
+    Rule(
+        "contract_code_and_status",
+        "a code is spelled as published and comes with the status that it belongs to",
+        "CAMARA one-time-password-sms 1.0.0 to 1.1.1 and the error catalogue of Commonalities",
+        _pairs,
+    ),
+    Rule(
+        "contract_latency",
+        "every answer comes in time",
+        "the setting `slow`",
+        _latency,
+    ),
+)
+
+PATH_RULE: Final = Rule(
+    "contract_path",
+    "the operations are under /one-time-password-sms/v1, or where the documentation has them, under /otpvalidation",
+    "CAMARA one-time-password-sms, servers",
+    lambda _, __, ___: (),
+)
+
+
+def path_findings(api_path: str) -> tuple[Finding, ...]:
+    """Return what is to be said about where the operations are.
+
+    Args:
+        api_path: The path between root and operation.
+    """
+    if api_path in (contract.CAMARA_PATH, contract.DOCUMENTED_PATH):
+        return ()
+    return (
+        Finding(
+            Grade.DIFFERS, f"the operations are under {api_path or 'the root itself'}", f'Set `api_path="{api_path}"`.'
+        ),
+    )
+
+
+def over_all(rule: Rule, exchanges: Iterable[Exchange], by: Yardstick) -> list[tuple[Finding, list[Exchange]]]:
+    """Return the distinct deviations from a rule, each with the exchanges that show it, worst first.
+
+    Args:
+        rule: The rule.
+        exchanges: All there were.
+        by: What it measures by.
+    """
+    found: dict[Finding, list[Exchange]] = {}
+    for exchange in exchanges:
+        if exchange.answer is not None:
+            for finding in rule.check(exchange, exchange.answer, by):
+                found.setdefault(finding, []).append(exchange)
+    return sorted(found.items(), key=lambda item: -item[0].grade)

@@ -1,0 +1,79 @@
+"""Take secrets and numbers out of what a report shows."""
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from camara_otp.conformance.model import Answer, Exchange, Request, Shown
+
+_NUMBER: Final = re.compile(r"(?<![\w-])(\+[0-9]{2})[0-9]{2,10}([0-9]{3})(?![\w-])")
+_BEARER: Final = re.compile(r"(?i)\b(bearer|basic|dpop) +[A-Za-z0-9\-._~+/]+=*")
+_JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_BODY: Final = 2000
+_PRIVATE_HEADERS: Final = frozenset({"cookie", "set-cookie", "x-api-key", "api-key", "apikey"})
+
+
+def mask(text: str, secrets: Mapping[str, str]) -> str:
+    """Return a text without secrets and numbers.
+
+    Args:
+        text: The text.
+        secrets: What must not be shown, and what stands there instead.
+    """
+    # Longest first: a code may be part of an id.
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= 4:
+            text = text.replace(secret, secrets[secret])
+    text = _JWT.sub("<token>", _BEARER.sub(r"\1 <token>", text))
+    return _NUMBER.sub(r"\1...\2", text)
+
+
+def number_names(number: str) -> dict[str, str]:
+    """Return the spellings of a phone number, each with what is shown instead.
+
+    Args:
+        number: The number, with its plus sign.
+    """
+    shown = f"{number[:3]}...{number[-3:]}"
+    return {number: shown, number[1:]: shown[1:], number.replace("+", "%2B"): shown}
+
+
+def shown(exchange: Exchange, role: str, secrets: Mapping[str, str], private_headers: frozenset[str]) -> Shown:
+    """Return an exchange fit for anyone's eyes.
+
+    Args:
+        exchange: What was sent and what came back.
+        role: `judged` or `setup`.
+        secrets: What must not be shown, and what stands there instead.
+        private_headers: Names of headers, in lower case, whose values are not shown either.
+    """
+    hidden = private_headers | _PRIVATE_HEADERS
+    answer = exchange.answer
+    came = f"no answer: {exchange.failure}" if answer is None else mask(_answer(answer, hidden), secrets)
+    return Shown(role, mask(_request(exchange.request, hidden), secrets), came, answer.seconds if answer else None)
+
+
+def _request(request: Request, hidden: frozenset[str]) -> str:
+    # What stands behind the question mark may be a key.
+    head = f"{request.method} {request.url.partition('?')[0]}"
+    return "\n".join((head, *_headers(request.headers, hidden), "", _body(request.body)))
+
+
+def _answer(answer: Answer, hidden: frozenset[str]) -> str:
+    return "\n".join((f"HTTP {answer.status}", *_headers(answer.headers, hidden), "", _body(answer.body)))
+
+
+def _headers(headers: tuple[tuple[str, str], ...], hidden: frozenset[str]) -> list[str]:
+    return [f"{name}: {'<hidden>' if name in hidden else value}" for name, value in headers]
+
+
+def _body(body: bytes) -> str:
+    text = body.decode("utf-8", "replace")
+    with suppress(ValueError, RecursionError):
+        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    printable = "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+    return printable if len(printable) <= _BODY else f"{printable[:_BODY]}\n... ({len(body)} bytes in all)"

@@ -1,0 +1,437 @@
+"""The thin shell around a check: requests out, answers in, scenarios side by side where they may."""
+
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+import httpx
+
+from camara_otp._version import __version__
+from camara_otp.conformance import contract
+from camara_otp.conformance.advice import advice, client_line
+from camara_otp.conformance.judge import PATH_RULE, RULES, Rule, Yardstick, error_info, over_all, path_findings
+from camara_otp.conformance.masking import mask, number_names, shown
+from camara_otp.conformance.model import (
+    Answer,
+    Exchange,
+    Finding,
+    Grade,
+    Latency,
+    Outcome,
+    Report,
+    Request,
+    Shown,
+    Verdict,
+)
+from camara_otp.conformance.outside import HelpError, Outside, Prompt, prompt_at_terminal
+from camara_otp.conformance.plan import Plan, Step
+from camara_otp.conformance.play import BlockedError, Play
+from camara_otp.conformance.scenarios import Scenario
+from camara_otp.conformance.settings import Settings
+
+Token = str | Callable[[], Awaitable[str]]
+OnEvent = Callable[["Scenario | Outcome"], None]
+
+MAX_BODY: Final = 65536
+_PATIENCE: Final = 3
+_LONGEST_PAUSE: Final = 30.0
+
+
+class UnreachableError(Exception):
+    """Nobody answers at the base URL, so that there is nothing to check; the text says what was tried."""
+
+
+def _ignore(_: "Scenario | Outcome") -> None:
+    pass
+
+
+@attrs.define(eq=False)
+class Check:
+    """A check in progress: the state that its scenarios share.
+
+    Args:
+        settings: What is known about the operator.
+        api_path: The path between root and operation.
+        http: Speaks to the operator.
+        outside: Speaks to the helpers.
+        fetch: Gives the access token.
+        limiter: Bounds how many requests are on their way.
+    """
+
+    settings: Settings
+    api_path: str
+    http: httpx.AsyncClient = attrs.field(repr=False)
+    outside: Outside = attrs.field(repr=False)
+    fetch: Callable[[], Awaitable[str]] = attrs.field(repr=False)
+    limiter: anyio.CapacityLimiter = attrs.field(repr=False)
+    sends: dict[str, int] = attrs.field(factory=dict[str, int], repr=False)
+    secrets: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    exchanges: list[Exchange] = attrs.field(factory=list[Exchange], repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Learn what must not be shown."""
+        settings = self.settings
+        numbers = settings.numbers
+        for number in (*numbers.reachable, numbers.unreachable, numbers.landline, numbers.blocked, numbers.foreign):
+            self.secrets.update(number_names(number) if number else {})
+        self.secrets.update({token: "<token>" for token in (settings.tokens.expired, settings.tokens.invalid) if token})
+
+    async def token(self) -> str:
+        """Return the access token, and remember to hide it."""
+        token = await self.fetch()
+        self.secrets[token] = "<token>"
+        return token
+
+    async def post(self, request: Request) -> Exchange:
+        """Send a request; one that was turned away for its rate goes again after a pause.
+
+        Args:
+            request: The request.
+        """
+        patience = _PATIENCE
+        while True:
+            exchange = await self.exchange(request)
+            self.exchanges.append(exchange)
+            patience -= 1
+            pause = _pause(exchange)
+            if pause is None or not patience:
+                return exchange
+            await anyio.sleep(pause)
+
+    async def exchange(self, request: Request) -> Exchange:
+        """Send a request once and return what became of it.
+
+        Args:
+            request: The request.
+        """
+        settings = self.settings
+        built = self.http.build_request(
+            request.method,
+            request.url,
+            params=dict(settings.params) or None,
+            headers=list(request.headers),
+            content=request.body or None,
+            timeout=settings.timeout,
+        )
+        try:
+            async with self.limiter:
+                with anyio.fail_after(settings.timeout):
+                    answer = await self._answer(built, time.perf_counter())
+        except TimeoutError:
+            return Exchange(request, failure=f"nothing within {settings.timeout:g} s")
+        except httpx.HTTPError as error:
+            return Exchange(request, failure=type(error).__name__)
+        return Exchange(request, answer)
+
+    async def _answer(self, request: httpx.Request, began: float) -> Answer:
+        body = bytearray()
+        response = await self.http.send(request, stream=True)
+        try:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    break
+        finally:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+        headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
+        return Answer(response.status_code, headers, bytes(body[:MAX_BODY]), time.perf_counter() - began)
+
+    async def play(self, step: Step) -> Outcome:
+        """Perform one scenario.
+
+        Args:
+            step: The scenario with its part in the plan.
+        """
+        if step.skip:
+            return _outcome(step.scenario, Verdict.SKIP, reason=step.skip)
+        play = Play(
+            self.settings,
+            f"{self.settings.root}{self.api_path}",
+            step.number,
+            self.post,
+            self.token,
+            self.outside,
+            self.sends,
+            self.secrets,
+        )
+        began, reason = time.perf_counter(), ""
+        try:
+            if step.reset:
+                await self.reset(step.number)
+            await step.scenario.flow(play)
+        except BlockedError as error:
+            reason = str(error)
+        self._learn(play)
+        findings = tuple(sorted(play.findings, key=lambda finding: -finding.grade))
+        verdict = Verdict.FAIL if _is_failed(findings) else Verdict.SKIP if reason else Verdict.PASS
+        return _outcome(
+            step.scenario,
+            verdict,
+            reason=reason if verdict is Verdict.SKIP else "",
+            findings=tuple(attrs.evolve(found, text=mask(found.text, self.secrets)) for found in findings),
+            exchanges=tuple(
+                self.shown(exchange, judged=index in play.judged) for index, exchange in enumerate(play.exchanges)
+            ),
+            seconds=time.perf_counter() - began,
+        )
+
+    async def reset(self, number: str) -> None:
+        """Have the operator forget a phone, or everything.
+
+        Args:
+            number: The phone.
+        """
+        try:
+            await self.outside.reset(number)
+        except HelpError as error:
+            raise BlockedError(str(error)) from None
+        self.sends.pop(number, None)
+
+    def _learn(self, play: Play) -> None:
+        """Keep the codes that became known after their exchanges were recorded."""
+        known = {id(exchange.request): exchange for exchange in play.exchanges if exchange.code}
+        self.exchanges = [known.get(id(exchange.request), exchange) for exchange in self.exchanges]
+
+    def shown(self, exchange: Exchange, *, judged: bool) -> Shown:
+        """Return an exchange without secrets.
+
+        Args:
+            exchange: The exchange.
+            judged: Whether the verdict hangs on it.
+        """
+        private = frozenset(name.lower() for name in self.settings.headers)
+        return shown(exchange, "judged" if judged else "setup", self.secrets, private)
+
+    def rules(self) -> list[Outcome]:
+        """Hold all answers so far against the contract."""
+        by = Yardstick(self.settings.release, self.settings.slow, self.settings.timeout)
+        return [*(self._rule(rule, by) for rule in RULES), self._path_rule()]
+
+    def _rule(self, rule: Rule, by: Yardstick) -> Outcome:
+        answered = [exchange for exchange in self.exchanges if exchange.answer is not None]
+        if not answered:
+            return _ruled(rule, Verdict.SKIP, reason="there was no answer to look at")
+        found = over_all(rule, answered, by)
+        findings = tuple(
+            attrs.evolve(finding, text=f"{mask(finding.text, self.secrets)} ({len(where)} of {len(answered)} answers)")
+            for finding, where in found
+        )
+        examples = tuple(self.shown(where[0], judged=True) for _, where in found)
+        verdict = Verdict.FAIL if _is_failed(findings) else Verdict.PASS
+        return _ruled(rule, verdict, findings=findings, exchanges=examples)
+
+    def _path_rule(self) -> Outcome:
+        findings = path_findings(self.api_path)
+        return _ruled(PATH_RULE, Verdict.FAIL if findings else Verdict.PASS, findings=findings)
+
+
+def _is_failed(findings: Iterable[Finding]) -> bool:
+    return any(finding.grade >= Grade.DIFFERS for finding in findings)
+
+
+def _outcome(
+    scenario: Scenario,
+    verdict: Verdict,
+    *,
+    reason: str = "",
+    findings: tuple[Finding, ...] = (),
+    exchanges: tuple[Shown, ...] = (),
+    seconds: float = 0.0,
+) -> Outcome:
+    return Outcome(
+        tag=scenario.tag,
+        origin=scenario.origin,
+        operation=scenario.operation,
+        sent=scenario.sent,
+        rule=str(scenario.expect),
+        source=scenario.source,
+        verdict=verdict,
+        reason=reason,
+        findings=findings,
+        exchanges=exchanges,
+        seconds=seconds,
+    )
+
+
+def _ruled(
+    rule: Rule,
+    verdict: Verdict,
+    *,
+    reason: str = "",
+    findings: tuple[Finding, ...] = (),
+    exchanges: tuple[Shown, ...] = (),
+) -> Outcome:
+    return Outcome(
+        tag=rule.tag,
+        origin="contract",
+        operation=None,
+        sent="every request of this check",
+        rule=rule.rule,
+        source=rule.source,
+        verdict=verdict,
+        reason=reason,
+        findings=findings,
+        exchanges=exchanges,
+    )
+
+
+def _pause(exchange: Exchange) -> float | None:
+    """Return how long to wait before a request goes again that was turned away for its rate, or None."""
+    answer = exchange.answer
+    if answer is None or answer.status != 429:
+        return None
+    info = error_info(answer)
+    if info is not None and info.code == "QUOTA_EXCEEDED":
+        return None
+    try:
+        wanted = float(answer.header("retry-after") or "1")
+    except ValueError:
+        wanted = 1.0
+    return min(wanted, _LONGEST_PAUSE) if math.isfinite(wanted) and wanted >= 0 else 1.0
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings,
+    token: Token,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    prompt: Prompt = prompt_at_terminal,
+) -> AsyncGenerator[Check]:
+    """Open what a check needs, and find out where the operations are.
+
+    Args:
+        settings: What is known about the operator.
+        token: The access token, or what gives one.
+        transport: Stands in for the network, towards the operator and the helpers.
+        prompt: Asks a person.
+
+    Raises:
+        UnreachableError: Nobody answers.
+    """
+
+    async def fixed() -> str:
+        return str(token)
+
+    limits = httpx.Limits(max_connections=2 * settings.concurrency, max_keepalive_connections=settings.concurrency)
+    agent = {"user-agent": f"camara-otp-check/{__version__}"}
+    async with (
+        httpx.AsyncClient(transport=transport, limits=limits, headers=agent, trust_env=_leaves(settings)) as http,
+        httpx.AsyncClient(transport=transport, follow_redirects=True, trust_env=_leaves(settings)) as helper,
+    ):
+        check = Check(
+            settings,
+            settings.api_path or "",
+            http,
+            Outside(settings, helper, prompt),
+            token if callable(token) else fixed,
+            anyio.CapacityLimiter(settings.concurrency),
+        )
+        await _find(check)
+        yield check
+
+
+def _leaves(settings: Settings) -> bool:
+    """Tell whether the way leads off this machine, so that a proxy may be meant."""
+    return urlsplit(settings.base_url).hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+async def _find(check: Check) -> None:
+    """Find the path of the operations with a request that has to be refused: no token, no body."""
+    given = check.settings.api_path
+    best: tuple[int, str] | None = None
+    failure = ""
+    for path in contract.API_PATHS if given is None else (given.rstrip("/"),):
+        probe = Request("validate-code", "POST", f"{check.settings.root}{path}/validate-code", (), b"")
+        exchange = await check.exchange(probe)
+        if exchange.answer is None:
+            failure = exchange.failure or ""
+            break
+        strangeness = _strangeness(exchange.answer)
+        if best is None or strangeness < best[0]:
+            best = (strangeness, path)
+        if not strangeness:
+            break
+    if best is None:
+        raise UnreachableError(f"nobody answers at {check.settings.root}: {failure}")
+    check.api_path = best[1]
+
+
+def _strangeness(answer: Answer) -> int:
+    """Return how little an answer looks like one of an operation: 0 if it does."""
+    if answer.status in (401, 400, 403, 422):
+        return 0
+    return 2 if answer.status in (404, 405) else 1
+
+
+async def run(
+    settings: Settings,
+    plan: Plan,
+    token: Token,
+    *,
+    on_event: OnEvent = _ignore,
+    transport: httpx.AsyncBaseTransport | None = None,
+    prompt: Prompt = prompt_at_terminal,
+) -> Report:
+    """Run a check.
+
+    Args:
+        settings: What is known about the operator.
+        plan: Which scenarios, in which order.
+        token: The access token, or what gives one.
+        on_event: Is told each scenario that begins and each outcome.
+        transport: Stands in for the network.
+        prompt: Asks a person.
+
+    Raises:
+        UnreachableError: Nobody answers.
+    """
+    began, started_at = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    done: dict[str, Outcome] = {}
+    async with opened(settings, token, transport=transport, prompt=prompt) as check:
+
+        async def go(steps: Iterable[Step]) -> None:
+            for step in steps:
+                on_event(step.scenario)
+                outcome = done[step.scenario.tag] = await check.play(step)
+                on_event(outcome)
+
+        async with anyio.create_task_group() as lanes:
+            for lane in plan.lanes:
+                lanes.start_soon(go, lane)
+        await go(plan.last)
+        await go(step for step in plan.steps if step.skip)
+        outcomes = [done[step.scenario.tag] for step in plan.steps]
+        for outcome in check.rules():
+            on_event(outcome)
+            outcomes.append(outcome)
+        return Report(
+            base_url=settings.root,
+            api_path=check.api_path,
+            release=settings.release,
+            started_at=started_at,
+            seconds=time.perf_counter() - began,
+            texts=_texts(check.exchanges),
+            outcomes=tuple(outcomes),
+            latencies=tuple(
+                Latency(exchange.request.operation, exchange.answer.status, exchange.answer.seconds)
+                for exchange in check.exchanges
+                if exchange.answer is not None
+            ),
+            advice=advice(outcomes),
+            client=client_line(settings, check.api_path, outcomes, check.exchanges),
+        )
+
+
+def _texts(exchanges: Iterable[Exchange]) -> int:
+    return sum(
+        exchange.request.operation == "send-code" and exchange.answer is not None and exchange.answer.status < 300
+        for exchange in exchanges
+    )

@@ -1,0 +1,59 @@
+"""The proof that a check judges right: the sandbox passes, and each wrong operator is caught by what should."""
+
+import time
+from functools import partial
+
+import anyio
+import pytest
+
+from camara_otp.conformance import Verdict, plan, run, sandbox_settings, scenarios, settings_from
+from camara_otp.sandbox import Sandbox
+from tests.conformance.wrong import CASES, DEFAULTS
+
+
+def failed(report):
+    """Return the tags of what failed."""
+    return {outcome.tag for outcome in report.outcomes if outcome.verdict is Verdict.FAIL}
+
+
+def check(settings, transport):
+    """Run a whole check."""
+    return anyio.run(
+        partial(run, settings, plan(settings, scenarios(settings.release)), "good-token", transport=transport)
+    )
+
+
+@pytest.mark.parametrize("release", ["1.0.0", "1.1.0", "1.1.1"])
+def test_the_sandbox_passes_all(release):
+    """Nothing fails, nothing is left out, nothing is even remarked upon."""
+    sandbox = Sandbox(release=release)
+    settings = settings_from(sandbox_settings("http://127.0.0.1:9091", {**DEFAULTS, "release": release}))
+
+    report = check(settings, sandbox.transport())
+
+    assert [outcome for outcome in report.outcomes if outcome.verdict is not Verdict.PASS or outcome.findings] == []
+    assert report.texts == sandbox.sent_count == plan(settings, scenarios(release)).texts
+    assert report.is_good()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_wrong_operator_is_caught_by_what_should(case):
+    """Exactly the tags that name the deviation fail."""
+    transport, settings = case.operator()
+
+    report = check(settings, transport)
+
+    assert failed(report) == case.caught_by
+    assert report.is_good() is not bool(case.caught_by)
+
+
+def test_a_full_check_of_the_sandbox_is_quick():
+    """Under five seconds over real HTTP."""
+    sandbox = Sandbox()
+    with sandbox.serve() as url:
+        settings = settings_from(sandbox_settings(url, DEFAULTS))
+        began = time.monotonic()
+        report = check(settings, None)
+
+    assert time.monotonic() - began < 5
+    assert report.is_good()
