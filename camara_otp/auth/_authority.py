@@ -95,7 +95,7 @@ def pause_before(attempt: int, refusal: Refusal, left: float) -> float | None:
     """Return how long to wait before an attempt, or None when there shall be none."""
     if not refusal.again:
         return None
-    backoff = min(0.1 * 2.0**attempt, 2.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    backoff = min(0.05 * 2.0**attempt, 2.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
     pause = max(backoff, refusal.wait)
     return pause if pause < left else None
 
@@ -129,10 +129,13 @@ class Authority:
             raise ConfigurationError("token_url: give the token endpoint's URL, or issuer=... to have it looked up")
         if backchannel and (backchannel_url is None) == (issuer is None):
             raise ConfigurationError("backchannel_url: give it together with token_url, or issuer=... for both")
-        if http_client is not None and hasattr(http_client, "aclose"):
-            raise ConfigurationError(
-                "http_client: must be an httpx.Client, also for the async client: tokens are fetched in a thread"
-            )
+        if http_client is not None:
+            if hasattr(http_client, "aclose"):
+                raise ConfigurationError(
+                    "http_client: must be an httpx.Client, also for the async client: tokens are fetched in a thread"
+                )
+            # The exchange knows what else it cannot use.
+            Exchange("https://localhost", max_response_bytes=1, http_client=http_client).close()
         self.timeout = seconds("timeout", timeout)
         self.name = token_url or issuer or ""
         self._http_client = http_client

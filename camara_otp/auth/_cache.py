@@ -217,7 +217,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Run a function in a thread of its own and return its future."""
+    """Run a function in a thread of its own and return its future.
+
+    Raises:
+        RuntimeError: the process cannot start another thread.
+    """
     future: Future[T] = Future()
 
     def run() -> None:

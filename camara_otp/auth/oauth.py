@@ -350,14 +350,19 @@ class CIBA(_Renewing):
             TokenError: refused, not finished in time, or no usable answer; `error` holds the server's code.
             ConfigurationError: `timeout` is not a number of seconds.
         """
+        refusal: Refusal | None = Refusal("the login was not finished in time")
+        timeout = seconds("timeout", timeout)
         given_up = threading.Event()
-        login = in_thread(self._log_in, seconds("timeout", timeout), given_up)
         try:
+            login = in_thread(self._log_in, timeout, given_up)
             # The thread keeps the time; its last question may end a little later.
             await await_(login, timeout + _GRACE)
+            if login.done():
+                refusal = login.result()
+        except RuntimeError:
+            refusal = Refusal("the login needs a thread, and this process cannot start another one")
         finally:
             given_up.set()
-        refusal = login.result() if login.done() else Refusal("the login was not finished in time")
         if refusal is not None:
             raise refusal.error()
 

@@ -280,6 +280,20 @@ async def test_a_task_out_of_time_gets_a_refusal():
 
 
 @pytest.mark.anyio
+async def test_a_task_waiting_for_a_lost_flight_takes_part_in_the_next():
+    """The async twin asks again as well."""
+    source = Source()
+    source.gate.clear()
+    made = cache(source, patience=0.05)
+    opener = threading.Timer(0.1, source.gate.set)
+    opener.start()
+
+    assert isinstance(await made.aget(None, 5), str)
+    assert len(source.asked) >= 2
+    opener.join()
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_caller_takes_nothing_with_it():
     """The first of many is cancelled; the others get the token of the same fetch."""
     source = Source()
@@ -313,7 +327,7 @@ def test_a_loop_that_dies_takes_nothing_with_it():
     loop = asyncio.new_event_loop()
     task = loop.create_task(made.aget(None, 10))
     loop.run_until_complete(asyncio.sleep(0.02))
-    task.cancel()
+    task._log_destroy_pending = False
     loop.close()
     source.gate.set()
 

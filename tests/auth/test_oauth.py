@@ -1,8 +1,12 @@
 """The three grants against a server on loopback: what is sent, kept, renewed, repeated and refused."""
 
 import asyncio
+import contextlib
+import datetime as dt
 import json
 import pickle
+import socket
+import ssl
 import threading
 import time
 import traceback
@@ -11,6 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jws
 from joserfc.jws import JWSRegistry
 
@@ -254,7 +262,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun(tokens):
     [
         (Refusal("x"), 2, 10, None),
         (Refusal("x", again=True), 2, 0.001, None),
-        (Refusal("x", again=True), 2, 10, 0.004),
+        (Refusal("x", again=True), 2, 10, 0.002),
         (Refusal("x", again=True), 9, 10, 0.02),
         (Refusal("x", again=True, wait=3), 2, 10, 3),
         (Refusal("x", again=True, wait=11), 2, 10, None),
@@ -296,6 +304,89 @@ def test_nobody_listens():
     """A refused connection is repeated, then told."""
     with pytest.raises(TokenError, match="could not be asked"):
         get(ClientCredentials("http://127.0.0.1:9/token", "client", client_secret=SECRET, timeout=2))
+
+
+@pytest.mark.parametrize(
+    "bytes_of_answer", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"]
+)
+@pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
+def test_a_silent_server_ends_with_the_time_of_the_call(bytes_of_answer, how):
+    """Whatever part of an answer came; the provider's own limit is longer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        provider = ClientCredentials(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/token", "client", client_secret=SECRET, timeout=1
+        )
+        taken = []
+
+        def serve():
+            link, _ = listener.accept()
+            taken.append(link)
+            link.sendall(bytes_of_answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        began = time.monotonic()
+        calls = {
+            "sync": lambda: get(provider, timeout=0.2),
+            "asyncio": lambda: asyncio.run(provider.aget_token(rejected=None, timeout=0.2)),
+            "trio": lambda: anyio.run(lambda: provider.aget_token(rejected=None, timeout=0.2), backend="trio"),
+        }
+        with pytest.raises(TokenError, match="time") as caught:
+            calls[how]()
+        assert time.monotonic() - began < 0.8
+        assert caught.value.outcome_unknown is False
+        thread.join()
+        taken[0].close()
+
+
+def test_a_certificate_that_does_not_verify_is_told_and_not_tried_again(tmp_path):
+    """The secret does not leave; trying again cannot help."""
+    handshakes = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        context = self_signed(tmp_path)
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    link, _ = listener.accept()
+                    handshakes.append(1)
+                    with contextlib.suppress(OSError), context.wrap_socket(link, server_side=True) as tls:
+                        handshakes.append(tls.recv(10_000))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        provider = ClientCredentials(
+            f"https://127.0.0.1:{listener.getsockname()[1]}/token", "client", client_secret=SECRET
+        )
+        with pytest.raises(TokenError, match="certificate"):
+            get(provider)
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+    assert handshakes == [1]
+
+
+def self_signed(folder):
+    """Return a server's context with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
 
 
 def test_errors_hold_nothing_that_is_secret(tokens, keys):
@@ -365,6 +456,8 @@ def test_an_async_http_client_is_refused(tokens):
     """Tokens are fetched in a thread, for the async client too."""
     with pytest.raises(ConfigurationError, match=r"^http_client: .*httpx\.Client"):
         secret(tokens, http_client=httpx.AsyncClient())
+    with pytest.raises(ConfigurationError, match=r"^http_client: "):
+        secret(tokens, http_client="client")
 
 
 @pytest.mark.parametrize(
@@ -617,6 +710,55 @@ async def test_a_cancelled_login_stops_polling(tokens, anyio_backend):
     assert scope.cancelled_caught
     await anyio.sleep(0.1)
     assert not [thread for thread in threading.enumerate() if thread.name == "camara-otp token"]
+
+
+def test_a_login_that_breaks_is_a_token_error(tokens, monkeypatch):
+    """Whatever is raised on the way, without its text."""
+    provider = ciba(tokens)
+
+    def broken(*_):
+        raise LookupError(SECRET)
+
+    monkeypatch.setattr(provider, "_form", broken)
+    with pytest.raises(TokenError, match="LookupError") as caught:
+        provider.authorize(timeout=5)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_login_without_a_thread_is_a_token_error(tokens, monkeypatch):
+    """A process at its limit."""
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    async def log_in():
+        with monkeypatch.context() as patch:
+            patch.setattr("camara_otp.auth._cache._start", no_thread)
+            await ciba(tokens).aauthorize(timeout=5)
+
+    with pytest.raises(TokenError, match="thread"):
+        anyio.run(log_in)
+
+
+@pytest.mark.anyio
+async def test_a_refused_token_request_reaches_the_async_client(tokens):
+    """The same error as in a thread."""
+    tokens.reply = lambda seen: answer(401, error="invalid_client")
+
+    with pytest.raises(TokenError) as caught:
+        await secret(tokens).aget_token(rejected=None, timeout=5)
+    assert caught.value.error == "invalid_client"
+
+
+@pytest.mark.anyio
+async def test_a_login_that_hangs_is_left_behind(tokens, monkeypatch):
+    """The task does not wait for a thread that is late."""
+    monkeypatch.setattr("camara_otp.auth.oauth._GRACE", -0.9)
+    tokens.gate.clear()
+
+    with pytest.raises(TokenError, match="in time"):
+        await ciba(tokens).aauthorize(timeout=1)
+    tokens.gate.set()
 
 
 def test_a_login_by_discovery(tokens, monkeypatch):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 
 import pytest
 from joserfc import jwk, jws
@@ -252,6 +253,15 @@ def test_an_encrypted_key_is_refused(keys):
     """There is no passphrase argument: the caller decrypts."""
     with pytest.raises(ConfigurationError, match="passphrase"):
         signer(keys["RSA"].as_pem(private=True, password="hunter2"), None, None)
+
+
+@pytest.mark.parametrize("blocked", ["joserfc", "joserfc.jwk"])
+def test_signing_without_its_package_is_refused_at_once(keys, monkeypatch, blocked):
+    """With the remedy."""
+    monkeypatch.setitem(sys.modules, blocked, None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'camara-otp\[oauth\]'"):
+        signer(keys["RSA"].as_pem(private=True), None, None)
 
 
 def test_a_signer_does_not_show_its_key(keys):
