@@ -4,11 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test test-browser test-redis test-oidc lint format types build contract clean
-.PHONY: help demo test test-browser lint format types build contract clean
-.PHONY: help demo test test-redis test-oidc lint format types build contract clean
-.PHONY: help demo test test-examples lint format types build contract clean
-.PHONY: help demo test test-browser test-redis test-oidc test-examples lint format types build contract clean
+.PHONY: help demo test test-browser test-redis test-oidc test-examples lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,8 +26,6 @@ endef
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)
-
-, := ,
 
 .venv/examples/.ready: pyproject.toml
 	$(call environment,.venv/examples,-e '.[sandbox$(,)phone$(,)otel]' --group test --group examples)

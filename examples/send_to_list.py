@@ -59,7 +59,7 @@ class Results:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Results]:
+def opened(path: Path) -> Generator[Results]:
     """Open a result file for this process alone; others may not read it, for it holds numbers."""
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
         try:

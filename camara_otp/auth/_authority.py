@@ -135,7 +135,7 @@ class Authority:
                     "http_client: must be an httpx.Client, also for the async client: tokens are fetched in a thread"
                 )
             # The exchange knows what else it cannot use.
-            Exchange("https://localhost", max_response_bytes=1, http_client=http_client).close()
+            open_exchange("https://localhost", max_response_bytes=1, http_client=http_client).close()
         self.timeout = seconds("timeout", timeout)
         self.name = token_url or issuer or ""
         self._http_client = http_client
