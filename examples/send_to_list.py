@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Results:
 
 
 @contextmanager
-def opened(path: Path) -> Generator[Results]:
+def opened(path: Path) -> Generator[Results, None, None]:
     """Open a result file for this process alone; others may not read it, for it holds numbers."""
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
         try:

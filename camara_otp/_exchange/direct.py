@@ -103,6 +103,15 @@ class _Link:
             self.backend.stream.framing.expect_body(headers, response.status)
         return headers
 
+    def cut(self) -> None:
+        """End the answer here: no more of it is wanted.
+
+        The parser is told that the server has closed, since to leave its generators half-way would leave them to the
+        garbage collector, which no event loop likes.
+        """
+        if self.backend.stream is not None:
+            self.backend.stream.framing.cut()
+
     def clean(self) -> bool:
         """Tell whether the idle connection is open and nothing waits on it."""
         return bool(self.backend.stream.clean())
@@ -224,15 +233,18 @@ class Exchange:
             response = link.connection.handle_request(
                 self._origin.request(outgoing, [outgoing.body] if outgoing.body else b"")
             )
+            headers = link.headers_of(response)
+            collected = Body(headers, self._cap)
             try:
-                answer_headers = link.headers_of(response)
-                collected = Body(answer_headers, self._cap)
                 for chunk in response.iter_stream():
                     if not collected.add(chunk):
-                        break
-                answer = Answer(response.status, answer_headers, *collected.end())
+                        link.cut()
+            except httpcore.RemoteProtocolError:
+                if collected.fault is None:
+                    raise
             finally:
                 response.close()
+            answer = Answer(response.status, headers, *collected.end())
             if link.reusable():
                 keep = link
         except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
@@ -357,16 +369,19 @@ class AsyncExchange:
                 response = await link.connection.handle_async_request(
                     self._origin.request(outgoing, _Once(outgoing.body) if outgoing.body else b"")
                 )
+                headers = link.headers_of(response)
+                collected = Body(headers, self._cap)
                 try:
-                    answer_headers = link.headers_of(response)
-                    collected = Body(answer_headers, self._cap)
                     async for chunk in response.aiter_stream():
                         if not collected.add(chunk):
-                            break
-                    answer = Answer(response.status, answer_headers, *collected.end())
+                            link.cut()
+                except httpcore.RemoteProtocolError:
+                    if collected.fault is None:
+                        raise
                 finally:
                     with anyio.CancelScope(shield=True):
                         await response.aclose()
+                answer = Answer(response.status, headers, *collected.end())
                 if link.reusable():
                     keep = link
                 return answer

@@ -80,6 +80,12 @@ class Framing:
             return piece
         return b"" if self._ended else None
 
+    def cut(self) -> None:
+        """Let go of what was received, and have nothing more to hand over."""
+        self._buffer.clear()
+        self._left = None
+        self._ended = self._to_the_end = True
+
     @property
     def exact(self) -> bool:
         """Tell whether the answer ended where the received bytes end."""

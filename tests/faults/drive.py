@@ -1,0 +1,153 @@
+"""Drive every scenario in every mode, judge what comes back, and print a report."""
+
+import pickle
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import anyio
+
+from camara_otp import AsyncOTPClient, OTPClient, OTPError, RetryPolicy, TransportError
+from tests.faults.scenarios import ROWS, TIMEOUT
+
+NUMBER = "+34666111333444"
+MESSAGE = "zq-message-zq {{code}}"
+AUTHENTICATION_ID = "zq-authentication-id-zq"
+CODE = "zqcodezq"
+TOKEN = "zq-token-zq"
+SECRETS = ("zq-", "zqcode", "666111333444")
+ARGUMENTS = {"send_code": (NUMBER, MESSAGE), "validate_code": (AUTHENTICATION_ID, CODE)}
+SLACK = 0.5
+MODES = ("sync", "asyncio", "trio")
+
+
+class Result:
+    """What came of a scenario in a mode."""
+
+    def __init__(self, scenario, mode, outcome, seconds, listener):
+        self.scenario, self.mode, self.outcome, self.seconds = scenario, mode, outcome, seconds
+        self.posts, self.trouble = listener.posts, listener.trouble
+
+    def problems(self):
+        """Return what is wrong, by kind."""
+        scenario, outcome = self.scenario, self.outcome
+        if isinstance(outcome, BaseException) and not isinstance(outcome, OTPError):
+            yield "foreign exception", repr(outcome)
+            return
+        fits = isinstance(outcome, TransportError) if scenario.expected is TransportError else False
+        if type(outcome) is not scenario.expected and not fits:
+            yield "wrong result", f"{outcome!r} instead of {scenario.expected.__name__}"
+        if isinstance(outcome, OTPError):
+            if scenario.unknown is not None and outcome.outcome_unknown is not scenario.unknown:
+                yield "outcome_unknown wrong", f"{outcome!r}"
+            if scenario.status is not None and getattr(outcome, "status", None) != scenario.status:
+                yield "wrong status", f"{outcome!r}"
+            if scenario.code is not None and getattr(outcome, "code", None) != scenario.code:
+                yield "wrong code", f"{outcome!r}"
+            if not outcome.x_correlator or outcome.operation != scenario.operation or not outcome.attempts:
+                yield "not said where", f"{outcome.__dict__}"
+            shown = " ".join(_shown(outcome))
+            if any(secret in shown for secret in SECRETS):
+                yield "leak", shown[:300]
+            if outcome.__cause__ or outcome.__context__:
+                yield "chained", repr(outcome.__cause__ or outcome.__context__)
+        if self.seconds > TIMEOUT + SLACK:
+            yield "late", f"{self.seconds:.2f} s"
+        if self.posts > scenario.posts:
+            yield "sent twice", f"{self.posts} POSTs"
+        if self.trouble:
+            yield "server trouble", repr(self.trouble)
+
+
+def _shown(error):
+    yield from (str(error), repr(error), repr(error.__dict__), repr(pickle.dumps(error)))
+    for frame in traceback.TracebackException.from_exception(error, capture_locals=True).stack:
+        if "camara_otp" in frame.filename:
+            yield repr(frame.locals)
+
+
+def _url(scenario, listener):
+    return f"{'https' if scenario.tls else 'http'}://127.0.0.1:{listener.port}"
+
+
+def _options(scenario):
+    return {"token": TOKEN, "timeout": TIMEOUT, "retry": RetryPolicy(first_wait=0.01), **scenario.options}
+
+
+def _listen(faults, scenario):
+    context = None if scenario.tls in (None, "stalled") else getattr(faults, scenario.tls)
+    return faults.listen(scenario.script, tls=context)
+
+
+def run_sync(faults, scenarios, workers=16):
+    """Run the scenarios with the sync client, some at a time."""
+
+    def one(scenario):
+        listener = _listen(faults, scenario)
+        with OTPClient(_url(scenario, listener), **_options(scenario)) as client:
+            began = time.monotonic()
+            try:
+                outcome = getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
+            except BaseException as error:
+                outcome = error
+            seconds = time.monotonic() - began
+        listener.close()
+        return Result(scenario, "sync", outcome, seconds, listener)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, scenarios))
+
+
+def run_async(faults, scenarios, backend, workers=16):
+    """Run the scenarios with the async client, some at a time."""
+    results = []
+
+    async def one(scenario, limiter):
+        async with limiter:
+            listener = _listen(faults, scenario)
+            async with AsyncOTPClient(_url(scenario, listener), **_options(scenario)) as client:
+                began = time.monotonic()
+                try:
+                    outcome = await getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
+                except Exception as error:
+                    outcome = error
+                seconds = time.monotonic() - began
+            listener.close()
+            results.append(Result(scenario, backend, outcome, seconds, listener))
+
+    async def main():
+        limiter = anyio.CapacityLimiter(workers)
+        async with anyio.create_task_group() as tasks:
+            for scenario in scenarios:
+                tasks.start_soon(one, scenario, limiter)
+
+    anyio.run(main, backend=backend)
+    return results
+
+
+def run(faults, mode, scenarios=ROWS):
+    """Run the scenarios in a mode."""
+    return run_sync(faults, scenarios) if mode == "sync" else run_async(faults, scenarios, mode)
+
+
+def report(results):
+    """Return the report over all modes."""
+    kinds = Counter(kind for result in results for kind, _ in result.problems())
+    modes = sorted({result.mode for result in results}, key=MODES.index)
+    lines = [
+        f"faults: {len({result.scenario.name for result in results})} scenarios, modes: {', '.join(modes)}",
+        *(
+            f"  {name}: {kinds[kind]}"
+            for name, kind in (
+                ("texts sent twice", "sent twice"),
+                ("foreign exceptions", "foreign exception"),
+                ("late", "late"),
+                ("leaks", "leak"),
+                ("wrong results", "wrong result"),
+                ("outcome_unknown wrong", "outcome_unknown wrong"),
+            )
+        ),
+        f"  slowest: {max(result.seconds for result in results):.2f} s of {TIMEOUT} s allowed",
+    ]
+    return "\n".join(lines)
