@@ -107,6 +107,7 @@ class FaultServer:
     def __init__(self):
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(lambda loop, context: None)  # broken connections are the point
+        self._servers = []
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.authority = trustme.CA()
         self.tls = self._tls(self.authority.issue_cert("localhost", "127.0.0.1"))
@@ -133,6 +134,8 @@ class FaultServer:
 
     def __exit__(self, *_):
         async def stop():
+            for server in self._servers:
+                server.close()
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
@@ -153,5 +156,6 @@ class FaultServer:
             return server
 
         server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(10)
+        self._servers.append(server)
         listener.close = lambda: self._loop.call_soon_threadsafe(server.close)
         return listener

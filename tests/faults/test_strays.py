@@ -1,0 +1,125 @@
+"""An answer is never taken for another request's: what a server leaves on a kept connection ends that connection."""
+
+import pytest
+
+from camara_otp import InvalidOTPError, SendCodeResponse
+from tests.faults.drive import AUTHENTICATION_ID, CODE, MESSAGE, NUMBER, TOKEN
+from tests.faults.scenarios import CHUNKED, SENT, chunked, raw
+
+SMUGGLED = raw(204, b"")
+WRONG = raw(400, b'{"code":"ONE_TIME_PASSWORD_SMS.INVALID_OTP"}')
+FIRST = {
+    "with a length": raw(),
+    "chunked": raw(200, chunked(SENT), CHUNKED),
+    "chunked with a trailer": raw(200, b"%x\r\n%s\r\n0\r\nX: y\r\n\r\n" % (len(SENT), SENT), CHUNKED),
+    "after an interim answer": b"HTTP/1.1 100 Continue\r\n\r\n" + raw(),
+}
+STRAYS = {
+    "an answer": SMUGGLED,
+    "an answer with a body": raw(204, b"", b"X: " + b"y" * 5000),
+    "two answers": SMUGGLED * 2,
+    "half an answer": SMUGGLED[:-3],
+    "a line end": b"\r\n",
+    "one byte": b"H",
+    "an interim answer": b"HTTP/1.1 100 Continue\r\n\r\n",
+}
+
+
+def leaves(first, stray, pause):
+    """Answer the first request and leave a stray behind; refuse every other one, on any connection."""
+
+    async def script(c):
+        while await c.request():
+            if b"/send-code" in c.head:
+                if pause is None:
+                    await c.send(first + stray)
+                else:
+                    await c.send(first)
+                    await c.sleep(pause)
+                    await c.send(stray)
+            else:
+                await c.send(WRONG)
+
+    return script
+
+
+@pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
+@pytest.mark.parametrize("pause", [None, 0.02], ids=["at once", "a moment later"])
+@pytest.mark.parametrize("stray", STRAYS)
+@pytest.mark.parametrize("first", FIRST)
+def test_a_smuggled_success_verifies_nobody(faults, shell, monkeypatch, first, stray, pause, tls):
+    """The next request goes out on a new connection and gets its own answer."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    listener = faults.listen(leaves(FIRST[first], STRAYS[stray], pause), tls=tls and faults.tls)
+    client = shell.client(f"http{'s' if tls else ''}://127.0.0.1:{listener.port}", token=TOKEN, timeout=5)
+
+    assert isinstance(client.send_code(NUMBER, MESSAGE), SendCodeResponse)
+    if pause:
+        import time
+
+        time.sleep(0.06)
+    with pytest.raises(InvalidOTPError):
+        client.validate_code(AUTHENTICATION_ID, CODE)
+
+    assert listener.connections == 2
+    assert listener.posts == 2
+
+
+@pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
+@pytest.mark.parametrize("first", FIRST)
+def test_a_connection_without_strays_is_kept(faults, shell, monkeypatch, first, tls):
+    """Ten calls, one connection: the proof of the end costs no reconnection."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+
+    async def script(c):
+        while await c.request():
+            await c.send(FIRST[first] if b"/send-code" in c.head else SMUGGLED)
+
+    listener = faults.listen(script, tls=tls and faults.tls)
+    client = shell.client(f"http{'s' if tls else ''}://127.0.0.1:{listener.port}", token=TOKEN)
+    for _ in range(5):
+        client.send_code(NUMBER, MESSAGE)
+        client.validate_code(AUTHENTICATION_ID, CODE)
+
+    assert (listener.connections, listener.posts) == (1, 10)
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
+def test_a_connection_that_the_server_closed_while_idle_is_not_used(faults, shell, monkeypatch, tls, end):
+    """The next call connects anew, and is sent once."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+
+    async def script(c):
+        await c.request()
+        await c.send(raw())
+        await c.sleep(0.01)
+        getattr(c, end)()
+
+    listener = faults.listen(script, tls=tls and faults.tls)
+    client = shell.client(f"http{'s' if tls else ''}://127.0.0.1:{listener.port}", token=TOKEN)
+    import time
+
+    for _ in range(3):
+        client.send_code(NUMBER, MESSAGE)
+        time.sleep(0.05)
+
+    assert (listener.connections, listener.posts) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "answer", [raw(200, SENT, b"Connection: close"), raw(version="1.0")], ids=["close", "HTTP/1.0"]
+)
+def test_a_connection_that_the_server_announces_to_close_is_not_kept(faults, shell, answer):
+    """Connection: close, and HTTP/1.0 without keep-alive."""
+
+    async def script(c):
+        while await c.request():
+            await c.send(answer)
+
+    listener = faults.listen(script)
+    client = shell.client(f"http://127.0.0.1:{listener.port}", token=TOKEN)
+    client.send_code(NUMBER, MESSAGE)
+    client.send_code(NUMBER, MESSAGE)
+
+    assert (listener.connections, listener.posts) == (2, 2)
