@@ -163,6 +163,15 @@ def test_unreadable_body(caller: Caller, content: bytes) -> None:
     assert caller.http.post("/_sandbox/advance", content=content).status_code == 400
 
 
+def test_authorization_server(caller: Caller) -> None:
+    """The settings of the authorization server are described as they are answered."""
+    assert described(caller.http.get("/_sandbox/tokens")).json()["live"] == 0
+    assert described(caller.http.post("/_sandbox/tokens", json={"lifetime": 5})).json()["lifetime"] == 5
+    assert described(caller.http.post("/_sandbox/tokens", json={"colour": 5})).status_code == 400
+    assert described(caller.http.delete("/_sandbox/tokens")).json() == {"revoked": 0}
+    assert described(caller.http.post("/_sandbox/clients", json={"clientId": "me"})).status_code == 204
+
+
 def test_no_text_no_code() -> None:
     """Asking for the code on an empty phone says that there is none."""
     with pytest.raises(LookupError, match="calls"):
