@@ -60,22 +60,24 @@ def decisions(rounds: int) -> None:
 def in_process(rounds: int) -> None:
     """Measure what a user's test pays: client and sandbox in one process."""
     sandbox = Sandbox(**ENDLESS)
+    for http in (sandbox.client(), httpx.Client(transport=sandbox.transport())):
+        with http, OTPClient("https://api.example.com/camara", token="any", http_client=http) as otp:
+
+            def flow() -> None:
+                sent = otp.send_code(PHONE, TEXT)
+                otp.validate_code(sent.authentication_id, sandbox.last_code(PHONE))
+
+            kind = "client() and" if http.__class__ is not httpx.Client else "transport() and"
+            print(f"{kind:>15} OTPClient, one flow: {cpu_per_round(rounds, flow):7.0f} us CPU (two calls)")
+
     with httpx.Client(transport=sandbox.transport()) as http:
-        otp = OTPClient("https://api.example.com/camara", token="any", http_client=http)
-
-        def flow() -> None:
-            sent = otp.send_code(PHONE, TEXT)
-            otp.validate_code(sent.authentication_id, sandbox.last_code(PHONE))
-
-        print(f"client and sandbox, one flow:       {cpu_per_round(rounds, flow):7.0f} us CPU (two calls)")
 
         def by_hand() -> None:
             sent = http.post("https://a.test/otpvalidation/send-code", content=BODY, headers=HEADERS).json()
             body = {**sent, "code": sandbox.last_code(PHONE)}
             http.post("https://a.test/otpvalidation/validate-code", json=body, headers=HEADERS)
 
-        print(f"httpx.Client and sandbox, one flow: {cpu_per_round(rounds, by_hand):7.0f} us CPU (two calls)")
-        otp.close()
+        print(f"transport() by hand, one flow:      {cpu_per_round(rounds, by_hand):7.0f} us CPU (two calls)")
 
 
 async def smallest(_: dict, receive: Callable, send: Callable) -> None:

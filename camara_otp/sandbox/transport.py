@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import unquote
 
 import anyio
@@ -15,6 +15,7 @@ from camara_otp.sandbox.faults import Drop
 if TYPE_CHECKING:
     from camara_otp.sandbox.core import Sandbox
 
+_SHORT: Final = "camara_otp.sandbox.short"
 # What httpx raises when a real connection goes down at the same point.
 _DROPS: Final[dict[Drop, Callable[[], httpx.TransportError]]] = {
     "connect": lambda: httpx.ConnectError("[Errno 111] Connection refused"),
@@ -65,6 +66,82 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             return Reply(answer)
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
         return self._sandbox.handle(request.method, path, headers, request.content, under_any_root=True)
+
+
+class SandboxClient(httpx.Client):
+    """An `httpx.Client` in front of a sandbox in this process that spares what a test does not need.
+
+    A request with nothing but method, absolute URL, headers and content goes straight to the sandbox, without cookies,
+    redirects, hooks and authentication of the client's; any other takes httpx's usual way.
+    """
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        """Open a client.
+
+        Args:
+            sandbox: Answers its requests.
+        """
+        self._sandbox = SandboxTransport(sandbox)
+        super().__init__(transport=self._sandbox, trust_env=False)
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        """Build a request as `httpx.Client` does, by the short way where that makes no difference."""
+        return _short(method, url, options) or super().build_request(method, url, **options)
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request as `httpx.Client` does, by the short way where that makes no difference."""
+        if self.is_closed or not _plain(request, options):
+            return super().send(request, **options)
+        response = self._sandbox.handle_request(request)
+        if not options.get("stream"):
+            response.read()
+        return response
+
+
+class AsyncSandboxClient(httpx.AsyncClient):
+    """An `httpx.AsyncClient` in front of a sandbox in this process that spares what a test does not need.
+
+    A request with nothing but method, absolute URL, headers and content goes straight to the sandbox, without cookies,
+    redirects, hooks and authentication of the client's; any other takes httpx's usual way.
+    """
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        """Open a client.
+
+        Args:
+            sandbox: Answers its requests.
+        """
+        self._sandbox = SandboxTransport(sandbox)
+        super().__init__(transport=self._sandbox, trust_env=False)
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        """Build a request as `httpx.AsyncClient` does, by the short way where that makes no difference."""
+        return _short(method, url, options) or super().build_request(method, url, **options)
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request as `httpx.AsyncClient` does, by the short way where that makes no difference."""
+        if self.is_closed or not _plain(request, options):
+            return await super().send(request, **options)
+        response = await self._sandbox.handle_async_request(request)
+        if not options.get("stream"):
+            await response.aread()
+        return response
+
+
+def _short(method: str, url: httpx.URL | str, options: dict[str, Any]) -> httpx.Request | None:
+    """Build a request that needs nothing of the client's, or return None."""
+    given = {name for name, value in options.items() if value is not None and value is not httpx.USE_CLIENT_DEFAULT}
+    if not isinstance(url, str) or "://" not in url or not given <= {"headers", "content", "timeout"}:
+        return None
+    timeout = options["timeout"] if "timeout" in given else None
+    extensions = {_SHORT: True, "timeout": httpx.Timeout(timeout).as_dict()}
+    return httpx.Request(
+        method, url, headers=options.get("headers"), content=options.get("content"), extensions=extensions
+    )
+
+
+def _plain(request: httpx.Request, options: dict[str, Any]) -> bool:
+    return _SHORT in request.extensions and options.get("auth") in (None, httpx.USE_CLIENT_DEFAULT)
 
 
 def _wait(request: httpx.Request, reply: Reply) -> tuple[float, bool]:

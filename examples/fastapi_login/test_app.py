@@ -1,0 +1,128 @@
+"""Test the login flow without a phone: the operator is the sandbox, switched on by one line."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from camara_otp import (
+    InternalError,
+    OTPError,
+    OutcomeUnknownError,
+    TooManyRequestsError,
+    UnauthenticatedError,
+)
+from camara_otp.sandbox import Sandbox
+from camara_otp.testing import fail_next
+from examples.fastapi_login.app import ANSWERS, app, lifespan
+
+# In your own suite this line stands in the top-level conftest.py.
+pytest_plugins = ["camara_otp.testing"]
+
+PHONE = "+346661113334"
+
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run on asyncio, as the site does."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def site(otp_environment: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Open the site, whose client finds the sandbox by the environment."""
+    transport = httpx.ASGITransport(app)
+    async with lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://site.test") as browser:
+        yield browser
+
+
+async def log_in(site: httpx.AsyncClient) -> None:
+    """Ask for a code."""
+    assert (await site.post("/login", json={"phone_number": PHONE})).status_code == 202
+
+
+async def test_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """Who types the code from the text is logged in."""
+    await log_in(site)
+    assert (await site.get("/me")).status_code == 401
+    answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
+    assert answer.json() == {"say": "Welcome.", "phone_number": PHONE}
+    assert (await site.get("/me")).json() == {"phone_number": PHONE}
+
+
+async def test_id_stays_on_the_server(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """The browser never sees the id of the verification."""
+    answer = await site.post("/login", json={"phone_number": PHONE})
+    [message] = otp_sandbox.messages(PHONE)
+    assert message.authentication_id not in answer.text + str(answer.headers)
+
+
+async def test_wrong_codes(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """Two wrong codes may be corrected, the third ends it."""
+    await log_in(site)
+    statuses = [(await site.post("/login/code", json={"code": "nope"})).status_code for _ in range(3)]
+    assert statuses == [400, 400, 410]
+    assert (await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})).status_code == 410
+
+
+async def test_late_code(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """A code is good for five minutes; the test does not wait for them."""
+    await log_in(site)
+    otp_sandbox.advance(300)
+    answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
+    assert (answer.status_code, answer.json()["say"]) == (410, "This code is over. Please ask for a new one.")
+
+
+async def test_too_many_codes(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """The fourth code in a row is refused, and no text is sent."""
+    for _ in range(3):
+        await log_in(site)
+    assert (await site.post("/login", json={"phone_number": PHONE})).status_code == 429
+    assert otp_sandbox.sent_count == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [("+34910000001", 422), ("+34600000002", 422), ("+447700900001", 422), ("666111333", 422), ("+12", 422)],
+)
+async def test_numbers_without_texts(site: httpx.AsyncClient, otp_sandbox: Sandbox, number: str, status: int) -> None:
+    """Landlines, barred and foreign numbers and nonsense are explained."""
+    assert (await site.post("/login", json={"phone_number": number})).status_code == status
+    assert otp_sandbox.sent_count == 0
+
+
+async def test_code_without_asking(site: httpx.AsyncClient) -> None:
+    """A code cannot be typed before one was asked for."""
+    assert (await site.post("/login/code", json={"code": "1234"})).status_code == 409
+
+
+async def test_doubt_is_told(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """When the answer is lost the text may be out: the person is asked to wait, and nothing is sent again."""
+    fail_next(otp_sandbox, OutcomeUnknownError)
+    answer = await site.post("/login", json={"phone_number": PHONE})
+    assert (answer.status_code, "wait a minute" in answer.json()["say"]) == (502, True)
+    assert otp_sandbox.sent_count == 1
+
+
+@pytest.mark.parametrize("error", [UnauthenticatedError, TooManyRequestsError])
+async def test_what_is_not_the_persons_business(
+    site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError]
+) -> None:
+    """An expired token or a rate limit is a fault of the site, and says so without details."""
+    fail_next(otp_sandbox, error)
+    answer = await site.post("/login", json={"phone_number": PHONE})
+    assert (answer.status_code, answer.json()) == (502, {"say": "This does not work at the moment. Please try again."})
+
+
+@pytest.mark.parametrize("error", [*ANSWERS, InternalError])
+async def test_every_error_is_explained(site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError]) -> None:
+    """Whatever the operator says while a code is checked, the person reads a sentence and is not logged in."""
+    await log_in(site)
+    fail_next(otp_sandbox, error, operation="validate-code")
+    answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
+    assert answer.status_code >= 400
+    assert answer.json()["say"]
+    assert (await site.get("/me")).status_code == 401

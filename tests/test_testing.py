@@ -1,0 +1,209 @@
+"""The fixtures and helpers that users' own suites get."""
+
+import re
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+import respx
+
+from camara_otp import AsyncOTPClient, OTPClient, OTPError, errors, testing
+from camara_otp.errors import (
+    CODES,
+    STATUSES,
+    APIError,
+    ConfigurationError,
+    InvalidOTPError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RequestValidationError,
+    TokenError,
+    TooManyRequestsError,
+    TransportError,
+    UnexpectedResponseError,
+    VerificationExpiredError,
+)
+from camara_otp.sandbox import Sandbox
+from camara_otp.testing import BASE_URL, fail_next
+
+pytest_plugins = ["pytester", "camara_otp.testing"]
+
+PHONE, TEXT = "+346661113334", "{{code}} is your code"
+PAGE = (Path(__file__).parents[1] / "docs" / "testing.md").read_text("utf-8")
+CAUSED = [
+    RequestNotSentError,
+    OutcomeUnknownError,
+    TransportError,
+    UnexpectedResponseError,
+    APIError,
+    *STATUSES.values(),
+    *dict.fromkeys(CODES.values()),
+]
+
+
+class TestFixtures:
+    """Each fixture is one operator per test, in front of a real client."""
+
+    def test_client(self, otp_client: OTPClient, otp_sandbox: Sandbox) -> None:
+        """The client talks to the sandbox of the same test."""
+        sent = otp_client.send_code(PHONE, TEXT)
+        with pytest.raises(InvalidOTPError):
+            otp_client.validate_code(sent.authentication_id, "wrong")
+        otp_client.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
+        assert otp_sandbox.sent_count == 1
+
+    def test_each_test_starts_afresh(self, otp_sandbox: Sandbox) -> None:
+        """Nothing is left from the test before."""
+        assert otp_sandbox.calls() == []
+
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    def test_async_client(self, async_otp_client: AsyncOTPClient, otp_sandbox: Sandbox, backend: str) -> None:
+        """The asynchronous client works under every event loop."""
+
+        async def flow() -> None:
+            sent = await async_otp_client.send_code(PHONE, TEXT)
+            otp_sandbox.advance(300)
+            with pytest.raises(VerificationExpiredError):
+                await async_otp_client.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
+
+        anyio.run(flow, backend=backend)
+
+    def test_server(self, otp_sandbox_server: str, otp_sandbox: Sandbox) -> None:
+        """The server serves the same sandbox on a real port."""
+        with OTPClient(otp_sandbox_server, token="any") as client:
+            client.send_code(PHONE, TEXT)
+        assert otp_sandbox.messages(PHONE)
+
+    def test_environment(self, otp_environment: str, otp_sandbox: Sandbox) -> None:
+        """A client made without arguments finds the sandbox."""
+        with OTPClient() as client:
+            client.send_code(PHONE, TEXT)
+        assert otp_sandbox.sent_count == 1
+
+    def test_respx(self, otp_sandbox: Sandbox) -> None:
+        """Code that brings its own connection can be caught by respx."""
+        with respx.mock:
+            respx.route(host="api.example.com").mock(side_effect=otp_sandbox)
+            with OTPClient("https://api.example.com/camara", token="any") as client:
+                sent = client.send_code(PHONE, TEXT)
+                client.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
+
+
+@pytest.mark.parametrize("error", CAUSED, ids=lambda error: error.__name__)
+def test_any_error_on_demand(otp_client: OTPClient, otp_sandbox: Sandbox, error: type[OTPError]) -> None:
+    """The next call raises the class that was asked for, whatever the client repeats, and the one after it works."""
+    fail_next(otp_sandbox, error)
+    with pytest.raises(error) as caught:
+        otp_client.send_code(PHONE, TEXT)
+    assert caught.value.outcome_unknown == (caught.value.outcome_unknown and otp_sandbox.sent_count <= 1)
+    otp_client.send_code(PHONE, TEXT)
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknownError, UnexpectedResponseError])
+def test_acting_errors_act(otp_client: OTPClient, otp_sandbox: Sandbox, error: type[OTPError]) -> None:
+    """Where the error means that the operator may have acted, it has."""
+    fail_next(otp_sandbox, error)
+    with pytest.raises(error) as caught:
+        otp_client.send_code(PHONE, TEXT)
+    assert caught.value.outcome_unknown
+    assert otp_sandbox.sent_count == 1
+
+
+def test_selected_calls_fail(otp_client: OTPClient, otp_sandbox: Sandbox) -> None:
+    """A failure can be meant for one operation, one number, some calls, and carry a time to wait."""
+    sent = otp_client.send_code(PHONE, TEXT)
+    fail_next(otp_sandbox, TooManyRequestsError, operation="validate-code", phone_number=PHONE, calls=2, retry_after=7)
+    otp_client.send_code("+447700900123", TEXT)
+    for _ in range(2):
+        with pytest.raises(TooManyRequestsError) as caught:
+            otp_client.validate_code(sent.authentication_id, "1")
+        assert caught.value.retry_after == 7
+    otp_client.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
+
+
+@pytest.mark.parametrize("error", [TokenError, RequestValidationError, ConfigurationError, OTPError])
+def test_errors_no_operator_can_cause(otp_sandbox: Sandbox, error: type[OTPError]) -> None:
+    """An error that arises on this side is refused with the reason."""
+    with pytest.raises(ValueError, match="before anything is sent"):
+        fail_next(otp_sandbox, error)
+
+
+def test_short_way_makes_no_difference(otp_sandbox: Sandbox) -> None:
+    """The quick client answers what httpx's own would, by the short way and by the long one."""
+    with otp_sandbox.client() as http:
+        url = BASE_URL + "/otpvalidation/send-code"
+        headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
+        content = b'{"phoneNumber": "+346661113334", "message": "{{code}}"}'
+        short = http.post(url, headers=headers, content=content)
+        long = http.post(url, headers=headers, content=content, params={"a": "b"})
+        assert short.json().keys() == long.json().keys() == {"authenticationId"}
+        assert http.post(url, auth=("a", "b"), content=content).json()["code"] == "UNAUTHENTICATED"
+        assert http.build_request("GET", "/relative-to-nothing").method == "GET"
+    with pytest.raises(RuntimeError, match="closed"):
+        http.post(url)
+
+
+def test_short_way_makes_no_difference_asynchronously(otp_sandbox: Sandbox) -> None:
+    """The quick asynchronous client answers what httpx's own would."""
+
+    async def flow() -> list[int]:
+        async with otp_sandbox.async_client() as http:
+            url = BASE_URL + "/otpvalidation/send-code"
+            answers = [await http.post(url, content=b"{}"), await http.post(url, json={}, auth=("a", "b"))]
+            return [answer.json()["status"] for answer in answers]
+
+    assert anyio.run(flow) == [401, 401]
+
+
+def test_plugin_is_off_until_asked_for(pytester: pytest.Pytester) -> None:
+    """Installing the package adds no fixture to anybody's tests; one line does, and settings can be overridden."""
+    pytester.makepyfile(test_off="def test(otp_sandbox): pass")
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(errors=1)
+    pytester.makeconftest(
+        """
+        import pytest
+
+        pytest_plugins = ["camara_otp.testing"]
+
+        @pytest.fixture
+        def otp_sandbox_settings():
+            return {"code_length": 4}
+        """
+    )
+    pytester.makepyfile(
+        test_off="""
+        def test(otp_client, otp_sandbox):
+            otp_client.send_code("+346661113334", "{{code}}")
+            assert len(otp_sandbox.last_code("+346661113334")) == 4
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=1)
+
+
+def test_every_error_class_is_covered() -> None:
+    """Each public error is either caused on demand or refused with the reason."""
+    ours = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OTPError)}
+    assert ours == {*CAUSED, TokenError, RequestValidationError, ConfigurationError, OTPError}
+
+
+def test_drops_on_a_real_port(otp_sandbox_server: str, otp_sandbox: Sandbox) -> None:
+    """Over a real connection a dropped call is an unknown outcome too."""
+    fail_next(otp_sandbox, OutcomeUnknownError)
+    with OTPClient(otp_sandbox_server, token="any") as client, pytest.raises(OutcomeUnknownError):
+        client.send_code(PHONE, TEXT)
+    assert otp_sandbox.sent_count == 1
+    assert httpx.get(otp_sandbox_server + "/_sandbox/calls", trust_env=False).json()[0]["status"] == 0
+
+
+def test_examples_in_the_docs(pytester: pytest.Pytester) -> None:
+    """The tests that the page shows pass as they stand, in a suite with the one line it asks for."""
+    line, *examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    pytester.makeconftest(line)
+    pytester.makepyfile(**{f"test_example_{number}": example for number, example in enumerate(examples)})
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=4)
+
+
+def test_every_fixture_is_in_the_docs() -> None:
+    """The page lists what the plugin offers."""
+    assert all(f"`{name}`" in PAGE for name in testing.__all__ if name != "BASE_URL")
