@@ -6,6 +6,7 @@ Nothing leaves the machine, and no text is paid for.
 import asyncio
 
 from camara_otp import AsyncOTPClient, InvalidOTPError, OTPClient, OTPError
+from camara_otp.auth import ClientCredentials
 from camara_otp.sandbox import Sandbox
 
 NUMBER = "+346661113334"
@@ -39,6 +40,18 @@ async def with_the_async_client(url: str, operator: Sandbox) -> None:
             print(f"  a wrong code     {type(error).__name__}: {error.message}")
         await otp.validate_code(sent.authentication_id, code)
         print("  the right code   verified: the number belongs to the person")
+
+
+def tokens_renew_themselves(url: str, operator: Sandbox) -> None:
+    """Log in as an application does; lose the token, and go on."""
+    print("\nA token provider fetches, keeps and renews the token")
+    token = ClientCredentials(f"{url}/oauth2/token", "demo-app", client_secret="demo-secret")
+    with OTPClient(url, token=token) as otp:
+        otp.send_code(NUMBER, MESSAGE)
+        print("  send_code        accepted, with a token fetched on the way")
+        operator.with_tokens(lambda desk, _: desk.revoke())
+        otp.send_code(NUMBER, MESSAGE)
+        print("  send_code        accepted again, although the operator had revoked that token")
 
 
 def errors_are_types(url: str) -> None:
@@ -77,6 +90,8 @@ def main() -> None:
         print(f"A local operator answers at {url} (nothing leaves this machine)")
         with_the_sync_client(url, operator)
         asyncio.run(with_the_async_client(url, operator))
+        operator.reset()
+        tokens_renew_themselves(url, operator)
         errors_are_types(url)
     print("\nDone, and the operator is stopped. Run your own with: python -m camara_otp.sandbox")
 

@@ -162,7 +162,8 @@ _TABLE: Final[Mapping[str, Mapping[str, Act]]] = {
     "advance": {"POST": _advance},
     "reset": {"POST": _reset},
     "faults": {"GET": _list_faults, "POST": _add_fault, "DELETE": _remove_faults},
-    "tokens": {"GET": tokens.show, "POST": tokens.change, "DELETE": tokens.revoke},
+    "tokens": {"GET": tokens.show, "POST": tokens.change},
+    "revoke": {"POST": tokens.revoke},
     "clients": {"POST": tokens.register},
     "openapi.json": {"GET": _openapi},
 }

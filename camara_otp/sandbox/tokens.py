@@ -468,7 +468,7 @@ def _forget(table: dict[str, Any]) -> None:
         del table[next(iter(table))]
 
 
-# The control API: `/_sandbox/tokens` and `/_sandbox/clients`.
+# The control API: `tokens`, `revoke` and `clients` under `/_sandbox`.
 
 
 def show(sandbox: "Sandbox", _: Mapping[str, str], __: Mapping[str, Any]) -> Answer:

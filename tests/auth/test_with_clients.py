@@ -81,7 +81,7 @@ def test_a_revoked_token_is_renewed_unnoticed(shell, operator, url, kind):
     otp = shell.client(url, token=PROVIDERS[kind](url))
     otp.send_code(NUMBER, MESSAGE)
     before = control(url, "GET", "tokens")["requests"]
-    control(url, "DELETE", "tokens")
+    control(url, "POST", "revoke")
     otp.send_code(NUMBER, MESSAGE)
 
     assert len(operator[0].messages(NUMBER)) == 2
