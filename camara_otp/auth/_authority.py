@@ -28,6 +28,7 @@ Reader = Callable[[Heard], T | Refusal]
 _MAX_RESPONSE_BYTES: Final = 65536
 _CONNECT_TIMEOUT: Final = 3.0
 _ATTEMPTS: Final = 4
+_USER_AGENT: Final = (b"user-agent", b"camara-otp")  # some gateways refuse who does not say what it is
 _DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 
 
@@ -87,7 +88,12 @@ class Line:
             )
             self._exchanges[where.origin] = exchange
         return exchange.request(
-            method, where.target, form.headers, form.body, deadline=deadline, connect_timeout=_CONNECT_TIMEOUT
+            method,
+            where.target,
+            (_USER_AGENT, *form.headers),
+            form.body,
+            deadline=deadline,
+            connect_timeout=_CONNECT_TIMEOUT,
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import field, frozen
 
-from camara_otp.errors import ConfigurationError
+from camara_otp.errors import ConfigurationError, TokenError
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -37,6 +37,13 @@ _UNREADABLE: Final = (
 )
 
 
+class PrivateKeyError(ConfigurationError, TokenError):
+    """The private key cannot sign as it should: a fault of the set-up, found early, and no token can be had with it.
+
+    Give another key, or the algorithm that fits it; the text says which.
+    """
+
+
 @frozen
 class Signer:
     """Sign claims with one key and algorithm."""
@@ -57,17 +64,17 @@ def signer(private_key: PrivateKey, alg: str | None, kid: str | None) -> Signer:
     """Read a private key and settle the algorithm: the given one, else the JWK's, else the first that fits.
 
     Raises:
-        ConfigurationError: the signing library is not installed, the key cannot be read or is public, or the
-            algorithm does not fit the key.
+        ConfigurationError: the signing library is not installed.
+        PrivateKeyError: the key cannot be read or is public, or the algorithm does not fit the key.
     """
     key, jwk = _read(private_key)
     kind = getattr(key, "curve_name", "RSA")
     alg = alg or jwk.get("alg") or next((name for name, needs in ALGORITHMS.items() if needs == kind), None)
     if alg is None or alg not in ALGORITHMS:
         names = ", ".join(ALGORITHMS)
-        raise ConfigurationError(f"alg: there is no known signature for this key; known are {names}")
+        raise PrivateKeyError(f"alg: there is no known signature for this key; known are {names}")
     if ALGORITHMS[alg] != kind:
-        raise ConfigurationError(f"alg: {alg} needs a key of kind {ALGORITHMS[alg]}, and private_key is {kind}")
+        raise PrivateKeyError(f"alg: {alg} needs a key of kind {ALGORITHMS[alg]}, and private_key is {kind}")
     return Signer(alg=alg, kid=kid or jwk.get("kid"), key=key)
 
 
@@ -105,7 +112,7 @@ def _read(private_key: PrivateKey) -> "tuple[Key, Mapping[str, Any]]":
         readable = key is not None
         # Nothing that was read may stay in the frame that raises.
         del key, jwk, given, private_key
-        raise ConfigurationError(
+        raise PrivateKeyError(
             "private_key: is a public key; signing needs the private part" if readable else _UNREADABLE
         )
     return key, jwk or {}

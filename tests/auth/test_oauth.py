@@ -84,6 +84,7 @@ def test_a_token_is_fetched_once_and_kept(tokens):
     assert seen.form == {"grant_type": "client_credentials", "scope": SCOPE}
     assert seen.headers["authorization"] == httpx.BasicAuth("client", SECRET)._auth_header
     assert seen.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert seen.headers["user-agent"] == "camara-otp"
 
 
 @pytest.mark.anyio

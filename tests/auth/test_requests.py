@@ -2,6 +2,7 @@
 
 import base64
 import json
+import pickle
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from joserfc.jws import JWSRegistry
 from camara_otp.auth import _requests as requests
 from camara_otp.auth._keys import ALGORITHMS, Signer, material, signer
 from camara_otp.auth._requests import Key, Secret
-from camara_otp.errors import ConfigurationError
+from camara_otp.errors import ConfigurationError, TokenError
 
 URL = "https://op.example/token"
 NOW = 1_800_000_000.9
@@ -262,6 +263,16 @@ def test_signing_without_its_package_is_refused_at_once(keys, monkeypatch, block
 
     with pytest.raises(ConfigurationError, match=r"pip install 'camara-otp\[oauth\]'"):
         signer(keys["RSA"].as_pem(private=True), None, None)
+
+
+def test_a_wrong_key_is_caught_as_either(keys):
+    """A fault of the set-up, and the reason why there is no token; it travels between processes."""
+    for kind in (ConfigurationError, TokenError, ValueError):
+        with pytest.raises(kind) as caught:
+            signer(keys["P-256"].as_pem(private=True), "RS256", None)
+    error = pickle.loads(pickle.dumps(caught.value))
+
+    assert (str(error), error.error, error.outcome_unknown) == (str(caught.value), None, False)
 
 
 def test_a_signer_does_not_show_its_key(keys):
