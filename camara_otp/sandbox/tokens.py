@@ -113,8 +113,8 @@ class TokenDesk:
 
     def __init__(self) -> None:
         """Start with nothing issued and nobody registered."""
-        self.settings = TokenSettings()
-        self.requests = 0
+        self.settings: TokenSettings = TokenSettings()
+        self.requests: int = 0
         self._clients: dict[str, Client] = {}
         self._tokens: dict[str, _Grant] = {}
         self._refresh: dict[str, _Grant] = {}
