@@ -72,6 +72,7 @@ def test_killed_in_the_middle_nobody_is_texted_twice(served, files, after):
     program = served.start(SCRIPT, *files, "--at-once", "4")
     deadline = time.monotonic() + 30
     while served.operator.sent_count < after:
+        assert program.poll() is None, program.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.002)
     program.send_signal(signal.SIGKILL)
@@ -136,6 +137,7 @@ def test_two_runs_do_not_share_a_result_file(served, files):
     served.operator.add_fault(Fault(delay=0.3))
     first = served.start(SCRIPT, *files)
     while not (files[1].exists() and files[1].stat().st_size):
+        assert first.poll() is None, first.stderr.read()
         time.sleep(0.01)
 
     second = served.start(SCRIPT, *files)
