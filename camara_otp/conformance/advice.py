@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from camara_otp.conformance.contract import DOCUMENTED_PATH
 from camara_otp.conformance.judge import room
-from camara_otp.conformance.model import Exchange, Outcome, Verdict
+from camara_otp.conformance.model import Exchange, Grade, Outcome, Verdict
 from camara_otp.conformance.settings import Settings
 
 _WITH = "OTPvalidationAPI_01_send_code_success_scenario"
@@ -13,17 +13,19 @@ _WITHOUT = "OTPvalidationAPI_02_send_code_success_scenario_without_x-correlator"
 
 
 def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return each piece of advice once, worst deviation first.
+    """Return what to set in a client, and what no setting can cope with.
 
     Args:
         outcomes: What was found.
     """
-    findings = sorted(
-        (finding for outcome in outcomes for finding in outcome.findings), key=lambda finding: -finding.grade
-    )
-    found = [finding.advice for finding in findings if finding.advice]
+    findings = [finding for outcome in outcomes for finding in outcome.findings]
+    found = [finding.advice for finding in findings if "`" in finding.advice]
     if _refuses_correlators(outcomes):
-        found.insert(0, "This operator refuses a request with an x-correlator: `x_correlator=None`.")
+        found.insert(0, "Requests with an x-correlator are refused: `x_correlator=None`.")
+    broken = sum(outcome.grade == Grade.BREAKS for outcome in outcomes)
+    if broken:
+        subject = "One deviation breaks" if broken == 1 else f"{broken} deviations break"
+        found.append(f"{subject} clients, whatever their settings: show the operator this report.")
     return tuple(dict.fromkeys(found))
 
 

@@ -11,7 +11,7 @@ from camara_otp.conformance import contract
 from camara_otp.conformance.model import Answer, Exchange, Finding, Grade, Operation, Release
 
 _CODE_FORM = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z][A-Z0-9_]*)?")
-_SECURITY = "Nothing on the client's side can cope: anybody could pass as verified. The operator has to mend it."
+_MEND = "Nothing on the client's side can cope: the operator has to mend it."
 
 
 @attrs.frozen
@@ -114,14 +114,14 @@ _REFUSED_ADVICE: Final = "Look at the answer: path, token, number and limits hav
 
 def _against_refusal(expect: Expect, answer: Answer) -> list[Finding]:
     if answer.status < 300:
-        return [Finding(Grade.BREAKS, f"accepted with {answer.status} instead of {expect}", _SECURITY)]
+        return [Finding(Grade.BREAKS, f"accepted with {answer.status} instead of {expect}", _MEND)]
     info = error_info(answer)
     code = info.code if info else None
     if answer.status == expect.status and code in expect.codes:
         return []
     if code is None:
         text = f"answered {answer.status} without a code instead of {expect}"
-        advice = "camara_otp raises the class of the status (HTTP404Error and so on) with code=None: catch that."
+        advice = f"camara_otp raises HTTP{answer.status}Error with code=None: catch that."
         return [Finding(Grade.BREAKS, text, advice)]
     if code in expect.codes:
         text = f"answered {code} with status {answer.status} instead of {expect.status}"
@@ -212,7 +212,7 @@ def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[F
     body = answer.body.replace((authentication_id(answer) or "\0").encode(), b"")
     head = " ".join(value for name, value in answer.headers if name not in ("date", "x-correlator", "content-length"))
     if code.encode() in body or re.search(rf"(?<![A-Za-z0-9]){re.escape(code)}(?![A-Za-z0-9])", head):
-        yield Finding(Grade.BREAKS, "the answer to send-code holds the code that was texted", _SECURITY)
+        yield Finding(Grade.BREAKS, "the answer to send-code holds the code that was texted", _MEND)
 
 
 def _error_info(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
@@ -221,7 +221,7 @@ def _error_info(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]
     info = error_info(answer)
     if info is None:
         text = f"the body of a {answer.status} is not ErrorInfo but {_kind(answer)}"
-        yield Finding(Grade.BREAKS, text, "camara_otp raises the class of the status with code=None.")
+        yield Finding(Grade.BREAKS, text, f"camara_otp raises HTTP{answer.status}Error with code=None.")
         return
     if info.place:
         text = f"ErrorInfo stands under `{info.place}`"

@@ -1,0 +1,240 @@
+"""The report as one HTML page that can be sent to anyone: no script, nothing loaded, no secret in it."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from camara_otp._version import __version__
+from camara_otp.conformance.model import Grade, Latency, Operation, Origin, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.reports.data import latency_of
+
+_STYLE: Final = Path(__file__).with_name("page.css")
+_KINDS: Final[dict[Grade, str]] = {Grade.BREAKS: "breaks", Grade.DIFFERS: "differs", Grade.COSMETIC: "cosmetic"}
+_GROUPS: Final[tuple[tuple[Origin, str], ...]] = (
+    ("published", "CAMARA's scenarios"),
+    ("added", "Scenarios added by camara-otp"),
+    ("contract", "Rules for every answer"),
+)
+_OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (("send-code", "send"), ("validate-code", "validate"))
+
+
+def as_html(report: Report) -> str:
+    """Return the report as one self-contained page.
+
+    Args:
+        report: The report.
+    """
+    style = _STYLE.read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>Check of {escape(report.base_url)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(
+            (
+                _hero(report),
+                _tiles(report),
+                _client(report),
+                _deviations(report),
+                _chart(report),
+                *(_table(report, origin, title) for origin, title in _GROUPS),
+                _footer(report),
+            )
+        )
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _badge(kind: str, words: str, *, big: bool = False) -> str:
+    return f'<span class="badge {kind}{" big" if big else ""}">{escape(words)}</span>'
+
+
+def _hero(report: Report) -> str:
+    worst = next((grade for grade, count in report.grades().items() if count), None)
+    verdict = {
+        None: ("pass", "No deviation"),
+        Grade.COSMETIC: ("pass", "Cosmetic deviations only"),
+        Grade.DIFFERS: ("differs", "Differs from the contract"),
+        Grade.BREAKS: ("breaks", "Breaks clients"),
+    }[worst]
+    return (
+        '<div class="hero"><div>'
+        f'<p class="sub">Check of a CAMARA One Time Password SMS endpoint, release {report.release}</p>'
+        f"<h1>{escape(report.base_url)}{escape(report.api_path)}</h1>"
+        f'<p class="sub">{_date(report.started_at)} &middot; camara-otp {escape(__version__)}</p></div>'
+        f"{_badge(*verdict, big=True)}</div>"
+    )
+
+
+def _date(iso: str) -> str:
+    return f'<time datetime="{escape(iso)}">{escape(iso.replace("T", " ").replace("+00:00", " UTC"))}</time>'
+
+
+def _tiles(report: Report) -> str:
+    tiles = (
+        ("passed", report.count(Verdict.PASS)),
+        ("failed", report.count(Verdict.FAIL)),
+        ("skipped", report.count(Verdict.SKIP)),
+        ("texts sent", report.texts),
+        ("answers", len(report.latencies)),
+        ("duration", _seconds(report.seconds)),
+    )
+    return (
+        '<dl class="tiles">' + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles) + "</dl>"
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _client(report: Report) -> str:
+    advice = "".join(f"<li>{_prose(line)}</li>" for line in report.advice)
+    return (
+        f"<h2>A client for this operator</h2>\n<pre><code>{escape(report.client)}</code></pre>"
+        f"{f'<ul>{advice}</ul>' if advice else ''}"
+    )
+
+
+def _prose(text: str) -> str:
+    """Return a sentence as HTML, with what stands between backticks as code."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
+
+
+def _deviations(report: Report) -> str:
+    found = sorted(
+        (outcome for outcome in report.outcomes if outcome.findings), key=lambda outcome: -(outcome.grade or 0)
+    )
+    if not found:
+        return '<h2>Deviations</h2>\n<p class="card">None: every answer was what the contract says.</p>'
+    cards = (_deviation(outcome, opened=outcome is found[0]) for outcome in found)
+    return f"<h2>Deviations ({len(found)})</h2>\n" + "\n".join(cards)
+
+
+def _deviation(outcome: Outcome, *, opened: bool) -> str:
+    grade = outcome.grade or Grade.COSMETIC
+    findings = "".join(
+        f"<li>{_badge(_KINDS[finding.grade], finding.grade.words)} {_prose(finding.text)}"
+        f'{f"""<span class="advice">{_prose(finding.advice)}</span>""" if finding.advice else ""}</li>'
+        for finding in outcome.findings
+    )
+    facts = "".join(
+        f"<dt>{name}</dt><dd>{escape(value)}</dd>"
+        for name, value in (("sent", outcome.sent), ("must come back", outcome.rule), ("source", outcome.source))
+    )
+    return (
+        f'<article class="card deviation" id="{escape(outcome.tag)}"><header><h3><code>{escape(outcome.tag)}</code></h3>'
+        f'{_badge(_KINDS[grade], grade.words)}</header><ul>{findings}</ul><dl class="facts">{facts}</dl>'
+        f"{_exchanges(outcome.exchanges, opened=opened)}</article>"
+    )
+
+
+def _exchanges(exchanges: Sequence[Shown], *, opened: bool) -> str:
+    if not exchanges:
+        return ""
+    title = "request and answer" if len(exchanges) == 1 else f"{len(exchanges)} requests and answers"
+    state = " open" if opened else ""
+    return f"<details{state}><summary>{title}</summary>{''.join(map(_exchange, exchanges))}</details>"
+
+
+def _exchange(exchange: Shown) -> str:
+    step = "" if exchange.role == "judged" else " (on the way there)"
+    took = "" if exchange.seconds is None else f", after {_seconds(exchange.seconds)}"
+    return (
+        f'<div class="pair"><figure><figcaption>request{step}</figcaption><pre>{escape(exchange.request)}</pre></figure>'
+        f"<figure><figcaption>answer{took}</figcaption><pre>{escape(exchange.answer)}</pre></figure></div>"
+    )
+
+
+def _table(report: Report, origin: Origin, title: str) -> str:
+    outcomes = [outcome for outcome in report.outcomes if outcome.origin == origin]
+    rows = "\n".join(map(_row, outcomes))
+    return (
+        f'<h2>{title}</h2>\n<div class="scroll"><table>\n<thead><tr><th scope="col">verdict</th><th scope="col">'
+        'what</th><th scope="col">must come back</th><th scope="col" class="time">time</th></tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table></div>"
+    )
+
+
+def _row(outcome: Outcome) -> str:
+    tag = f"<code>{escape(outcome.tag)}</code>"
+    if outcome.findings:
+        tag = f'<a href="#{escape(outcome.tag)}">{tag}</a>'
+    notes = [f"<small>{escape(outcome.sent)}</small>"] if outcome.origin != "contract" else []
+    if outcome.reason:
+        notes.append(f"<small>Skipped: {_prose(outcome.reason)}</small>")
+    time = _seconds(outcome.seconds) if outcome.seconds else ""
+    return (
+        f"<tr><td>{_badge(outcome.verdict.value, outcome.verdict.value)}</td>"
+        f'<th scope="row">{tag}{"".join(notes)}</th><td>{escape(outcome.rule)}</td><td class="time">{time}</td></tr>'
+    )
+
+
+_WIDE, _HIGH, _LEFT, _BOTTOM, _TOP = 1000, 240, 62, 26, 14
+
+
+def _chart(report: Report) -> str:
+    if not report.latencies:
+        return ""
+    legend = "".join(
+        f'<span><svg viewBox="0 0 12 12" aria-hidden="true"><rect width="12" height="12" rx="3" class="{kind}"/></svg>'
+        f"{operation}: median {_seconds(found['median'])}, 95 % within {_seconds(found['p95'])}, "
+        f"worst {_seconds(found['worst'])}</span>"
+        for operation, kind in _OPERATIONS
+        for found in [latency_of(report, operation)]
+        if found
+    )
+    return (
+        f'<h2>How long answers took</h2>\n<div class="card chart"><p class="legend">{legend}</p>{_bars(report.latencies)}'
+        "</div>"
+    )
+
+
+def _bars(latencies: Sequence[Latency]) -> str:
+    top = _round_up(max(latency.seconds for latency in latencies))
+    plot = _HIGH - _BOTTOM - _TOP
+    step = (_WIDE - _LEFT) / len(latencies)
+    kinds = dict(_OPERATIONS)
+    bars = "".join(
+        f'<rect class="{kinds[latency.operation]}" x="{_LEFT + index * step + 0.1 * step:.1f}" '
+        f'y="{_TOP + plot - height:.1f}" width="{0.8 * step:.1f}" height="{height:.1f}" rx="{min(2.0, 0.3 * step):.1f}">'
+        f"<title>{latency.operation}: {latency.status} after {_seconds(latency.seconds)}</title></rect>"
+        for index, latency in enumerate(latencies)
+        for height in [max(1.0, plot * latency.seconds / top)]
+    )
+    lines = "".join(
+        f'<line class="axis" x1="{_LEFT}" x2="{_WIDE}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_seconds(top * share)}</text>'
+        for share in (0, 0.5, 1)
+        for y in [_TOP + plot * (1 - share)]
+    )
+    return (
+        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="Latency of {len(latencies)} answers, in the order in '
+        f'which they came">{lines}{bars}<text x="{_LEFT}" y="{_HIGH - 6}">first answer</text>'
+        f'<text x="{_WIDE}" y="{_HIGH - 6}" text-anchor="end">last answer</text></svg>'
+    )
+
+
+def _round_up(seconds: float) -> float:
+    """Return a round number of seconds that is not less."""
+    size = 1e-4
+    while True:
+        for factor in (1, 2, 4, 6, 8):
+            if seconds <= factor * size:
+                return factor * size
+        size *= 10
+
+
+def _footer(report: Report) -> str:
+    return (
+        "<footer><p>Tokens, codes, ids and telephone numbers are masked. Tags without the prefix "
+        "<code>camara_otp_</code> or <code>contract_</code> are CAMARA's own.</p>"
+        f"<p>{len(report.outcomes)} scenarios and rules.</p></footer>"
+    )

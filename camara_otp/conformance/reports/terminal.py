@@ -1,0 +1,174 @@
+"""The report at a terminal: a line of progress while the check runs, then what was found. Needs Rich."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from camara_otp.conformance.model import Grade, Origin, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.plan import Plan
+from camara_otp.conformance.runner import OnEvent
+from camara_otp.conformance.scenarios import Scenario
+
+_VERDICTS: Final = {Verdict.PASS: ("green", "✓ pass"), Verdict.FAIL: ("red", "✗ fail"), Verdict.SKIP: ("dim", "- skip")}
+_GRADES: Final = {Grade.BREAKS: "bold red", Grade.DIFFERS: "yellow", Grade.COSMETIC: "dim"}
+_TITLES: Final[dict[Origin, str]] = {
+    "published": "CAMARA's scenarios",
+    "added": "Scenarios added by camara-otp",
+    "contract": "Rules for every answer",
+}
+_LINES: Final = 14
+
+
+@contextmanager
+def progress(console: Console, plan: Plan) -> Iterator[OnEvent]:
+    """Show how far the check is, and yield what has to be told; say nothing where nobody watches.
+
+    Args:
+        console: The terminal.
+        plan: What is going to be done.
+    """
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as shown:
+        task = shown.add_task("starting", total=len(plan.steps))
+
+        def on_event(event: Scenario | Outcome) -> None:
+            if isinstance(event, Scenario):
+                shown.update(task, description=_short(event.tag).ljust(46)[:46])
+            elif event.origin != "contract":
+                shown.advance(task)
+                if event.verdict is Verdict.FAIL:
+                    shown.console.print(
+                        Text("✗ ", "red") + Text(event.tag) + Text(f"  {event.findings[0].text}", "dim")
+                    )
+
+        yield on_event
+
+
+def _short(tag: str) -> str:
+    return tag.removeprefix("OTPvalidationAPI_").removeprefix("camara_otp_")
+
+
+def announcement(plan: Plan, url: str) -> RenderableType:
+    """Return what is said before a check starts: what it costs and what is left out.
+
+    Args:
+        plan: What is going to be done.
+        url: The operator.
+    """
+    playing = [step for step in plan.steps if not step.skip]
+    phones = len({step.number for step in playing if step.texts})
+    text = Text()
+    text.append(f"{len(playing)} scenarios", "bold")
+    text.append(f" against {url}\n")
+    if plan.texts:
+        text.append(f"{plan.texts} real text message{'s' * (plan.texts != 1)}", "bold yellow")
+        text.append(f" to {phones} phone{'s' * (phones != 1)}")
+    else:
+        text.append("No text message is sent", "bold")
+    left_out: dict[str, int] = {}
+    for step in plan.steps:
+        if step.skip:
+            left_out[step.skip] = left_out.get(step.skip, 0) + 1
+    for reason, count in left_out.items():
+        text.append(f"\n{count} left out: {reason}", "dim")
+    return Panel(text, title="Check", title_align="left", border_style="dim")
+
+
+def rendered(report: Report, *, every: bool) -> RenderableType:
+    """Return the report for a terminal.
+
+    Args:
+        report: The report.
+        every: Whether what passed is listed, too.
+    """
+    parts: list[RenderableType] = []
+    for origin, title in _TITLES.items():
+        outcomes = [outcome for outcome in report.outcomes if outcome.origin == origin]
+        listed = outcomes if every else [outcome for outcome in outcomes if outcome.verdict is not Verdict.PASS]
+        if listed:
+            parts += [Text(f"\n{title}", "bold"), _table(listed)]
+    found = [outcome for outcome in report.outcomes if outcome.findings]
+    parts += [_details(outcome) for outcome in sorted(found, key=lambda outcome: -(outcome.grade or 0))]
+    return Group(*parts, _summary(report))
+
+
+def _table(outcomes: Sequence[Outcome]) -> RenderableType:
+    table = Table(box=None, show_header=False, padding=(0, 1), expand=True)
+    table.add_column(width=6, no_wrap=True)
+    table.add_column(ratio=3, overflow="fold")
+    table.add_column(ratio=2, overflow="fold")
+    for outcome in outcomes:
+        style, word = _VERDICTS[outcome.verdict]
+        if outcome.verdict is Verdict.FAIL:
+            note = Text(outcome.findings[0].text)
+        else:
+            note = Text(outcome.reason or outcome.rule, "dim")
+        table.add_row(Text(word, style), Text(outcome.tag), note)
+    return table
+
+
+def _details(outcome: Outcome) -> RenderableType:
+    grade = outcome.grade or Grade.COSMETIC
+    text = Text()
+    for finding in outcome.findings:
+        text.append(f"{finding.grade.words}: ", _GRADES[finding.grade])
+        text.append(f"{finding.text}\n")
+        if finding.advice:
+            text.append(f"  {finding.advice}\n", "dim")
+    text.append(
+        f"\nsent            {outcome.sent}\nmust come back  {outcome.rule}\nsource          {outcome.source}", "dim"
+    )
+    judged = next((exchange for exchange in outcome.exchanges if exchange.role == "judged"), None)
+    parts: list[RenderableType] = [text]
+    if judged is not None:
+        parts.append(Padding(_exchange(judged), (1, 0, 0, 0)))
+    return Panel(Group(*parts), title=escape(outcome.tag), title_align="left", border_style=_GRADES[grade])
+
+
+def _exchange(exchange: Shown) -> RenderableType:
+    text = Text()
+    for mark, style, block in ((">", "cyan", exchange.request), ("<", "magenta", exchange.answer)):
+        lines = [line for line in block.splitlines() if line]
+        for line in lines[:_LINES]:
+            text.append(f"{mark} ", style)
+            text.append(f"{line}\n")
+        if len(lines) > _LINES:
+            text.append(f"{mark} ... {len(lines) - _LINES} more lines\n", "dim")
+    text.rstrip()
+    return text
+
+
+def _summary(report: Report) -> RenderableType:
+    text = Text()
+    for verdict in Verdict:
+        style, _ = _VERDICTS[verdict]
+        count = report.count(verdict)
+        text.append(
+            f"{count} {verdict.value if verdict is Verdict.SKIP else verdict.value + 'ed'}", style if count else "dim"
+        )
+        text.append("   ")
+    text.append(f"{report.texts} texts   {len(report.latencies)} answers   {report.seconds:.1f} s\n", "dim")
+    deviations = ", ".join(f"{count} {grade.words}" for grade, count in report.grades().items() if count)
+    text.append(f"Deviations: {deviations or 'none'}\n")
+    text.append("\nA client for this operator:\n", "bold")
+    text.append(f"  {report.client}")
+    for line in report.advice:
+        text.append(f"\n  - {line}", "dim")
+    return Panel(text, title="Result", title_align="left", border_style="green" if report.is_good() else "red")
