@@ -22,7 +22,7 @@ endef
 	$(call environment,.venv/demo,-e '.[sandbox]')
 
 .venv/dev/.ready: pyproject.toml
-	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel]' --group dev)
+	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel$(,)cli]' --group dev)
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import anyio
 import attrs
@@ -38,6 +38,32 @@ async def prompt_at_terminal(question: str) -> str:
         return sys.stdin.readline()
 
     return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+
+
+def sandbox_at(base_url: str) -> dict[str, Any] | None:
+    """Return how a sandbox of this package describes itself, if one answers on this machine; else None.
+
+    Args:
+        base_url: Where to look.
+    """
+    if is_far(base_url):
+        return None
+    try:
+        with httpx.Client(trust_env=False, timeout=2.0) as http:
+            answer = http.get(f"{base_url.rstrip('/')}/_sandbox/state", params={"limit": "1"})
+            described = answer.json()["settings"] if answer.status_code == 200 else None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return None
+    return cast("dict[str, Any]", described) if isinstance(described, dict) else None
+
+
+def is_far(url: str) -> bool:
+    """Tell whether a URL leads off this machine.
+
+    Args:
+        url: The URL.
+    """
+    return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def code_in(text: str, sent: str, pattern: str | None) -> str | None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio
 import attrs
@@ -29,7 +28,7 @@ from camara_otp.conformance.model import (
     Shown,
     Verdict,
 )
-from camara_otp.conformance.outside import HelpError, Outside, Prompt, prompt_at_terminal
+from camara_otp.conformance.outside import HelpError, Outside, Prompt, is_far, prompt_at_terminal
 from camara_otp.conformance.plan import Plan, Step
 from camara_otp.conformance.play import BlockedError, Play
 from camara_otp.conformance.scenarios import Scenario
@@ -40,6 +39,7 @@ OnEvent = Callable[["Scenario | Outcome"], None]
 
 MAX_BODY: Final = 65536
 _PATIENCE: Final = 3
+_EXAMPLES: Final = 3
 _LONGEST_PAUSE: Final = 30.0
 
 
@@ -223,7 +223,7 @@ class Check:
             attrs.evolve(finding, text=f"{mask(finding.text, self.secrets)} ({len(where)} of {len(answered)} answers)")
             for finding, where in found
         )
-        examples = tuple(self.shown(where[0], judged=True) for _, where in found)
+        examples = tuple(self.shown(where[0], judged=True) for _, where in found[:_EXAMPLES])
         verdict = Verdict.FAIL if _is_failed(findings) else Verdict.PASS
         return _ruled(rule, verdict, findings=findings, exchanges=examples)
 
@@ -323,8 +323,8 @@ async def opened(
     limits = httpx.Limits(max_connections=2 * settings.concurrency, max_keepalive_connections=settings.concurrency)
     agent = {"user-agent": f"camara-otp-check/{__version__}"}
     async with (
-        httpx.AsyncClient(transport=transport, limits=limits, headers=agent, trust_env=_leaves(settings)) as http,
-        httpx.AsyncClient(transport=transport, follow_redirects=True, trust_env=_leaves(settings)) as helper,
+        httpx.AsyncClient(transport=transport, limits=limits, headers=agent, trust_env=is_far(settings.base_url)) as http,
+        httpx.AsyncClient(transport=transport, follow_redirects=True, trust_env=is_far(settings.base_url)) as helper,
     ):
         check = Check(
             settings,
@@ -336,11 +336,6 @@ async def opened(
         )
         await _find(check)
         yield check
-
-
-def _leaves(settings: Settings) -> bool:
-    """Tell whether the way leads off this machine, so that a proxy may be meant."""
-    return urlsplit(settings.base_url).hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 async def _find(check: Check) -> None:

@@ -91,7 +91,9 @@ def _tiles(report: Report) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.{0 if seconds >= 0.01 or not seconds else 1}f} ms"
+    return f"{seconds:.1f} s"
 
 
 def _client(report: Report) -> str:
@@ -173,7 +175,7 @@ def _row(outcome: Outcome) -> str:
     time = _seconds(outcome.seconds) if outcome.seconds else ""
     return (
         f"<tr><td>{_badge(outcome.verdict.value, outcome.verdict.value)}</td>"
-        f'<th scope="row">{tag}{"".join(notes)}</th><td>{escape(outcome.rule)}</td><td class="time">{time}</td></tr>'
+        f'<th scope="row">{tag}{"".join(notes)}</th><td>{escape(outcome.rule).replace(".", ".<wbr>")}</td><td class="time">{time}</td></tr>'
     )
 
 

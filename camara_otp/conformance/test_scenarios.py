@@ -1,0 +1,167 @@
+"""The scenarios as test items: `pytest --pyargs camara_otp.conformance --otp-base-url https://api.example.com`."""
+
+import os
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from camara_otp.conformance import (
+    Outcome,
+    Settings,
+    SettingsError,
+    Step,
+    Verdict,
+    load_settings,
+    plan,
+    sandbox_settings,
+    scenarios,
+    settings_from,
+)
+from camara_otp.conformance.judge import PATH_RULE, RULES
+from camara_otp.conformance.outside import prompt_at_terminal, sandbox_at
+from camara_otp.conformance.reports.junit import told
+from camara_otp.conformance.runner import Check, opened
+
+_RULES = tuple(rule.tag for rule in (*RULES, PATH_RULE))
+
+
+@attrs.frozen
+class Place:
+    """A step or rule with its place in the order."""
+
+    place: int
+    tag: str
+    step: Step | None = None
+
+
+def settings_of(config: pytest.Config) -> Settings | None:
+    """Return the settings that the options give, or None if they name no operator.
+
+    Args:
+        config: pytest's configuration.
+
+    Raises:
+        pytest.UsageError: They are wrong.
+    """
+    option = config.getoption
+    url: str | None = option("--otp-base-url") or os.environ.get("CAMARA_BASE_URL")
+    file: str | None = option("--otp-settings")
+    given: dict[str, Any] = {
+        "base_url": url,
+        "release": option("--otp-release"),
+        "api_path": option("--otp-api-path") or os.environ.get("CAMARA_API_PATH"),
+        "sms": False if option("--otp-no-sms") else None,
+    }
+    try:
+        if file:
+            return load_settings(Path(file), **given)
+        if not url:
+            return None
+        described = sandbox_at(url)
+        return settings_from({} if described is None else sandbox_settings(url, described), **given)
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def token_of(config: pytest.Config) -> str:
+    """Return the access token.
+
+    Args:
+        config: pytest's configuration.
+
+    Raises:
+        pytest.UsageError: There is none.
+    """
+    file: str | None = config.getoption("--otp-token-file")
+    token = Path(file).read_text("utf-8").strip() if file else os.environ.get("CAMARA_BEARER_TOKEN", "")
+    if not token:
+        raise pytest.UsageError("no access token: set CAMARA_BEARER_TOKEN, or give --otp-token-file")
+    return token
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item of each scenario, in the order of the plan, and one of each contract rule."""
+    if "otp_step" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    settings = settings_of(config)
+    if metafunc.function is test_contract:
+        places = [Place(10**6 + index, tag) for index, tag in enumerate(_RULES)]
+    elif settings is None:
+        places = [Place(0, "no-operator")]
+    else:
+        chosen = scenarios(settings.release, added=not config.getoption("--otp-published-only"))
+        steps = plan(settings, chosen).in_order
+        places = [Place(index, step.scenario.tag, step) for index, step in enumerate(steps)]
+    metafunc.parametrize("otp_step", places, ids=[place.tag for place in places])
+
+
+class Session:
+    """One check over all items: an event loop of its own, and what the scenarios share."""
+
+    def __init__(self, check: Check, portal: BlockingPortal) -> None:
+        """Keep both.
+
+        Args:
+            check: The check.
+            portal: Leads to its event loop.
+        """
+        self._check = check
+        self._portal = portal
+
+    def play(self, step: Step) -> Outcome:
+        """Perform a scenario."""
+        return self._portal.call(self._check.play, step)
+
+    def rule(self, tag: str) -> Outcome:
+        """Hold the answers so far against a rule."""
+        return next(outcome for outcome in self._check.rules() if outcome.tag == tag)
+
+
+@pytest.fixture(scope="session")
+def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
+    """Open the check that all items share."""
+    settings = settings_of(pytestconfig)
+    if settings is None:
+        pytest.skip("no operator is named: give --otp-base-url or set CAMARA_BASE_URL")
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    async def prompt(question: str) -> str:
+        if capture is not None:
+            capture.suspend_global_capture(in_=True)
+        try:
+            return await prompt_at_terminal(question)
+        finally:
+            if capture is not None:
+                capture.resume_global_capture()
+
+    @asynccontextmanager
+    async def check() -> AsyncGenerator[Check]:
+        async with opened(settings, token_of(pytestconfig), prompt=prompt) as it:
+            yield it
+
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(check()) as opened_check:
+        yield Session(opened_check, portal)
+
+
+def _report(outcome: Outcome) -> None:
+    if outcome.verdict is Verdict.SKIP:
+        pytest.skip(outcome.reason)
+    if outcome.verdict is Verdict.FAIL:
+        pytest.fail(f"{outcome.findings[0].text}\n{told(outcome)}", pytrace=False)
+
+
+def test_scenario(otp_step: Place, otp_session: Session) -> None:
+    """The operator does what the scenario says."""
+    assert otp_step.step is not None
+    _report(otp_session.play(otp_step.step))
+
+
+def test_contract(otp_step: Place, otp_session: Session) -> None:
+    """Every answer so far keeps the rule."""
+    _report(otp_session.rule(otp_step.tag))

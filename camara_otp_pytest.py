@@ -1,0 +1,44 @@
+"""The options of `pytest --pyargs camara_otp.conformance`; all else is in that package.
+
+pytest imports this in every run of everybody who has camara-otp installed. So it stands outside the package, which it
+does not import, and costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--otp-base-url", {"metavar": "URL", "help": "the operator's API root"}),
+    ("--otp-settings", {"metavar": "FILE", "help": "TOML file with numbers, limits and how texts are read"}),
+    ("--otp-release", {"metavar": "RELEASE", "help": "release whose scenarios run: 1.0.0, 1.1.0 or 1.1.1"}),
+    ("--otp-api-path", {"metavar": "PATH", "help": "path between root and operation; by default it is looked for"}),
+    ("--otp-token-file", {"metavar": "FILE", "help": "file with the access token; by default CAMARA_BEARER_TOKEN"}),
+    ("--otp-no-sms", {"action": "store_true", "help": "only scenarios that send no text"}),
+    ("--otp-published-only", {"action": "store_true", "help": "only CAMARA's own scenarios"}),
+)
+
+
+def pytest_addoption(parser: "pytest.Parser") -> None:
+    """Add the options."""
+    group = parser.getgroup("camara-otp", "check an operator: pytest --pyargs camara_otp.conformance")
+    for name, how in _OPTIONS:
+        group.addoption(name, **how)
+
+
+def _pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+    """Keep the scenarios in the order of their plan, whatever shuffles tests: some use what others left."""
+    places = [index for index, item in enumerate(items) if hasattr(item, "callspec") and "otp_step" in _params(item)]
+    ordered = sorted((items[index] for index in places), key=lambda item: _params(item)["otp_step"].place)
+    for index, item in zip(places, ordered, strict=True):
+        items[index] = item
+
+
+def _params(item: "pytest.Item") -> dict[str, Any]:
+    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
+    return params
+
+
+_pytest_collection_modifyitems.pytest_impl = {"trylast": True}  # type: ignore[attr-defined]
+pytest_collection_modifyitems = _pytest_collection_modifyitems
