@@ -323,7 +323,9 @@ async def opened(
     limits = httpx.Limits(max_connections=2 * settings.concurrency, max_keepalive_connections=settings.concurrency)
     agent = {"user-agent": f"camara-otp-check/{__version__}"}
     async with (
-        httpx.AsyncClient(transport=transport, limits=limits, headers=agent, trust_env=is_far(settings.base_url)) as http,
+        httpx.AsyncClient(
+            transport=transport, limits=limits, headers=agent, trust_env=is_far(settings.base_url)
+        ) as http,
         httpx.AsyncClient(transport=transport, follow_redirects=True, trust_env=is_far(settings.base_url)) as helper,
     ):
         check = Check(
