@@ -133,26 +133,32 @@ class ClientCredentials(_Renewing):
         http_client: "httpx.Client | None" = None,
     ) -> None:
         """Check the arguments; nothing is sent yet."""
-        self._authority = Authority(
-            token_url,
-            None,
-            issuer,
-            backchannel=False,
-            timeout=timeout,
-            allow_http=allow_http,
-            http_client=http_client,
-        )
-        self._credential = credential = _credential(
-            client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
-        )
-        self._scope = checked(scope) if scope is not None else None
-        leeway = seconds("leeway", leeway, zero=True)
-        known_by = _known_by(client_secret, private_key)
-        identity = ("client_credentials", self._authority.name, client_id, scope or "")
-        self._fleet = Fleet(store, lambda: Seal.make(known_by, *identity), leeway) if store is not None else None
-        self._cache = Cache(self._fetch, leeway=leeway, patience=timeout + _GRACE)
-        self._fields = requests.client_credentials(self._scope)
-        self._client_id = credential.client_id
+        try:
+            self._authority = Authority(
+                token_url,
+                None,
+                issuer,
+                backchannel=False,
+                timeout=timeout,
+                allow_http=allow_http,
+                http_client=http_client,
+            )
+            self._credential = _credential(
+                client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
+            )
+            self._scope = checked(scope) if scope is not None else None
+            leeway = seconds("leeway", leeway, zero=True)
+            if store is None:
+                self._fleet = None
+            else:
+                made_of = ("client_credentials", self._authority.name, client_id, scope or "")
+                self._fleet = Fleet(store, lambda: Seal.make(_known_by(client_secret, private_key), *made_of), leeway)
+            self._cache = Cache(self._fetch, leeway=leeway, patience=timeout + _GRACE)
+            self._fields = requests.client_credentials(self._scope)
+        except ConfigurationError as error:
+            # No frame that is shown with its locals shall hold what was given.
+            del self, client_secret, private_key
+            raise error.with_traceback(None) from None
 
     def _fetch(self, unwanted: str | None) -> Token | Refusal:
         deadline = time.monotonic() + self._authority.timeout
@@ -168,7 +174,7 @@ class ClientCredentials(_Renewing):
 
     def __repr__(self) -> str:
         """Return a text without the secret or the key."""
-        return f"ClientCredentials({self._authority.name!r}, {self._client_id!r}, scope={self._scope!r})"
+        return f"ClientCredentials({self._authority.name!r}, {self._credential.client_id!r}, scope={self._scope!r})"
 
 
 class JWTBearer(_Renewing):
@@ -215,25 +221,30 @@ class JWTBearer(_Renewing):
         http_client: "httpx.Client | None" = None,
     ) -> None:
         """Check the arguments; nothing is sent yet."""
-        self._authority = Authority(
-            token_url,
-            None,
-            issuer,
-            backchannel=False,
-            timeout=timeout,
-            allow_http=allow_http,
-            http_client=http_client,
-        )
-        self._key = _key(client_id, private_key, audience, alg, kid)
-        self._subject = _user("subject", subject, ("operatortoken:",))
-        self._scope = checked(scope)
-        if "openid" in self._scope.split():
-            raise ConfigurationError("scope: openid has no place in a JWT bearer assertion; leave it out")
-        leeway = seconds("leeway", leeway, zero=True)
-        known_by = material(private_key)
-        identity = ("jwt_bearer", self._authority.name, client_id, scope, subject)
-        self._fleet = Fleet(store, lambda: Seal.make(known_by, *identity), leeway) if store is not None else None
-        self._cache = Cache(self._fetch, leeway=leeway, patience=timeout + _GRACE)
+        try:
+            self._authority = Authority(
+                token_url,
+                None,
+                issuer,
+                backchannel=False,
+                timeout=timeout,
+                allow_http=allow_http,
+                http_client=http_client,
+            )
+            self._key = _key(client_id, private_key, audience, alg, kid)
+            self._subject = _user("subject", subject, ("operatortoken:",))
+            self._scope = _without_openid(checked(scope))
+            leeway = seconds("leeway", leeway, zero=True)
+            if store is None:
+                self._fleet = None
+            else:
+                made_of = ("jwt_bearer", self._authority.name, client_id, scope)
+                self._fleet = Fleet(store, lambda: Seal.make(material(private_key), *made_of, subject), leeway)
+            self._cache = Cache(self._fetch, leeway=leeway, patience=timeout + _GRACE)
+        except ConfigurationError as error:
+            # No frame that is shown with its locals shall hold what was given.
+            del self, private_key, subject
+            raise error.with_traceback(None) from None
 
     def _fetch(self, unwanted: str | None) -> Token | Refusal:
         deadline = time.monotonic() + self._authority.timeout
@@ -308,23 +319,28 @@ class CIBA(_Renewing):
         http_client: "httpx.Client | None" = None,
     ) -> None:
         """Check the arguments; nothing is sent yet."""
-        self._authority = Authority(
-            token_url,
-            backchannel_url,
-            issuer,
-            backchannel=True,
-            timeout=timeout,
-            allow_http=allow_http,
-            http_client=http_client,
-        )
-        self._credential = _credential(
-            client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
-        )
-        self._login_hint = _user("login_hint", login_hint, ("ipport:", "operatortoken:"))
-        self._scope = checked(scope)
-        self._cache = Cache(self._fetch, leeway=seconds("leeway", leeway, zero=True), patience=timeout + _GRACE)
-        self._refresh: str | None = None
-        self._authorized = False
+        try:
+            self._authority = Authority(
+                token_url,
+                backchannel_url,
+                issuer,
+                backchannel=True,
+                timeout=timeout,
+                allow_http=allow_http,
+                http_client=http_client,
+            )
+            self._credential = _credential(
+                client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
+            )
+            self._login_hint = _user("login_hint", login_hint, ("ipport:", "operatortoken:"))
+            self._scope = checked(scope)
+            self._cache = Cache(self._fetch, leeway=seconds("leeway", leeway, zero=True), patience=timeout + _GRACE)
+            self._refresh: str | None = None
+            self._authorized = False
+        except ConfigurationError as error:
+            # No frame that is shown with its locals shall hold what was given.
+            del self, client_secret, private_key, login_hint
+            raise error.with_traceback(None) from None
 
     def authorize(self, *, timeout: float = 120.0) -> None:
         """Ask the operator to log the user in, and wait until that is done.
@@ -526,6 +542,12 @@ def _client_id(client_id: object) -> str:
 
 def _known_by(client_secret: str | None, private_key: PrivateKey | None) -> bytes:
     return material(private_key) if private_key is not None else (client_secret or "").encode()
+
+
+def _without_openid(scope: str) -> str:
+    if "openid" in scope.split():
+        raise ConfigurationError("scope: openid has no place in a JWT bearer assertion; leave it out")
+    return scope
 
 
 def _user(name: str, value: str, prefixes: tuple[str, ...]) -> str:

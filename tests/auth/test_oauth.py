@@ -502,6 +502,25 @@ def test_wrong_arguments_are_refused_at_once(options, field):
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ClientCredentials("https://op.example", "client", client_secret=SECRET, timeout=0),
+        lambda: ClientCredentials("https://op.example", "client", private_key=SECRET),
+        lambda: JWTBearer("https://op.example", "client", private_key=SECRET, subject=HINT),
+        lambda: CIBA("https://op.example", "https://op.example", client_secret=SECRET, login_hint=HINT),
+    ],
+)
+def test_a_refused_argument_leaves_no_secret_in_a_frame(make):
+    """Error trackers show the locals of every frame."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+
+    assert SECRET not in shown
+    assert HINT not in shown
+
+
 def test_plain_http_is_for_closed_networks_and_warns():
     """As with base_url."""
     with pytest.warns(UserWarning, match="plain http") as caught:
