@@ -112,6 +112,5 @@ def _from_file(file: Path) -> dict[str, Any]:
     tables = found.get("faults", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in cast("list[object]", tables)):
         raise ValueError(f"{file}: faults must be tables, each under [[faults]]")
-    if tables:
-        found["faults"] = [fault_from(table) for table in cast("list[dict[str, Any]]", tables)]
+    found["faults"] = [fault_from(table) for table in cast("list[dict[str, Any]]", tables)]
     return found
