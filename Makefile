@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test test-browser test-redis test-oidc test-examples lint format types contract build clean
+.PHONY: help demo test test-browser test-redis test-oidc test-examples docs linkcheck lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ endef
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)
+
+.venv/docs/.ready: pyproject.toml
+	$(call environment,.venv/docs,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel]' --group docs)
 
 .venv/examples/.ready: pyproject.toml
 	$(call environment,.venv/examples,-e '.[sandbox$(,)phone$(,)otel]' --group test --group examples)
@@ -50,6 +53,12 @@ test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, a
 tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
 	npm ci --prefix tests/oidc --no-audit --no-fund --loglevel=error
 	@touch $@
+
+docs: .venv/docs/.ready ## build the site into docs/_build/html; every warning is an error
+	.venv/docs/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+linkcheck: .venv/docs/.ready ## try the links that lead out of the site (needs internet)
+	.venv/docs/bin/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
 
 test-examples: .venv/examples/.ready ## run the examples and the notebook against the local operator
 	$(EXAMPLES)/python -m pytest tests/examples $(ARGS)

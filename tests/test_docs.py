@@ -1,0 +1,113 @@
+"""Every example of the pages runs: what a reader copies works.
+
+A block marked `python` runs, in process, against the sandbox; the blocks of one page share their names, as a reader
+goes from top to bottom, and may await. Whatever host they call, but for a sandbox that they serve themselves, is the
+prepared operator, which is at hand as `operator`, with a client as `otp`; its codes read AJY3. A block that cannot
+run says why: `python no-run: the reason`.
+"""
+
+import ast
+import inspect
+import re
+import warnings
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from camara_otp import OTPClient
+from camara_otp.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    path
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if path.exists() and "_build" not in path.parts
+]
+FENCE = re.compile(r"^( *)```python([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
+
+
+def blocks(path):
+    """Return the Python blocks of a page: line number, what is said after `python`, source."""
+    text = path.read_text("utf-8")
+    return [
+        (text.count("\n", 0, found.start()) + 2, found[2].strip(), inspect.cleandoc("\n" + found[3]))
+        for found in FENCE.finditer(text)
+    ]
+
+
+def served_by_the_page(url):
+    """Tell a sandbox on a port of its own from the one that the tutorial starts in a terminal."""
+    return url.host in {"127.0.0.1", "localhost", "::1"} and url.port != 9091
+
+
+@pytest.fixture
+def operator(monkeypatch):
+    """Stand in for every host but this machine's own."""
+    monkeypatch.setattr("camara_otp.sandbox.operator.Operator._code", lambda _: "AJY3")
+    operator = Sandbox(max_send=1000)
+    transport = operator.transport()
+    direct, adirect = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+
+    def handle(self, request):
+        return direct(self, request) if served_by_the_page(request.url) else transport.handle_request(request)
+
+    async def ahandle(self, request):
+        if served_by_the_page(request.url):
+            return await adirect(self, request)
+        return await transport.handle_async_request(request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", ahandle)
+    return operator
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_example_runs(path, operator, monkeypatch, tmp_path):
+    """From top to bottom, with no warning and no exception."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key.pem").write_bytes(KEY)
+    monkeypatch.setenv("CAMARA_BASE_URL", "https://api.example.com/camara")
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", "token-of-the-docs")
+    monkeypatch.setattr("builtins.input", lambda prompt="": "AJY3")
+    with OTPClient() as otp:
+        names = {"__name__": "docs", "operator": operator, "otp": otp}
+
+        async def page():
+            for line, said, source in blocks(path):
+                if said:
+                    continue
+                filling = "\n" * (line - 1) + source
+                code = compile(filling, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                result = eval(code, names)
+                if inspect.iscoroutine(result):
+                    await result
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            anyio.run(page)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_block_that_does_not_run_says_why(path):
+    """The only other mark is `no-run:` with a reason."""
+    for line, said, _ in blocks(path):
+        assert not said or re.fullmatch(r"no-run: \S.{9,}", said), f"{path.name}:{line}"
+
+
+def test_the_examples_are_found(tmp_path):
+    """The search sees marked, indented and plain blocks, and nothing else."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\na = 1\n```\n\n```console\n$ x\n```\n- item\n  ```python no-run: needs a tower\n  b = 2\n  ```\n",
+        "utf-8",
+    )
+
+    assert blocks(page) == [(2, "", "a = 1"), (10, "no-run: needs a tower", "b = 2")]
+    assert len(blocks(ROOT / "README.md")) >= 2
