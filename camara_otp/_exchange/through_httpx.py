@@ -86,17 +86,14 @@ async def arequest(client: httpx.AsyncClient, origin: str, outgoing: Outgoing, c
         try:
             built = _built(client, origin, outgoing)
             response = await client.send(built, stream=True, follow_redirects=False, **_auth(outgoing.headers))
+            collected = Body(_lowered(response), cap)
             try:
-                collected = Body(_lowered(response), cap)
-                known = _chunks(response)
-                if known is not None:
-                    for chunk in known:
-                        if not collected.add(chunk):
-                            break
+                for chunk in _chunks(response) or ():
+                    if not collected.add(chunk):
+                        break
                 else:
-                    async for chunk in response.aiter_raw():
-                        if not collected.add(chunk):
-                            break
+                    if not response.is_stream_consumed:
+                        await _read(response, collected)
                 return _answer(response, collected)
             finally:
                 with anyio.CancelScope(shield=True):
@@ -104,6 +101,24 @@ async def arequest(client: httpx.AsyncClient, origin: str, outgoing: Outgoing, c
         except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
             return failure_of(error, sent=True)
     return failure_of(Late(), sent=True)
+
+
+async def _read(response: httpx.Response, collected: Body) -> None:
+    """Read a body to its end, or to where no more of it is wanted.
+
+    To leave httpx's generators half-way would leave them to the garbage collector, which no event loop likes; so the
+    connection is closed under them, and they end by themselves. A connection of HTTP/2 carries other requests too.
+    """
+    try:
+        async for chunk in response.aiter_raw():
+            if not collected.add(chunk):
+                stream = response.extensions.get("network_stream")
+                if stream is None or response.http_version == "HTTP/2":
+                    break
+                await stream.aclose()
+    except Exception:
+        if collected.fault is None:  # else it is the end that was asked for
+            raise
 
 
 def _built(client: httpx.Client | httpx.AsyncClient, origin: str, outgoing: Outgoing) -> httpx.Request:

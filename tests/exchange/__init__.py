@@ -1,0 +1,1 @@
+"""Tests of the one room that knows the HTTP library."""

@@ -1,0 +1,304 @@
+"""The ways to the operator: names, addresses, proxies, the caller's client."""
+
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+
+from camara_otp import (
+    ConfigurationError,
+    HTTP403Error,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    SendCodeResponse,
+    UnexpectedResponseError,
+)
+from camara_otp._exchange import stream
+from tests.conftest import MESSAGE, NUMBER
+from tests.faults.scenarios import BOMB, SENT, raw, replies, steps
+
+
+def url(listener, host="127.0.0.1"):
+    return f"http://{host}:{listener.port}"
+
+
+def test_a_name_is_resolved_and_each_address_tried(faults, shell, monkeypatch):
+    """The first address refuses, the second answers; nothing is lost."""
+    listener = faults.listen(replies(raw()))
+    closed = ("127.0.0.2", listener.port)
+    real = socket.getaddrinfo
+
+    def two(host, port, *args, **kwargs):
+        if host != "localhost":
+            return real(host, port, *args, **kwargs)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (closed, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+
+    assert shell.client(url(listener, "localhost")).send_code(NUMBER, MESSAGE)
+    assert listener.posts == 1
+
+
+def test_a_name_that_does_not_resolve_is_not_sent(shell, monkeypatch):
+    """And said so."""
+
+    def none(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", none)
+
+    with pytest.raises(RequestNotSentError, match="could not be resolved") as caught:
+        shell.client("https://nowhere.example", retry=None).send_code(NUMBER, MESSAGE)
+    assert not caught.value.permanent
+
+
+def test_a_name_that_cannot_be_asked_for_is_not_sent(shell):
+    """A label of more than 63 characters fails before any server is asked."""
+    with pytest.raises(RequestNotSentError, match="could not be resolved"):
+        shell.client(f"https://{'x' * 70}.example", retry=None).send_code(NUMBER, MESSAGE)
+
+
+def test_a_stuck_resolver_ends_with_the_deadline(shell, monkeypatch):
+    """Name resolution cannot be interrupted, and is not waited for."""
+    release = threading.Event()
+
+    def stuck(*args, **kwargs):
+        if kwargs.get("flags", 0) or (len(args) > 5 and args[5]):
+            raise socket.gaierror(socket.EAI_NONAME, "no address")  # asked whether the name is an address
+        release.wait(3)
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    client = shell.client("https://slow.example", timeout=0.2)
+    began = time.monotonic()
+    try:
+        with pytest.raises(RequestNotSentError, match="in time"):
+            client.send_code(NUMBER, MESSAGE)
+        assert time.monotonic() - began < 0.7
+    finally:
+        release.set()
+
+
+def test_an_address_that_takes_no_connection_ends_with_the_connect_timeout(shell):
+    """A listening socket whose queue is full stands for a host that drops packets."""
+    from camara_otp import RetryPolicy
+
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        time.sleep(0.05)
+        client = shell.client(
+            f"http://127.0.0.1:{full.getsockname()[1]}",
+            timeout=5,
+            retry=RetryPolicy(connect_timeout=0.1, first_wait=0.01),
+        )
+        began = time.monotonic()
+        with pytest.raises(RequestNotSentError, match="in time") as caught:
+            client.send_code(NUMBER, MESSAGE)
+        for filler in fillers:
+            filler.close()
+    assert caught.value.attempts == 3
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("host", ["[::1]", "localhost"])
+def test_other_forms_of_loopback_reach_it(shell, host):
+    """IPv6, and a name that may have two addresses."""
+    from camara_otp.sandbox import Sandbox
+
+    with Sandbox().serve(host="::1" if host == "[::1]" else "127.0.0.1") as served:
+        port = served.rpartition(":")[2]
+        assert shell.client(f"http://{host}:{port}").send_code(NUMBER, MESSAGE)
+
+
+# --- Proxies ---------------------------------------------------------------------------------------------------------
+
+
+async def proxy(c):
+    """Answer as the operator behind the proxy, whatever is asked for."""
+    while await c.request():
+        c.listener.asked = c.head.split(b"\r\n")[0]
+        await c.send(raw())
+
+
+def test_a_proxy_of_the_environment_is_used(faults, shell, monkeypatch):
+    """By the default transport, for any host that is not loopback."""
+    listener = faults.listen(proxy)
+    monkeypatch.setenv("HTTP_PROXY", url(listener))
+
+    with pytest.warns(UserWarning, match="plain http"):
+        client = shell.client("http://operator.example", allow_http=True)
+    assert isinstance(client.send_code(NUMBER, MESSAGE), SendCodeResponse)
+    assert listener.asked == b"POST http://operator.example/otpvalidation/send-code HTTP/1.1"
+
+
+def test_loopback_never_goes_through_a_proxy(faults, shell, monkeypatch):
+    """Whatever the environment says."""
+    through, direct = faults.listen(proxy), faults.listen(replies(raw()))
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, url(through))
+
+    shell.client(url(direct)).send_code(NUMBER, MESSAGE)
+
+    assert (through.posts, direct.posts) == (0, 1)
+
+
+@pytest.mark.parametrize("refusal", [steps("close"), replies(raw(403, b""), then="close")], ids=["closed", "refused"])
+def test_a_proxy_that_refuses_means_not_sent(faults, shell, monkeypatch, refusal):
+    """The operator cannot have seen the request."""
+
+    async def script(c):
+        await c._reader.readuntil(b"\r\n\r\n")
+        await c.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    monkeypatch.setenv("HTTPS_PROXY", url(faults.listen(script)))
+
+    with pytest.raises(RequestNotSentError, match="proxy"):
+        shell.client("https://operator.example", retry=None).send_code(NUMBER, MESSAGE)
+
+
+# --- The caller's client ---------------------------------------------------------------------------------------------
+
+
+def test_the_callers_client_is_bounded_too(faults, shell):
+    """The cap holds, bombs stop, and a 4xx is a 4xx whatever its body."""
+    for script, expected in (
+        (steps("request", ("send", b"HTTP/1.1 200 OK\r\n\r\n"), ("flood", b"x" * 65536, 200)), UnexpectedResponseError),
+        (replies(raw(200, BOMB, b"Content-Encoding: gzip")), UnexpectedResponseError),
+        (replies(raw(200, SENT, b"Content-Encoding: br")), UnexpectedResponseError),
+        (replies(raw(403, BOMB, b"Content-Encoding: gzip")), HTTP403Error),
+        (replies(raw()[:-5], then="close"), OutcomeUnknownError),
+    ):
+        client = shell.client(url(faults.listen(script)), http_client=shell.http_client())
+        with pytest.raises(expected):
+            client.send_code(NUMBER, MESSAGE)
+
+
+def test_a_drip_of_the_body_ends_with_the_deadline_on_the_callers_client(faults, shell):
+    """Between two chunks the time is looked at; a drip of the head is bounded in the async case alone."""
+    listener = faults.listen(steps("request", ("send", raw()[:-40]), ("drip", raw()[-40:], 0.05)))
+    client = shell.client(url(listener), http_client=shell.http_client(), timeout=0.3)
+    began = time.monotonic()
+
+    with pytest.raises(OutcomeUnknownError):
+        client.send_code(NUMBER, MESSAGE)
+
+    assert time.monotonic() - began < 0.8
+
+
+def test_a_hook_that_reads_the_response_is_no_hindrance(faults, shell):
+    """Logging hooks do; what they decoded is used."""
+    import gzip
+
+    seen = []
+
+    def read(response):
+        response.read()
+        seen.append(response.text)
+
+    async def aread(response):
+        await response.aread()
+        seen.append(response.text)
+
+    http_client = shell.http_client(event_hooks={"response": [aread if shell.is_async else read]})
+    body = gzip.compress(SENT)
+    client = shell.client(
+        url(faults.listen(replies(raw(200, body, b"Content-Encoding: gzip")))), http_client=http_client
+    )
+
+    assert isinstance(client.send_code(NUMBER, MESSAGE), SendCodeResponse)
+    assert seen == [SENT.decode()]
+
+
+def test_a_long_body_that_a_hook_has_read_is_still_refused(faults, shell):
+    """The cap is the cap."""
+
+    def read(response):
+        response.read()
+
+    async def aread(response):
+        await response.aread()
+
+    http_client = shell.http_client(event_hooks={"response": [aread if shell.is_async else read]})
+    client = shell.client(url(faults.listen(replies(raw(200, b"x" * 100_000)))), http_client=http_client)
+
+    with pytest.raises(UnexpectedResponseError, match="longer than"):
+        client.send_code(NUMBER, MESSAGE)
+
+
+def test_a_hook_that_raises_is_an_unknown_outcome(faults, shell):
+    """Nobody can tell what it did; no exception of its own leaves the call."""
+
+    def broken(request):
+        raise KeyError("hook")
+
+    async def abroken(request):
+        broken(request)
+
+    http_client = shell.http_client(event_hooks={"request": [abroken if shell.is_async else broken]})
+
+    with pytest.raises(OutcomeUnknownError, match="KeyError"):
+        shell.client("http://127.0.0.1:9", http_client=http_client).send_code(NUMBER, MESSAGE)
+
+
+def test_a_closed_client_of_the_caller_is_named(shell):
+    """Not a RuntimeError, and nothing was sent."""
+    http_client = shell.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(204)))
+    client = shell.client(http_client=http_client)
+    shell.call(http_client.aclose if shell.is_async else http_client.close)
+
+    with pytest.raises((ConfigurationError, RequestNotSentError), match="http_client that was given is closed"):
+        client.send_code(NUMBER, MESSAGE)
+
+
+def test_no_time_left_is_not_sent(shell):
+    """A deadline that is over before the request is built."""
+    from camara_otp._exchange import open_exchange
+    from camara_otp._exchange.answer import Failure
+
+    exchange = open_exchange("http://127.0.0.1:9", max_response_bytes=10, http_client=httpx.Client())
+    direct = open_exchange("http://127.0.0.1:9", max_response_bytes=10)
+    for one in (exchange, direct):
+        outcome = one.request("POST", "/x", [], b"", deadline=time.monotonic() - 1, connect_timeout=None)
+        assert isinstance(outcome, Failure)
+        assert not outcome.sent
+    exchange._theirs.close()
+
+
+def test_cookies_are_never_kept(faults, shell):
+    """By the default transport; a second request carries none."""
+    heads = []
+
+    async def script(c):
+        while await c.request():
+            heads.append(c.head)
+            await c.send(raw(200, SENT, b"Set-Cookie: session=1; Path=/"))
+
+    client = shell.client(url(faults.listen(script)))
+    client.send_code(NUMBER, MESSAGE)
+    client.send_code(NUMBER, MESSAGE)
+
+    assert len(heads) == 2
+    assert not [head for head in heads if b"cookie" in head.lower()]
+
+
+def test_the_certificates_of_the_environment_are_used(monkeypatch, faults):
+    """SSL_CERT_FILE and SSL_CERT_DIR as httpx has them, else those of certifi; one context for each."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    theirs = stream.tls_context()
+    assert stream.tls_context() is theirs
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    ours = stream.tls_context()
+
+    assert ours is not theirs
+    for context in (ours, theirs):
+        assert context.check_hostname
+        assert context.verify_mode.name == "CERT_REQUIRED"
+        assert context.minimum_version.name == "TLSv1_2"
