@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import re
+import traceback
 from pathlib import Path
 
 import attrs
@@ -238,3 +239,23 @@ def test_evolving_a_request_checks_it_again():
     """attrs.evolve goes through the same checks."""
     with pytest.raises(RequestValidationError):
         attrs.evolve(SendCodeRequest("+346661113334", GOOD), message="no label")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (SendCodeRequest, ("0-secret-number", GOOD)),
+        (SendCodeRequest, ("+346661113334", "secret without the label")),
+        (ValidateCodeRequest, ("secret-id", "secret-code-that-is-too-long")),
+        (ValidateCodeRequest, ("secret-id" * 9, "secret")),
+    ],
+)
+def test_a_refused_value_stands_in_no_frame(kind, values):
+    """A traceback that shows locals shows nothing of what was refused."""
+    with pytest.raises(RequestValidationError) as caught:
+        kind(*values)
+
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    ours = [frame for frame in frames if "camara_otp" in frame.filename and "tests" not in frame.filename]
+    assert ours
+    assert not [frame for frame in ours if "secret" in repr(frame.locals) or "666111" in repr(frame.locals)]

@@ -121,34 +121,34 @@ def test_204_alone_is_a_verified_number():
     assert read(read_validate_code, 204, b"<html>", fault="too long") == ValidateCodeResponse("sent-1")
 
 
-@pytest.mark.parametrize("status", [s for s in range(100, 400) if s != 204])
 @pytest.mark.parametrize("body", [b"", b'{"authenticationId":"a"}', b'{"code":"OK"}'], ids=["empty", "id", "code"])
-def test_no_other_status_below_400_verifies(status, body):
+def test_no_other_status_below_400_verifies(body):
     """A login page served with 200, a redirect, a 206: all outside the contract."""
-    error = read(read_validate_code, status, body)
+    for status in set(range(100, 400)) - {204}:
+        error = read(read_validate_code, status, body)
 
-    assert isinstance(error, UnexpectedResponseError)
-    assert error.status == status
-    assert error.outcome_unknown
+        assert isinstance(error, UnexpectedResponseError)
+        assert error.status == status
+        assert error.outcome_unknown
 
 
-@pytest.mark.parametrize("status", [s for s in range(100, 400) if s != 200])
-def test_no_other_status_below_400_sends(status):
+def test_no_other_status_below_400_sends():
     """Even with a perfect body."""
-    assert isinstance(read(read_send_code, status, {"authenticationId": "a"}), UnexpectedResponseError)
+    for status in set(range(100, 400)) - {200}:
+        assert isinstance(read(read_send_code, status, {"authenticationId": "a"}), UnexpectedResponseError)
 
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("status", [*STATUSES, 402, 418, 499, 599, 999])
-@pytest.mark.parametrize("code", [*CODES, *SUPERSEDED, "SOMETHING_NEW", "ONE_TIME_PASSWORD_SMS.OTHER"])
-def test_a_refusal_keeps_status_code_and_message(reader, status, code):
+def test_a_refusal_keeps_status_code_and_message(reader, status):
     """The class comes from the code, the status from HTTP, whatever the body says."""
-    error = read(reader, status, {"status": 200, "code": code, "message": "in words"})
+    for code in (*CODES, *SUPERSEDED, "SOMETHING_NEW", "ONE_TIME_PASSWORD_SMS.OTHER"):
+        error = read(reader, status, {"status": 200, "code": code, "message": "in words"})
 
-    assert isinstance(error, APIError)
-    assert type(error) is errors.error_class(status, code)
-    assert (error.status, error.code, error.message) == (status, code, "in words")
-    assert error.outcome_unknown is (status >= 500 or (status == 409 and code == "ABORTED"))
+        assert isinstance(error, APIError)
+        assert type(error) is errors.error_class(status, code)
+        assert (error.status, error.code, error.message) == (status, code, "in words")
+        assert error.outcome_unknown is (status >= 500 or (status == 409 and code == "ABORTED"))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_an_answer_without_error_info_is_excerpted(body, excerpt):
 
 def test_a_refusal_whose_body_could_not_be_read_is_still_a_refusal():
     """4xx is final whatever its body; what was read of it is only an excerpt."""
-    error = read(read_send_code, 401, b'{"code":"UNAUTHENTICATED"', fault="longer than 65536 bytes")
+    error = read(read_send_code, 401, b'{"code":"UNAUTHENTICATED"}', fault="longer than 65536 bytes")
 
     assert type(error) is errors.HTTP401Error
     assert error.code is None
