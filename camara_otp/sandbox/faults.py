@@ -229,7 +229,7 @@ class FaultBook:
             if x_correlator is not None and self._last_calls.get(entry.number) == x_correlator:
                 return fault
             if entry.left == 0:
-                # It stayed only for the repeats of its last call, and this is another call.
+                # It is spent, and stayed only for the repeats of its last call.
                 self.remove(entry.number)
                 continue
             if fault.operation not in (None, operation) or fault.phone_number not in (None, phone_number):
@@ -240,7 +240,5 @@ class FaultBook:
                 entry.left -= 1
             if fault.whole_call:
                 self._last_calls[entry.number] = x_correlator
-            elif entry.left == 0:
-                self.remove(entry.number)
             return fault
         return None

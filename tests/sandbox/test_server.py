@@ -137,6 +137,34 @@ def test_body_beyond_all_measure(caller: Caller) -> None:
     assert outcome(caller.send()) == (200, None)
 
 
+def test_body_beyond_all_measure_is_not_read(caller: Caller) -> None:
+    """The answer comes as soon as it is clear that the body is too large, however much is announced."""
+    head = b"POST /otpvalidation/send-code HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer any\r\n"
+    with socket.create_connection((caller.http.base_url.host, caller.http.base_url.port or 0), timeout=5) as link:
+        link.sendall(head + b"Content-Type: application/json\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 70_000)
+        assert link.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_answers_do_not_wait_for_the_network() -> None:
+    """Small packets are sent at once: else every second answer on a connection waits 40 ms for an acknowledgement."""
+    with server.listen("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    ("authentication_id", "code", "expected"),
+    [
+        ("x" * 36, "1" * 10, (404, "NOT_FOUND")),
+        ("x" * 37, "1", (400, "INVALID_ARGUMENT")),
+        ("x", "1" * 11, (400, "INVALID_ARGUMENT")),
+        ("", "", (404, "NOT_FOUND")),
+    ],
+)
+def test_limits_of_a_check(caller: Caller, authentication_id: str, code: str, expected: tuple[int, str]) -> None:
+    """An id has at most 36 characters and a code at most 10."""
+    assert outcome(caller.check(authentication_id, code)) == expected
+
+
 def test_client_that_leaves_mid_body(caller: Caller) -> None:
     """A client that goes away before its body is complete disturbs nobody."""
     for path in ("/otpvalidation/send-code", "/_sandbox/advance"):
@@ -196,7 +224,7 @@ def test_head_of_a_request(caller: Caller, headers: dict[str, str], status: int)
         b'"text"',
         b"\xff\xfe",
         b"[" * 60_000,
-        b'{"phoneNumber": NaN}',
+        b'{"phoneNumber": "+346661113334", "message": "{{code}}", "more": NaN}',
         b'{"phoneNumber": "+346661113334", "message": null}',
         b'{"phoneNumber": 346661113334, "message": "{{code}}"}',
         b'{"phoneNumber": "+346661113334\\n", "message": "{{code}}"}',
