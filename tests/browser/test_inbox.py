@@ -166,6 +166,7 @@ def test_unread_and_live_order(open_page: Open, send: Send) -> None:
     send(OTHER)
     expect(page.locator(".phone .number")).to_have_text([OTHER, PHONE])
     expect(page.locator(".phone").first.locator(".fresh")).to_have_text("2 new")
+    expect(page).to_have_title("(2) Sandbox inbox")
     expect(page.locator("#title")).to_have_text(PHONE)
     page.get_by_role("button", name=OTHER).click()
     expect(page.locator(".phone").first.locator(".fresh")).to_be_hidden()
