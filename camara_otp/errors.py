@@ -196,7 +196,7 @@ class APIError(OTPError):
         self.message = message
         self.retry_after = retry_after
         # A refusal is final below 500, but for ABORTED: a concurrent operation may have been this very one.
-        self.outcome_unknown = status >= 500 or (status == 409 and code == "ABORTED")
+        self.outcome_unknown: bool = status >= 500 or (status == 409 and code == "ABORTED")
 
 
 class HTTP400Error(APIError):

@@ -15,6 +15,8 @@ import attrs
 from camara_otp.errors import RequestValidationError
 from camara_otp.models import CODE_LABEL, MAX_CODE_LENGTH, message_problem
 
+__all__ = ["Encoding", "MessageTemplate", "Segments", "segments_of"]
+
 Encoding = Literal["GSM-7", "UCS-2"]
 
 # TS 23.038 section 6.2.1, in the order of its table; the escape itself, 0x1B, is left out.

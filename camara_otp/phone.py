@@ -14,10 +14,12 @@ from camara_otp.models import Problem, masked
 
 try:
     import phonenumbers
-except ModuleNotFoundError as error:  # pragma: no cover - tested in an environment without the extra
+except ModuleNotFoundError as _error:  # pragma: no cover - tested in an environment without the extra
     raise ModuleNotFoundError(
-        "camara_otp.phone needs phonenumbers; install it with: pip install 'camara-otp[phone]'", name=error.name
-    ) from error
+        "camara_otp.phone needs phonenumbers; install it with: pip install 'camara-otp[phone]'", name=_error.name
+    ) from _error
+
+__all__ = ["Kind", "PhoneNumber"]
 
 _FIELD: Final = "phone_number"
 _REASONS: Final = {

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+__all__ = ["DURATION", "OTHER", "REQUESTS", "CallRecord", "instrument", "observe"]
+
 Client = TypeVar("Client", OTPClient, AsyncOTPClient)
 
 _logger: Final = logging.getLogger("camara_otp")

@@ -163,7 +163,7 @@ class Sandbox:
         Raises:
             ValueError: A setting is out of its limits; the text names it.
         """
-        self.config = in_dialect(dialect, settings, config)
+        self.config: Config = in_dialect(dialect, settings, config)
         self._lock = threading.Lock()
         self._clock = clock or _steady_clock()
         # A sandbox started later has higher versions, so that a page which reconnects notices.
@@ -182,7 +182,8 @@ class Sandbox:
         self._tokens = TokenDesk()
         self._calls.clear()
         self._offset = 0.0
-        self.version = self._born = next(self._versions)
+        self._born = next(self._versions)
+        self.version: int = self._born
 
     # What a client's request meets.
 

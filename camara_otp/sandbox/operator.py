@@ -88,7 +88,7 @@ class Operator:
         self._versions = versions
         self._lines: dict[str, _Line] = {}
         self._by_id: OrderedDict[str, Verification] = OrderedDict()
-        self.sent = 0
+        self.sent: int = 0
 
     def find(self, authentication_id: str) -> Verification | None:
         """Return the verification with this id, or None if it was never issued or is forgotten."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 try:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
-except ImportError as error:  # pragma: no cover  (tested in an interpreter of its own)
-    raise RuntimeError("the sandbox's server needs more packages: pip install 'camara-otp[sandbox]'") from error
+except ImportError as _error:  # pragma: no cover  (tested in an interpreter of its own)
+    raise RuntimeError("the sandbox's server needs more packages: pip install 'camara-otp[sandbox]'") from _error
 
 from camara_otp.sandbox import control, page
 from camara_otp.sandbox.gateway import MAX_BODY, Answer, json_answer
@@ -55,7 +55,7 @@ class _Door:
     def __init__(self, sandbox: "Sandbox", *, exposed: bool) -> None:
         self._sandbox = sandbox
         self._exposed = exposed
-        self.closing = asyncio.Event()
+        self.closing: asyncio.Event = asyncio.Event()
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:

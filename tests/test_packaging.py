@@ -1,0 +1,50 @@
+"""What a user installs and relies on: few distributions, a stable interface, honest metadata."""
+
+import re
+from importlib.metadata import distribution, metadata, version
+
+import pytest
+from packaging.requirements import Requirement
+
+import camara_otp
+from tests import api
+
+
+def closure(name, extras=frozenset()):
+    """Return the distributions that installing one brings on this machine, itself included."""
+    found, waiting = set(), [(name, extras)]
+    while waiting:
+        current, wanted = waiting.pop()
+        found.add(re.sub(r"[-_.]+", "-", current).lower())
+        for text in distribution(current).requires or ():
+            requirement = Requirement(text)
+            marks = [{"extra": extra} for extra in wanted] or [{"extra": ""}]
+            needed = requirement.marker is None or any(requirement.marker.evaluate(mark) for mark in marks)
+            if needed and re.sub(r"[-_.]+", "-", requirement.name).lower() not in found:
+                waiting.append((requirement.name, requirement.extras))
+    return found
+
+
+def test_a_base_install_is_light():
+    """At most ten distributions, ours included."""
+    brought = closure("camara-otp")
+
+    assert len(brought) <= 10, sorted(brought)
+    assert {"camara-otp", "httpx", "httpcore", "attrs", "cattrs", "anyio"} <= brought
+
+
+def test_the_public_interface_is_the_recorded_one():
+    """A change of it is a decision: renew the record with `python -m tests.api`, and say so in the changelog."""
+    assert "\n".join(api.lines()) + "\n" == api.RECORD.read_text("utf-8")
+
+
+def test_the_version_has_one_source():
+    """The package, its metadata and the changelog agree on their form."""
+    assert camara_otp.__version__ == version("camara-otp")
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", camara_otp.__version__)
+
+
+@pytest.mark.parametrize("field", ["License-Expression", "Requires-Python", "Summary", "Author"])
+def test_the_metadata_says_who_and_what(field):
+    """An index page has something to show."""
+    assert metadata("camara-otp")[field]
