@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test test-browser test-redis test-oidc test-examples docs linkcheck lint format types contract build clean
+.PHONY: help demo test test-browser test-redis test-oidc test-examples docs linkcheck matrix lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ endef
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)
+
+.venv/build/.ready: pyproject.toml
+	$(call environment,.venv/build,--group build)
 
 .venv/docs/.ready: pyproject.toml
 	$(call environment,.venv/docs,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel]' --group docs)
@@ -74,12 +77,22 @@ format: .venv/dev/.ready ## mend style
 types: .venv/dev/.ready ## check types, with mypy and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --ignoreexternal --verifytypes camara_otp 
 
 contract: .venv/dev/.ready ## renew tests/data/contract.json: make contract SPECS=<folder of published specs>
 	$(BIN)/python tests/contract.py $(SPECS)
 
-build: .venv/dev/.ready ## build wheel and sdist into dist/
-	$(BIN)/python -m pip wheel -q --no-deps -w dist .
+build: .venv/build/.ready ## build wheel and sdist into dist/, check both, and install the wheel on its own
+	rm -rf dist .venv/bare
+	.venv/build/bin/python -m build -q
+	.venv/build/bin/twine check --strict dist/*
+	.venv/build/bin/check-wheel-contents dist/*.whl
+	$(PYTHON) -m venv .venv/bare
+	.venv/bare/bin/python -m pip install -q dist/*.whl
+	.venv/build/bin/python tests/bare.py .venv/bare/bin/python
+
+matrix: .venv/build/.ready ## run the tests on the wheel, with every Python there is, and with the oldest dependencies
+	.venv/build/bin/nox
 
 clean: ## remove what the tasks made
 	rm -rf .venv dist tests/oidc/node_modules .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
