@@ -542,6 +542,7 @@ def test_a_timeout_raised_in_a_thread_is_not_taken_for_ours():
     """A function's own TimeoutError comes through."""
 
     def fail():
+        time.sleep(0.02)
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
