@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test test-browser test-redis test-oidc test-examples docs linkcheck matrix lint format types contract build clean
+.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,12 @@ demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
 
 test: .venv/dev/.ready ## run the tests
 	$(BIN)/python -m pytest --cov --cov-report=term-missing $(ARGS)
+
+faults: .venv/dev/.ready ## drive the clients through every fault and print the report
+	$(BIN)/python -m pytest -q -s tests/faults/test_faults.py $(ARGS)
+
+soak: .venv/dev/.ready ## run both clients at full speed for ten minutes: make soak MINUTES=10
+	$(BIN)/python -m tests.faults.soak $(MINUTES)
 
 test-browser: .venv/browser/.ready ## run the tests of the inbox page, in the system's Chromium
 	.venv/browser/bin/python -m pytest tests/browser $(ARGS)
