@@ -4,12 +4,11 @@ pytest imports this in every run of everybody who has camara-otp installed. So i
 does not import, and costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
-_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+_OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("--otp-base-url", {"metavar": "URL", "help": "the operator's API root"}),
     ("--otp-settings", {"metavar": "FILE", "help": "TOML file with numbers, limits and how texts are read"}),
     ("--otp-release", {"metavar": "RELEASE", "help": "release whose scenarios run: 1.0.0, 1.1.0 or 1.1.1"}),
@@ -20,25 +19,22 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def pytest_addoption(parser: "pytest.Parser") -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("camara-otp", "check an operator: pytest --pyargs camara_otp.conformance")
     for name, how in _OPTIONS:
         group.addoption(name, **how)
 
 
-def _pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the scenarios in the order of their plan, whatever shuffles tests: some use what others left."""
-    places = [index for index, item in enumerate(items) if hasattr(item, "callspec") and "otp_step" in _params(item)]
-    ordered = sorted((items[index] for index in places), key=lambda item: _params(item)["otp_step"].place)
+    places = [index for index, item in enumerate(items) if _place(item) is not None]
+    ordered = sorted((items[index] for index in places), key=_place)
     for index, item in zip(places, ordered, strict=True):
         items[index] = item
 
 
-def _params(item: "pytest.Item") -> dict[str, Any]:
-    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
-    return params
-
-
-_pytest_collection_modifyitems.pytest_impl = {"trylast": True}  # type: ignore[attr-defined]
-pytest_collection_modifyitems = _pytest_collection_modifyitems
+def _place(item: pytest.Item) -> Any:
+    callspec = getattr(item, "callspec", None)
+    return getattr(callspec.params.get("otp_step"), "place", None) if callspec else None

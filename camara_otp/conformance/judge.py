@@ -154,20 +154,40 @@ class Rule:
         rule: What it says.
         source: Where that stands.
         check: Yields the deviations of one answer.
+        applies: Tells whether an answer is of the kind that the rule is about.
     """
 
     tag: str
     rule: str
     source: str
     check: Check
+    applies: Callable[[Exchange, Answer], bool] = lambda _, __: True
+
+
+def _is_success(_: Exchange, answer: Answer) -> bool:
+    return answer.status < 300
+
+
+def _is_error(_: Exchange, answer: Answer) -> bool:
+    return answer.status >= 400
+
+
+def _has_body(_: Exchange, answer: Answer) -> bool:
+    return bool(answer.body)
+
+
+def _has_known_code(exchange: Exchange, _: Answer) -> bool:
+    return exchange.request.operation == "send-code" and len(exchange.code or "") >= 4
+
+
+def _carries_correlator(exchange: Exchange, _: Answer) -> bool:
+    return bool(exchange.request.header("x-correlator"))
 
 
 def _echo(exchange: Exchange, answer: Answer, by: Yardstick) -> Iterator[Finding]:
     sent = exchange.request.header("x-correlator")
-    if not sent or not contract.CORRELATOR[by.release].fullmatch(sent):
-        return
     came = answer.header("x-correlator")
-    if came == sent:
+    if came == sent or not contract.CORRELATOR[by.release].fullmatch(sent or ""):
         return
     what = "is missing" if came is None else "is not the one that was sent"
     where = "successes" if answer.status < 400 else "errors"
@@ -188,8 +208,6 @@ def _status(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Findin
 
 
 def _success_body(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
-    if answer.status >= 300:
-        return
     if exchange.request.operation == "validate-code":
         if answer.body:
             yield Finding(Grade.COSMETIC, f"a {answer.status} of validate-code has a body", "It is not read.")
@@ -203,9 +221,7 @@ def _success_body(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[
 
 
 def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
-    code = exchange.code
-    if exchange.request.operation != "send-code" or not code or len(code) < 4:
-        return
+    code = exchange.code or ""
     # An id may hold the digits of a short code by chance.
     body = answer.body.replace((authentication_id(answer) or "\0").encode(), b"")
     head = " ".join(value for name, value in answer.headers if name not in ("date", "x-correlator", "content-length"))
@@ -214,8 +230,6 @@ def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[F
 
 
 def _error_info(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
-    if answer.status < 400:
-        return
     info = error_info(answer)
     if info is None:
         text = f"the body of a {answer.status} is not ErrorInfo but {_kind(answer)}"
@@ -253,8 +267,6 @@ def _kind(answer: Answer) -> str:
 
 
 def _content_type(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
-    if not answer.body or answer.status == 204:
-        return
     given = answer.header("content-type") or ""
     media_type, parameters = (part.strip().lower() for part in given.partition(";")[::2])
     if media_type != "application/json":
@@ -269,7 +281,7 @@ def _content_type(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Findin
 
 
 def _pairs(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
-    info = error_info(answer) if answer.status >= 400 else None
+    info = error_info(answer)
     code = info.code if info else None
     if not code or not _CODE_FORM.fullmatch(code):
         return
@@ -308,6 +320,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "every answer carries the x-correlator of its request, unchanged",
         "CAMARA Commonalities 0.2 and later, x-correlator; every published scenario",
         _echo,
+        _carries_correlator,
     ),
     Rule(
         "contract_status",
@@ -320,30 +333,35 @@ RULES: Final[tuple[Rule, ...]] = (
         "send-code answers an authenticationId of 1 to 36 characters, validate-code nothing",
         "CAMARA one-time-password-sms, schemas of sendCode and validateCode",
         _success_body,
+        _is_success,
     ),
     Rule(
         "contract_code_stays_secret",
         "what is texted is not in the answer",
         "the purpose of the API: the code proves who holds the phone",
         _hidden_code,
+        _has_known_code,
     ),
     Rule(
         "contract_error_info",
         "an error is an object with status (the HTTP status), code and message",
         "CAMARA one-time-password-sms, schema ErrorInfo",
         _error_info,
+        _is_error,
     ),
     Rule(
         "contract_content_type",
         "every body is application/json",
         "CAMARA one-time-password-sms, content types; every published scenario",
         _content_type,
+        _has_body,
     ),
     Rule(
         "contract_code_and_status",
         "a code is spelled as published and comes with the status that it belongs to",
         "CAMARA one-time-password-sms 1.0.0 to 1.1.1 and the error catalogue of Commonalities",
         _pairs,
+        _is_error,
     ),
     Rule(
         "contract_latency",
@@ -376,8 +394,10 @@ def path_findings(api_path: str) -> tuple[Finding, ...]:
     )
 
 
-def over_all(rule: Rule, exchanges: Iterable[Exchange], by: Yardstick) -> list[tuple[Finding, list[Exchange]]]:
-    """Return the distinct deviations from a rule, each with the exchanges that show it, worst first.
+def over_all(
+    rule: Rule, exchanges: Iterable[Exchange], by: Yardstick
+) -> tuple[list[tuple[Finding, list[Exchange]]], int]:
+    """Return the distinct deviations from a rule, worst first, each with the exchanges that show it; and of how many.
 
     Args:
         rule: The rule.
@@ -385,8 +405,11 @@ def over_all(rule: Rule, exchanges: Iterable[Exchange], by: Yardstick) -> list[t
         by: What it measures by.
     """
     found: dict[Finding, list[Exchange]] = {}
+    count = 0
     for exchange in exchanges:
-        if exchange.answer is not None:
-            for finding in rule.check(exchange, exchange.answer, by):
+        answer = exchange.answer
+        if answer is not None and rule.applies(exchange, answer):
+            count += 1
+            for finding in rule.check(exchange, answer, by):
                 found.setdefault(finding, []).append(exchange)
-    return sorted(found.items(), key=lambda item: -item[0].grade)
+    return sorted(found.items(), key=lambda item: -item[0].grade), count

@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
+
+import attrs
 
 from camara_otp.conformance.model import Answer, Exchange, Request, Shown
 
@@ -12,6 +14,10 @@ _NUMBER: Final = re.compile(r"(?<![\w-])(\+[0-9]{2})[0-9]{2,10}([0-9]{3})(?![\w-
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic|dpop) +[A-Za-z0-9\-._~+/]+=*")
 _JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _BODY: Final = 2000
+_KNOWN_HEADERS: Final = frozenset(
+    {"cache-control", "connection", "content-encoding", "content-length", "content-type", "date", "server"}
+    | {"strict-transport-security", "transfer-encoding", "vary", "via", "x-correlator"}
+)
 _PRIVATE_HEADERS: Final = frozenset({"cookie", "set-cookie", "x-api-key", "api-key", "apikey"})
 
 
@@ -51,8 +57,23 @@ def shown(exchange: Exchange, role: str, secrets: Mapping[str, str], private_hea
     """
     hidden = private_headers | _PRIVATE_HEADERS
     answer = exchange.answer
+    if answer is not None and exchange.request.operation == "send-code" and answer.status < 300:
+        answer = _without_code(answer)
     came = f"no answer: {exchange.failure}" if answer is None else mask(_answer(answer, hidden), secrets)
     return Shown(role, mask(_request(exchange.request, hidden), secrets), came, answer.seconds if answer else None)
+
+
+def _without_code(answer: Answer) -> Answer:
+    """Hide what an operator adds to the answer of a send: it may be a code that was never read from the phone."""
+    body = answer.json
+    if isinstance(body, dict):
+        members = cast("dict[str, object]", body)
+        kept = {name: value if name == "authenticationId" else "<hidden>" for name, value in members.items()}
+        content = json.dumps(kept).encode()
+    else:
+        content = b"<hidden>" if answer.body else b""
+    headers = tuple((name, value if name in _KNOWN_HEADERS else "<hidden>") for name, value in answer.headers)
+    return attrs.evolve(answer, headers=headers, body=content)
 
 
 def _request(request: Request, hidden: frozenset[str]) -> str:

@@ -140,14 +140,12 @@ def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
     """
     wanted = tuple(scenarios)
     book = _Book(settings)
-    # The one that fills a phone goes last: it can do with what the phone got already.
     steps = {
-        scenario.tag: book.step(scenario)
-        for scenario in sorted(wanted, key=lambda scenario: scenario.flow is one_send_too_many)
+        scenario.tag: book.step(scenario) for scenario in sorted(wanted, key=lambda scenario: _when(settings, scenario))
     }
     ordered = tuple(steps[scenario.tag] for scenario in wanted)
     playing = [step for step in steps.values() if not step.skip]
-    alone = [step for step in playing if _goes_alone(settings, step)]
+    alone = [step for step in playing if _goes_alone(settings, step.scenario)]
     taken = {step.number for step in alone}
     last = (*alone, *(step for step in playing if step.scenario.flow is one_send_too_many and step.number in taken))
     rest = [step for step in playing if step not in last]
@@ -158,10 +156,20 @@ def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
     return Plan(ordered, tuple(map(tuple, lanes.values())), last)
 
 
-def _goes_alone(settings: Settings, step: Step) -> bool:
-    """Tell whether a step lets all codes expire, not its own alone."""
+def _when(settings: Settings, scenario: Scenario) -> tuple[bool, bool, int]:
+    """Return when a scenario has its turn.
+
+    What fills a phone can do with what that got already; what goes alone goes late; and of the rest, what takes most
+    is hardest to place.
+    """
+    fills = scenario.flow is one_send_too_many
+    return fills, _goes_alone(settings, scenario), -scenario.texts(settings.limits)
+
+
+def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
+    """Tell whether a scenario lets all codes expire, not its own alone."""
     help_ = settings.expire
-    if step.scenario.flow is not too_late or help_ is None or help_.how == "wait":
+    if scenario.flow is not too_late or help_ is None or help_.how == "wait":
         return False
     return not (help_.is_for_one("authentication_id") or help_.is_for_one("phone_number"))
 

@@ -31,7 +31,7 @@ from camara_otp.conformance.model import (
 from camara_otp.conformance.outside import HelpError, Outside, Prompt, is_far, prompt_at_terminal
 from camara_otp.conformance.plan import Plan, Step
 from camara_otp.conformance.play import BlockedError, Play
-from camara_otp.conformance.scenarios import Scenario
+from camara_otp.conformance.scenarios import Scenario, one_send_too_many
 from camara_otp.conformance.settings import Settings
 
 Token = str | Callable[[], Awaitable[str]]
@@ -165,6 +165,7 @@ class Check:
         try:
             if step.reset:
                 await self.reset(step.number)
+            self.check_room(step)
             await step.scenario.flow(play)
         except BlockedError as error:
             reason = str(error)
@@ -181,6 +182,18 @@ class Check:
             ),
             seconds=time.perf_counter() - began,
         )
+
+    def check_room(self, step: Step) -> None:
+        """Refuse a scenario whose texts would be too many for its phone, whatever the plan thought.
+
+        Args:
+            step: The scenario with its part in the plan.
+        """
+        max_send = self.settings.limits.max_send
+        if max_send is None or step.scenario.flow is one_send_too_many:
+            return
+        if step.texts and self.sends.get(step.number, 0) + step.texts >= max_send:
+            raise BlockedError("its phone got more texts than planned: a reset failed, or a wrong request was accepted")
 
     async def reset(self, number: str) -> None:
         """Have the operator forget a phone, or everything.
@@ -215,12 +228,11 @@ class Check:
         return [*(self._rule(rule, by) for rule in RULES), self._path_rule()]
 
     def _rule(self, rule: Rule, by: Yardstick) -> Outcome:
-        answered = [exchange for exchange in self.exchanges if exchange.answer is not None]
-        if not answered:
-            return _ruled(rule, Verdict.SKIP, reason="there was no answer to look at")
-        found = over_all(rule, answered, by)
+        found, count = over_all(rule, self.exchanges, by)
+        if not count:
+            return _ruled(rule, Verdict.SKIP, reason="there was no answer that it is about")
         findings = tuple(
-            attrs.evolve(finding, text=f"{mask(finding.text, self.secrets)} ({len(where)} of {len(answered)} answers)")
+            attrs.evolve(finding, text=f"{mask(finding.text, self.secrets)} ({len(where)} of {count} answers)")
             for finding, where in found
         )
         examples = tuple(self.shown(where[0], judged=True) for _, where in found[:_EXAMPLES])

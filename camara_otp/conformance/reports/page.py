@@ -132,7 +132,8 @@ def _deviation(outcome: Outcome, *, opened: bool) -> str:
         for name, value in (("sent", outcome.sent), ("must come back", outcome.rule), ("source", outcome.source))
     )
     return (
-        f'<article class="card deviation" id="{escape(outcome.tag)}"><header><h3><code>{escape(outcome.tag)}</code></h3>'
+        f'<article class="card deviation" id="{escape(outcome.tag)}">'
+        f"<header><h3><code>{escape(outcome.tag)}</code></h3>"
         f'{_badge(_KINDS[grade], grade.words)}</header><ul>{findings}</ul><dl class="facts">{facts}</dl>'
         f"{_exchanges(outcome.exchanges, opened=opened)}</article>"
     )
@@ -150,7 +151,8 @@ def _exchange(exchange: Shown) -> str:
     step = "" if exchange.role == "judged" else " (on the way there)"
     took = "" if exchange.seconds is None else f", after {_seconds(exchange.seconds)}"
     return (
-        f'<div class="pair"><figure><figcaption>request{step}</figcaption><pre>{escape(exchange.request)}</pre></figure>'
+        f'<div class="pair"><figure><figcaption>request{step}</figcaption>'
+        f"<pre>{escape(exchange.request)}</pre></figure>"
         f"<figure><figcaption>answer{took}</figcaption><pre>{escape(exchange.answer)}</pre></figure></div>"
     )
 
@@ -175,7 +177,8 @@ def _row(outcome: Outcome) -> str:
     time = _seconds(outcome.seconds) if outcome.seconds else ""
     return (
         f"<tr><td>{_badge(outcome.verdict.value, outcome.verdict.value)}</td>"
-        f'<th scope="row">{tag}{"".join(notes)}</th><td>{escape(outcome.rule).replace(".", ".<wbr>")}</td><td class="time">{time}</td></tr>'
+        f'<th scope="row">{tag}{"".join(notes)}</th><td>{escape(outcome.rule).replace(".", ".<wbr>")}</td>'
+        f'<td class="time">{time}</td></tr>'
     )
 
 
@@ -194,7 +197,8 @@ def _chart(report: Report) -> str:
         if found
     )
     return (
-        f'<h2>How long answers took</h2>\n<div class="card chart"><p class="legend">{legend}</p>{_bars(report.latencies)}'
+        f'<h2>How long answers took</h2>\n<div class="card chart"><p class="legend">{legend}</p>'
+        f"{_bars(report.latencies)}"
         "</div>"
     )
 
@@ -206,7 +210,8 @@ def _bars(latencies: Sequence[Latency]) -> str:
     kinds = dict(_OPERATIONS)
     bars = "".join(
         f'<rect class="{kinds[latency.operation]}" x="{_LEFT + index * step + 0.1 * step:.1f}" '
-        f'y="{_TOP + plot - height:.1f}" width="{0.8 * step:.1f}" height="{height:.1f}" rx="{min(2.0, 0.3 * step):.1f}">'
+        f'y="{_TOP + plot - height:.1f}" width="{0.8 * step:.1f}" height="{height:.1f}" '
+        f'rx="{min(2.0, 0.3 * step):.1f}">'
         f"<title>{latency.operation}: {latency.status} after {_seconds(latency.seconds)}</title></rect>"
         for index, latency in enumerate(latencies)
         for height in [max(1.0, plot * latency.seconds / top)]
@@ -218,8 +223,8 @@ def _bars(latencies: Sequence[Latency]) -> str:
         for y in [_TOP + plot * (1 - share)]
     )
     return (
-        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="Latency of {len(latencies)} answers, in the order in '
-        f'which they came">{lines}{bars}<text x="{_LEFT}" y="{_HIGH - 6}">first answer</text>'
+        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="Latency of {len(latencies)} answers, '
+        f'in the order in which they came">{lines}{bars}<text x="{_LEFT}" y="{_HIGH - 6}">first answer</text>'
         f'<text x="{_WIDE}" y="{_HIGH - 6}" text-anchor="end">last answer</text></svg>'
     )
 

@@ -1,6 +1,6 @@
 """The report at a terminal: a line of progress while the check runs, then what was found. Needs Rich."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from camara_otp.conformance.model import Grade, Origin, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.outside import Prompt, prompt_at_terminal
 from camara_otp.conformance.plan import Plan
 from camara_otp.conformance.runner import OnEvent
 from camara_otp.conformance.scenarios import Scenario
@@ -28,15 +29,15 @@ _LINES: Final = 14
 
 
 @contextmanager
-def progress(console: Console, plan: Plan) -> Iterator[OnEvent]:
-    """Show how far the check is, and yield what has to be told; say nothing where nobody watches.
+def progress(console: Console, plan: Plan) -> Generator[tuple[OnEvent, Prompt]]:
+    """Show how far the check is, and yield what has to be told and what asks; say nothing where nobody watches.
 
     Args:
         console: The terminal.
         plan: What is going to be done.
     """
     if not console.is_terminal:
-        yield lambda _: None
+        yield (lambda _: None), prompt_at_terminal
         return
     columns = (
         SpinnerColumn(),
@@ -58,19 +59,27 @@ def progress(console: Console, plan: Plan) -> Iterator[OnEvent]:
                         Text("✗ ", "red") + Text(event.tag) + Text(f"  {event.findings[0].text}", "dim")
                     )
 
-        yield on_event
+        async def prompt(question: str) -> str:
+            shown.stop()
+            try:
+                return await prompt_at_terminal(question)
+            finally:
+                shown.start()
+
+        yield on_event, prompt
 
 
 def _short(tag: str) -> str:
     return tag.removeprefix("OTPvalidationAPI_").removeprefix("camara_otp_")
 
 
-def announcement(plan: Plan, url: str) -> RenderableType:
+def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableType:
     """Return what is said before a check starts: what it costs and what is left out.
 
     Args:
         plan: What is going to be done.
         url: The operator.
+        sandbox: Whether it is a sandbox, whose phones exist only there.
     """
     playing = [step for step in plan.steps if not step.skip]
     phones = len({step.number for step in playing if step.texts})
@@ -78,10 +87,12 @@ def announcement(plan: Plan, url: str) -> RenderableType:
     text.append(f"{len(playing)} scenarios", "bold")
     text.append(f" against {url}\n")
     if plan.texts:
-        text.append(f"{plan.texts} real text message{'s' * (plan.texts != 1)}", "bold yellow")
+        text.append(f"{plan.texts} {'' if sandbox else 'real '}text message{'s' * (plan.texts != 1)}", "bold yellow")
         text.append(f" to {phones} phone{'s' * (phones != 1)}")
     else:
         text.append("No text message is sent", "bold")
+    if sandbox:
+        text.append("\nThis is a sandbox: its own numbers, inbox and clock are used", "dim")
     left_out: dict[str, int] = {}
     for step in plan.steps:
         if step.skip:

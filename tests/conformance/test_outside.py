@@ -1,0 +1,230 @@
+"""Help from outside: texts read, codes expired, operators reset, by person, HTTP and command."""
+
+import json
+import sys
+
+import anyio
+import httpx
+import pytest
+
+from camara_otp.conformance import settings_from
+from camara_otp.conformance.outside import HelpError, Outside, code_in, dug, prompt_at_terminal, sandbox_at
+from camara_otp.sandbox import Sandbox
+
+PHONE = "+34600000100"
+SENT = "{{code}} is your code (check 7)"
+
+
+def outside(handler=lambda request: httpx.Response(200, text="1234 is your code (check 7)"), prompt=None, **settings):
+    """Return helpers that a function answers."""
+    made = settings_from({"base_url": "https://api.example.com/", **settings})
+    http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
+    return Outside(made, http, prompt) if prompt else Outside(made, http)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent", "pattern", "code"),
+    [
+        ("1234 is your code (check 7)", SENT, None, "1234"),
+        ("SHOP: 1234 is your code (check 7). Reply STOP", SENT, None, "1234"),
+        ("1111 is your code (check 6)\n2222 is your code (check 7)", SENT, None, "2222"),
+        ("1111 is your code (check 6)", SENT, None, None),
+        ("AJY3", "{{code}}", None, "AJY3"),
+        ("Your code AJY3", "{{code}}", None, "AJY3"),
+        ("pin=99 1234 is your code (check 7)", SENT, "pin=([0-9]+)", "99"),
+        ("a.b (c)", "{{code}} (c)", None, "a.b"),
+        ("", SENT, None, None),
+    ],
+)
+def test_a_code_is_found_in_a_text(text, sent, pattern, code):
+    """In the place of the label, whatever the operator puts around it; the newest one counts."""
+    assert code_in(text, sent, pattern) == code
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "found"),
+    [
+        ([{"text": "a"}, {"text": "b"}], "-1.text", "b"),
+        ({"a": [1, 2]}, "a.0", "1"),
+        ([], "-1.text", ""),
+        ({}, "a.b", ""),
+        ("x", "a", ""),
+        ({"a": {}}, "a", ""),
+    ],
+)
+def test_a_place_in_json_is_found(value, field, found):
+    """Or nothing is."""
+    assert str(dug(value, field)) == found
+
+
+@pytest.mark.anyio
+async def test_a_text_is_read_over_http():
+    """Once it has come: until then the helper is asked again."""
+    asked = []
+
+    def handler(request):
+        asked.append(str(request.url))
+        messages = [{"text": "1234 is your code (check 7)"}] if len(asked) > 2 else []
+        return httpx.Response(200, json=messages)
+
+    helpers = outside(
+        handler,
+        read={
+            "how": "http",
+            "url": "{base_url}/inbox/{phone_number}?id={authentication_id}",
+            "field": "-1.text",
+            "timeout": 4,
+        },
+    )
+
+    assert await helpers.code(PHONE, SENT, "a/b") == "1234"
+    assert asked[0] == "https://api.example.com/inbox/%2B34600000100?id=a%2Fb"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(500), "answered 500"),
+        (httpx.Response(200, text="no code here"), "holds no code"),
+        (httpx.Response(200, text=""), "nothing came"),
+        (httpx.ConnectError("no"), "cannot be reached: ConnectError"),
+    ],
+)
+async def test_a_text_that_does_not_come_is_given_up(answer, words):
+    """In time, with the reason."""
+
+    def handler(request):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(HelpError, match=words):
+        await outside(handler, read={"how": "http", "url": "http://h/", "timeout": 0.05}).code(PHONE, SENT, "id")
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_not_json_is_said():
+    """Where a place in JSON was asked for."""
+    read = {"how": "http", "url": "http://h/", "field": "a", "timeout": 0.05}
+
+    with pytest.raises(HelpError, match="did not answer with JSON"):
+        await outside(read=read).code(PHONE, SENT, "id")
+
+
+@pytest.mark.anyio
+async def test_a_text_is_read_by_a_command():
+    """From its output."""
+    program = "import sys; print(sys.argv[1][-3:] + '1 is your code (check 7)')"
+    read = {"how": "command", "command": [sys.executable, "-c", program, "{phone_number}"], "timeout": 20}
+
+    assert await outside(read=read).code(PHONE, SENT, "id") == "1001"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [([sys.executable, "-c", "raise SystemExit(3)"], "exit code 3"), (["/does/not/exist"], "cannot be run")],
+)
+async def test_a_command_that_fails_is_said(command, words):
+    """With its exit code."""
+    with pytest.raises(HelpError, match=words):
+        await outside(reset={"how": "command", "command": command}).reset(PHONE)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [(" 1234\n", "1234", ""), ("\n", None, "had no code"), ("far too long for a code\n", None, "more than 10")],
+)
+async def test_a_person_is_asked(answer, code, words):
+    """Without the whole number on the screen."""
+    questions = []
+
+    async def prompt(question):
+        questions.append(question)
+        return answer
+
+    helpers = outside(prompt=prompt, read={"how": "ask"})
+    if code:
+        assert await helpers.code(PHONE, SENT, "id") == code
+    else:
+        with pytest.raises(HelpError, match=words):
+            await helpers.code(PHONE, SENT, "id")
+    assert SENT in questions[0]
+    assert PHONE not in questions[0]
+
+
+@pytest.mark.anyio
+async def test_the_terminal_is_asked_without_blocking(monkeypatch, capsys):
+    """The question goes to standard error."""
+    monkeypatch.setattr(sys, "stdin", type("Typed", (), {"readline": staticmethod(lambda: "1234\n")}))
+
+    assert await prompt_at_terminal("Code? ") == "1234\n"
+    assert capsys.readouterr().err == "Code? "
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("expire", "limits", "seconds"),
+    [
+        ({"how": "wait"}, {}, 302),
+        ({"how": "wait"}, {"code_lifetime": 60}, 62),
+        ({"how": "wait", "seconds": 0.01}, {"code_lifetime": 60}, 0.01),
+    ],
+)
+async def test_a_code_is_waited_out(expire, limits, seconds):
+    """As long as is set, else its lifetime and a little more, else five minutes."""
+    helpers = outside(expire=expire, limits=limits)
+
+    assert helpers.waiting == seconds
+    if seconds < 1:
+        await helpers.expire(PHONE, "id")
+
+
+@pytest.mark.anyio
+async def test_a_request_carries_what_it_is_about():
+    """In its body, deep inside too."""
+    seen = []
+
+    def handler(request):
+        seen.append((request.method, json.loads(request.content)))
+        return httpx.Response(204)
+
+    body = {"who": ["{phone_number}"], "what": {"id": "{authentication_id}"}, "n": 3}
+    helpers = outside(handler, expire={"how": "http", "url": "http://h/", "method": "POST", "body": body})
+
+    await helpers.expire(PHONE, "id-1")
+
+    assert seen == [("POST", {"who": [PHONE], "what": {"id": "id-1"}, "n": 3})]
+
+
+@pytest.mark.anyio
+async def test_help_that_takes_too_long_is_given_up():
+    """In its own time."""
+
+    async def handler(request):
+        await anyio.sleep(5)
+
+    helpers = outside(handler, reset={"how": "http", "url": "http://h/", "timeout": 0.05})
+
+    with pytest.raises(HelpError, match="longer than"):
+        await helpers.reset(PHONE)
+
+
+@pytest.mark.anyio
+async def test_help_that_is_not_set_up_is_said():
+    """The plan leaves such scenarios out; a caller of its own does not."""
+    with pytest.raises(HelpError, match=r"set \[read\]"):
+        await outside().code(PHONE, SENT, "id")
+    with pytest.raises(HelpError, match=r"set \[expire\]"):
+        await outside().expire(PHONE, "id")
+
+
+def test_a_sandbox_is_recognised_on_this_machine_only():
+    """Nothing is asked of hosts elsewhere, nor believed of other servers here."""
+    with Sandbox().serve() as url:
+        assert sandbox_at(url + "/")["maxSend"] == 4
+        assert sandbox_at(url + "/elsewhere") is None
+    assert sandbox_at(url) is None
+    assert sandbox_at("https://api.example.com") is None

@@ -1,0 +1,107 @@
+"""The scenarios as test items, run as a team's CI would: in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from camara_otp.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def items(tmp_path):
+    """Return a function that runs pytest on the package's scenarios."""
+
+    def run(*arguments, **environ):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("CAMARA", "PYTEST"))}
+        # The package has to be found without being installed; the plug-in comes with that.
+        environment |= {"PYTHONPATH": str(ROOT), "CAMARA_BEARER_TOKEN": "t", **environ}
+        command = [sys.executable, "-m", "pytest", "--pyargs", "camara_otp.conformance", "-p", "no:cacheprovider"]
+        if not installed():
+            command += ["-p", "camara_otp_pytest"]
+        return subprocess.run(
+            [*command, "-p", "no:schemathesis", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def installed():
+    """Tell whether pytest finds the options by itself."""
+    from importlib.metadata import entry_points
+
+    return any(entry.value == "camara_otp_pytest" for entry in entry_points(group="pytest11"))
+
+
+def test_every_scenario_is_an_item(items):
+    """And passes on the sandbox."""
+    with Sandbox().serve() as url:
+        done = items("--otp-base-url", url, "-v")
+
+    assert done.returncode == 0, done.stdout
+    assert "58 passed" in done.stdout
+    assert "test_scenario[OTPvalidationAPI_404_validate_code_resource_not_found] PASSED" in done.stdout
+    assert "test_contract[contract_error_info] PASSED" in done.stdout
+
+
+def test_a_deviation_fails_its_item(items, tmp_path):
+    """With the scenario, the rule and what came back; settings come from a file."""
+    file = tmp_path / "operator.toml"
+    file.write_text('[numbers]\nlandline = "+34910000001"\n', "utf-8")
+    with Sandbox(landline_numbers=[]).serve() as url:
+        done = items("--otp-base-url", url, "--otp-settings", str(file), "--otp-published-only", "-k", "_05_")
+
+    assert done.returncode == 1
+    assert "accepted with 200 instead of 403" in done.stdout
+    assert "source: CAMARA one-time-password-sms 1.0.0, 1.1.0, 1.1.1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "words"),
+    [
+        ([], {}, "10 skipped"),
+        (["--otp-base-url", "http://127.0.0.1:9"], {"CAMARA_BEARER_TOKEN": ""}, "no access token"),
+        (["--otp-base-url", "nonsense"], {}, "base_url: must be an http or https address"),
+        (["--otp-base-url", "http://127.0.0.1:9"], {}, "nobody answers at http://127.0.0.1:9"),
+    ],
+)
+def test_what_is_missing_is_said_once(items, arguments, environ, words):
+    """Not once for each scenario."""
+    done = items(*arguments, **environ)
+
+    assert words in done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count(words) <= 3
+
+
+def test_a_token_file_will_do_and_no_text_need_be_sent(items, tmp_path):
+    """As on the command line."""
+    (tmp_path / "token").write_text("t\n", "utf-8")
+    sandbox = Sandbox()
+    with sandbox.serve() as url:
+        done = items(
+            "--otp-base-url", url, "--otp-no-sms", "--otp-token-file", str(tmp_path / "token"), CAMARA_BEARER_TOKEN=""
+        )
+
+    assert done.returncode == 0, done.stdout
+    assert sandbox.sent_count == 0
+
+
+def test_the_options_cost_other_test_runs_nothing():
+    """The plug-in imports nothing of the package."""
+    program = "import sys, camara_otp_pytest; print('camara_otp' in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.strip() == "False"

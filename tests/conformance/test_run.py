@@ -1,0 +1,220 @@
+"""A check in progress: what it does about operators that are away, slow, odd or busy, and what it advises."""
+
+from functools import partial
+
+import anyio
+import httpx
+import pytest
+
+from camara_otp.conformance import UnreachableError, Verdict, plan, run, sandbox_settings, scenarios, settings_from
+from camara_otp.sandbox import Sandbox
+from tests.conformance.wrong import CASES, DEFAULTS
+
+URL = "http://127.0.0.1:9091"
+
+
+def checked(settings, transport, only="", **options):
+    """Run the scenarios whose tags hold some words."""
+    chosen = [scenario for scenario in scenarios(settings.release) if only in scenario.tag]
+    return anyio.run(partial(run, settings, plan(settings, chosen), "good-token", transport=transport, **options))
+
+
+def by_tag(report):
+    """Return outcomes by tag."""
+    return {outcome.tag: outcome for outcome in report.outcomes}
+
+
+def told(**settings):
+    """Return the settings for a sandbox."""
+    return settings_from({**sandbox_settings(URL, DEFAULTS), **settings})
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_runs_on_both_event_loops(backend):
+    """With the same verdict."""
+    settings = told()
+    todo = plan(settings, scenarios("1.1.1"))
+
+    report = anyio.run(partial(run, settings, todo, "t", transport=Sandbox().transport()), backend=backend)
+
+    assert report.is_good()
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("late")])
+def test_an_operator_that_is_away_is_no_finding(error):
+    """There is nothing to check."""
+
+    def away(request):
+        raise error
+
+    with pytest.raises(UnreachableError, match=f"{URL}: {type(error).__name__}"):
+        checked(told(), httpx.MockTransport(away))
+
+
+def test_an_answer_that_does_not_come_fails_its_scenario():
+    """Within its time, and no other scenario."""
+    inner = Sandbox().transport()
+
+    async def handler(request):
+        if request.content == b"{}" and b"send-code" in request.url.raw_path:
+            await anyio.sleep(5)
+        return await inner.handle_async_request(request)
+
+    report = checked(told(timeout=0.3), httpx.MockTransport(handler))
+
+    failed = [outcome for outcome in report.outcomes if outcome.verdict is Verdict.FAIL]
+    assert [outcome.tag for outcome in failed] == ["OTPvalidationAPI_400.2_send_code_empty_request_body"]
+    assert failed[0].findings[0].text == "no answer: nothing within 0.3 s"
+
+
+@pytest.mark.parametrize(
+    ("path", "settings"), [("/one-time-password-sms/v0", {}), ("/otpvalidation", {}), ("/x/y", {"api_path": "/x/y/"})]
+)
+def test_the_operations_are_found(path, settings):
+    """Where operators have them, or where the settings say."""
+    report = checked(told(**settings), Sandbox(api_paths=[path]).transport(), only="401")
+
+    assert report.api_path == path
+    assert report.count(Verdict.FAIL) == (path != "/otpvalidation")
+
+
+def test_operations_that_are_nowhere_fail_everything():
+    """At the first place of all."""
+    report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(404)), only="401")
+
+    assert report.api_path == "/one-time-password-sms/v1"
+    assert report.count(Verdict.FAIL) > 5
+
+
+def test_a_large_body_is_cut():
+    """It costs no memory."""
+    body = b'{"authenticationId": "' + b"x" * 10**6 + b'"}'
+    report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(200, content=body)), only="01_send")
+
+    assert by_tag(report)["OTPvalidationAPI_01_send_code_success_scenario"].verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("retry_after", ["0", "soon", "-1", "inf", None])
+def test_a_request_turned_away_for_its_rate_goes_again(retry_after, monkeypatch):
+    """A few times, after the pause that was asked for; then it is judged."""
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", sleep)
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    body = {"status": 429, "code": "TOO_MANY_REQUESTS", "message": "Slow down."}
+
+    report = checked(
+        told(), httpx.MockTransport(lambda _: httpx.Response(429, headers=headers, json=body)), only="01_send"
+    )
+
+    assert pauses == [0.0 if retry_after == "0" else 1.0] * 2
+    assert by_tag(report)["OTPvalidationAPI_01_send_code_success_scenario"].verdict is Verdict.FAIL
+
+
+def test_a_quota_that_is_used_up_is_not_pressed():
+    """It does not come back by waiting."""
+    asked = []
+
+    def handler(request):
+        asked.append(request)
+        return httpx.Response(429, json={"status": 429, "code": "QUOTA_EXCEEDED", "message": "Used up."})
+
+    checked(told(), httpx.MockTransport(handler), only="01_send")
+
+    assert len(asked) <= 5 + 1
+
+
+def advised(name):
+    """Return the report on a wrong operator."""
+    case = next(case for case in CASES if case.name == name)
+    transport, settings = case.operator()
+    return checked(settings, transport)
+
+
+@pytest.mark.parametrize(
+    ("name", "client", "advice"),
+    [
+        ("every x-correlator is refused", "x_correlator=None", "`x_correlator=None`"),
+        ("answers come late", "timeout=10", "`timeout=10`"),
+        ("the operations are elsewhere", 'api_path="/v1/otp"', '`api_path="/v1/otp"`'),
+        ("404 is a page of HTML", "OTPClient(", "deviations break clients, whatever their settings"),
+        ("GET is not found", "OTPClient(", ""),
+    ],
+)
+def test_the_advice_fits_the_operator(name, client, advice):
+    """As settings of a client, where they help."""
+    report = advised(name)
+
+    assert client in report.client
+    assert advice in " ".join(report.advice)
+
+
+def test_the_client_line_names_headers_but_not_their_values():
+    """They may be keys."""
+    settings = told(headers={"X-Sender": "s3cret-1"}, params={"mock-key": "s3cret-2"})
+    report = checked(settings, Sandbox().transport(), only="400.1")
+
+    assert report.client.endswith('headers={"X-Sender": ...}, params={"mock-key": ...})')
+    assert report.is_good()
+    assert "s3cret" not in repr(report)
+
+
+def test_a_refused_token_is_recognised():
+    """Else the person would look for the fault in every scenario."""
+    report = checked(told(), Sandbox(tokens=["another"]).transport())
+
+    assert "is the access token good" in report.advice[0]
+
+
+def test_helpers_that_fail_block_their_scenarios_only():
+    """They are skipped with the reason; nothing is held against the operator."""
+    broken = {"how": "http", "url": "http://127.0.0.1:9091/_sandbox/nothing", "timeout": 0.05}
+    settings = told(
+        read=broken, reset=broken, expire=broken, numbers={"reachable": ["+34600000100"]}, limits={"max_send": 4}
+    )
+
+    report = checked(settings, Sandbox().transport())
+    outcomes = by_tag(report)
+
+    assert report.count(Verdict.FAIL) == 0
+    assert "answered 404" in outcomes["OTPvalidationAPI_01_validate_code_sucess_scenario"].reason
+
+
+def test_a_code_that_cannot_be_made_to_expire_is_said():
+    """The scenario is skipped."""
+    broken = {"how": "http", "url": "http://127.0.0.1:9091/_sandbox/nothing"}
+
+    report = checked(told(expire=broken), Sandbox().transport(), only="expired_scenario_1")
+
+    assert "answered 404" in report.outcomes[0].reason
+
+
+def test_a_reset_lets_one_phone_do():
+    """However few texts the operator allows it."""
+    sandbox = Sandbox()
+    settings = told(
+        numbers={**sandbox_settings(URL, DEFAULTS)["numbers"], "reachable": ["+34600000100"]},
+        reset={"how": "http", "method": "POST", "url": "{base_url}/_sandbox/reset"},
+    )
+
+    report = checked(settings, sandbox.transport())
+
+    assert report.count(Verdict.PASS) == len(report.outcomes)
+
+
+def test_a_person_is_not_asked_for_what_can_do_without():
+    """A wrong code needs no right one: only scenarios that need the text ask."""
+    sandbox = Sandbox()
+    asked = []
+
+    async def prompt(question):
+        asked.append(question)
+        return sandbox.messages()[-1].code
+
+    report = checked(told(read={"how": "ask"}), sandbox.transport(), prompt=prompt, only="40")
+
+    assert report.count(Verdict.FAIL) == 0
+    assert len(asked) == 3
