@@ -1,0 +1,219 @@
+"""The command that checks an operator: what it asks, what it writes, and its exit code."""
+
+import json
+from xml.etree.ElementTree import parse
+
+import pytest
+
+from camara_otp.cli.outcome import Exit
+from camara_otp.errors import TokenError
+from camara_otp.sandbox import Fault, Sandbox
+from tests.cli.conftest import TOKEN
+
+
+def test_a_sandbox_is_recognised_and_passes(cli, ready, sandbox):
+    """Nothing has to be set up for it."""
+    ran = cli("check", ready, "--yes", "--all")
+
+    assert ran.code == Exit.DONE
+    assert "This is a sandbox" in ran.err
+    assert "58 passed   0 failed   0 skipped   18 texts" in ran.out
+    assert f'OTPClient("{ready}", token=..., api_path="/one-time-password-sms/v1")' in ran.out
+    assert sandbox.sent_count == 18
+
+
+def test_deviations_have_an_exit_code(cli, monkeypatch):
+    """And how bad they must be can be said."""
+    with Sandbox(correlator=False).serve() as url:
+        monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
+        ran = cli("check", url, "--yes", "--only", "*401*")
+        assert ran.code == Exit.DEVIATES
+        assert "contract_x-correlator" in ran.out
+        assert cli("check", url, "--yes", "--only", "*401*", "--fail-on", "breaks").code == Exit.DONE
+
+
+def test_it_asks_before_it_sends(cli, ready, sandbox, person):
+    """It says what it costs first, and no means no."""
+    ran = cli("check", ready, stdin="n\n")
+
+    assert ran.code == Exit.STOPPED
+    assert "18 text messages" in ran.err
+    assert sandbox.sent_count == 0
+
+
+def test_it_does_not_send_where_nobody_can_be_asked(cli, ready, sandbox):
+    """Without --yes."""
+    assert cli("check", ready).code == Exit.USAGE
+    assert sandbox.sent_count == 0
+
+
+def test_no_text_is_sent_where_none_may_be(cli, ready, sandbox):
+    """And then nobody needs to be asked."""
+    ran = cli("check", ready, "--no-sms", "--json")
+
+    assert ran.code == Exit.DONE
+    assert sandbox.sent_count == ran.json["texts"] == 0
+    assert ran.json["counts"] == {"pass": 40, "fail": 0, "skipped": 18}
+
+
+def test_a_dry_run_sends_nothing_at_all(cli, ready, sandbox):
+    """It lists what would be done, with the cost of each."""
+    ran = cli("check", ready, "--dry-run")
+    listed = cli("check", ready, "--dry-run", "--json")
+
+    assert "OTPvalidationAPI_01_send_code_success_scenario  1 text" in ran.out
+    assert (listed.json["texts"], len(listed.json["scenarios"])) == (18, 49)
+    assert sandbox.calls() == []
+
+
+def test_reports_are_written(cli, ready, tmp_path):
+    """A page, JUnit XML and JSON; none of them holds a secret."""
+    page, junit, data = (tmp_path / name for name in ("r.html", "r.xml", "r.json"))
+
+    ran = cli("check", ready, "--yes", "--html", page, "--junit", junit, "--json-file", data)
+
+    assert ran.code == 0
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert len(list(parse(junit).iter("testcase"))) == 58
+    assert len(json.loads(data.read_text("utf-8"))["outcomes"]) == 58
+    for path in (page, junit, data):
+        assert TOKEN not in path.read_text("utf-8")
+
+
+def test_a_report_that_cannot_be_written_is_said(cli, ready, tmp_path):
+    """As a wrong option."""
+    assert cli("check", ready, "--no-sms", "--html", tmp_path / "none" / "r.html").code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fail-on", "everything"], "--fail-on: must be one of"),
+        (["--only", "nothing-like-this"], "no scenario of 1.1.1"),
+        (["--release", "9.9"], "release: must be one of 1.0.0, 1.1.0, 1.1.1"),
+        (["--settings", "/does/not/exist.toml"], "/does/not/exist.toml"),
+        (["--number", "12"], "international form"),
+    ],
+)
+def test_wrong_options_are_refused(cli, ready, arguments, words):
+    """Before anything is sent."""
+    ran = cli("check", ready, *arguments)
+
+    assert ran.code == Exit.USAGE
+    assert words in ran.err.replace("\n", " ")
+
+
+def test_an_operator_has_to_be_named(cli):
+    """On the command line, in the environment, in a profile or in the file."""
+    assert "name the operator" in cli("check").err
+
+
+def test_what_is_missing_is_named(cli, url):
+    """The token, or the operator itself."""
+    assert cli("check", url, "--no-sms").code == Exit.USAGE
+    ran = cli("check", "http://127.0.0.1:9", "--no-sms", "--insecure-token-argument", "x")
+    assert (ran.code, "nobody answers at http://127.0.0.1:9" in ran.err) == (Exit.NOT_SENT, True)
+
+
+def test_a_file_describes_an_operator(cli, ready, sandbox, tmp_path):
+    """Its numbers, its limits, how texts are read; options win over it."""
+    file = tmp_path / "operator.toml"
+    file.write_text(
+        f'base_url = "{ready}"\nrelease = "1.0.0"\n[numbers]\nreachable = ["+34600000123"]\n[limits]\nmax_send = 4\n'
+        '[read]\nhow = "http"\nfield = "-1.text"\n'
+        'url = "{base_url}/_sandbox/messages?phoneNumber={phone_number}"\n',
+        "utf-8",
+    )
+
+    ran = cli("check", "--settings", file, "--only", "*01_*", "--yes", "--json")
+    assert (ran.code, ran.json["release"], ran.json["texts"]) == (0, "1.0.0", 2)
+    assert {message.phone_number for message in sandbox.messages()} == {"+34600000123"}
+    assert cli("check", "--settings", file, "--release", "1.1.1", "--dry-run", "--json").json["texts"] == 3
+
+
+def test_a_profile_names_the_file(cli, ready, profiles, tmp_path):
+    """So that a team checks with one word."""
+    (tmp_path / "operator.toml").write_text('release = "1.1.0"\n', "utf-8")
+    profiles(f'[p]\nbase_url = "{ready}"\ncheck = "{tmp_path}/operator.toml"\n')
+
+    assert cli("check", "--profile", "p", "--no-sms", "--json").json["release"] == "1.1.0"
+
+
+def test_numbers_may_be_given_in_passing(cli, ready, sandbox, monkeypatch):
+    """One phone, for a quick look."""
+    ran = cli(
+        "check", ready, "--number", "+34600000124", "--only", "*success*", "--only", "*sucess*", "--yes", "--json"
+    )
+
+    assert ran.json["counts"]["fail"] == 0
+    assert {message.phone_number for message in sandbox.messages()} == {"+34600000124"}
+
+
+def test_a_person_reads_the_text(cli, sandbox, person, monkeypatch):
+    """Where nothing else can."""
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
+    monkeypatch.setattr("camara_otp.cli.check.sandbox_at", lambda _: None)
+    questions = []
+
+    async def prompt(question):
+        questions.append(question)
+        return sandbox.last_code("+34600000125") + "\n"
+
+    monkeypatch.setattr("camara_otp.conformance.reports.terminal.prompt_at_terminal", prompt)
+
+    with sandbox.serve() as url:
+        ran = cli("check", url, "--number", "+34600000125", "--only", "*01_validate*", "--yes")
+
+    assert ran.code == 0
+    assert "+34...125" in questions[0]
+
+
+def test_a_token_that_cannot_be_renewed_ends_the_check(cli, ready, monkeypatch):
+    """With the exit code for tokens, not with a traceback."""
+
+    class Exhausted:
+        def get_token(self, *, rejected, timeout):
+            return "good-once"
+
+        async def aget_token(self, *, rejected, timeout):
+            raise TokenError("it was refused")
+
+    monkeypatch.setattr("camara_otp.cli.check.token_source", lambda _: Exhausted())
+
+    assert cli("check", ready, "--no-sms").code == Exit.NO_TOKEN
+
+
+def test_stopping_is_said(cli, ready, monkeypatch):
+    """Texts may still be on their way."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("camara_otp.cli.check.anyio.run", stop)
+
+    ran = cli("check", ready, "--yes")
+
+    assert (ran.code, "on their way" in ran.err) == (Exit.STOPPED, True)
+
+
+def test_a_fault_of_ours_is_not_hidden(cli, ready, monkeypatch):
+    """A traceback is right where nobody can help the person at the terminal."""
+
+    def fail(*_, **__):
+        raise ExceptionGroup("lanes", [ZeroDivisionError()])
+
+    monkeypatch.setattr("camara_otp.cli.check.anyio.run", fail)
+
+    assert isinstance(cli("check", ready, "--yes").error, ExceptionGroup)
+
+
+def test_a_failing_operator_is_shown_with_what_it_said(cli, ready, sandbox):
+    """Request and answer, masked."""
+    sandbox.add_fault(Fault(html=True, status=503, operation="validate-code"))
+
+    ran = cli("check", ready, "--no-sms", "--only", "*404_validate*")
+
+    assert ran.code == Exit.DEVIATES
+    assert "> POST" in ran.out
+    assert "< HTTP 503" in ran.out
+    assert TOKEN not in ran.out

@@ -1,0 +1,276 @@
+"""Where settings come from, which wins, and that secrets stay out of sight."""
+
+import json
+import subprocess
+import sys
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+import pytest
+
+from camara_otp.cli import sends, settings
+from camara_otp.cli.app import _codes, _profile_names, describe_token
+from camara_otp.cli.outcome import Exit
+from tests.cli.conftest import TOKEN
+
+NUMBER = "+346661113334"
+
+
+def shown(cli, *arguments):
+    """Return the settings that are made, with their sources."""
+    rows = cli("config", "--json", *arguments).json["settings"]
+    return {row["setting"]: (row["value"], row["source"]) for row in rows if row["source"]}
+
+
+def test_a_profile_holds_an_operator(cli, profiles, url, sandbox, tmp_path):
+    """Address, path, token, text: one word for all."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n", "utf-8")
+    profiles(
+        f'[local]\nbase_url = "{url}"\napi_path = "/one-time-password-sms/v1"\ntoken_file = "{tmp_path}/token"\n'
+        'message = "{{code}} from the profile"\nx_correlator = false\ntimeout = 5\nparams = { key = "v" }\n'
+    )
+
+    ran = cli("send", NUMBER, "--profile", "local")
+
+    assert ran.code == 0
+    assert sandbox.messages()[0].text.endswith(" from the profile")
+
+
+def test_options_win_over_a_named_profile_over_the_environment(cli, profiles, monkeypatch):
+    """Whoever names a profile means it; a profile that the environment names comes last."""
+    profiles(
+        '[one]\nbase_url = "https://one.example"\ntimeout = 1\n[two]\nbase_url = "https://two.example"\nscope = "s"\n'
+    )
+    monkeypatch.setenv("CAMARA_BASE_URL", "https://environment.example")
+    monkeypatch.setenv("CAMARA_TIMEOUT", "9")
+    monkeypatch.setenv("CAMARA_PROFILE", "two")
+
+    assert shown(cli)["base_url"] == ("https://environment.example", "environment")
+    assert shown(cli)["timeout"] == (9.0, "environment")
+    assert shown(cli, "--profile", "one")["base_url"] == ("https://one.example", "profile one")
+    assert shown(cli, "--profile", "one")["timeout"] == (1, "profile one")
+    monkeypatch.delenv("CAMARA_BASE_URL")
+    assert shown(cli)["base_url"] == ("https://two.example", "profile two")
+
+
+def test_credentials_come_from_one_place(cli, profiles, monkeypatch):
+    """A secret in the environment is not sent along with a profile's client id, nor beside its token."""
+    profiles('[one]\ntoken_file = "/one"\n[two]\nclient_id = "two"\ntoken_url = "https://two.example/token"\n')
+    monkeypatch.setenv("CAMARA_CLIENT_ID", "environment")
+    monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret-of-the-environment")
+
+    assert set(shown(cli, "--profile", "one")) == {"token_file"}
+    assert set(shown(cli)) == {"client_id", "client_secret"}
+
+
+def test_config_shows_no_secret(cli, profiles, monkeypatch):
+    """Neither for people nor for scripts."""
+    path = profiles('[one]\nclient_secret = "s3cret-1"\nheaders = { x-key = "s3cret-2" }\n')
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", "s3cret-3")
+
+    for arguments in ([], ["--json"], ["--profile", "one"], ["--profile", "one", "--json"]):
+        ran = cli("config", *arguments)
+        assert ran.code == 0
+        assert "s3cret" not in ran.out + ran.err
+        assert str(path) in ran.out
+    assert shown(cli, "--profile", "one")["headers"] == ({"x-key": "***"}, "profile one")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[p]\nbase_urk = ''\n", "base_urk is unknown"),
+        ("[p]\nbase_url = 3\n", "base_url must be a text"),
+        ("[p]\ntimeout = '3'\n", "timeout must be a number of seconds"),
+        ("[p]\nx_correlator = 'no'\n", "x_correlator must be true or false"),
+        ("[p]\nheaders = { a = 1 }\n", "headers must be a table of texts"),
+        ("[p\n", "profiles.toml"),
+    ],
+)
+def test_a_wrong_profile_is_refused_by_name(cli, profiles, text, words):
+    """With what is wrong about it."""
+    profiles(text)
+
+    ran = cli("send", NUMBER, "--profile", "p")
+
+    assert ran.code == Exit.USAGE
+    assert words in ran.err
+
+
+def test_a_wrong_variable_is_refused_by_name(cli, monkeypatch):
+    """As a wrong option is."""
+    monkeypatch.setenv("CAMARA_TIMEOUT", "soon")
+
+    assert "CAMARA_TIMEOUT" in cli("config").err
+
+
+class TestToken:
+    """The access token: many ways in, none of them through the process list unless the person insists."""
+
+    @pytest.mark.parametrize(
+        "arguments", [["--token-file", "{file}"], ["--token-stdin"], ["--insecure-token-argument", TOKEN]]
+    )
+    def test_it_is_taken_from_where_it_is(self, cli, sandbox, url, tmp_path, arguments):
+        """File, standard input, argument."""
+        sandbox.reset()
+        file = tmp_path / "token"
+        file.write_text(f"  {TOKEN}\n", "utf-8")
+
+        ran = cli(
+            "send", NUMBER, "--base-url", url, *(part.format(file=file) for part in arguments), stdin=f"{TOKEN}\n"
+        )
+
+        assert ran.code == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--token-file", "/does/not/exist"], "token_file: /does/not/exist"),
+            (["--token-file", "{empty}"], "is empty"),
+            (["--token-stdin"], "holds no token"),
+            (["--token-stdin", "--insecure-token-argument", "x"], "give one of"),
+        ],
+    )
+    def test_none_is_said(self, cli, url, tmp_path, arguments, words):
+        """Before anything is sent."""
+        (tmp_path / "empty").write_text("\n", "utf-8")
+
+        ran = cli("send", NUMBER, "--base-url", url, *(part.format(empty=tmp_path / "empty") for part in arguments))
+
+        assert ran.code == Exit.USAGE
+        assert words in ran.err.replace("\n", "")
+
+    def test_there_is_no_option_for_it_that_looks_harmless(self, cli, url):
+        """`--token` does not exist."""
+        assert cli("send", NUMBER, "--base-url", url, "--token", "x").code == 2
+
+    def test_it_is_described_without_being_shown(self, cli, monkeypatch):
+        """Where it comes from, what it is, how long it lives."""
+        monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
+
+        ran = cli("token", "--json")
+
+        assert ran.json["from"] == "environment"
+        assert ran.json["characters"] == len(TOKEN)
+        assert TOKEN not in cli("token").out + ran.out
+
+    def test_it_is_fetched_with_client_credentials(self, cli, url, monkeypatch):
+        """From the operator's token endpoint."""
+        monkeypatch.setenv("CAMARA_TOKEN_URL", f"{url}/oauth2/token")
+        monkeypatch.setenv("CAMARA_CLIENT_ID", "sandbox-client")
+        monkeypatch.setenv("CAMARA_CLIENT_SECRET", "sandbox-secret")
+        monkeypatch.setenv("CAMARA_BASE_URL", url)
+
+        described = cli("token", "--json").json
+        assert described["from"] == "client credentials"
+        assert described["expiresInSeconds"] > 0
+        assert cli("send", NUMBER).code == 0
+
+    def test_a_refusal_has_its_own_exit_code(self, cli, url, monkeypatch):
+        """No token: nothing was sent."""
+        monkeypatch.setenv("CAMARA_TOKEN_URL", f"{url}/nowhere")
+        monkeypatch.setenv("CAMARA_CLIENT_ID", "sandbox-client")
+        monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret")
+        monkeypatch.setenv("CAMARA_BASE_URL", url)
+
+        for arguments in (["token"], ["send", NUMBER], ["check", "--yes"]):
+            ran = cli(*arguments)
+            assert ran.code == Exit.NO_TOKEN
+            assert "s3cret" not in ran.err
+
+    def test_a_file_may_hold_the_secret(self, cli, url, profiles, tmp_path):
+        """So that the profile may be shared."""
+        (tmp_path / "secret").write_text("sandbox-secret\n", "utf-8")
+        profiles(
+            f'[p]\ntoken_url = "{url}/oauth2/token"\nclient_id = "sandbox-client"\n'
+            f'client_secret_file = "{tmp_path}/secret"\n'
+        )
+
+        assert cli("token", "--profile", "p", "--json").json["from"] == "client credentials"
+
+
+def jwt(claims):
+    """Return a token that looks like a JWT."""
+    body = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"eyJh.{body}.c2ln"
+
+
+def test_a_jwt_tells_its_claims_but_not_its_subject():
+    """Which may be a telephone number."""
+    described = describe_token(jwt({"iss": "https://operator.example", "sub": "tel:+34600000000", "exp": 10**10}))
+
+    assert described["kind"] == "JWT"
+    assert described["iss"] == "https://operator.example"
+    assert described["expiresInSeconds"] > 0
+    assert "600000000" not in str(described)
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.!!.c", jwt([1])])
+def test_anything_else_is_opaque(token):
+    """Dots alone make no JWT."""
+    assert describe_token(token)["kind"] == "opaque"
+
+
+class TestErrors:
+    """The table of codes."""
+
+    def test_all_codes_are_shown(self, cli):
+        """With what to do."""
+        rows = cli("errors", "--json").json
+        assert {"code", "class", "status", "cause", "remedy"} == set(rows[0])
+        assert len(rows) > 30
+
+    @pytest.mark.parametrize("name", ["INVALID_OTP", "invalid_otp", "ONE_TIME_PASSWORD_SMS.INVALID_OTP"])
+    def test_one_code_is_shown(self, cli, name):
+        """However it is spelled."""
+        assert "Ask the person to type it again" in cli("errors", name).out
+
+    def test_an_unknown_code_is_refused(self, cli):
+        """With where to look."""
+        assert cli("errors", "NOPE").code == Exit.USAGE
+
+
+def test_names_complete(profiles):
+    """Profiles and codes, and no noise where the file is broken."""
+    profiles("[orange]\n[omantel]\n[telefonica]\n")
+    assert _profile_names("o") == ["orange", "omantel"]
+    assert _codes("invalid_o") == ["INVALID_OTP"]
+    profiles("[")
+    assert _profile_names("o") == []
+
+
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+def test_files_are_where_the_platform_has_them(monkeypatch, platform):
+    """In the user's own folders."""
+    monkeypatch.setattr(sys, "platform", platform)
+
+    assert settings.profiles_file({}).parts[-2:] == ("camara-otp", "profiles.toml")
+    assert sends.memory_file({}).parts[-2:] == ("camara-otp", "sends.json")
+    assert settings.profiles_file({"CAMARA_PROFILES": "/x/y.toml"}) == Path("/x/y.toml")
+
+
+def test_the_version_is_told(cli):
+    """For bug reports."""
+    assert cli("--version").out.startswith("camara-otp ")
+
+
+def test_without_the_extra_it_says_what_to_install():
+    """Rather than a traceback."""
+    program = (
+        "import sys; sys.modules['typer'] = None\nfrom camara_otp.cli import main\nsys.argv = ['camara-otp']\nmain()\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.strip() == ("camara-otp needs more packages for its command line: pip install 'camara-otp[cli]'")
+
+
+def test_it_runs_as_a_module_and_is_plain_when_piped():
+    """No colour, no box drawing control codes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "camara_otp.cli", "errors", "NOT_FOUND"], capture_output=True, timeout=60, check=True
+    )
+
+    assert b"\x1b" not in done.stdout
+    assert b"NOT_FOUND" in done.stdout
