@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import respx
@@ -102,6 +103,27 @@ def test_delay(caller: Caller) -> None:
     with pytest.raises(httpx.ReadTimeout):
         caller.send(timeout=0.03)
     assert caller.sandbox.sent_count == 2
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_delay_leaves_the_event_loop_free(backend: str) -> None:
+    """In process a late answer keeps only its own caller waiting."""
+    sandbox = Sandbox(faults=[Fault(delay=0.1, phone_number=PHONE)])
+    order: list[str] = []
+
+    async def ask(http: httpx.AsyncClient, number: str) -> None:
+        body = {"phoneNumber": number, "message": MESSAGE}
+        await http.post("https://a.test/otpvalidation/send-code", json=body, headers={"Authorization": "Bearer any"})
+        order.append(number)
+
+    async def both() -> None:
+        async with httpx.AsyncClient(transport=sandbox.transport()) as http, anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, http, PHONE)
+            await anyio.sleep(0.01)
+            tasks.start_soon(ask, http, OTHER)
+
+    anyio.run(both, backend=backend)
+    assert order == [OTHER, PHONE]
 
 
 @pytest.mark.parametrize(("drop", "texts"), [("before", 0), ("after", 1)])
