@@ -4,10 +4,8 @@ import errno
 import os
 import socket
 import ssl
-import sys
 import zlib
 from collections.abc import Sequence
-from types import FunctionType
 from typing import Final, NamedTuple
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -51,6 +49,10 @@ class Failure(NamedTuple):
 
 class Late(Exception):  # noqa: N818 - it is no error yet, and never leaves this room
     """The time that was given is over."""
+
+
+class NoCertificates(Exception):  # noqa: N818 - as above
+    """The certificates to check servers by cannot be read."""
 
 
 class Babble(Exception):  # noqa: N818 - as above
@@ -125,6 +127,7 @@ _NOT_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL"}
 )
 _LIBRARIES: Final = frozenset({"httpx", "httpcore", "httpx2", "httpcore2"})
+_MAX_CAUSES: Final = 20  # an exception of somebody's hook may well name itself as its cause
 # Raised by our own streams, so that only the flag of the link decides.
 _OURS: Final = (OSError, Late, Babble)
 
@@ -136,6 +139,8 @@ def failure_of(error: Exception, *, sent: bool) -> Failure:
         error: whatever was raised.
         sent: whether a byte of the request may have left.
     """
+    if isinstance(error, NoCertificates):
+        return Failure(sent=False, reason=str(error), permanent=True)
     certificate = _certificate_error(error)
     library = type(error).__module__.partition(".")[0] in _LIBRARIES
     if library and type(error).__name__ in _NOT_SENT:
@@ -149,9 +154,11 @@ def failure_of(error: Exception, *, sent: bool) -> Failure:
 
 
 def _certificate_error(error: BaseException | None) -> str | None:
-    while error is not None:
+    for _ in range(_MAX_CAUSES):
         if isinstance(error, ssl.SSLCertVerificationError):
-            return str(error.verify_message)
+            return str(getattr(error, "verify_message", "") or "no reason given")
+        if error is None:
+            break
         error = error.__cause__ or error.__context__
     return None
 
@@ -164,8 +171,12 @@ def _reason(error: Exception, *, sent: bool, library: bool) -> str:  # noqa: PLR
     if isinstance(error, socket.gaierror):
         return "the host name could not be resolved"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or 'connection closed'})".replace("_", " ").lower().replace("tls", "TLS")
-    if isinstance(error, OSError) and error.errno is not None:
+        return (
+            f"TLS failed ({getattr(error, 'reason', None) or 'connection closed'})".replace("_", " ")
+            .lower()
+            .replace("tls", "TLS")
+        )
+    if isinstance(error, OSError) and isinstance(error.errno, int):
         return f"{'the connection was lost' if sent else 'no connection could be made'}: {os.strerror(error.errno)}"
     if library:
         return _LIBRARY_REASONS.get(type(error).__name__, type(error).__name__)
@@ -188,30 +199,3 @@ _LIBRARY_REASONS: Final = {
 def out_of_sockets(error: Exception) -> bool:
     """Tell whether this process may open no further socket."""
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
-
-
-def intercepted() -> bool:
-    """Tell whether something has replaced httpx's own entry points, to mock calls or to observe them.
-
-    Such a thing must see every call, so the fast path then stands back. Nothing can have replaced what was never
-    imported.
-    """
-    httpx = sys.modules.get("httpx")
-    if httpx is None:
-        return False
-    return not (
-        _is_original(httpx.HTTPTransport, "handle_request", "default.py")
-        and _is_original(httpx.AsyncHTTPTransport, "handle_async_request", "default.py")
-        and _is_original(httpx.Client, "_transport_for_url", "_client.py")
-        and _is_original(httpx.AsyncClient, "_transport_for_url", "_client.py")
-    )
-
-
-def _is_original(kind: type, name: str, file: str) -> bool:
-    # By where the code was written, since this module may well be imported after the replacement; and a wrapper may
-    # pass itself off as what it wraps, but not as a plain function.
-    function = kind.__dict__.get(name)
-    if type(function) is not FunctionType:
-        return False
-    written = function.__code__.co_filename
-    return written.endswith(file) and f"{os.sep}httpx{os.sep}" in written

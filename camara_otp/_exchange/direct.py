@@ -22,16 +22,16 @@ from camara_otp._exchange.answer import (
     Late,
     Outgoing,
     failure_of,
-    intercepted,
     out_of_sockets,
 )
+from camara_otp._exchange.observers import intercepted
 from camara_otp._exchange.pool import L, Pool, Turn
-from camara_otp._exchange.stream import AsyncBackend, Backend, Clock, tls_context
+from camara_otp._exchange.proxies import uses_proxy
+from camara_otp._exchange.stream import AsyncBackend, Backend, Clock, forget_lookups, tls_context
 
 if TYPE_CHECKING:
     import httpx
 
-_PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "all_proxy")
 _ANOTHER_LOOP: Final = Failure(
     sent=False, reason="the client is in use on another event loop; make one client per loop", permanent=True
 )
@@ -49,11 +49,6 @@ class _Origin:
         self.authority = parts.netloc.encode("ascii")
         self.origin = httpcore.Origin(self.scheme, self.host, self.port or (443 if parts.scheme == "https" else 80))
 
-    @property
-    def is_local(self) -> bool:
-        """Tell whether requests stay on this machine, and so never go through a proxy."""
-        return self.host in (b"localhost", b"::1") or self.host.startswith(b"127.")
-
     def request(self, outgoing: Outgoing, content: Any) -> httpcore.Request:
         """Return the request as httpcore takes it: `content` is the body, in the form that the connection iterates."""
         return httpcore.Request(
@@ -67,10 +62,6 @@ class _Origin:
             ],
             content=content,
         )
-
-
-def _uses_proxy(origin: _Origin) -> bool:
-    return not origin.is_local and any(name.lower() in _PROXY_VARIABLES and value for name, value in os.environ.items())
 
 
 class _Link:
@@ -171,7 +162,7 @@ class Exchange:
         self._pool: Pool[_SyncLink] = Pool()
         self._theirs = http_client
         self._ours: httpx.Client | None = None
-        self._proxied = http_client is None and _uses_proxy(self._origin)
+        self._proxied = http_client is None and uses_proxy(self._origin.scheme.decode(), self._origin.host.decode())
         if http_client is not None:
             from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
 
@@ -223,7 +214,11 @@ class Exchange:
         except BaseException:
             self._pool.give_up(turn)
             raise
-        return _fresh(turn) or _SyncLink(self._origin)
+        try:
+            return _fresh(turn) or _SyncLink(self._origin)
+        except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
+            self._pool.give_back(None)
+            return failure_of(error, sent=False)
 
     def _on(self, link: "_SyncLink", outgoing: Outgoing) -> Answer | Failure | None:
         """Exchange on a link; None asks for another link, because no socket could be opened for this one."""
@@ -298,7 +293,8 @@ class AsyncExchange:
         self._loop: object = None
         self._theirs = http_client
         self._ours: httpx.AsyncClient | None = None
-        self._proxied = http_client is None and _uses_proxy(self._origin)
+        self._ours_on: object = None
+        self._proxied = http_client is None and uses_proxy(self._origin.scheme.decode(), self._origin.host.decode())
         if http_client is not None:
             from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
 
@@ -341,7 +337,7 @@ class AsyncExchange:
             if self._pool.busy:
                 return False
             self._pool.forget()
-            self._loop, self._ours = loop, None
+            self._loop = loop
         return True
 
     async def _link(self, deadline: float) -> "_AsyncLink | Failure":
@@ -358,7 +354,11 @@ class AsyncExchange:
             if not turn.granted:
                 self._pool.give_up(turn)
                 return _NO_TIME
-        return _fresh(turn) or _AsyncLink(self._origin)
+        try:
+            return _fresh(turn) or _AsyncLink(self._origin)
+        except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
+            self._pool.give_back(None)
+            return failure_of(error, sent=False)
 
     async def _on(self, link: "_AsyncLink", outgoing: Outgoing) -> Answer | Failure | None:
         """Exchange on a link; None asks for another link, because no socket could be opened for this one."""
@@ -400,7 +400,11 @@ class AsyncExchange:
 
         client = self._theirs
         if client is None:
-            client = self._ours = self._ours or through_httpx.own_async_client(environment=self._proxied)
+            loop = anyio.lowlevel.current_token()
+            if self._ours is None or loop != self._ours_on:
+                # The connections of the last one cannot be used, or even closed, where their loop does not run.
+                self._ours, self._ours_on = through_httpx.own_async_client(environment=self._proxied), loop
+            client = self._ours
         return await through_httpx.arequest(client, self._origin.text, outgoing, self._cap)
 
     async def aclose(self) -> None:
@@ -412,7 +416,7 @@ class AsyncExchange:
     def forget(self) -> None:
         """Let go of everything that the parent process owns; called in a forked child."""
         self._pool.forget()
-        self._loop = self._ours = None
+        self._loop = self._ours = self._ours_on = None
 
 
 class _Once:
@@ -447,6 +451,7 @@ _exchanges: "weakref.WeakSet[Exchange | AsyncExchange]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    forget_lookups()
     for exchange in tuple(_exchanges):
         exchange.forget()
 

@@ -12,6 +12,8 @@ from typing import Final, Generic, Protocol, TypeVar
 MAX_CONNECTIONS: Final = 1000
 KEPT_SECONDS: Final = 5.0
 """How long an idle connection is kept: about as long as the shortest keep-alive of common servers."""
+SHRUNK_SECONDS: Final = 1.0
+"""How long a process that may open no more sockets does without trying."""
 
 
 class Link(Protocol):
@@ -57,7 +59,8 @@ class Pool(Generic[L]):
         self._lock = threading.Lock()
         self._idle: deque[L] = deque()
         self._turns: deque[Turn[L]] = deque()
-        self._limit = limit
+        self._limit = self._most = limit
+        self._shrunk_at = 0.0
         self._open = 0  # links checked out or idle
         self.closed = False
 
@@ -69,10 +72,15 @@ class Pool(Generic[L]):
     def take(self) -> Turn[L]:
         """Return a turn: granted at once with a link or room for one, else waiting."""
         turn: Turn[L] = Turn()
+        admitted: list[Turn[L]] = []
         with self._lock:
-            self._grant(turn)
+            if not self._turns:
+                self._grant(turn)
             if not turn.granted:
                 self._turns.append(turn)
+                admitted = self._admit()
+        for other in admitted:
+            other.wake()
         return turn
 
     def _grant(self, turn: Turn[L]) -> None:
@@ -85,9 +93,14 @@ class Pool(Generic[L]):
                 return
             self._open -= 1
             link.discard()
-        if self._open < self._limit:
+        if self._has_room():
             self._open += 1
             turn.granted = True
+
+    def _has_room(self) -> bool:
+        if self._limit < self._most and time.monotonic() - self._shrunk_at > SHRUNK_SECONDS:
+            self._limit = self._most
+        return self._open < self._limit
 
     def _drop_old(self) -> None:
         oldest = time.monotonic() - KEPT_SECONDS
@@ -97,22 +110,24 @@ class Pool(Generic[L]):
 
     def give_back(self, link: L | None) -> None:
         """Take a link that can be used again, or None for one that is gone."""
-        wake = _nothing
         with self._lock:
             if link is not None and self.closed:
                 link.discard()
                 link = None
-            turn = self._next_turn()
-            if turn is not None:
+            turn = None
+            if link is None:
+                self._open -= 1
+            elif (turn := self._next_turn()) is not None:
                 turn.link = link
                 turn.granted = turn.handed_over = True
-                wake = turn.wake
-            elif link is not None:
+            else:
                 link.idle_since = time.monotonic()
                 self._idle.append(link)
-            else:
-                self._open -= 1
-        wake()
+            admitted = self._admit() if self._turns else ()
+        if turn is not None:
+            turn.wake()
+        for other in admitted:
+            other.wake()
 
     def _next_turn(self) -> Turn[L] | None:
         while self._turns:
@@ -120,6 +135,17 @@ class Pool(Generic[L]):
             if not turn.given_up:
                 return turn
         return None
+
+    def _admit(self) -> list[Turn[L]]:
+        """Grant those who wait as much room as there is."""
+        admitted: list[Turn[L]] = []
+        while self._turns and (self._turns[0].given_up or self._has_room()):
+            turn = self._turns.popleft()
+            if not turn.given_up:
+                self._open += 1
+                turn.granted = True
+                admitted.append(turn)
+        return admitted
 
     def give_up(self, turn: Turn[L]) -> None:
         """Leave the queue; what was granted meanwhile goes to the next."""
@@ -130,11 +156,12 @@ class Pool(Generic[L]):
             self.give_back(turn.link)
 
     def shrink(self) -> bool:
-        """Do with the links that there are, because the process may open no more; tell whether that leaves any."""
+        """Do with the links that there are, because the process may open no more now; tell whether that leaves any."""
         with self._lock:
             if self._open < 2:  # ours, and one more that will come back
                 return False
             self._limit = self._open - 1
+            self._shrunk_at = time.monotonic()
         return True
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ import anyio
 import certifi
 import httpcore
 
-from camara_otp._exchange.answer import Late
+from camara_otp._exchange.answer import Late, NoCertificates, out_of_sockets
 from camara_otp._exchange.framing import Framing
 
 _READ_SIZE: Final = 65_536
@@ -66,10 +66,19 @@ def tls_context() -> ssl.SSLContext:
 @functools.cache
 def _tls_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
     # The same rule as httpx has: the environment's certificates, else certifi's.
-    if cert_file or cert_dir:
-        context = ssl.create_default_context(cafile=cert_file or None, capath=cert_dir or None)
-    else:
-        context = ssl.create_default_context(cafile=certifi.where())
+    try:
+        if cert_file or cert_dir:
+            context = ssl.create_default_context(cafile=cert_file or None, capath=cert_dir or None)
+        else:
+            context = ssl.create_default_context(cafile=certifi.where())
+    except OSError as error:
+        if out_of_sockets(error):
+            raise
+        named = "that SSL_CERT_FILE and SSL_CERT_DIR name " if cert_file or cert_dir else ""
+        problem = (
+            "no certificates" if error.errno is None or isinstance(error, ssl.SSLError) else os.strerror(error.errno)
+        )
+        raise NoCertificates(f"the certificates {named}cannot be read: {problem}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
@@ -208,24 +217,56 @@ class Backend(httpcore.NetworkBackend):
         raise Late  # pragma: no cover - a name without addresses raises when it is resolved
 
 
-def _resolved(host: str, port: int, timeout: float) -> list[_Address]:
-    """Resolve a name in a thread of its own, because nothing else can put a limit on it."""
-    result: list[list[_Address] | OSError] = []
+class _Lookup:
+    """A name being resolved, in a thread of its own, because nothing else can put a limit on it.
 
-    def resolve() -> None:
+    Whoever wants the same name meanwhile waits for the same thread, so that a resolver that hangs holds one thread and
+    not one for each call.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._wanted = (host, port)
+        self._done = threading.Event()
+        self._found: list[_Address] | OSError = socket.gaierror(socket.EAI_NONAME, "no name")
+
+    def run(self) -> None:
         try:
-            result.append(_addresses(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-        except (OSError, UnicodeError) as error:
-            result.append(error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, "no name"))
+            self._found = _addresses(socket.getaddrinfo(*self._wanted, type=socket.SOCK_STREAM))
+        except OSError as error:
+            self._found = error
+        except UnicodeError:
+            pass  # no host can have such a name
+        finally:
+            _lookups.pop(self._wanted, None)
+            self._done.set()
 
-    thread = threading.Thread(target=resolve, name="camara-otp-resolver", daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if not result:
-        raise Late
-    if isinstance(result[0], OSError):
-        raise result[0]
-    return result[0]
+    def result(self, timeout: float) -> list[_Address]:
+        if not self._done.wait(timeout):
+            raise Late
+        if isinstance(self._found, OSError):
+            raise self._found.with_traceback(None)
+        return self._found
+
+
+_lookups: dict[tuple[str, int], _Lookup] = {}
+
+
+def forget_lookups() -> None:
+    """Let go of the threads of the parent process; called in a forked child, where they do not run."""
+    _lookups.clear()
+
+
+def _resolved(host: str, port: int, timeout: float) -> list[_Address]:
+    """Return the addresses of a name, in time."""
+    mine = _Lookup(host, port)
+    lookup = _lookups.setdefault((host, port), mine)
+    if lookup is mine:
+        try:
+            threading.Thread(target=lookup.run, name="camara-otp-resolver", daemon=True).start()
+        except BaseException:
+            _lookups.pop((host, port), None)
+            raise
+    return lookup.result(timeout)
 
 
 class AsyncStream(_Base, httpcore.AsyncNetworkStream):

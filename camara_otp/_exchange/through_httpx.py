@@ -125,14 +125,36 @@ def _built(client: httpx.Client | httpx.AsyncClient, origin: str, outgoing: Outg
     left = outgoing.deadline - time.monotonic()
     if left <= 0:
         raise httpx.ConnectTimeout("no time left")
-    connect = left if outgoing.connect_timeout is None else min(left, outgoing.connect_timeout)
     return client.build_request(
         outgoing.method,
         origin + outgoing.target,
         headers=list(outgoing.headers),
+        # Parameters of the client's own would otherwise take the place of those in the URL.
+        params=outgoing.target.partition("?")[2] if client.params else None,
         content=outgoing.body,
-        timeout=httpx.Timeout(left, connect=connect),
+        extensions={"timeout": _Left(outgoing)},
     )
+
+
+class _Left(dict[str, float]):
+    """The timeouts of a request, each of them what is left of the call when the transport asks for it.
+
+    They are per operation, so with fixed ones a slow connection followed by a silent server would take twice the time.
+    """
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self._deadline = outgoing.deadline
+        self._connect = outgoing.connect_timeout
+        super().__init__({name: self[name] for name in ("connect", "read", "write", "pool")})
+
+    def __getitem__(self, name: str) -> float:
+        # Never 0, which means "do not wait" in one place and "for ever" in another.
+        left = max(self._deadline - time.monotonic(), 0.001)
+        return left if name != "connect" or self._connect is None else min(left, self._connect)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what is left."""
+        return self[name] if name in self else default  # noqa: SIM401 - the other way round would be a circle
 
 
 def _auth(headers: Headers) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 import respx
 
 from camara_otp import InvalidOTPError, OutcomeUnknownError, RetryPolicy
-from camara_otp._exchange.answer import intercepted
+from camara_otp._exchange.observers import intercepted
 from tests.conftest import MESSAGE, NUMBER
 from tests.faults.scenarios import raw
 

@@ -1,0 +1,140 @@
+"""The default way: what the links, the sockets and the environment do to an exchange."""
+
+import errno
+import os
+import socket
+import threading
+import time
+from functools import partial
+
+import anyio
+import pytest
+
+from camara_otp._exchange import Answer, Failure, open_async_exchange, stream
+from camara_otp._exchange import direct as direct_module
+
+UNREADABLE = "the certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be read: "
+
+
+def test_an_answer_is_plain_values(room, server):
+    """Status, lower-case names, body; one connection for many requests."""
+    server.answer = b"HTTP/1.1 201 Made\r\nX-A: B\r\nContent-Length: 2\r\n\r\nok"
+    used = room(server.origin)
+    for _ in range(3):
+        assert used.request(headers=[(b"X-Ours", b"1")], body=b"abc") == Answer(
+            201, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok"
+        )
+    assert server.connections == 1
+    head = server.requests[0].partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert head[0] == b"POST /x?a=1 HTTP/1.1"
+    assert sorted(head[1:]) == [
+        b"Accept-Encoding: identity",
+        b"Content-Length: 3",
+        b"Host: " + server.origin[7:].encode(),
+        b"X-Ours: 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(None, "No such file or directory"), (b"", "no certificates"), (b"rubbish", "no certificates")],
+)
+def test_certificates_that_cannot_be_read_are_named(room, tmp_path, monkeypatch, content, problem):
+    """Nothing is sent, no slot of the pool is lost, and trying again cannot help."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    used = room("https://127.0.0.1:1")
+    for _ in range(2):
+        assert used.request() == Failure(sent=False, reason=UNREADABLE + problem, permanent=True)
+    assert used.exchange._pool.busy == 0
+
+
+def test_running_out_of_sockets_while_certificates_are_read_is_no_fault_of_theirs(room, monkeypatch):
+    """It passes, so it is not permanent, and not remembered."""
+
+    def none_left(**_):
+        raise OSError(errno.EMFILE, "x")
+
+    stream._tls_context.cache_clear()
+    monkeypatch.setattr(stream.ssl, "create_default_context", none_left)
+    used = room("https://127.0.0.1:1")
+    assert used.request() == Failure(False, f"no connection could be made: {os.strerror(errno.EMFILE)}")
+    monkeypatch.undo()
+    assert used.request() == Failure(False, f"no connection could be made: {os.strerror(errno.ECONNREFUSED)}")
+
+
+def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
+    """All calls wait for the same lookup, each within its time; the next one after it asks anew."""
+    from tests.exchange.conftest import Room
+
+    asked, release = [], threading.Event()
+
+    def hanging(host, port, **_):
+        asked.append(host)
+        release.wait(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "later")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    used = Room(shell_sync, "https://slow.example")
+    began = time.monotonic()
+    threads = [threading.Thread(target=partial(used.request, seconds=0.2)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < 1
+    assert asked == ["slow.example"]
+    assert used.request(seconds=0.1) == Failure(False, "no connection was made in time")
+    release.set()
+    while stream._lookups:
+        time.sleep(0.01)
+    assert used.request() == Failure(False, "the host name could not be resolved")
+    assert asked == ["slow.example"] * 2
+    used.close()
+
+
+def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypatch):
+    """The next call tries again instead of waiting for nothing."""
+    from tests.exchange.conftest import Room
+
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    used = Room(shell_sync, "https://slow.example")
+    assert used.request().reason == "RuntimeError was raised on the way"
+    assert not stream._lookups
+    used.close()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, monkeypatch, backend):
+    """Also where calls go through httpx: nothing is sent on what belongs to a loop that is gone."""
+    monkeypatch.setattr(direct_module, "intercepted", lambda: True)
+    exchange = open_async_exchange(server.origin, max_response_bytes=10)
+
+    async def call():
+        request = partial(exchange.request, "POST", "/", [], b"{}", connect_timeout=None)
+        return [(await request(deadline=time.monotonic() + 5)).status for _ in range(2)]
+
+    async def call_and_close():
+        try:
+            return await call()
+        finally:
+            await exchange._ours.aclose()
+
+    assert anyio.run(call_and_close, backend=backend) == [200, 200]
+    assert anyio.run(call_and_close, backend=backend) == [200, 200]
+    assert len(server.requests) == 4
+
+
+def test_a_deadline_that_has_passed_sends_nothing(room, server):
+    """Not on a new connection, not on a kept one."""
+    used = room(server.origin)
+    assert used.request(seconds=-1) == Failure(False, "no connection was made in time")
+    assert used.request().status == 200
+    assert used.request(seconds=-1) == Failure(False, "no connection was made in time")
+    assert len(server.requests) == 1
+    assert used.exchange._pool.busy == 0

@@ -1,0 +1,87 @@
+"""What mocks and watches httpx or httpcore sees every call, on the default transport and on a caller's client."""
+
+from unittest import mock
+
+import httpcore
+import httpx
+import pytest
+import respx
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from camara_otp._exchange.observers import intercepted
+
+CALL = ("ea0840f3-3663-4149-bd10-c7c6b8912105", "AJY3")
+
+
+@pytest.fixture(params=["default", "caller"])
+def client(request, shell, server):
+    """Give a client that would reach a real server, used once already so that a connection may be kept."""
+    server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    options = {"http_client": shell.http_client()} if request.param == "caller" else {}
+    driven = shell.client(server.origin, **options)
+    driven.validate_code(*CALL)
+    server.requests.clear()
+    return driven
+
+
+@pytest.mark.parametrize("using", ["httpcore", "httpx"])
+def test_respx_sees_every_call_and_none_reaches_the_network(client, server, using):
+    """In both of its modes, also for a client that was connected before."""
+    with respx.mock(using=using) as router:
+        route = router.post(f"{server.origin}/otpvalidation/validate-code").mock(
+            httpx.Response(204, headers={"x-correlator": "mocked"})
+        )
+        assert client.validate_code(*CALL).x_correlator == "mocked"
+        assert client.validate_code(*CALL).x_correlator == "mocked"
+        assert route.call_count == 2
+    assert server.requests == []
+    assert client.validate_code(*CALL).x_correlator != "mocked"
+    assert len(server.requests) == 1
+
+
+def test_opentelemetry_sees_every_call(client, server):
+    """Its global instrumentation gets a span for each call, and its context travels with it."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    HTTPXClientInstrumentor().instrument(tracer_provider=provider)
+    try:
+        client.validate_code(*CALL)
+        client.validate_code(*CALL)
+    finally:
+        HTTPXClientInstrumentor().uninstrument()
+    assert [span.attributes["http.method"] for span in spans.get_finished_spans()] == ["POST", "POST"]
+    assert len(server.requests) == 2
+    assert all(b"traceparent: " in request for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (httpx.HTTPTransport, "handle_request"),
+        (httpx.AsyncHTTPTransport, "handle_async_request"),
+        (httpx.Client, "send"),
+        (httpx.AsyncClient, "send"),
+        (httpx.Client, "_send_single_request"),
+        (httpx.AsyncClient, "_transport_for_url"),
+        (httpcore.ConnectionPool, "handle_request"),
+        (httpcore.AsyncConnectionPool, "handle_async_request"),
+    ],
+)
+def test_a_replaced_entry_point_is_noticed(kind, name):
+    """By a function, by a mock, and no longer than it lasts."""
+    assert not intercepted()
+    for replacement in (lambda *_: None, mock.MagicMock()):
+        with mock.patch.object(kind, name, replacement):
+            assert intercepted()
+        assert not intercepted()
+
+
+def test_a_replaced_class_is_noticed():
+    """A whole class that is a mock counts too."""
+    with mock.patch("httpx.Client"):
+        assert intercepted()
+    assert not intercepted()

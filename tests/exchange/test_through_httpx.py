@@ -1,0 +1,138 @@
+"""The way through httpx: a caller's client stays as it is, and what it raises becomes a value."""
+
+import time
+
+import httpx
+import pytest
+
+from camara_otp import ConfigurationError
+from camara_otp._exchange import Answer, Failure, open_async_exchange, open_exchange
+
+ORIGIN = "https://api.example.com"
+
+
+class Basic(httpx.Auth):
+    """An auth of the caller's that says so."""
+
+    def auth_flow(self, request):
+        request.headers["Authorization"] = "theirs"
+        yield request
+
+
+@pytest.fixture
+def through(shell, room):
+    """Open a room through a caller's client that a function answers."""
+
+    def opened(handler, cap=65536, **options):
+        return room(ORIGIN, cap, http_client=shell.http_client(transport=httpx.MockTransport(handler), **options))
+
+    return opened
+
+
+def seen(requests, response=None):
+    """Answer requests and keep them."""
+
+    def handler(request):
+        requests.append(request)
+        return response or httpx.Response(200, content=b"ok")
+
+    return handler
+
+
+def test_what_is_the_clients_own_stays_and_ours_wins(through):
+    """Its headers, parameters and cookies go along; its auth only where we bring none."""
+    requests = []
+    used = through(
+        seen(requests),
+        headers={"X-Theirs": "1", "X-Both": "theirs"},
+        params={"p": "1"},
+        cookies={"c": "1"},
+        auth=Basic(),
+    )
+    used.request(headers=[(b"X-Both", b"ours")])
+    used.request(headers=[(b"Authorization", b"Bearer ours")])
+    first, second = requests
+    assert (first.headers["x-theirs"], first.headers["x-both"], first.headers["cookie"]) == ("1", "ours", "c=1")
+    assert dict(first.url.params) == {"a": "1", "p": "1"}
+    assert first.headers["authorization"] == "theirs"
+    assert second.headers["authorization"] == "Bearer ours"
+
+
+def test_redirects_are_not_followed(through):
+    """Whatever the client was made to do."""
+    requests = []
+    used = through(
+        seen(requests, httpx.Response(307, headers={"location": "https://x.example/"})), follow_redirects=True
+    )
+    assert used.request().status == 307
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (httpx.ConnectError("x"), Failure(False, "no connection could be made")),
+        (httpx.ProxyError("x"), Failure(False, "the proxy refused")),
+        (httpx.ReadError("x"), Failure(True, "the connection was lost")),
+        (KeyError("secret"), Failure(True, "KeyError was raised on the way")),
+    ],
+)
+def test_what_is_raised_becomes_a_value(through, error, expected):
+    """By a transport or by a hook."""
+
+    def handler(_):
+        raise error
+
+    assert through(handler).request() == expected
+
+
+def test_our_close_leaves_the_clients_open(through, shell):
+    """It is its owner's to close."""
+    used = through(seen([]))
+    used.request()
+    used.close()
+    assert used.exchange.closed
+    assert not used.exchange._theirs.is_closed
+
+
+def test_a_client_of_the_other_kind_is_refused():
+    """With the name of the right one."""
+    with pytest.raises(ConfigurationError, match=r"OTPClient needs an httpx\.Client, not AsyncClient"):
+        open_exchange(ORIGIN, max_response_bytes=1, http_client=httpx.AsyncClient())
+    with httpx.Client() as client, pytest.raises(ConfigurationError, match=r"needs an httpx\.AsyncClient, not Client"):
+        open_async_exchange(ORIGIN, max_response_bytes=1, http_client=client)
+
+
+def test_each_operation_gets_what_is_left(through):
+    """A transport that takes its time over one thing has less for the next."""
+    left = []
+
+    def handler(request):
+        timeouts = request.extensions["timeout"]
+        left.append((timeouts["connect"], timeouts.get("read"), timeouts["write"], timeouts["pool"]))
+        time.sleep(0.1)
+        left.append((timeouts["connect"], timeouts["read"]))
+        assert timeouts.get("other", 7) == 7
+        assert set(timeouts) == {"connect", "read", "write", "pool"}
+        return httpx.Response(200)
+
+    assert through(handler).request(seconds=2.0, connect_timeout=0.5).status == 200
+    (connect, *others), (later_connect, later_read) = left
+    assert connect == later_connect == 0.5
+    assert all(1.9 < each <= 2.0 for each in others)
+    assert later_read < others[0] - 0.09
+
+
+def test_a_silent_server_ends_with_the_deadline(shell, room, server):
+    """On the wire, also where connecting took a part of the time."""
+    server.pause = 3
+    used = room(server.origin, http_client=shell.http_client())
+    began = time.monotonic()
+    assert used.request(seconds=0.3) == Failure(True, "no whole answer came in time")
+    assert time.monotonic() - began < 0.6
+
+
+def test_an_answer_is_an_answer(through):
+    """With its headers in lower case."""
+    used = through(seen([], httpx.Response(200, headers={"X-A": "B"}, content=b"ok")))
+    assert used.request() == Answer(200, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok")
