@@ -41,7 +41,7 @@ from camara_otp.errors import CODES
 
 DEFAULT_MESSAGE: Final = "{{code}} is your code"
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Send one-time codes by SMS over CAMARA's API, check them, and check the operators that send them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -346,7 +346,8 @@ def sandbox_settings(base_url: str, description: Mapping[str, Any]) -> dict[str,
     release = description.get("release")
     return {
         "base_url": base_url,
-        "release": release if release in RELEASES else None,
+        # A sandbox may play a release that has no scenarios.
+        "release": release if release in RELEASES else RELEASES[-1],
         "numbers": {"reachable": [f"+346{block}{index:02d}" for index in range(60)], **special},
         "limits": limits,
         "tokens": {"expired": "expired-token", "invalid": "invalid-token"},
