@@ -25,7 +25,7 @@ endef
 	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel$(,)cli]' --group dev)
 
 .venv/browser/.ready: pyproject.toml
-	$(call environment,.venv/browser,-e '.[sandbox]' --group browser)
+	$(call environment,.venv/browser,-e '.[sandbox$(,)phone]' --group browser)
 
 .venv/build/.ready: pyproject.toml
 	$(call environment,.venv/build,--group build)
@@ -50,7 +50,7 @@ faults: .venv/dev/.ready ## drive the clients through every fault and print the 
 soak: .venv/dev/.ready ## run both clients at full speed for ten minutes: make soak MINUTES=10
 	$(BIN)/python -m tests.faults.soak $(MINUTES)
 
-test-browser: .venv/browser/.ready ## run the tests of the inbox page, in the system's Chromium
+test-browser: .venv/browser/.ready ## run the inbox page and the example logins in the system's Chromium
 	.venv/browser/bin/python -m pytest tests/browser $(ARGS)
 
 test-redis: .venv/dev/.ready ## test sharing tokens, on a Redis of its own (needs redis-server)
