@@ -127,6 +127,7 @@ _NOT_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL"}
 )
 _LIBRARIES: Final = frozenset({"httpx", "httpcore", "httpx2", "httpcore2"})
+_MOCKS: Final = frozenset({"respx", "pytest_httpx"})
 _MAX_CAUSES: Final = 20  # an exception of somebody's hook may well name itself as its cause
 # Raised by our own streams, so that only the flag of the link decides.
 _OURS: Final = (OSError, Late, Babble)
@@ -143,7 +144,7 @@ def failure_of(error: Exception, *, sent: bool) -> Failure:
         return Failure(sent=False, reason=str(error), permanent=True)
     certificate = _certificate_error(error)
     library = type(error).__module__.partition(".")[0] in _LIBRARIES
-    if library and type(error).__name__ in _NOT_SENT:
+    if library and type(error).__name__ in _NOT_SENT and _says_what_it_means(error):
         sent = False
     elif not isinstance(error, _OURS):
         # An exception that we do not know the origin of proves nothing.
@@ -151,6 +152,20 @@ def failure_of(error: Exception, *, sent: bool) -> Failure:
     if certificate is not None and not sent:
         return Failure(sent=False, reason=f"the certificate does not verify: {certificate}", permanent=True)
     return Failure(sent, _reason(error, sent=sent, library=library))
+
+
+def _says_what_it_means(error: Exception) -> bool:
+    """Tell whether httpx's own transport raised this, or a mock.
+
+    Transports over other libraries translate those libraries' exceptions, and not always with care: one makes a
+    ConnectTimeout of every lost connection, also of one that was lost with the request on the other side.
+    """
+    cause = error.__cause__ or error.__context__
+    return (
+        cause is None
+        or isinstance(cause, ssl.SSLCertVerificationError)
+        or type(cause).__module__.partition(".")[0] in _LIBRARIES | _MOCKS
+    )
 
 
 def _certificate_error(error: BaseException | None) -> str | None:

@@ -61,6 +61,7 @@ def request(client: httpx.Client, origin: str, outgoing: Outgoing, cap: int) -> 
     """Exchange through a client; a deadline that passes between two chunks ends the call."""
     if client.is_closed:
         return _CLOSED
+    built = None
     try:
         built = _built(client, origin, outgoing)
         response = client.send(built, stream=True, follow_redirects=False, **_auth(outgoing.headers))
@@ -75,13 +76,14 @@ def request(client: httpx.Client, origin: str, outgoing: Outgoing, cap: int) -> 
         finally:
             response.close()
     except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
-        return failure_of(error, sent=True)
+        return _failure(error, built)
 
 
 async def arequest(client: httpx.AsyncClient, origin: str, outgoing: Outgoing, cap: int) -> Answer | Failure:
     """Exchange through an asynchronous client, within the deadline whatever happens."""
     if client.is_closed:
         return _CLOSED
+    built = None
     with anyio.move_on_after(outgoing.deadline - time.monotonic()):
         try:
             built = _built(client, origin, outgoing)
@@ -99,8 +101,16 @@ async def arequest(client: httpx.AsyncClient, origin: str, outgoing: Outgoing, c
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
         except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
-            return failure_of(error, sent=True)
+            return _failure(error, built)
     return failure_of(Late(), sent=True)
+
+
+def _failure(error: Exception, built: httpx.Request | None) -> Failure:
+    """Return what an exception means; one about another request, as a hook may send it, says nothing about ours."""
+    about = getattr(error, "_request", None) if isinstance(error, httpx.RequestError) else None
+    if built is not None and about is not None and about is not built:
+        return Failure(sent=True, reason=f"{type(error).__name__} was raised on the way")
+    return failure_of(error, sent=True)
 
 
 async def _read(response: httpx.Response, collected: Body) -> None:

@@ -302,3 +302,40 @@ def test_the_certificates_of_the_environment_are_used(monkeypatch, faults):
         assert context.check_hostname
         assert context.verify_mode.name == "CERT_REQUIRED"
         assert context.minimum_version.name == "TLSv1_2"
+
+
+def test_a_foreign_transport_that_calls_a_lost_connection_a_connect_timeout_is_not_believed(shell):
+    """Transports over other libraries do; to believe them would text the person three times."""
+    sent = []
+
+    class LostError(Exception):
+        pass
+
+    def lost(request):
+        sent.append(request)
+        raise httpx.ConnectTimeout("Server disconnected") from LostError()
+
+    client = shell.client(http_client=shell.http_client(transport=httpx.MockTransport(lost)))
+
+    with pytest.raises(OutcomeUnknownError):
+        client.send_code(NUMBER, MESSAGE)
+    assert len(sent) == 1
+
+
+def test_a_hook_whose_own_request_fails_says_nothing_about_ours(faults, shell):
+    """The request went out and was answered; that a hook could not reach its log server proves nothing else."""
+    listener = faults.listen(replies(raw()))
+
+    def hook(response):
+        with httpx.Client() as other:
+            other.get("http://127.0.0.1:9/log")
+
+    async def ahook(response):
+        async with httpx.AsyncClient() as other:
+            await other.get("http://127.0.0.1:9/log")
+
+    http_client = shell.http_client(event_hooks={"response": [ahook if shell.is_async else hook]})
+
+    with pytest.raises(OutcomeUnknownError):
+        shell.client(url(listener), http_client=http_client).send_code(NUMBER, MESSAGE)
+    assert listener.posts == 1
