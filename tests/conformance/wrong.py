@@ -409,7 +409,23 @@ CASES = [
     ),
     Case("answers come late", {LATENCY}, sandbox={"latency": 0.03}, told={"slow": 0.02}),
     Case("the operations are elsewhere", {PATH}, sandbox={"api_paths": ["/v1/otp"]}),
+    Case(
+        "what has no x-correlator is redirected",
+        {S02, V02, STATUS},
+        after=lambda ask, a: a.having(302, b"") if "x-correlator" not in ask.request.headers else None,
+    ),
+    Case(
+        "an error is a list",
+        {INFO},
+        after=lambda ask, a: a.having(body=[a.info]) if ask.request.method == "GET" else None,
+    ),
     # Codes.
+    Case("the code of a 404 is a number", {FOREIGN, UNKNOWN, INFO}, after=on(None, 404, then=info(code=40401))),
+    Case(
+        "a right code is refused the first time",
+        VALIDATES,
+        after=on("validate-code", 204, then=lambda _, a: refusal(400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP", a)),
+    ),
     Case(
         "codes have no prefix",
         {
