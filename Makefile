@@ -95,7 +95,7 @@ build: .venv/build/.ready ## build wheel and sdist into dist/, check both, and i
 	.venv/build/bin/check-wheel-contents dist/*.whl
 	$(PYTHON) -m venv .venv/bare
 	.venv/bare/bin/python -m pip install -q dist/*.whl
-	.venv/build/bin/python tests/bare.py .venv/bare/bin/python
+	.venv/build/bin/python tests/bare.py .venv/bare/bin/python build/sbom.cdx.json
 
 matrix: .venv/build/.ready ## run the tests on the wheel, with every Python there is, and with the oldest dependencies
 	.venv/build/bin/nox

@@ -2,6 +2,7 @@
 
 import re
 from importlib.metadata import distribution, metadata, version
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -31,6 +32,18 @@ def test_a_base_install_is_light():
 
     assert len(brought) <= 10, sorted(brought)
     assert {"camara-otp", "httpx", "httpcore", "attrs", "cattrs", "anyio"} <= brought
+
+
+def test_the_page_of_dependencies_tells_the_truth():
+    """The same names, with the licences that they carry."""
+    page = (Path(__file__).parents[1] / "docs/reference/dependencies.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| ([a-z0-9-]+) \| (\S+) \|", page, re.MULTILINE))
+    listed.pop("distribution", None)
+
+    assert set(listed) == closure("camara-otp") | (set(listed) & {"typing-extensions"})
+    for name, licence in listed.items():
+        said = metadata(name)
+        assert licence in {said["License-Expression"], said["License"]}, name
 
 
 def test_the_public_interface_is_the_recorded_one():
