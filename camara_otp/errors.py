@@ -41,6 +41,7 @@ class OTPError(Exception):
     def __init__(self, reason: str = "") -> None:
         """Keep the reason, a sentence for people."""
         super().__init__(reason)
+        self._reason = reason
 
     def __str__(self) -> str:
         """Return the reason, followed by what is known about the call."""
@@ -51,8 +52,7 @@ class OTPError(Exception):
             "the operator may have acted" if self.outcome_unknown else None,
         ]
         known = ", ".join(fact for fact in facts if fact)
-        reason = super().__str__()
-        return f"{reason} [{known}]" if known else reason
+        return f"{self._reason} [{known}]" if known else self._reason
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
@@ -97,6 +97,7 @@ class RequestValidationError(OTPError, ValueError):
     def __init__(self, field: str, reason: str) -> None:
         """Name the field and the rule that it breaks."""
         super().__init__(f"{field}: {reason}")
+        self.args = (field, reason)  # task queues that speak JSON rebuild an error from these
         self.field = field
         self.reason = reason
 
@@ -191,6 +192,7 @@ class APIError(OTPError):
     ) -> None:
         """Keep what the operator said."""
         super().__init__(f"{status} {code or 'without an error code'}" + (f": {message}" if message else ""))
+        self.args = (status, code, message)
         self.status = status
         self.code = code
         self.message = message

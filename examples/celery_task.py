@@ -8,7 +8,8 @@ anyone twice:
 - a task expires: a code that is asked for now is of no use in ten minutes.
 
 The exceptions of this package cross the process border whole, attributes included, with the pickle serializer. Pickle
-trusts its source: let nobody else write to the result backend. With JSON, return what you need instead of raising.
+trusts its source: let nobody else write to the result backend. With JSON they keep class,
+status and code.
 """
 
 import os

@@ -13,6 +13,7 @@ from celery import Celery
 from celery.contrib.testing.worker import start_worker
 
 from camara_otp import (
+    InternalError,
     InvalidOTPError,
     OTPError,
     OutcomeUnknownError,
@@ -163,6 +164,30 @@ def test_errors_leave_a_worker_of_several_processes(served, queues):
     assert "Traceback" not in output, "a refusal is an answer"
     for secret in (NUMBER, "34600000002", served.operator.last_code(NUMBER)):
         assert secret not in output
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidOTPError(400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP", "no"),
+        InternalError(500, "INTERNAL"),
+        RequestValidationError("phone_number", "is too short"),
+        OutcomeUnknownError("the connection was lost"),
+        RequestNotSentError("nobody at home"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_with_json_results_an_error_keeps_its_class_and_arguments(error):
+    """Without pickle the caller can still branch, as Celery stores and rebuilds exceptions."""
+    backend = Celery("caller", backend="cache+memory://").backend
+
+    arrived = backend.exception_to_python(json.loads(json.dumps(backend.prepare_exception(error, "json"))))
+
+    assert type(arrived) is type(error)
+    assert str(arrived) == str(error)
+    assert arrived.outcome_unknown == error.outcome_unknown
+    for name in ("status", "code", "message", "field", "reason"):
+        assert getattr(arrived, name, None) == getattr(error, name, None)
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
