@@ -7,17 +7,16 @@ What a server says is hostile until shown otherwise: it may echo the token, the 
 a header, plain or escaped. `Secrets` takes all of that out of every text before it is kept.
 """
 
-import html
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 from typing import Any, Final, NamedTuple, TypeVar, cast
-from urllib.parse import quote, quote_plus
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from camara_otp._redaction import redacted
 from camara_otp.errors import APIError, OTPError, UnexpectedResponseError, error_class
 from camara_otp.models import (
     MAX_AUTHENTICATION_ID_LENGTH,
@@ -105,10 +104,6 @@ def _parse(body: bytes) -> Any:
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
 
-_LONG_RUN: Final = re.compile(r"[A-Za-z0-9]{8,}")
-_RUNS: Final = re.compile(r"[A-Za-z0-9]+")
-
-
 class Secrets(NamedTuple):
     """The values of one call that no text may show."""
 
@@ -120,31 +115,7 @@ class Secrets(NamedTuple):
 
     def hidden_in(self, text: str) -> str:
         """Return a text with every secret in it, plain or escaped, replaced by asterisks."""
-        for value in self.values:
-            # Every escaping leaves ASCII letters and digits alone: where a run of them is missing, every form is.
-            if _run_of(value) not in text:
-                continue
-            for form in _forms(value):
-                if len(form) > 3:
-                    text = text.replace(form, "***")
-                elif form:
-                    # A code of one to three characters may be part of any word, so it goes only where it stands alone.
-                    text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", "***", text)
-        return text
-
-
-def _run_of(value: str) -> str:
-    """Return a run of ASCII letters and digits in a value: a long one if there is one, else the longest."""
-    long = _LONG_RUN.search(value)
-    return long[0] if long else max(_RUNS.findall(value), key=len, default="")
-
-
-def _forms(value: str) -> list[str]:
-    """Return how a server may repeat a value, the longest form first: as it is, in JSON, in HTML, in a URL."""
-    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    forms |= {html.escape(form) for form in tuple(forms)}
-    forms |= {quote(value, safe=""), quote(value), quote_plus(value)}
-    return sorted(forms, key=len, reverse=True)
+        return redacted(text, self.values)
 
 
 def secrets_of(request: SendCodeRequest | ValidateCodeRequest, token: str | None) -> Secrets:
@@ -279,7 +250,7 @@ def _failure(
     info = None if fault else error_info_of(body)
     error: APIError
     if info is None:
-        error = error_class(status, None)(status, None, _excerpt(body, secrets))
+        error = error_class(status, None)(status, None, _excerpt(body, secrets, cut=fault is not None))
     else:
         code = _printable(secrets.hidden_in(info.code))
         message = None if info.message is None else _short(secrets.hidden_in(info.message))
@@ -317,8 +288,12 @@ def _member(value: Any, name: str) -> Any:
     return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
 
 
-def _excerpt(body: bytes, secrets: Secrets) -> str | None:
-    return _short(secrets.hidden_in(body.decode("utf-8", "replace"))) or None
+def _excerpt(body: bytes, secrets: Secrets, *, cut: bool) -> str | None:
+    text = secrets.hidden_in(body.decode("utf-8", "replace"))
+    if cut:
+        # It may end with the first half of a secret, which nothing would recognize, in up to 20 characters for one.
+        text = text[: max(len(text) - 20 * max(map(len, secrets.values), default=0), 0)]
+    return _short(text) or None
 
 
 def _short(text: str) -> str:

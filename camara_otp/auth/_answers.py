@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
-from urllib.parse import quote, quote_plus
 
 from attrs import field, frozen
 
 from camara_otp._exchange import Answer
+from camara_otp._redaction import redacted
 from camara_otp._tokens import token_problem
 from camara_otp.auth._scope import missing
 from camara_otp.auth._values import Endpoint, Refusal, Token, endpoint
@@ -163,9 +163,7 @@ def read_seconds(value: object, unstated: float) -> float:
 
 def clean(text: str, secrets: Iterable[str]) -> str:
     """Return a server's words, printable, short, and without anything that must not be shown."""
-    for secret in sorted({form for value in secrets for form in _forms(value)}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = _CREDENTIAL.sub("***", text)
+    text = _CREDENTIAL.sub("***", redacted(text, secrets))
     text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
@@ -173,10 +171,6 @@ def clean(text: str, secrets: Iterable[str]) -> str:
 
 # Signed tokens, whole or cut off, and telephone numbers.
 _CREDENTIAL: Final = re.compile(r"ey[A-Za-z0-9_-]{8,}[A-Za-z0-9_.-]*|\+?[0-9]{7,}")
-
-
-def _forms(secret: str) -> tuple[str, ...]:
-    return tuple(form for form in (secret, quote(secret, safe=""), quote_plus(secret)) if form)
 
 
 def _document(heard: Heard) -> dict[str, Any] | Refusal:
