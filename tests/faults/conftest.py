@@ -2,7 +2,19 @@
 
 import pytest
 
+from tests.faults import drive
 from tests.faults.server import FaultServer
+
+FAULTS = pytest.StashKey[list]()
+"""What came of the scenarios, for the report at the end of a test run."""
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print the report of the faults."""
+    results = config.stash.get(FAULTS, [])
+    if results:
+        terminalreporter.section("faults")
+        terminalreporter.write_line(drive.report(results))
 
 
 @pytest.fixture(scope="session")

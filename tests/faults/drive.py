@@ -1,15 +1,17 @@
 """Drive every scenario in every mode, judge what comes back, and print a report."""
 
 import pickle
+import socket
 import time
 import traceback
+import tracemalloc
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 
 from camara_otp import AsyncOTPClient, OTPClient, OTPError, RetryPolicy, TransportError
-from tests.faults.scenarios import ROWS, TIMEOUT
+from tests.faults.scenarios import ROWS, TIMEOUT, steps
 
 NUMBER = "+34666111333444"
 MESSAGE = "zq-message-zq {{code}}"
@@ -19,6 +21,20 @@ TOKEN = "zq-token-zq"
 SECRETS = ("zq-", "zqcode", "666111333444")
 ARGUMENTS = {"send_code": (NUMBER, MESSAGE), "validate_code": (AUTHENTICATION_ID, CODE)}
 SLACK = 0.5
+CAP = 65_536
+HEAVY = (
+    "a gzip bomb",
+    "a deflate bomb",
+    "gzip within gzip",
+    "a gzip bomb in an error",
+    "200 with an id of 10 MB",
+    "an endless body",
+    "an endless chunked body",
+    "a chunk that never ends",
+    "flood of one header",
+    "flood of header lines",
+    "flood of interim answers",
+)
 MODES = ("sync", "asyncio", "trio")
 
 
@@ -27,7 +43,8 @@ class Result:
 
     def __init__(self, scenario, mode, outcome, seconds, listener):
         self.scenario, self.mode, self.outcome, self.seconds = scenario, mode, outcome, seconds
-        self.posts, self.trouble = listener.posts, listener.trouble
+        self.peak = 0
+        self.posts, self.trouble = listener.posts - scenario.warm, listener.trouble
 
     def problems(self):
         """Return what is wrong, by kind."""
@@ -54,6 +71,8 @@ class Result:
                 yield "chained", repr(outcome.__cause__ or outcome.__context__)
         if self.seconds > TIMEOUT + SLACK:
             yield "late", f"{self.seconds:.2f} s"
+        if self.peak > CAP + 8 * 2**20:
+            yield "over memory", f"{self.peak / 2**20:.1f} MiB"
         if self.posts > scenario.posts:
             yield "sent twice", f"{self.posts} POSTs"
         if self.trouble:
@@ -77,7 +96,17 @@ def _options(scenario):
 
 def _listen(faults, scenario):
     context = None if scenario.tls in (None, "stalled") else getattr(faults, scenario.tls)
-    return faults.listen(scenario.script, tls=context)
+    listener = faults.listen(scenario.script or steps("close"), tls=context)
+    if scenario.script is None:
+        listener.close()
+        while _answers(listener.port):
+            time.sleep(0.01)
+    return listener
+
+
+def _answers(port):
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
 
 
 def run_sync(faults, scenarios, workers=16):
@@ -86,6 +115,8 @@ def run_sync(faults, scenarios, workers=16):
     def one(scenario):
         listener = _listen(faults, scenario)
         with OTPClient(_url(scenario, listener), **_options(scenario)) as client:
+            for _ in range(scenario.warm):
+                getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
             began = time.monotonic()
             try:
                 outcome = getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
@@ -107,6 +138,8 @@ def run_async(faults, scenarios, backend, workers=16):
         async with limiter:
             listener = _listen(faults, scenario)
             async with AsyncOTPClient(_url(scenario, listener), **_options(scenario)) as client:
+                for _ in range(scenario.warm):
+                    await getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
                 began = time.monotonic()
                 try:
                     outcome = await getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
@@ -131,6 +164,23 @@ def run(faults, mode, scenarios=ROWS):
     return run_sync(faults, scenarios) if mode == "sync" else run_async(faults, scenarios, mode)
 
 
+def measured(faults, mode):
+    """Run the heavy scenarios one at a time, and measure the peak of the whole process, server included."""
+    for scenario in ROWS:
+        if scenario.name not in HEAVY:
+            continue
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            # Measuring slows everything down, so time is judged elsewhere.
+            (result,) = run(faults, mode, [scenario._replace(options={**scenario.options, "timeout": 3})])
+            result.peak = tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+        result.seconds = 0.0
+        yield result
+
+
 def report(results):
     """Return the report over all modes."""
     kinds = Counter(kind for result in results for kind, _ in result.problems())
@@ -143,6 +193,7 @@ def report(results):
                 ("texts sent twice", "sent twice"),
                 ("foreign exceptions", "foreign exception"),
                 ("late", "late"),
+                *((("over memory", "over memory"),) if any(result.peak for result in results) else ()),
                 ("leaks", "leak"),
                 ("wrong results", "wrong result"),
                 ("outcome_unknown wrong", "outcome_unknown wrong"),

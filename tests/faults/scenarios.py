@@ -38,6 +38,7 @@ class Scenario(NamedTuple):
     status: int | None = None
     code: str | None = None
     slow: bool = False
+    warm: int = 0  # calls that end well before this one, on the connection that this one finds in the pool
 
 
 ROWS: list[Scenario] = []
@@ -88,6 +89,18 @@ def steps(*actions):
             result = getattr(c, name)(*arguments)
             if result is not None:
                 await result
+
+    return script
+
+
+def reused(*actions):
+    """Answer the first request well, and do this to the second one, on the same connection alone."""
+
+    async def script(c):
+        await c.request()
+        await c.send(raw())
+        if c.number > 1 or await c.request():
+            await steps(*actions)(c)
 
     return script
 
@@ -210,6 +223,24 @@ row(
     steps("request", ("send", b"HTTP/1.1 200 OK\r\nX: "), ("flood", b"y" * 65536, 500)),
     OutcomeUnknownError,
 )
+
+# --- On a connection from the pool -----------------------------------------------------------------------------------
+for name, actions, expected in (
+    ("closed after the request", ("close",), OutcomeUnknownError),
+    ("reset after the request", ("reset",), OutcomeUnknownError),
+    ("silent", ("hold",), OutcomeUnknownError),
+    ("closed in the middle of the headers", (("send", b"HTTP/1.1 200 OK\r\nCont"), "close"), OutcomeUnknownError),
+    ("reset in the middle of the body", (("send", raw()[:-5]), "reset"), OutcomeUnknownError),
+    ("garbage", (("send", b"\x00garbage\r\n\r\n"), "close"), OutcomeUnknownError),
+    ("refused", (("send", raw(403, b"")), "close"), errors.HTTP403Error),
+    ("two answers", (("send", raw() + raw(204, b"")), "hold"), SendCodeResponse),
+):
+    row(f"on reuse: {name}", reused(*actions), expected, warm=1, slow=name == "silent")
+
+# --- Nobody there ----------------------------------------------------------------------------------------------------
+row("refused", None, RequestNotSentError, posts=0)
+row("refused, verifying", None, RequestNotSentError, posts=0, operation="validate_code")
+row("refused over TLS", None, RequestNotSentError, posts=0, tls="stalled")
 
 # --- Not HTTP --------------------------------------------------------------------------------------------------------
 for name, garbage in (
