@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix lint format types contract build clean
+.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,7 +45,7 @@ test: .venv/dev/.ready ## run the tests
 	$(BIN)/python -m pytest --cov --cov-report=term-missing $(ARGS)
 
 faults: .venv/dev/.ready ## drive the clients through every fault and print the report
-	$(BIN)/python -m pytest -q -s tests/faults/test_faults.py $(ARGS)
+	$(BIN)/python -m tests.faults
 
 soak: .venv/dev/.ready ## run both clients at full speed for ten minutes: make soak MINUTES=10
 	$(BIN)/python -m tests.faults.soak $(MINUTES)
@@ -62,6 +62,19 @@ test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, a
 tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
 	npm ci --prefix tests/oidc --no-audit --no-fund --loglevel=error
 	@touch $@
+
+.venv/fuzz/.ready: pyproject.toml
+	$(call environment,.venv/fuzz,-e . --group fuzz)
+
+# New inputs go to a folder of their own; what is worth keeping is moved to tests/fuzz/corpus by hand.
+FUZZ = mkdir -p .fuzz && .venv/fuzz/bin/python -m tests.fuzz.answers .fuzz tests/fuzz/corpus \
+	-dict=tests/fuzz/answers.dict -artifact_prefix=.fuzz/ -max_len=8192 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1
+
+fuzz: .venv/fuzz/.ready ## fuzz the reading of answers for a minute
+	$(FUZZ) -max_total_time=60
+
+fuzz-long: .venv/fuzz/.ready ## fuzz the reading of answers for an hour
+	$(FUZZ) -max_total_time=3600
 
 docs: .venv/docs/.ready ## build the site into docs/_build/html; every warning is an error
 	.venv/docs/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
@@ -101,4 +114,4 @@ matrix: .venv/build/.ready ## run the tests on the wheel, with every Python ther
 	.venv/build/bin/nox
 
 clean: ## remove what the tasks made
-	rm -rf .venv dist tests/oidc/node_modules .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .fuzz dist tests/oidc/node_modules .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

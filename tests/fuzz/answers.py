@@ -1,0 +1,112 @@
+"""Fuzz the reading of answers: from raw bytes of a connection to a model or an error (`make fuzz`).
+
+An input is two bytes that choose operation, status and how the bytes arrive, then the head, a blank line, and the
+body. What has to hold is checked in `check`, which the tests run over the corpus too.
+"""
+
+import sys
+import time
+
+MESSAGE = "{{code}} Qjmessage"
+NUMBER = "+346661113334"
+TOKEN = "QjToken/of+the=tests"
+AUTHENTICATION_ID = "Qjauthentication"
+CODE = "QJcode77"
+STATUSES = (200, 204, 201, 302, 400, 401, 403, 404, 409, 429, 500, 503, 599, 999)
+CAP = 4096
+
+
+def check(data: bytes) -> None:
+    """Read an answer, and fail if the result is not one that was promised."""
+    from camara_otp import (
+        APIError,
+        OTPError,
+        SendCodeRequest,
+        SendCodeResponse,
+        UnexpectedResponseError,
+        ValidateCodeRequest,
+        ValidateCodeResponse,
+    )
+    from camara_otp._exchange.answer import Babble, Body
+    from camara_otp._exchange.framing import Framing
+    from camara_otp._wire import read_send_code, read_validate_code, secrets_of
+
+    if len(data) < 2:
+        return
+    sending, status = data[0] & 1, STATUSES[data[1] % len(STATUSES)]
+    step = 1 + (data[0] >> 1)
+    head, _, body = data[2:].partition(b"\n\n")
+    headers = [
+        (name.strip().lower(), value.strip())
+        for name, colon, value in (line.partition(b":") for line in head.split(b"\n"))
+        if colon
+    ]
+
+    framing = Framing()
+    handed = b""
+    try:
+        for at in range(0, len(data), step):
+            framing.feed(data[at : at + step])
+            while piece := framing.take():
+                handed += piece
+        framing.feed(b"")
+        while piece := framing.take():
+            handed += piece
+    except Babble:
+        pass
+    else:
+        assert handed == data, "the framing lost or made up bytes"
+
+    collected = Body(headers, CAP)
+    for at in range(0, len(body), step):
+        if not collected.add(body[at : at + step]):
+            break
+    content, fault = collected.end()
+    assert len(content) <= CAP
+
+    request = SendCodeRequest(NUMBER, MESSAGE) if sending else ValidateCodeRequest(AUTHENTICATION_ID, CODE)
+    result = (read_send_code if sending else read_validate_code)(
+        status,
+        headers,
+        content,
+        fault,
+        sent="sent-1",
+        secrets=secrets_of(request, TOKEN),
+        now=time.time(),
+    )
+    if isinstance(result, SendCodeResponse):
+        assert (sending, status, fault) == (1, 200, None)
+        assert 1 <= len(result.authentication_id) <= 36
+        result.authentication_id.encode()
+    elif isinstance(result, ValidateCodeResponse):
+        assert (sending, status) == (0, 204)
+    else:
+        assert isinstance(result, OTPError)
+        assert isinstance(result, APIError if status >= 400 else UnexpectedResponseError)
+        shown = f"{result} {result.__dict__}"
+        assert str(result).isprintable()
+        assert len(getattr(result, "message", None) or "") <= 200
+        assert result.outcome_unknown == (
+            status < 400 or status >= 500 or (status, getattr(result, "code", None)) == (409, "ABORTED")
+        )
+        for secret in (TOKEN, NUMBER[1:], MESSAGE) if sending else (TOKEN, AUTHENTICATION_ID, CODE):
+            assert secret not in shown, "a secret of the request is in the error"
+        retry_after = getattr(result, "retry_after", None)
+        assert retry_after is None or 0 <= retry_after <= 86_400
+
+
+def main() -> None:
+    """Run the fuzzer with libFuzzer's arguments."""
+    import atheris
+
+    with atheris.instrument_imports(include=["camara_otp", "json", "email", "html", "urllib"]):
+        import camara_otp._exchange.answer
+        import camara_otp._exchange.framing
+        import camara_otp._wire  # noqa: F401
+
+    atheris.Setup(sys.argv, check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
