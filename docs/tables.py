@@ -9,7 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from camara_otp.errors import CODES, STATUSES, SUPERSEDED, APIError
+from camara_otp.errors import (
+    CODES,
+    STATUSES,
+    SUPERSEDED,
+    APIError,
+    ConfigurationError,
+    OTPError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RequestValidationError,
+    TokenError,
+    UnexpectedResponseError,
+)
+from camara_otp.retry import RULES
 
 _PAGES: Final = Path(__file__).parent
 
@@ -36,6 +49,40 @@ def superseded_table() -> str:
     return "| code | arrives as |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
+def outcomes_table() -> str:
+    """Return the rules by which the client repeats, and what is known after each outcome."""
+    rows = [
+        f"| {outcome.value} | {rule.covers} | {rule.repeat.value} | {'**yes**' if rule.outcome_unknown else 'no'} |"
+        for outcome, rule in RULES.items()
+    ]
+    return (
+        "| outcome | covers | sent again | may the operator have acted? |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def failures_table() -> str:
+    """Return each branch of the exceptions with what it says and whether the operator may have acted."""
+    kinds: tuple[type[OTPError], ...] = (
+        ConfigurationError,
+        RequestValidationError,
+        TokenError,
+        RequestNotSentError,
+        OutcomeUnknownError,
+        UnexpectedResponseError,
+        APIError,
+    )
+    rows = [
+        f"| `{kind.__name__}` | {(inspect.getdoc(kind) or '').splitlines()[0]} | {_unknown(kind)} |" for kind in kinds
+    ]
+    return "| class | when | `outcome_unknown` |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _unknown(kind: type[OTPError]) -> str:
+    if kind is APIError:
+        return "True from 500 up, and for 409 `ABORTED`"
+    return str(kind.outcome_unknown)
+
+
 def _cause_and_remedy(kind: type[APIError]) -> list[str]:
     return [" ".join(part.split()) for part in (inspect.getdoc(kind) or "").split("\n\n")]
 
@@ -43,6 +90,8 @@ def _cause_and_remedy(kind: type[APIError]) -> list[str]:
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "errors": errors_table,
     "superseded": superseded_table,
+    "outcomes": outcomes_table,
+    "failures": failures_table,
 }
 
 

@@ -1,0 +1,24 @@
+"""The page "What happens when it fails" says what the code does."""
+
+from pathlib import Path
+
+from camara_otp.retry import RULES
+from docs.tables import failures_table, outcomes_table, renewed
+
+PAGE = Path(__file__).parents[1] / "docs" / "failures.md"
+
+
+def test_the_tables_of_the_page_are_printed_from_the_code():
+    """`python -m docs.tables` renews them; a stale one fails here."""
+    page = PAGE.read_text("utf-8")
+
+    assert page == renewed(page)
+    assert outcomes_table() in page
+    assert failures_table() in page
+
+
+def test_every_rule_stands_on_the_page():
+    """Each outcome with what it covers."""
+    page = PAGE.read_text("utf-8")
+
+    assert all(rule.covers in page and outcome.value in page for outcome, rule in RULES.items())
