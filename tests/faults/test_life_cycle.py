@@ -127,7 +127,7 @@ def test_1000_deadline_hits_leave_the_pool_usable(faults, shell):
     async def slow(c):
         while await c.request():
             number = json.loads(c.body)["phoneNumber"]
-            await c.sleep(0 if number == NUMBER else 0.01)
+            await c.sleep(0 if number == NUMBER else 0.1)
             await c.send(raw(200, json.dumps({"authenticationId": number}).encode()))
 
     listener = faults.listen(slow)
