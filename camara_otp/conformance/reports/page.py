@@ -161,8 +161,9 @@ def _table(report: Report, origin: Origin, title: str) -> str:
     outcomes = [outcome for outcome in report.outcomes if outcome.origin == origin]
     rows = "\n".join(map(_row, outcomes))
     return (
-        f'<h2>{title}</h2>\n<div class="scroll"><table>\n<thead><tr><th scope="col">verdict</th><th scope="col">'
-        'what</th><th scope="col">must come back</th><th scope="col" class="time">time</th></tr></thead>\n'
+        f'<h2>{title}</h2>\n<div class="scroll" role="region" tabindex="0" aria-label="{title}"><table>\n'
+        '<thead><tr><th scope="col">verdict</th><th scope="col">what</th>'
+        '<th scope="col">must come back</th><th scope="col" class="time">time</th></tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
 
@@ -197,7 +198,8 @@ def _chart(report: Report) -> str:
         if found
     )
     return (
-        f'<h2>How long answers took</h2>\n<div class="card chart"><p class="legend">{legend}</p>'
+        f'<h2>How long answers took</h2>\n<div class="card chart" role="region" tabindex="0" aria-label="Latency">'
+        f'<p class="legend">{legend}</p>'
         f"{_bars(report.latencies)}"
         "</div>"
     )
