@@ -91,6 +91,17 @@ def at_terminal() -> bool:
     return sys.stdin.isatty()
 
 
+def reason_of(error: OTPError) -> str:
+    """Return the sentence in an error, without the facts about the call, which are shown by themselves.
+
+    Args:
+        error: The failure.
+    """
+    text = str(error)
+    has_facts = error.operation or error.x_correlator or error.attempts > 1 or error.outcome_unknown
+    return text.rpartition(" [")[0] if has_facts else text
+
+
 @attrs.define
 class Screen:
     """Where a command writes: results to standard output, everything else to standard error.
@@ -189,7 +200,7 @@ class Screen:
                 text.append(f"\n  It asks for {error.retry_after:g} s of patience.")
         else:
             text.append("✗ ", "bold red")
-            text.append(Exception.__str__(error), "bold")
+            text.append(reason_of(error), "bold")
             if not isinstance(error, ConfigurationError | RequestValidationError):
                 text.append(f"\n  {cause}")
         if remedy and not isinstance(error, ConfigurationError):
@@ -255,7 +266,7 @@ def _as_table(error: OTPError, code: Exit) -> dict[str, Any]:
     known = {_camel(name): getattr(error, name, None) for name in names}
     return {
         "class": type(error).__name__,
-        "reason": Exception.__str__(error),
+        "reason": reason_of(error),
         **{name: value for name, value in known.items() if value is not None},
         "xCorrelator": error.x_correlator,
         "attempts": error.attempts,
