@@ -11,7 +11,7 @@ from pathlib import Path
 import nox
 from packaging.requirements import Requirement
 
-nox.options.sessions = ["tests", "lowest"]
+nox.options.sessions = ["wheel", "lowest"]
 nox.options.default_venv_backend = "venv"
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
@@ -24,7 +24,7 @@ PYTHONS = [
 
 
 @nox.session(python=PYTHONS)
-def tests(session: nox.Session) -> None:
+def wheel(session: nox.Session) -> None:
     """Run the tests on the wheel, with the newest dependencies."""
     install_wheel(session)
     run_tests(session)
@@ -42,11 +42,11 @@ def lowest(session: nox.Session) -> None:
 def install_wheel(session: nox.Session, *options: str) -> None:
     """Install what a user would get, and what the tests need."""
     session.install("--upgrade", "pip>=25.1", silent=True)
-    wheels = Path(session.create_tmp()) / "wheel"
-    shutil.rmtree(wheels, ignore_errors=True)
-    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), ".", silent=True)
-    (wheel,) = wheels.glob("*.whl")
-    session.install(f"{wheel}[{EXTRAS}]", "--group", "test", *options)
+    built = Path(session.create_tmp()) / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(built), ".", silent=True)
+    (file,) = built.glob("*.whl")
+    session.install(f"{file}[{EXTRAS}]", "--group", "test", *options)
 
 
 def run_tests(session: nox.Session) -> None:

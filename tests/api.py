@@ -7,6 +7,7 @@ CONTRIBUTING.md describes; a line that is added needs a word in the changelog.
 import importlib
 import inspect
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 RECORD = Path(__file__).parent / "data" / "api.txt"
@@ -48,6 +49,8 @@ def members(kind: type) -> Iterator[str]:
 
 def called_with(value: object) -> str:
     """Return the parameters of what can be called: names, kinds and whether they may be left out."""
+    if inspect.isclass(value) and issubclass(value, Enum):
+        return ""  # called to look a value up, and described differently by each Python
     try:
         signature = inspect.signature(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import inspect
 import os
 import re
 import sys
@@ -83,7 +84,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings and [[faults]]")
     settings = parser.add_argument_group("settings")
     settings.add_argument("--dialect", choices=tuple(DIALECTS), help="settings of a server seen in the field")
-    described = dict(re.findall(r"^ {8}(\w+): (.+)$", Config.__doc__ or "", re.MULTILINE))
+    described = dict(re.findall(r"^ {4}(\w+): (.+)$", inspect.getdoc(Config) or "", re.MULTILINE))
     for name in PARSERS:
         text = described.get(name, "").replace("%", "%%")
         settings.add_argument("--" + name.replace("_", "-"), metavar="VALUE", dest=name, help=text)

@@ -1,5 +1,6 @@
 """Settings: their limits, where they come from, and who wins."""
 
+import inspect
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -28,7 +29,7 @@ def test_keyword_arguments_are_the_fields() -> None:
 def test_every_field_is_described() -> None:
     """The class's docstring, which the command line prints, tells about each field."""
     for field in attrs.fields(Config):
-        assert f"        {field.name}: " in (Config.__doc__ or "")
+        assert f"\n    {field.name}: " in (inspect.getdoc(Config) or "")
 
 
 @pytest.mark.parametrize(
