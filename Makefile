@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long lint format types contract build clean
+.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,9 @@ linkcheck: .venv/docs/.ready ## try the links that lead out of the site (needs i
 
 test-examples: .venv/examples/.ready ## run the examples and the notebook against the local operator
 	$(EXAMPLES)/python -m pytest tests/examples $(ARGS)
+
+bench: .venv/dev/.ready ## measure what a call costs, against one written by hand; minutes
+	$(BIN)/python benchmarks/client.py $(ARGS)
 
 lint: .venv/dev/.ready ## check style
 	$(BIN)/ruff check .

@@ -97,7 +97,7 @@ class RequestValidationError(OTPError, ValueError):
     def __init__(self, field: str, reason: str) -> None:
         """Name the field and the rule that it breaks."""
         super().__init__(f"{field}: {reason}")
-        self.args = (field, reason)  # task queues that speak JSON rebuild an error from these
+        self.args: tuple[Any, ...] = (field, reason)  # task queues that speak JSON rebuild an error from these
         self.field = field
         self.reason = reason
 
@@ -192,7 +192,7 @@ class APIError(OTPError):
     ) -> None:
         """Keep what the operator said."""
         super().__init__(f"{status} {code or 'without an error code'}" + (f": {message}" if message else ""))
-        self.args = (status, code, message)
+        self.args: tuple[Any, ...] = (status, code, message)
         self.status = status
         self.code = code
         self.message = message
