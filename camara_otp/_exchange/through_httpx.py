@@ -4,6 +4,7 @@ The client is used as it is: its headers, parameters, cookies, hooks and pool st
 promise, a deadline over everything in the sync case and the check for stray bytes, is said in the docs.
 """
 
+import functools
 import time
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
@@ -66,13 +67,14 @@ def request(client: httpx.Client, origin: str, outgoing: Outgoing, cap: int) -> 
         built = _built(client, origin, outgoing)
         response = client.send(built, stream=True, follow_redirects=False, **_auth(outgoing.headers))
         try:
-            collected = Body(_lowered(response), cap)
+            headers = _lowered(response)
+            collected = Body(headers, cap)
             for chunk in _chunks(response) or response.iter_raw():
                 if time.monotonic() > outgoing.deadline:
                     raise Late
                 if not collected.add(chunk):
                     break
-            return _answer(response, collected)
+            return Answer(response.status_code, headers, *collected.end())
         finally:
             response.close()
     except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
@@ -88,7 +90,8 @@ async def arequest(client: httpx.AsyncClient, origin: str, outgoing: Outgoing, c
         try:
             built = _built(client, origin, outgoing)
             response = await client.send(built, stream=True, follow_redirects=False, **_auth(outgoing.headers))
-            collected = Body(_lowered(response), cap)
+            headers = _lowered(response)
+            collected = Body(headers, cap)
             try:
                 for chunk in _chunks(response) or ():
                     if not collected.add(chunk):
@@ -96,7 +99,7 @@ async def arequest(client: httpx.AsyncClient, origin: str, outgoing: Outgoing, c
                 else:
                     if not response.is_stream_consumed:
                         await _read(response, collected)
-                return _answer(response, collected)
+                return Answer(response.status_code, headers, *collected.end())
             finally:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
@@ -137,13 +140,17 @@ def _built(client: httpx.Client | httpx.AsyncClient, origin: str, outgoing: Outg
         raise httpx.ConnectTimeout("no time left")
     return client.build_request(
         outgoing.method,
-        origin + outgoing.target,
+        _url(origin + outgoing.target),
         headers=list(outgoing.headers),
         # Parameters of the client's own would otherwise take the place of those in the URL.
         params=outgoing.target.partition("?")[2] if client.params else None,
         content=outgoing.body,
         extensions={"timeout": _Left(outgoing)},
     )
+
+
+# A client has a handful of targets, and to parse one costs a sixth of a call.
+_url: Final = functools.lru_cache(64)(httpx.URL)
 
 
 class _Left(dict[str, float]):
@@ -182,7 +189,3 @@ def _lowered(response: httpx.Response) -> list[tuple[bytes, bytes]]:
     if response.is_stream_consumed:
         return [header for header in headers if header[0] != b"content-encoding"]
     return headers
-
-
-def _answer(response: httpx.Response, collected: Body) -> Answer:
-    return Answer(response.status_code, _lowered(response), *collected.end())
