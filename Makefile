@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench lint format types contract build clean
+.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench bench-instructions lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,9 @@ test-examples: .venv/examples/.ready ## run the examples and the notebook agains
 
 bench: .venv/dev/.ready ## measure what a call costs, against one written by hand; minutes
 	$(BIN)/python benchmarks/client.py $(ARGS)
+
+bench-instructions: .venv/dev/.ready ## check that a call takes no more instructions than it did (needs valgrind); minutes
+	$(BIN)/python benchmarks/instructions.py $(ARGS)
 
 lint: .venv/dev/.ready ## check style
 	$(BIN)/ruff check .
