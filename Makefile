@@ -42,7 +42,7 @@ demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
 	@$(DEMO)/python examples/demo.py
 
 test: .venv/dev/.ready ## run the tests
-	$(BIN)/python -m pytest --cov --cov-report=term-missing $(ARGS)
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term-missing $(ARGS)
 
 faults: .venv/dev/.ready ## drive the clients through every fault and print the report
 	$(BIN)/python -m tests.faults
