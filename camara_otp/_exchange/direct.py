@@ -134,32 +134,6 @@ class _AsyncLink(_Link):
         self.connection = httpcore.AsyncHTTPConnection(
             origin.origin, ssl_context=_context(origin), network_backend=self.backend
         )
-        _unlock(self.connection, "_request_lock")
-
-    def begin(self, deadline: float, connect_timeout: float | None) -> None:
-        """Begin an exchange."""
-        super().begin(deadline, connect_timeout)
-        _unlock(getattr(self.connection, "_connection", None), "_state_lock")
-
-
-class _NoLock:
-    """A lock of a connection that one exchange alone holds: the pool has seen to that already."""
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-
-_no_lock: Final = _NoLock()
-
-
-def _unlock(connection: object, name: str) -> None:
-    # httpcore's locks go round the event loop six times a call, which is a quarter of its cost. Where a later version
-    # knows no such lock, there is nothing to replace, and nothing breaks.
-    if hasattr(connection, name):
-        setattr(connection, name, _no_lock)
 
 
 def _context(origin: _Origin) -> Any:
