@@ -27,6 +27,7 @@ from camara_otp._exchange.answer import (
 from camara_otp._exchange.observers import intercepted
 from camara_otp._exchange.pool import L, Pool, Turn
 from camara_otp._exchange.proxies import uses_proxy
+from camara_otp._exchange.quiet import exchanging, hush
 from camara_otp._exchange.stream import AsyncBackend, Backend, Clock, forget_lookups, tls_context
 
 if TYPE_CHECKING:
@@ -195,10 +196,17 @@ class Exchange:
             connect_timeout: seconds for one connection to be made, or None for all that is left.
         """
         outgoing = Outgoing(method, target, headers, body, deadline, connect_timeout)
-        if self._theirs is not None or self._proxied or intercepted():
+        if self._theirs is not None:
             return self._through_httpx(outgoing)
+        ours = exchanging.set(True)
+        try:
+            return self._through_httpx(outgoing) if self._proxied or intercepted() else self._directly(outgoing)
+        finally:
+            exchanging.reset(ours)
+
+    def _directly(self, outgoing: Outgoing) -> Answer | Failure:
         while True:
-            link = self._link(deadline)
+            link = self._link(outgoing.deadline)
             if isinstance(link, Failure):
                 return link
             outcome = self._on(link, outgoing)
@@ -318,12 +326,21 @@ class AsyncExchange:
     ) -> Answer | Failure:
         """Send a request and return its answer; the arguments are those of `Exchange.request`."""
         outgoing = Outgoing(method, target, headers, body, deadline, connect_timeout)
-        if self._theirs is not None or self._proxied or intercepted():
+        if self._theirs is not None:
             return await self._through_httpx(outgoing)
+        ours = exchanging.set(True)
+        try:
+            if self._proxied or intercepted():
+                return await self._through_httpx(outgoing)
+            return await self._directly(outgoing)
+        finally:
+            exchanging.reset(ours)
+
+    async def _directly(self, outgoing: Outgoing) -> Answer | Failure:
         if not self._on_one_loop():
             return _ANOTHER_LOOP
         while True:
-            link = await self._link(deadline)
+            link = await self._link(outgoing.deadline)
             if isinstance(link, Failure):
                 return link
             outcome = await self._on(link, outgoing)
@@ -458,3 +475,5 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+hush()
