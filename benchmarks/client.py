@@ -151,8 +151,8 @@ def own_work(report):
     class Nothing:
         closed = False
 
-        def request(self, method, target, headers, body, **_):
-            return Answer(200, [(b"content-type", b"application/json"), headers[-1]], BODY)
+        def request(self, outgoing):
+            return Answer(200, [(b"content-type", b"application/json"), outgoing.headers[-1]], BODY)
 
         def close(self):
             pass

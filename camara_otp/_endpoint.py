@@ -70,13 +70,17 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
         ConfigurationError: an argument is refused; the message names it, the rule and the remedy.
     """
     url = split_url("base_url", base_url, allow_http=allow_http)
+    _text("api_path", api_path)
     between = api_path.strip("/")
     if not _PATH.fullmatch(between):
         raise ConfigurationError(
             "api_path: must be a path such as /one-time-password-sms/v1, without blanks, ? or #; "
             "percent-encode other characters, and give query parameters as `params`"
         )
-    query = urlencode(dict(params), doseq=True) if params else ""
+    try:
+        query = urlencode(dict(params), doseq=True) if params else ""
+    except (TypeError, ValueError):
+        raise ConfigurationError("params: must be a mapping of names to texts, or to lists of texts") from None
     path = url.path.rstrip("/") + (f"/{between}" if between else "")
     return Endpoint(url.origin, path, f"?{query}" if query else "", url.in_the_clear)
 
@@ -100,6 +104,7 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     Raises:
         ConfigurationError: the URL is not of that form, or would show the token to the network.
     """
+    _text(field, url)
     if not _VISIBLE.fullmatch(url):
         raise ConfigurationError(
             f"{field}: must be an ASCII URL without blanks or control characters; "
@@ -132,6 +137,11 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     return SplitURL(f"{parts.scheme}://{authority}" + (f":{port}" if port else ""), parts.path, in_the_clear)
 
 
+def _text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{field}: must be text (str), not {type(value).__name__}")
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine by its name or address: localhost, 127.0.0.0/8, ::1."""
     if host == "localhost":
@@ -156,6 +166,8 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
         ConfigurationError: a name or a value is no header, or the name is one that the client sets by itself.
     """
     chosen = {name.lower(): (name, value) for name, value in defaults.items()}
+    if headers is not None and not _is_mapping(headers):
+        raise ConfigurationError("headers: must be a mapping of names to values, each a text")
     for name, value in (headers or {}).items():
         if not _is_text(name, _HEADER_NAME):
             raise ConfigurationError("headers: a name must be text of letters, digits and hyphens")
@@ -168,6 +180,10 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
             )
         chosen[name.lower()] = (name, value)
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in chosen.values())
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _is_text(value: object, pattern: re.Pattern[str]) -> bool:

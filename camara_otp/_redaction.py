@@ -38,6 +38,23 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+# Digits as people set a number: 7 or more, with up to three signs between two of them.
+_NUMBERS: Final = re.compile(r"\d(?:[ .()/\u00a0\u2009\u2010-\u2013-]{0,3}\d){6,}")
+_TELLING_DIGITS: Final = 7
+"""The last digits of a number that tell whose it is, with or without its country and area code."""
+
+
+def without_number(text: str, number: str) -> str:
+    """Return a text without a phone number, however it is grouped and whichever prefix it is written with.
+
+    Args:
+        text: any.
+        number: its digits, country code first.
+    """
+    telling = number[-_TELLING_DIGITS:]
+    return _NUMBERS.sub(lambda found: BLOT if telling in re.sub(r"\D", "", found[0]) else found[0], text)
+
+
 def _without(text: str, secret: str) -> str:
     lowered = text.lower()
     # Most escapings leave ASCII letters and digits alone: where a run of them is missing, so is the secret.

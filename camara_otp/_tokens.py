@@ -169,22 +169,24 @@ def fetch(provider: TokenProvider, rejected: str | None, timeout: float) -> str 
         token = provider.get_token(rejected=rejected, timeout=timeout)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises is a token that could not be had
         return _token_error(error)
-    return _checked(token)
+    return _checked(token, provider)
 
 
 async def afetch(provider: TokenProvider, rejected: str | None, timeout: float) -> str | TokenError:
     """Return the provider's token within `timeout` seconds, or what went wrong, as a value."""
     try:
         if isinstance(provider, Bounded):
-            return _checked(await provider.aget_token(rejected=rejected, timeout=timeout))
+            return _checked(await provider.aget_token(rejected=rejected, timeout=timeout), provider)
         with anyio.move_on_after(timeout):
-            return _checked(await provider.aget_token(rejected=rejected, timeout=timeout))
+            return _checked(await provider.aget_token(rejected=rejected, timeout=timeout), provider)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises is a token that could not be had
         return _token_error(error)
     return TokenError("the token provider did not answer in time")
 
 
-def _checked(token: str) -> str | TokenError:
+def _checked(token: str, provider: TokenProvider) -> str | TokenError:
+    if type(provider) is StaticToken:
+        return token  # checked when it was given
     problem = token_problem(token)
     return token if problem is None else TokenError(f"the token that was provided {problem}")
 

@@ -7,6 +7,7 @@ What a server says is hostile until shown otherwise: it may echo the token, the 
 a header, plain or escaped. `Secrets` takes all of that out of every text before it is kept.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -16,8 +17,8 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from camara_otp._redaction import redacted
-from camara_otp.errors import APIError, OTPError, UnexpectedResponseError, error_class
+from camara_otp._redaction import redacted, without_number
+from camara_otp.errors import CODES, SUPERSEDED, APIError, OTPError, UnexpectedResponseError, error_class
 from camara_otp.models import (
     MAX_AUTHENTICATION_ID_LENGTH,
     ErrorInfo,
@@ -96,7 +97,7 @@ def encode(request: SendCodeRequest | ValidateCodeRequest) -> bytes:
 def _parse(body: bytes) -> Any:
     """Return the JSON value of a body in UTF-8, whatever charset its header claims; raise ValueError otherwise."""
     try:
-        return _decode_json(body.decode("utf-8-sig"))
+        return _decode_json(body.removeprefix(codecs.BOM_UTF8).decode())
     except RecursionError:
         raise ValueError from None
 
@@ -105,9 +106,10 @@ def _parse(body: bytes) -> Any:
 
 
 class Secrets(NamedTuple):
-    """The values of one call that no text may show."""
+    """The values of one call that no text may show: texts, and the digits of a phone number."""
 
     values: tuple[str, ...]
+    number: str | None = None
 
     def __repr__(self) -> str:
         """Return a text without them."""
@@ -115,17 +117,20 @@ class Secrets(NamedTuple):
 
     def hidden_in(self, text: str) -> str:
         """Return a text with every secret in it, plain or escaped, replaced by asterisks."""
-        return redacted(text, self.values)
+        text = redacted(text, self.values)
+        return text if self.number is None else without_number(text, self.number)
 
 
 def secrets_of(request: SendCodeRequest | ValidateCodeRequest, token: str | None) -> Secrets:
     """Return what must stay out of every text about a request."""
+    number = None
     if isinstance(request, SendCodeRequest):
         # The number without its +, so that it is found however a server writes it.
-        values = (request.message, request.phone_number[1:])
+        number = request.phone_number[1:]
+        values = (request.message, number)
     else:
         values = (request.authentication_id, request.code)
-    return Secrets(values if token is None else (token, *values))
+    return Secrets(values if token is None else (token, *values), number)
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
@@ -252,7 +257,8 @@ def _failure(
     if info is None:
         error = error_class(status, None)(status, None, _excerpt(body, secrets, cut=fault is not None))
     else:
-        code = _printable(secrets.hidden_in(info.code))
+        # A code of the contract is no secret, even where a person types the same word; any other may echo one.
+        code = info.code if info.code in CODES or info.code in SUPERSEDED else _short(secrets.hidden_in(info.code))
         message = None if info.message is None else _short(secrets.hidden_in(info.message))
         error = error_class(status, code)(status, code, message)
     error.retry_after = retry_after_of(headers, now)

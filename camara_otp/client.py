@@ -7,6 +7,7 @@ Errors travel as values up to the public methods, which raise them: the tracebac
 frame that has let go of the number, the code and the token.
 """
 
+import inspect
 import logging
 import os
 import random
@@ -22,7 +23,7 @@ import attrs
 
 from camara_otp import _wire
 from camara_otp._endpoint import Endpoint, Params, endpoint, static_headers
-from camara_otp._exchange import Answer, Failure, open_async_exchange, open_exchange
+from camara_otp._exchange import Answer, Failure, Outgoing, open_async_exchange, open_exchange
 from camara_otp._tokens import TokenProvider, TokenSource, afetch, fetch, provider_of
 from camara_otp._version import __version__
 from camara_otp.errors import (
@@ -105,11 +106,6 @@ class _Call(Generic[T]):
         """Return the seconds left."""
         return self.deadline - time.monotonic()
 
-    @property
-    def connect_timeout(self) -> float | None:
-        """Return the seconds that one connection may take to be made, or None for all that is left."""
-        return None if self.policy is None else self.policy.connect_timeout
-
     def begin(self, token: str | TokenError | None) -> OTPError | None:
         """Begin an attempt with this token; return what stops it."""
         if isinstance(token, TokenError):
@@ -125,9 +121,16 @@ class _Call(Generic[T]):
         self.attempts += 1
         return None
 
-    def headers(self) -> _wire.Headers:
-        """Return the headers of the attempt that was begun."""
-        return _wire.with_call_headers(self.static_headers, self.token, self.x_correlator)
+    def outgoing(self) -> Outgoing:
+        """Return the request of the attempt that was begun."""
+        return Outgoing(
+            "POST",
+            self.target,
+            _wire.with_call_headers(self.static_headers, self.token, self.x_correlator),
+            self.body,
+            self.deadline,
+            None if self.policy is None else self.policy.connect_timeout,
+        )
 
     def judge(self, outcome: Answer | Failure) -> T | OTPError | _Repeat:
         """Return what the attempt came to: the result, the error, or one more round."""
@@ -251,13 +254,16 @@ class _Setup:
         )
 
 
-@attrs.frozen(repr=False)
-class _Options:
+class _Options(NamedTuple):
     """What every call takes besides its request; None stands for the client's setting."""
 
     x_correlator: str | None
     token: TokenSource | None
     timeout: float | None
+
+    def __repr__(self) -> str:
+        """Return a text without the token."""
+        return "_Options(***)"
 
 
 def _alone(request: T, other: object, field: str) -> T:
@@ -281,20 +287,28 @@ def _correlator(given: str | None, factory: Callable[[], str] | None) -> str | N
     if given is None:
         if factory is None:
             return None
+        if factory is new_x_correlator:
+            return factory()
         try:
             given = factory()
         except Exception as error:
             raise ConfigurationError(f"x_correlator: the callable raised {type(error).__name__}") from error
+        if inspect.iscoroutine(given):
+            given.close()
+            raise ConfigurationError("x_correlator: the callable is asynchronous; give a plain one")
     problem = x_correlator_problem(given)
     if problem is not None:
         raise RequestValidationError(*problem)
     return given
 
 
+_LONGEST: Final = 1e8  # more than three years: sockets and locks take no number of any size
+
+
 def _seconds(timeout: object) -> float:
     if not is_seconds(timeout):
         raise ConfigurationError("timeout: must be a finite number of seconds above 0")
-    return float(timeout)  # type: ignore[arg-type]
+    return min(float(timeout), _LONGEST)  # type: ignore[arg-type]
 
 
 def _setup(
@@ -361,6 +375,12 @@ def _provider(token: TokenSource | Environment | None, *, has_http_client: bool)
     return provider_of(token)
 
 
+def _place(client: object) -> str:
+    # A debugger may ask for the repr of a client that refused its arguments.
+    setup: _Setup | None = getattr(client, "_setup", None)
+    return "never set up" if setup is None else f"{setup.endpoint.origin}{setup.endpoint.path}"
+
+
 def _closed(kind: str) -> ConfigurationError:
     return ConfigurationError(f"this {kind} is closed; make a new one")
 
@@ -414,19 +434,24 @@ class OTPClient:
         http_client: "httpx.Client | None" = None,
     ) -> None:
         """Check every argument; nothing is sent yet."""
-        self._setup = _setup(
-            base_url,
-            token=token,
-            api_path=api_path,
-            timeout=timeout,
-            retry=retry,
-            x_correlator=x_correlator,
-            headers=headers,
-            params=params,
-            max_response_bytes=max_response_bytes,
-            allow_http=allow_http,
-            has_http_client=http_client is not None,
-        )
+        try:
+            self._setup = _setup(
+                base_url,
+                token=token,
+                api_path=api_path,
+                timeout=timeout,
+                retry=retry,
+                x_correlator=x_correlator,
+                headers=headers,
+                params=params,
+                max_response_bytes=max_response_bytes,
+                allow_http=allow_http,
+                has_http_client=http_client is not None,
+            )
+        except ConfigurationError as error:
+            # What is raised here has let go of every secret, as in a call.
+            del token, headers, params
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
         self._exchange = open_exchange(
             self._setup.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
         )
@@ -572,14 +597,7 @@ class OTPClient:
         provider = call.provider
         stopped = call.begin(fetch(provider, None, call.remaining) if provider else None)
         while stopped is None:
-            outcome = self._exchange.request(
-                "POST",
-                call.target,
-                call.headers(),
-                call.body,
-                deadline=call.deadline,
-                connect_timeout=call.connect_timeout,
-            )
+            outcome = self._exchange.request(call.outgoing())
             verdict = call.judge(outcome)
             if not isinstance(verdict, _Repeat):
                 return verdict
@@ -605,7 +623,7 @@ class OTPClient:
 
     def __repr__(self) -> str:
         """Return the endpoint alone."""
-        return f"OTPClient({self._setup.endpoint.origin}{self._setup.endpoint.path})"
+        return f"OTPClient({_place(self)})"
 
     def __reduce__(self) -> NoReturn:
         """Refuse: connections and tokens belong to one process."""
@@ -658,19 +676,24 @@ class AsyncOTPClient:
         http_client: "httpx.AsyncClient | None" = None,
     ) -> None:
         """Check every argument; nothing is sent yet."""
-        self._setup = _setup(
-            base_url,
-            token=token,
-            api_path=api_path,
-            timeout=timeout,
-            retry=retry,
-            x_correlator=x_correlator,
-            headers=headers,
-            params=params,
-            max_response_bytes=max_response_bytes,
-            allow_http=allow_http,
-            has_http_client=http_client is not None,
-        )
+        try:
+            self._setup = _setup(
+                base_url,
+                token=token,
+                api_path=api_path,
+                timeout=timeout,
+                retry=retry,
+                x_correlator=x_correlator,
+                headers=headers,
+                params=params,
+                max_response_bytes=max_response_bytes,
+                allow_http=allow_http,
+                has_http_client=http_client is not None,
+            )
+        except ConfigurationError as error:
+            # What is raised here has let go of every secret, as in a call.
+            del token, headers, params
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
         self._exchange = open_async_exchange(
             self._setup.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
         )
@@ -818,14 +841,7 @@ class AsyncOTPClient:
         provider = call.provider
         stopped = call.begin(await afetch(provider, None, call.remaining) if provider else None)
         while stopped is None:
-            outcome = await self._exchange.request(
-                "POST",
-                call.target,
-                call.headers(),
-                call.body,
-                deadline=call.deadline,
-                connect_timeout=call.connect_timeout,
-            )
+            outcome = await self._exchange.request(call.outgoing())
             verdict = call.judge(outcome)
             if not isinstance(verdict, _Repeat):
                 return verdict
@@ -851,7 +867,7 @@ class AsyncOTPClient:
 
     def __repr__(self) -> str:
         """Return the endpoint alone."""
-        return f"AsyncOTPClient({self._setup.endpoint.origin}{self._setup.endpoint.path})"
+        return f"AsyncOTPClient({_place(self)})"
 
     def __reduce__(self) -> NoReturn:
         """Refuse: connections and tokens belong to one process."""

@@ -198,6 +198,12 @@ def test_extra_headers_and_params_go_with_every_request(shell):
         ({"max_response_bytes": "64k"}, "max_response_bytes"),
         ({"retry": 3}, "retry"),
         ({"x_correlator": "fixed"}, "x_correlator"),
+        ({"base_url": b"https://api.example.com"}, "base_url: must be text"),
+        ({"base_url": httpx.URL("https://api.example.com")}, "base_url: must be text"),
+        ({"api_path": 5}, "api_path: must be text"),
+        ({"headers": [("a", "b")]}, "headers: must be a mapping"),
+        ({"params": "a=b"}, "params: must be a mapping"),
+        ({"params": {"a": "\ud800"}}, "params: must be a mapping"),
     ],
 )
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
@@ -205,6 +211,30 @@ def test_a_bad_setting_is_refused_when_the_client_is_made(kind, options, names):
     """With its name and a remedy."""
     with pytest.raises(ConfigurationError, match=names):
         kind(**{"base_url": BASE_URL, "token": TOKEN} | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        ({"base_url": "http://api.example.com", "token": "secret"}, None),
+        ({"token": "secret\n"}, None),
+        ({}, "secret\n"),
+        ({"token": "t", "headers": {"X-Key": "secret\n"}}, None),
+        ({"token": "t", "params": {"key": ("secret", "\ud800")}}, None),
+    ],
+)
+@pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
+def test_a_refused_setting_leaves_no_secret_in_the_traceback(kind, options, environment, monkeypatch):
+    """Nor does a client that was never set up stop a traceback that shows it."""
+    if environment:
+        monkeypatch.setenv("CAMARA_BEARER_TOKEN", environment)
+    with pytest.raises(ConfigurationError) as caught:
+        kind(**{"base_url": BASE_URL} | options)
+    stack = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    ours = [frame for frame in stack if "tests" not in frame.filename]
+    assert ours
+    assert not [frame.name for frame in ours if "secret" in repr(frame.locals)]
+    assert ours[-1].locals["self"] == f"{kind.__name__}(never set up)"
 
 
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
@@ -688,3 +718,14 @@ def test_nothing_is_logged_unless_asked(shell, caplog):
 
     assert not [record for record in caplog.records if record.name == "camara_otp"]
     assert logging.getLogger("camara_otp").handlers == []
+
+
+def test_a_correlator_callable_that_is_asynchronous_is_refused(shell):
+    """By name, and without a warning about a coroutine that nobody awaited."""
+
+    async def correlator():
+        return "x"
+
+    client = shell.mocked(Operator(sent()), x_correlator=correlator)
+    with pytest.raises(ConfigurationError, match="give a plain one"):
+        client.send_code(NUMBER, MESSAGE)

@@ -1,6 +1,7 @@
 """The wire: requests to bytes, answers to models and errors."""
 
 import json
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -356,3 +357,47 @@ def test_any_answer_has_a_defined_result(reader, status, body, headers):
         assert str(result).isprintable()
     else:
         assert (reader, status) in {(read_send_code, 200), (read_validate_code, 204)}
+
+
+@pytest.mark.parametrize("known", [*CODES, *SUPERSEDED])
+def test_what_a_person_types_never_changes_what_the_operator_said(known):
+    """Each word of a code of the contract, as the code and as the id: class, code and outcome_unknown stay."""
+    body = json.dumps({"code": known, "message": "m"}).encode()
+    for status in (400, 401, 409, 429):
+        honest = read(read_validate_code, status, body, secrets=Secrets(()))
+        for word in {known[:10], *re.split(r"[._]", known)}:
+            for typed in (word[:10], word[:10].lower()):
+                secrets = secrets_of(ValidateCodeRequest(typed, typed), typed)
+                error = read(read_validate_code, status, body, secrets=secrets)
+                assert type(error) is type(honest)
+                assert (error.code, error.outcome_unknown) == (known, honest.outcome_unknown)
+
+
+def test_a_code_that_nobody_knows_is_kept_short_and_without_secrets():
+    """It may be an echo, of any length."""
+    secrets = secrets_of(ValidateCodeRequest("ea0840f3", "zebra"), None)
+    error = read(read_validate_code, 400, json.dumps({"code": "ZEBRA" + "X" * 60_000}).encode(), secrets=secrets)
+    assert error.code.startswith("***X")
+    assert len(error.code) == MAX_EXCERPT
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+346661113334",
+        "34 666 111 3334",
+        "+34-666-111-3334",
+        "(+34)666.111.3334",
+        "6661113334",
+        "06661113334",
+        "0034 6661113334",
+        "666\u00a0111\u00a0333\u00a04",
+        "(0)666 / 111 - 33 34",
+    ],
+)
+def test_a_number_vanishes_however_it_is_written(written):
+    """With any grouping and any prefix; other numbers stay."""
+    secrets = secrets_of(SendCodeRequest(NUMBER, MESSAGE), None)
+    shown = secrets.hidden_in(f"not to {written}, since 2024-11-23 12:30; call +1 555 0100 200")
+    assert not re.search(r"111.{0,3}33", shown)
+    assert "2024-11-23 12:30; call +1 555 0100 200" in shown

@@ -9,14 +9,14 @@ package would cost, and a process that only catches errors or makes requests nee
 
 from typing import TYPE_CHECKING
 
-from camara_otp._exchange.answer import Answer, Failure
+from camara_otp._exchange.answer import Answer, Failure, Outgoing
 
 if TYPE_CHECKING:
     import httpx
 
     from camara_otp._exchange.direct import AsyncExchange, Exchange
 
-__all__ = ["Answer", "Failure", "open_async_exchange", "open_exchange"]
+__all__ = ["Answer", "Failure", "Outgoing", "open_async_exchange", "open_exchange"]
 
 
 def open_exchange(origin: str, *, max_response_bytes: int, http_client: "httpx.Client | None" = None) -> "Exchange":

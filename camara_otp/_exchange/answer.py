@@ -11,8 +11,21 @@ from typing import Final, NamedTuple
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+# What a frame of this room holds of a request or an answer has no telling repr: where a call is interrupted, a
+# traceback that shows locals would print the token, the number or the code.
+
+
 class Outgoing(NamedTuple):
-    """A request, and when it has to be over: by `time.monotonic()`, and in seconds for making one connection."""
+    """A request, and when it has to be over.
+
+    Attributes:
+        method: `"POST"`, `"GET"`.
+        target: path and query, ASCII.
+        headers: all but what belongs to the connection.
+        body: the whole content.
+        deadline: when the exchange ends, by `time.monotonic()`.
+        connect_timeout: seconds for one connection to be made, or None for all that is left.
+    """
 
     method: str
     target: str
@@ -20,6 +33,10 @@ class Outgoing(NamedTuple):
     body: bytes
     deadline: float
     connect_timeout: float | None
+
+    def __repr__(self) -> str:
+        """Return a text without any value."""
+        return "Outgoing(***)"
 
 
 class Answer(NamedTuple):
@@ -33,6 +50,10 @@ class Answer(NamedTuple):
     headers: Headers
     body: bytes
     fault: str | None = None
+
+    def __repr__(self) -> str:
+        """Return a text without the operator's words."""
+        return f"Answer({self.status}, ***)"
 
 
 class Failure(NamedTuple):
@@ -69,7 +90,7 @@ class Body:
     coding was not asked for and is not decoded at all.
     """
 
-    __slots__ = ("_cap", "_decoder", "_parts", "_raw", "_size", "fault")
+    __slots__ = ("_cap", "_decoder", "_parts", "_raw", "_size", "fault", "headers")
 
     def __init__(self, headers: Headers, cap: int) -> None:
         """Look at the content codings."""
@@ -80,6 +101,7 @@ class Body:
             for coding in value.lower().replace(b" ", b"").replace(b"\t", b"").split(b",")
             if coding not in (b"", b"identity")
         ]
+        self.headers = headers
         self._cap = cap
         self._parts: list[bytes] = []
         self._size = 0
@@ -129,8 +151,6 @@ _NOT_SENT: Final = frozenset(
 _LIBRARIES: Final = frozenset({"httpx", "httpcore", "httpx2", "httpcore2"})
 _MOCKS: Final = frozenset({"respx", "pytest_httpx"})
 _MAX_CAUSES: Final = 20  # an exception of somebody's hook may well name itself as its cause
-# Raised by our own streams, so that only the flag of the link decides.
-_OURS: Final = (OSError, Late, Babble)
 
 
 def failure_of(error: Exception, *, sent: bool) -> Failure:
@@ -138,7 +158,7 @@ def failure_of(error: Exception, *, sent: bool) -> Failure:
 
     Args:
         error: whatever was raised.
-        sent: whether a byte of the request may have left.
+        sent: whether a byte of the request may have left, as far as is known besides the error.
     """
     if isinstance(error, NoCertificates):
         return Failure(sent=False, reason=str(error), permanent=True)
@@ -146,9 +166,6 @@ def failure_of(error: Exception, *, sent: bool) -> Failure:
     library = type(error).__module__.partition(".")[0] in _LIBRARIES
     if library and type(error).__name__ in _NOT_SENT and _says_what_it_means(error):
         sent = False
-    elif not isinstance(error, _OURS):
-        # An exception that we do not know the origin of proves nothing.
-        sent = True
     if certificate is not None and not sent:
         return Failure(sent=False, reason=f"the certificate does not verify: {certificate}", permanent=True)
     return Failure(sent, _reason(error, sent=sent, library=library))

@@ -18,7 +18,6 @@ from camara_otp._exchange.answer import (
     Answer,
     Body,
     Failure,
-    Headers,
     Late,
     Outgoing,
     failure_of,
@@ -28,10 +27,12 @@ from camara_otp._exchange.observers import intercepted
 from camara_otp._exchange.pool import L, Pool, Turn
 from camara_otp._exchange.proxies import uses_proxy
 from camara_otp._exchange.quiet import exchanging, hush
-from camara_otp._exchange.stream import AsyncBackend, Backend, Clock, forget_lookups, tls_context
+from camara_otp._exchange.stream import Clock, aconnect, connect, forget_lookups, tls_context
 
 if TYPE_CHECKING:
     import httpx
+
+    from camara_otp._exchange.through_httpx import AsyncThrough, Through
 
 _ANOTHER_LOOP: Final = Failure(
     sent=False, reason="the client is in use on another event loop; make one client per loop", permanent=True
@@ -49,50 +50,44 @@ class _Origin:
         self.port = parts.port
         self.authority = parts.netloc.encode("ascii")
         self.origin = httpcore.Origin(self.scheme, self.host, self.port or (443 if parts.scheme == "https" else 80))
+        self._urls: dict[str, httpcore.URL] = {}
 
     def request(self, outgoing: Outgoing, content: Any) -> httpcore.Request:
         """Return the request as httpcore takes it: `content` is the body, in the form that the connection iterates."""
-        return httpcore.Request(
-            outgoing.method,
-            httpcore.URL(scheme=self.scheme, host=self.host, port=self.port, target=outgoing.target.encode("ascii")),
-            headers=[
-                (b"Host", self.authority),
-                (b"Accept-Encoding", b"identity"),
-                *outgoing.headers,
-                (b"Content-Length", b"%d" % len(outgoing.body)),
-            ],
-            content=content,
-        )
+        url = self._urls.get(outgoing.target)
+        if url is None:
+            target = outgoing.target.encode("ascii")
+            url = self._urls[outgoing.target] = httpcore.URL(
+                scheme=self.scheme, host=self.host, port=self.port, target=target
+            )
+        request = httpcore.Request(outgoing.method, url, content=content)
+        # They are bytes: the constructor would look at each of them once more.
+        request.headers = [
+            (b"Host", self.authority),
+            (b"Accept-Encoding", b"identity"),
+            *outgoing.headers,
+            (b"Content-Length", b"%d" % len(outgoing.body)),
+        ]
+        return request
 
 
 class _Link:
     """A connection of httpcore's, with its clock and what is known of its bytes."""
 
-    __slots__ = ("backend", "clock", "connection", "idle_since")
+    __slots__ = ("clock", "connection", "idle_since", "stream")
 
     connection: Any
-    backend: Any
+    stream: Any
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.idle_since = 0.0
-
-    @property
-    def used(self) -> bool:
-        """Tell whether the connection was made already."""
-        return self.backend.stream is not None
-
-    def begin(self, deadline: float, connect_timeout: float | None) -> None:
-        """Begin an exchange."""
-        self.clock.start(deadline, connect_timeout)
-        if self.backend.stream is not None:
-            self.backend.stream.framing.begin()
+        self.stream = None
 
     def headers_of(self, response: httpcore.Response) -> list[tuple[bytes, bytes]]:
         """Return the headers of an answer, and let the framing know what follows them."""
         headers = [(name.lower(), value) for name, value in response.headers]
-        if self.backend.stream is not None:  # under a mock there is none, and nothing to frame
-            self.backend.stream.framing.expect_body(headers, response.status)
+        self.stream.framing.expect_body(headers, response.status)
         return headers
 
     def cut(self) -> None:
@@ -101,44 +96,48 @@ class _Link:
         The parser is told that the server has closed, since to leave its generators half-way would leave them to the
         garbage collector, which no event loop likes.
         """
-        if self.backend.stream is not None:
-            self.backend.stream.framing.cut()
+        self.stream.framing.cut()
 
     def clean(self) -> bool:
         """Tell whether the idle connection is open and nothing waits on it."""
-        return bool(self.backend.stream.clean())
+        return bool(self.stream.clean())
 
     def reusable(self) -> bool:
         """Tell whether the answer ended, beyond doubt, where the received bytes end."""
-        stream = self.backend.stream
-        return stream is not None and stream.framing.exact and bool(self.connection.is_idle())
+        return self.stream.framing.exact and bool(self.connection.is_idle())
 
     def discard(self) -> None:
         """Close the socket, at once and without I/O."""
-        if self.backend.stream is not None:
-            self.backend.stream._close()  # noqa: SLF001 - one room
+        if self.stream is not None:
+            self.stream.discard()
 
 
 class _SyncLink(_Link):
-    def __init__(self, origin: _Origin) -> None:
-        super().__init__()
-        self.backend = Backend(self.clock)
-        self.connection = httpcore.HTTPConnection(
-            origin.origin, ssl_context=_context(origin), network_backend=self.backend
-        )
+    def begin(self, origin: _Origin, outgoing: Outgoing) -> None:
+        """Begin an exchange, on the connection that there is or on a new one."""
+        self.clock.start(outgoing.deadline, outgoing.connect_timeout)
+        if self.stream is not None:
+            self.stream.framing.begin()
+            return
+        context = tls_context() if origin.scheme == b"https" else None
+        self.stream = connect(origin.origin, self.clock)
+        if context is not None:
+            self.stream.start_tls(context, origin.host.decode("ascii"))
+        self.connection = httpcore.HTTP11Connection(origin.origin, self.stream)
 
 
 class _AsyncLink(_Link):
-    def __init__(self, origin: _Origin) -> None:
-        super().__init__()
-        self.backend = AsyncBackend(self.clock)
-        self.connection = httpcore.AsyncHTTPConnection(
-            origin.origin, ssl_context=_context(origin), network_backend=self.backend
-        )
-
-
-def _context(origin: _Origin) -> Any:
-    return tls_context() if origin.scheme == b"https" else None
+    async def begin(self, origin: _Origin, outgoing: Outgoing) -> None:
+        """Begin an exchange, on the connection that there is or on a new one."""
+        self.clock.start(outgoing.deadline, outgoing.connect_timeout)
+        if self.stream is not None:
+            self.stream.framing.begin()
+            return
+        context = tls_context() if origin.scheme == b"https" else None
+        self.stream = await aconnect(origin.origin, self.clock)
+        if context is not None:
+            await self.stream.start_tls(context, origin.host.decode("ascii"))
+        self.connection = httpcore.AsyncHTTP11Connection(origin.origin, self.stream)
 
 
 _NO_TIME: Final = Failure(sent=False, reason="no connection was free in time")
@@ -161,13 +160,15 @@ class Exchange:
         self._origin = _Origin(origin)
         self._cap = max_response_bytes
         self._pool: Pool[_SyncLink] = Pool()
-        self._theirs = http_client
-        self._ours: httpx.Client | None = None
+        self._theirs: Through | None = None
+        self._ours: Through | None = None
+        self._opening = threading.Lock()
         self._proxied = http_client is None and uses_proxy(self._origin.scheme.decode(), self._origin.host.decode())
         if http_client is not None:
             from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
 
             through_httpx.check_sync(http_client)
+            self._theirs = through_httpx.Through(http_client, origin, max_response_bytes)
         _exchanges.add(self)
 
     @property
@@ -175,83 +176,63 @@ class Exchange:
         """Tell whether `close` was called."""
         return self._pool.closed
 
-    def request(
-        self,
-        method: str,
-        target: str,
-        headers: Headers,
-        body: bytes,
-        *,
-        deadline: float,
-        connect_timeout: float | None,
-    ) -> Answer | Failure:
-        """Send a request and return its answer.
-
-        Args:
-            method: `"POST"`, `"GET"`.
-            target: path and query, ASCII.
-            headers: all but what belongs to the connection.
-            body: the whole content.
-            deadline: when the exchange ends, by `time.monotonic()`.
-            connect_timeout: seconds for one connection to be made, or None for all that is left.
-        """
-        outgoing = Outgoing(method, target, headers, body, deadline, connect_timeout)
+    def request(self, outgoing: Outgoing) -> Answer | Failure:
+        """Send a request and return its answer."""
         if self._theirs is not None:
-            return self._through_httpx(outgoing)
-        ours = exchanging.set(True)
+            return self._theirs.request(outgoing)
+        before = exchanging.get()
+        exchanging.set(outgoing.deadline)
         try:
             return self._through_httpx(outgoing) if self._proxied or intercepted() else self._directly(outgoing)
         finally:
-            exchanging.reset(ours)
+            # Not by a token: a coroutine whose loop has ended is closed in another context.
+            exchanging.set(before)
 
     def _directly(self, outgoing: Outgoing) -> Answer | Failure:
+        pool = self._pool
         while True:
-            link = self._link(outgoing.deadline)
+            link = self._link(pool, outgoing.deadline)
             if isinstance(link, Failure):
                 return link
-            outcome = self._on(link, outgoing)
+            outcome = self._on(link, pool, outgoing)
             if outcome is not None:
                 return outcome
 
-    def _link(self, deadline: float) -> "_SyncLink | Failure":
-        turn = self._pool.take()
+    def _link(self, pool: Pool[_SyncLink], deadline: float) -> "_SyncLink | Failure":
+        turn = pool.take()
         try:
             if not turn.granted and not _waited(turn, deadline):
-                self._pool.give_up(turn)
+                pool.give_up(turn)
                 return _NO_TIME
         except BaseException:
-            self._pool.give_up(turn)
+            pool.give_up(turn)
             raise
-        try:
-            return _fresh(turn) or _SyncLink(self._origin)
-        except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
-            self._pool.give_back(None)
-            return failure_of(error, sent=False)
+        return _fresh(turn) or _SyncLink()
 
-    def _on(self, link: "_SyncLink", outgoing: Outgoing) -> Answer | Failure | None:
+    def _on(self, link: "_SyncLink", pool: Pool[_SyncLink], outgoing: Outgoing) -> Answer | Failure | None:
         """Exchange on a link; None asks for another link, because no socket could be opened for this one."""
         keep = None
         try:
-            link.begin(outgoing.deadline, outgoing.connect_timeout)
+            link.begin(self._origin, outgoing)
             response = link.connection.handle_request(
                 self._origin.request(outgoing, [outgoing.body] if outgoing.body else b"")
             )
-            headers = link.headers_of(response)
-            collected = Body(headers, self._cap)
+            collected = Body(link.headers_of(response), self._cap)
             try:
                 for chunk in response.iter_stream():
                     if not collected.add(chunk):
                         link.cut()
+                    del chunk
             except httpcore.RemoteProtocolError:
                 if collected.fault is None:
                     raise
             finally:
                 response.close()
-            answer = Answer(response.status, headers, *collected.end())
+            answer = Answer(response.status, collected.headers, *collected.end())
             if link.reusable():
                 keep = link
         except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
-            if out_of_sockets(error) and not link.clock.sent and self._pool.shrink():
+            if out_of_sockets(error) and not link.clock.sent and pool.shrink():
                 return None
             return failure_of(error, sent=link.clock.sent)
         else:
@@ -259,25 +240,29 @@ class Exchange:
         finally:
             if keep is None:
                 link.discard()
-            self._pool.give_back(keep)
+            pool.give_back(keep)
 
     def _through_httpx(self, outgoing: Outgoing) -> Answer | Failure:
         from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
 
-        client = self._theirs
-        if client is None:
-            client = self._ours = self._ours or through_httpx.own_client(environment=self._proxied)
-        return through_httpx.request(client, self._origin.text, outgoing, self._cap)
+        with self._opening:
+            if self._ours is None:
+                client = through_httpx.own_client(environment=self._proxied)
+                if isinstance(client, Failure):
+                    return client
+                self._ours = through_httpx.Through(client, self._origin.text, self._cap)
+        return self._ours.request(outgoing)
 
     def close(self) -> None:
         """Close what is idle now, and what is in use when its answer is there. The caller's client stays open."""
         self._pool.close()
         if self._ours is not None:
-            self._ours.close()
+            self._ours.client.close()
 
     def forget(self) -> None:
         """Let go of everything that the parent process owns; called in a forked child."""
-        self._pool.forget()
+        self._pool = self._pool.renewed()
+        self._opening = threading.Lock()
         self._ours = None
 
 
@@ -299,14 +284,15 @@ class AsyncExchange:
         self._cap = max_response_bytes
         self._pool: Pool[_AsyncLink] = Pool()
         self._loop: object = None
-        self._theirs = http_client
-        self._ours: httpx.AsyncClient | None = None
+        self._theirs: AsyncThrough | None = None
+        self._ours: AsyncThrough | None = None
         self._ours_on: object = None
         self._proxied = http_client is None and uses_proxy(self._origin.scheme.decode(), self._origin.host.decode())
         if http_client is not None:
             from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
 
             through_httpx.check_async(http_client)
+            self._theirs = through_httpx.AsyncThrough(http_client, origin, max_response_bytes)
         _exchanges.add(self)
 
     @property
@@ -314,36 +300,29 @@ class AsyncExchange:
         """Tell whether `aclose` was called."""
         return self._pool.closed
 
-    async def request(
-        self,
-        method: str,
-        target: str,
-        headers: Headers,
-        body: bytes,
-        *,
-        deadline: float,
-        connect_timeout: float | None,
-    ) -> Answer | Failure:
-        """Send a request and return its answer; the arguments are those of `Exchange.request`."""
-        outgoing = Outgoing(method, target, headers, body, deadline, connect_timeout)
+    async def request(self, outgoing: Outgoing) -> Answer | Failure:
+        """Send a request and return its answer."""
         if self._theirs is not None:
-            return await self._through_httpx(outgoing)
-        ours = exchanging.set(True)
+            return await self._theirs.request(outgoing)
+        before = exchanging.get()
+        exchanging.set(outgoing.deadline)
         try:
             if self._proxied or intercepted():
                 return await self._through_httpx(outgoing)
             return await self._directly(outgoing)
         finally:
-            exchanging.reset(ours)
+            # Not by a token: a coroutine whose loop has ended is closed in another context.
+            exchanging.set(before)
 
     async def _directly(self, outgoing: Outgoing) -> Answer | Failure:
         if not self._on_one_loop():
             return _ANOTHER_LOOP
+        pool = self._pool
         while True:
-            link = await self._link(outgoing.deadline)
+            link = await self._link(pool, outgoing.deadline)
             if isinstance(link, Failure):
                 return link
-            outcome = await self._on(link, outgoing)
+            outcome = await self._on(link, pool, outgoing)
             if outcome is not None:
                 return outcome
 
@@ -351,14 +330,14 @@ class AsyncExchange:
         """Tell whether the running loop is the one that the links belong to, or can become it."""
         loop = anyio.lowlevel.current_token()
         if loop != self._loop:
-            if self._pool.busy:
+            if self._pool.busy and not _is_over(self._loop):
                 return False
-            self._pool.forget()
+            self._pool = self._pool.renewed()
             self._loop = loop
         return True
 
-    async def _link(self, deadline: float) -> "_AsyncLink | Failure":
-        turn = self._pool.take()
+    async def _link(self, pool: Pool[_AsyncLink], deadline: float) -> "_AsyncLink | Failure":
+        turn = pool.take()
         if not turn.granted:
             granted = anyio.Event()
             turn.wake = granted.set
@@ -366,74 +345,76 @@ class AsyncExchange:
                 with anyio.move_on_after(deadline - time.monotonic()):
                     await granted.wait()
             except BaseException:
-                self._pool.give_up(turn)
+                pool.give_up(turn)
                 raise
             if not turn.granted:
-                self._pool.give_up(turn)
+                pool.give_up(turn)
                 return _NO_TIME
-        try:
-            return _fresh(turn) or _AsyncLink(self._origin)
-        except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
-            self._pool.give_back(None)
-            return failure_of(error, sent=False)
+        return _fresh(turn) or _AsyncLink()
 
-    async def _on(self, link: "_AsyncLink", outgoing: Outgoing) -> Answer | Failure | None:
+    async def _on(self, link: "_AsyncLink", pool: Pool[_AsyncLink], outgoing: Outgoing) -> Answer | Failure | None:
         """Exchange on a link; None asks for another link, because no socket could be opened for this one."""
         keep = None
         try:
             with anyio.move_on_after(outgoing.deadline - time.monotonic()):
-                link.begin(outgoing.deadline, outgoing.connect_timeout)
+                await link.begin(self._origin, outgoing)
                 response = await link.connection.handle_async_request(
                     self._origin.request(outgoing, _Once(outgoing.body) if outgoing.body else b"")
                 )
-                headers = link.headers_of(response)
-                collected = Body(headers, self._cap)
+                collected = Body(link.headers_of(response), self._cap)
                 try:
                     async for chunk in response.aiter_stream():
                         if not collected.add(chunk):
                             link.cut()
+                        del chunk
                 except httpcore.RemoteProtocolError:
                     if collected.fault is None:
                         raise
                 finally:
                     with anyio.CancelScope(shield=True):
                         await response.aclose()
-                answer = Answer(response.status, headers, *collected.end())
+                answer = Answer(response.status, collected.headers, *collected.end())
                 if link.reusable():
                     keep = link
                 return answer
             return failure_of(Late(), sent=link.clock.sent)
         except Exception as error:  # noqa: BLE001 - whatever is raised below becomes a value here
-            if out_of_sockets(error) and not link.clock.sent and self._pool.shrink():
+            if out_of_sockets(error) and not link.clock.sent and pool.shrink():
                 return None
             return failure_of(error, sent=link.clock.sent)
         finally:
             if keep is None:
                 link.discard()
-            self._pool.give_back(keep)
+            pool.give_back(keep)
 
     async def _through_httpx(self, outgoing: Outgoing) -> Answer | Failure:
         from camara_otp._exchange import through_httpx  # noqa: PLC0415 - httpx only where it is used
 
-        client = self._theirs
-        if client is None:
-            loop = anyio.lowlevel.current_token()
-            if self._ours is None or loop != self._ours_on:
-                # The connections of the last one cannot be used, or even closed, where their loop does not run.
-                self._ours, self._ours_on = through_httpx.own_async_client(environment=self._proxied), loop
-            client = self._ours
-        return await through_httpx.arequest(client, self._origin.text, outgoing, self._cap)
+        loop = anyio.lowlevel.current_token()
+        if self._ours is None or loop != self._ours_on:
+            # The connections of the last one cannot be used, or even closed, where their loop does not run.
+            client = through_httpx.own_async_client(environment=self._proxied)
+            if isinstance(client, Failure):
+                return client
+            self._ours, self._ours_on = through_httpx.AsyncThrough(client, self._origin.text, self._cap), loop
+        return await self._ours.request(outgoing)
 
     async def aclose(self) -> None:
         """Close what is idle now, and what is in use when its answer is there. The caller's client stays open."""
         self._pool.close()
         if self._ours is not None:
-            await self._ours.aclose()
+            await self._ours.client.aclose()
 
     def forget(self) -> None:
         """Let go of everything that the parent process owns; called in a forked child."""
-        self._pool.forget()
+        self._pool = self._pool.renewed()
         self._loop = self._ours = self._ours_on = None
+
+
+def _is_over(loop: object) -> bool:
+    """Tell whether an event loop will never run again; trio's cannot be asked."""
+    closed = getattr(getattr(loop, "native_token", loop), "is_closed", None)
+    return bool(closed is not None and closed())
 
 
 class _Once:

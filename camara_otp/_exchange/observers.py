@@ -22,6 +22,10 @@ _ENTRY_POINTS: Final = (
     ("httpx", "AsyncClient", "_transport_for_url", "_client.py"),
     ("httpcore", "ConnectionPool", "handle_request", "connection_pool.py"),
     ("httpcore", "AsyncConnectionPool", "handle_async_request", "connection_pool.py"),
+    ("httpcore", "HTTPConnection", "handle_request", "connection.py"),
+    ("httpcore", "AsyncHTTPConnection", "handle_async_request", "connection.py"),
+    ("httpcore", "HTTP11Connection", "handle_request", "http11.py"),
+    ("httpcore", "AsyncHTTP11Connection", "handle_async_request", "http11.py"),
 )
 _known: dict[int, Any] = {}
 """The functions that were found to be the libraries' own, by the place of their entry point in the table."""
@@ -34,15 +38,19 @@ def intercepted() -> bool:
         loaded = modules.get(module)
         if loaded is None:
             continue
-        found = getattr(loaded, kind).__dict__.get(name)
+        owner = getattr(loaded, kind, None)
+        if owner is None:
+            continue  # another thread is just importing the module
+        found = owner.__dict__.get(name)
         if found is None or found is not _known.get(place):
-            if not _is_original(found, module, file):
+            if not is_original(found, module, file):
                 return True
             _known[place] = found
     return False
 
 
-def _is_original(found: object, module: str, file: str) -> bool:
+def is_original(found: object, module: str, file: str) -> bool:
+    """Tell whether a function is a library's own: written in this file of this module."""
     # By where the code was written, since this module may well be imported after the replacement; and a wrapper may
     # pass itself off as what it wraps, but not as a plain function.
     if type(found) is not FunctionType:

@@ -7,6 +7,7 @@ longest, so that nobody overtakes; with nobody waiting it goes on top of the idl
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 MAX_CONNECTIONS: Final = 1000
@@ -52,11 +53,15 @@ def _nothing() -> None:
 
 
 class Pool(Generic[L]):
-    """Keep the links of one origin. Safe to share between threads; never waits by itself."""
+    """Keep the links of one origin. Safe to share between threads; never waits by itself.
+
+    A signal handler, or a coroutine that the garbage collector closes, may come back here while its own thread holds
+    the lock; so the lock lets it in, and no link is touched under it.
+    """
 
     def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
         """Begin empty."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._idle: deque[L] = deque()
         self._turns: deque[Turn[L]] = deque()
         self._limit = self._most = limit
@@ -72,48 +77,53 @@ class Pool(Generic[L]):
     def take(self) -> Turn[L]:
         """Return a turn: granted at once with a link or room for one, else waiting."""
         turn: Turn[L] = Turn()
-        admitted: list[Turn[L]] = []
-        with self._lock:
-            if not self._turns:
-                self._grant(turn)
-            if not turn.granted:
-                self._turns.append(turn)
-                admitted = self._admit()
-        for other in admitted:
-            other.wake()
-        return turn
-
-    def _grant(self, turn: Turn[L]) -> None:
-        self._drop_old()
-        while self._idle:
-            link = self._idle.pop()
+        while True:
+            admitted: list[Turn[L]] = []
+            link: L | None = None
+            with self._lock:
+                old = self._take_old()
+                if self._idle and not self._turns:
+                    link = self._idle.pop()
+                elif not self._turns and self._has_room():
+                    self._open += 1
+                    turn.granted = True
+                else:
+                    self._turns.append(turn)
+                    admitted = self._admit()
+            for each in old:
+                each.discard()
+            for other in admitted:
+                other.wake()
+            if link is None:
+                return turn
             if link.clean():
                 turn.link = link
                 turn.granted = True
-                return
-            self._open -= 1
+                return turn
             link.discard()
-        if self._has_room():
-            self._open += 1
-            turn.granted = True
+            self.give_back(None)
 
     def _has_room(self) -> bool:
         if self._limit < self._most and time.monotonic() - self._shrunk_at > SHRUNK_SECONDS:
             self._limit = self._most
         return self._open < self._limit
 
-    def _drop_old(self) -> None:
+    def _take_old(self) -> Sequence[L]:
         oldest = time.monotonic() - KEPT_SECONDS
+        if not self._idle or self._idle[0].idle_since >= oldest:
+            return ()
+        old: list[L] = []
         while self._idle and self._idle[0].idle_since < oldest:
-            self._open -= 1
-            self._idle.popleft().discard()
+            old.append(self._idle.popleft())
+        self._open -= len(old)
+        return old
 
     def give_back(self, link: L | None) -> None:
         """Take a link that can be used again, or None for one that is gone."""
+        if link is not None and self.closed:
+            link.discard()
+            link = None
         with self._lock:
-            if link is not None and self.closed:
-                link.discard()
-                link = None
             turn = None
             if link is None:
                 self._open -= 1
@@ -123,7 +133,10 @@ class Pool(Generic[L]):
             else:
                 link.idle_since = time.monotonic()
                 self._idle.append(link)
+            late = self._take_idle() if self.closed else ()
             admitted = self._admit() if self._turns else ()
+        for each in late:
+            each.discard()
         if turn is not None:
             turn.wake()
         for other in admitted:
@@ -166,17 +179,25 @@ class Pool(Generic[L]):
 
     def close(self) -> None:
         """Close the idle links; those that are checked out close when they come back."""
+        self.closed = True
         with self._lock:
-            self.closed = True
-            self._open -= len(self._idle)
-            idle, self._idle = self._idle, deque()
+            idle = self._take_idle()
         for link in idle:
             link.discard()
 
-    def forget(self) -> None:
-        """Begin anew with what belonged to another process or event loop let go."""
-        idle = self._idle
-        self._lock = threading.Lock()
-        self._idle, self._turns, self._open = deque(), deque(), 0
+    def _take_idle(self) -> Sequence[L]:
+        idle, self._idle = self._idle, deque()
+        self._open -= len(idle)
+        return idle
+
+    def renewed(self) -> "Pool[L]":
+        """Return a pool to go on with, where the links belong to another process or to an event loop that is over.
+
+        Without the lock, which a thread may hold that this process does not have. What is checked out comes back here.
+        """
+        pool: Pool[L] = Pool(self._most)
+        pool.closed = self.closed
+        idle, self._idle = self._idle, deque()
         for link in idle:
             link.discard()
+        return pool

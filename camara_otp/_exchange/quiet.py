@@ -8,15 +8,15 @@ import logging
 from contextvars import ContextVar
 from typing import Final
 
-exchanging: Final[ContextVar[bool]] = ContextVar("camara_otp_exchanging", default=False)
-"""Whether what runs here and now is an exchange on connections of ours."""
+exchanging: Final[ContextVar[float | None]] = ContextVar("camara_otp_exchanging", default=None)
+"""The deadline of the exchange on connections of ours that runs here and now, by `time.monotonic()`, or None."""
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:  # noqa: ARG001 - a filter is given the record
-    return not exchanging.get()
+    return exchanging.get() is None
 
 
 def hush() -> None:
     """Let the libraries' loggers pass over our exchanges; to do it again changes nothing."""
-    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.http2"):
+    for name in ("httpx", *(f"httpcore.{room}" for room in ("connection", "http11", "http2", "proxy", "socks"))):
         logging.getLogger(name).addFilter(_is_of_others)

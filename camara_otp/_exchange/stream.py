@@ -21,7 +21,8 @@ import httpcore
 from camara_otp._exchange.answer import Late, NoCertificates, out_of_sockets
 from camara_otp._exchange.framing import Framing
 
-_READ_SIZE: Final = 65_536
+# What a TLS record holds at most. A larger buffer only costs: it is made anew for each read.
+_READ_SIZE: Final = 16_384
 _Address = tuple[socket.AddressFamily, Any]
 
 
@@ -58,13 +59,17 @@ def _left(deadline: float) -> float:
     return left
 
 
-def tls_context() -> ssl.SSLContext:
-    """Return the one context of this process: certificates and host names checked, TLS 1.2 at least."""
-    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+def tls_context(sockets: type[ssl.SSLSocket] = ssl.SSLSocket) -> ssl.SSLContext:
+    """Return the one context of this process for a class of sockets, made at its first use.
+
+    Certificates and host names are checked, TLS is 1.2 at least.
+    """
+    kind: Any = sockets  # as a key of the cache, which mypy takes for no class
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), kind)
 
 
 @functools.cache
-def _tls_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
+def _tls_context(cert_file: str | None, cert_dir: str | None, sockets: Any) -> ssl.SSLContext:
     # The same rule as httpx has: the environment's certificates, else certifi's.
     try:
         if cert_file or cert_dir:
@@ -80,6 +85,8 @@ def _tls_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
         )
         raise NoCertificates(f"the certificates {named}cannot be read: {problem}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.sslsocket_class = sockets
     return context
 
 
@@ -114,6 +121,9 @@ class _Base:
         """Tell whether an idle connection is open and nothing waits on it. Never blocks."""
         try:
             self._sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            if isinstance(self._sock, ssl.SSLSocket) and not self._sock.pending():
+                # Below TLS, since that is cheaper: only where bytes have come need TLS be asked what they are.
+                socket.socket.recv(self._sock, 1, socket.MSG_PEEK)
             self._sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
@@ -121,11 +131,8 @@ class _Base:
             return False
         return False  # a byte, or the end: neither belongs to an idle connection
 
-    def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for: the TLS object, to learn the protocol."""
-        return self._sock if info == "ssl_object" and isinstance(self._sock, ssl.SSLSocket) else None
-
-    def _close(self) -> None:
+    def discard(self) -> None:
+        """Close the socket, at once."""
         self._sock.close()
 
 
@@ -146,35 +153,28 @@ class Stream(_Base, httpcore.NetworkStream):
         return data
 
     def _flush(self) -> None:
-        out, self._out = self._out, bytearray()
-        self._clock.left()
+        self._sock.settimeout(self._clock.left())
         self._clock.sent = True
         try:
-            while out:
+            while self._out:
+                del self._out[: self._sock.send(self._out)]
                 self._sock.settimeout(self._clock.left())
-                del out[: self._sock.send(out)]
         except TimeoutError:
             raise
         except OSError:
             # The server may have answered and closed before it read all: that answer is worth reading.
             self._out.clear()
 
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
-    ) -> httpcore.NetworkStream:
-        """Return the same connection under TLS."""
+    def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str) -> None:  # type: ignore[override]
+        """Put the connection under TLS."""
         sock = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname, do_handshake_on_connect=False)
         self._sock = sock
         sock.settimeout(self._clock.left_to_connect())
         sock.do_handshake()
-        return self
 
     def close(self) -> None:
         """Close the socket, at once."""
-        self._close()
+        self.discard()
 
 
 def _received(sock: socket.socket) -> bytes:
@@ -184,37 +184,22 @@ def _received(sock: socket.socket) -> bytes:
         return b""
 
 
-class Backend(httpcore.NetworkBackend):
-    """Connect for one link, within its clock."""
-
-    def __init__(self, clock: Clock) -> None:
-        """Keep the clock; the stream stands here once it is connected."""
-        self._clock = clock
-        self.stream: Stream | None = None
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002 - the clock knows better
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
-    ) -> httpcore.NetworkStream:
-        """Return a connection to the first address that takes one."""
-        addresses = _literal(host, port) or _resolved(host, port, self._clock.left_to_connect())
-        for tried, (family, address) in enumerate(addresses, 1):
-            sock = _socket(family)
-            try:
-                sock.settimeout(self._clock.left_to_connect() / (len(addresses) - tried + 1))
-                sock.connect(address)
-            except BaseException as error:
-                sock.close()
-                if tried == len(addresses) or not isinstance(error, OSError):
-                    raise
-            else:
-                self.stream = Stream(sock, self._clock)
-                return self.stream
-        raise Late  # pragma: no cover - a name without addresses raises when it is resolved
+def connect(origin: httpcore.Origin, clock: Clock) -> Stream:
+    """Return a connection to the first address of an origin that takes one, within the clock."""
+    host, port = origin.host.decode("ascii"), origin.port
+    addresses = _literal(host, port) or _resolved(host, port, clock.left_to_connect())
+    for tried, (family, address) in enumerate(addresses, 1):
+        sock = _socket(family)
+        try:
+            sock.settimeout(clock.left_to_connect() / (len(addresses) - tried + 1))
+            sock.connect(address)
+        except BaseException as error:
+            sock.close()
+            if tried == len(addresses) or not isinstance(error, OSError):
+                raise
+        else:
+            return Stream(sock, clock)
+    raise Late  # pragma: no cover - a name without addresses raises when it is resolved
 
 
 class _Lookup:
@@ -292,13 +277,12 @@ class AsyncStream(_Base, httpcore.AsyncNetworkStream):
         return data
 
     async def _flush(self) -> None:
-        out, self._out = self._out, bytearray()
         self._clock.left()
         self._clock.sent = True
         try:
-            while out:
+            while self._out:
                 try:
-                    del out[: self._sock.send(out)]
+                    del self._out[: self._sock.send(self._out)]
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     await anyio.wait_writable(self._sock)
                 except ssl.SSLWantReadError:
@@ -307,13 +291,8 @@ class AsyncStream(_Base, httpcore.AsyncNetworkStream):
             # The server may have answered and closed before it read all: that answer is worth reading.
             self._out.clear()
 
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
-    ) -> httpcore.AsyncNetworkStream:
-        """Return the same connection under TLS."""
+    async def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str) -> None:  # type: ignore[override]
+        """Put the connection under TLS."""
         sock = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname, do_handshake_on_connect=False)
         self._sock = sock
         with _connecting(self._clock):
@@ -325,68 +304,55 @@ class AsyncStream(_Base, httpcore.AsyncNetworkStream):
                 except ssl.SSLWantWriteError:
                     await anyio.wait_writable(sock)
                 else:
-                    return self
+                    return
         raise Late
 
     async def aclose(self) -> None:
         """Close the socket, at once."""
-        self._close()
+        self.discard()
 
 
 def _connecting(clock: Clock) -> anyio.CancelScope:
     return anyio.move_on_after(clock.left_to_connect())
 
 
-class AsyncBackend(httpcore.AsyncNetworkBackend):
-    """Connect for one link, within its clock."""
+async def aconnect(origin: httpcore.Origin, clock: Clock) -> AsyncStream:
+    """Return a connection to the first address of an origin that takes one, within the clock."""
+    host, port = origin.host.decode("ascii"), origin.port
+    addresses = _literal(host, port)
+    if addresses is None:
+        addresses = await _aresolved(host, port, clock)
+    for tried, (family, address) in enumerate(addresses, 1):
+        sock = _socket(family)
+        try:
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            await _connected(sock, address, clock.left_to_connect() / (len(addresses) - tried + 1))
+        except BaseException as error:
+            sock.close()
+            if tried == len(addresses) or not isinstance(error, OSError | Late):
+                raise
+        else:
+            return AsyncStream(sock, clock)
+    raise Late  # pragma: no cover - a name without addresses raises when it is resolved
 
-    def __init__(self, clock: Clock) -> None:
-        """Keep the clock; the stream stands here once it is connected."""
-        self._clock = clock
-        self.stream: AsyncStream | None = None
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002 - the clock knows better
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
-    ) -> httpcore.AsyncNetworkStream:
-        """Return a connection to the first address that takes one."""
-        addresses = _literal(host, port)
-        if addresses is None:
-            addresses = await self._resolved(host, port)
-        for tried, (family, address) in enumerate(addresses, 1):
-            sock = _socket(family)
-            try:
-                sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-                await self._connected(sock, address, len(addresses) - tried + 1)
-            except BaseException as error:
-                sock.close()
-                if tried == len(addresses) or not isinstance(error, OSError | Late):
-                    raise
-            else:
-                self.stream = AsyncStream(sock, self._clock)
-                return self.stream
-        raise Late  # pragma: no cover - a name without addresses raises when it is resolved
+async def _aresolved(host: str, port: int, clock: Clock) -> list[_Address]:
+    with _connecting(clock):
+        try:
+            return _addresses(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except UnicodeError:
+            raise socket.gaierror(socket.EAI_NONAME, "no name") from None
+    raise Late
 
-    async def _resolved(self, host: str, port: int) -> list[_Address]:
-        with _connecting(self._clock):
-            try:
-                return _addresses(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-            except UnicodeError:
-                raise socket.gaierror(socket.EAI_NONAME, "no name") from None
-        raise Late
 
-    async def _connected(self, sock: socket.socket, address: Any, share: int) -> None:
-        with anyio.move_on_after(self._clock.left_to_connect() / share):
-            try:
-                sock.connect(address)
-            except BlockingIOError:
-                await anyio.wait_writable(sock)
-                problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if problem:
-                    raise OSError(problem, os.strerror(problem)) from None
-            return
-        raise Late
+async def _connected(sock: socket.socket, address: Any, timeout: float) -> None:
+    with anyio.move_on_after(timeout):
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            await anyio.wait_writable(sock)
+            problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if problem:
+                raise OSError(problem, os.strerror(problem)) from None
+        return
+    raise Late

@@ -12,7 +12,7 @@ from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from camara_otp._exchange import Answer, Failure, open_exchange
+from camara_otp._exchange import Answer, Failure, Outgoing, open_exchange
 from camara_otp.auth._answers import Endpoints, Heard, read_discovery
 from camara_otp.auth._values import Endpoint, Form, Refusal, endpoint, seconds
 from camara_otp.errors import ConfigurationError
@@ -87,14 +87,8 @@ class Line:
                 where.origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client
             )
             self._exchanges[where.origin] = exchange
-        return exchange.request(
-            method,
-            where.target,
-            (_USER_AGENT, *form.headers),
-            form.body,
-            deadline=deadline,
-            connect_timeout=_CONNECT_TIMEOUT,
-        )
+        headers = (_USER_AGENT, *form.headers)
+        return exchange.request(Outgoing(method, where.target, headers, form.body, deadline, _CONNECT_TIMEOUT))
 
 
 def pause_before(attempt: int, refusal: Refusal, left: float) -> float | None:

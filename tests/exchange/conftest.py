@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from camara_otp._exchange import open_async_exchange, open_exchange
+from camara_otp._exchange import Outgoing, open_async_exchange, open_exchange
 from tests.conftest import Shell
 from tests.faults.conftest import faults
 
@@ -82,12 +82,7 @@ class Room:
         return self._shell.call(
             partial(
                 self.exchange.request,
-                "POST",
-                target,
-                list(headers),
-                body,
-                deadline=time.monotonic() + seconds,
-                connect_timeout=connect_timeout,
+                Outgoing("POST", target, list(headers), body, time.monotonic() + seconds, connect_timeout),
             )
         )
 

@@ -147,13 +147,14 @@ def looped():
         (OSError("x", "y"), True, Failure(True, "OSError was raised on the way")),
         (httpx.ProxyError("407 secret"), True, Failure(False, "the proxy refused")),
         (httpcore.ReadError("x"), True, Failure(True, "the connection was lost")),
-        (httpcore.LocalProtocolError("x"), False, Failure(True, "LocalProtocolError")),
-        (ZeroDivisionError("x"), False, Failure(True, "ZeroDivisionError was raised on the way")),
+        (httpcore.LocalProtocolError("x"), True, Failure(True, "LocalProtocolError")),
+        (ZeroDivisionError("x"), True, Failure(True, "ZeroDivisionError was raised on the way")),
+        (RuntimeError("x"), False, Failure(False, "RuntimeError was raised on the way")),
         (looped(), True, Failure(True, "RuntimeError was raised on the way")),
     ],
 )
 def test_a_failure_says_what_is_known(error, sent, expected):
-    """In our words; what nobody can know counts as sent."""
+    """In our words; what is known besides the error decides, but where the error itself says that nothing was sent."""
     assert failure_of(error, sent=sent) == expected
 
 

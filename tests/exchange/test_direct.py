@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 import pytest
 
-from camara_otp._exchange import Answer, Failure, open_async_exchange, stream
+from camara_otp._exchange import Answer, Failure, Outgoing, open_async_exchange, stream
 from camara_otp._exchange import direct as direct_module
 
 UNREADABLE = "the certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be read: "
@@ -104,7 +104,7 @@ def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypa
 
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     used = Room(shell_sync, "https://slow.example")
-    assert used.request().reason == "RuntimeError was raised on the way"
+    assert used.request() == Failure(sent=False, reason="RuntimeError was raised on the way")
     assert not stream._lookups
     used.close()
 
@@ -116,14 +116,14 @@ def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, mon
     exchange = open_async_exchange(server.origin, max_response_bytes=10)
 
     async def call():
-        request = partial(exchange.request, "POST", "/", [], b"{}", connect_timeout=None)
-        return [(await request(deadline=time.monotonic() + 5)).status for _ in range(2)]
+        outgoing = Outgoing("POST", "/", [], b"{}", time.monotonic() + 5, None)
+        return [(await exchange.request(outgoing)).status for _ in range(2)]
 
     async def call_and_close():
         try:
             return await call()
         finally:
-            await exchange._ours.aclose()
+            await exchange._ours.client.aclose()
 
     assert anyio.run(call_and_close, backend=backend) == [200, 200]
     assert anyio.run(call_and_close, backend=backend) == [200, 200]

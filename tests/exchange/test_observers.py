@@ -1,5 +1,7 @@
 """What mocks and watches httpx or httpcore sees every call, on the default transport and on a caller's client."""
 
+import sys
+import types
 from unittest import mock
 
 import httpcore
@@ -69,6 +71,10 @@ def test_opentelemetry_sees_every_call(client, server):
         (httpx.AsyncClient, "_transport_for_url"),
         (httpcore.ConnectionPool, "handle_request"),
         (httpcore.AsyncConnectionPool, "handle_async_request"),
+        (httpcore.HTTPConnection, "handle_request"),
+        (httpcore.AsyncHTTPConnection, "handle_async_request"),
+        (httpcore.HTTP11Connection, "handle_request"),
+        (httpcore.AsyncHTTP11Connection, "handle_async_request"),
     ],
 )
 def test_a_replaced_entry_point_is_noticed(kind, name):
@@ -84,4 +90,10 @@ def test_a_replaced_class_is_noticed():
     """A whole class that is a mock counts too."""
     with mock.patch("httpx.Client"):
         assert intercepted()
+    assert not intercepted()
+
+
+def test_a_module_that_is_being_imported_is_no_hindrance(monkeypatch):
+    """Another thread may be half-way through its import."""
+    monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))
     assert not intercepted()

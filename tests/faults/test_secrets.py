@@ -5,6 +5,7 @@ What is searched: results, errors and their chains, tracebacks with locals, pick
 DEBUG, warnings. The oracle undoes escapings by the standard library's own decoders, not by the code under test.
 """
 
+import asyncio
 import base64
 import copy
 import html
@@ -12,18 +13,22 @@ import json
 import logging
 import pickle
 import re
+import signal
 import socket
 import time
 import traceback
 import warnings
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
+import anyio
+import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
-from camara_otp import OTPError, SendCodeRequest, ValidateCodeRequest
+from camara_otp import AsyncOTPClient, OTPClient, OTPError, SendCodeRequest, ValidateCodeRequest
 from camara_otp._redaction import redacted
+from tests.faults.drive import ARGUMENTS, SECRETS, TOKEN
 from tests.faults.scenarios import raw
 
 VISIBLE = [chr(c) for c in range(33, 127)]
@@ -392,3 +397,63 @@ def test_the_client_secret_is_not_repeated_by_a_token_error(faults, shell_sync, 
                     [*left_behind(outcome), ("provider", repr(provider)), *records.texts],
                     {"client secret": client_secret} | ({"credentials": basic} if way.endswith("basic") else {}),
                 )
+
+
+class _Interruption(BaseException):
+    """Raised by a signal handler, as KeyboardInterrupt is."""
+
+
+@pytest.mark.parametrize("echo", [False, True], ids=["silent", "echo"])
+@pytest.mark.parametrize("method", ["send_code", "validate_code"])
+@pytest.mark.parametrize("theirs", [False, True], ids=["default transport", "caller's client"])
+def test_an_interrupted_call_leaves_no_secret_in_the_traceback(faults, echo, method, theirs):
+    """By a signal or a timeout: no frame that waits shows what was sent, and no frame of ours what was received."""
+
+    async def script(c):
+        await c.request()
+        if echo:
+            await c.send(raw(200, b'{"authenticationId":"zq-id"}', b"X-Echo: zq-echo", length=100))
+        await anyio.sleep(2)
+
+    url = f"http://127.0.0.1:{faults.listen(script).port}"
+    arguments = ARGUMENTS[method]
+
+    def interrupt(*_):
+        raise _Interruption
+
+    def sync():
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with (
+                httpx.Client() as http_client,
+                OTPClient(url, token=TOKEN, http_client=http_client if theirs else None) as client,
+            ):
+                signal.setitimer(signal.ITIMER_REAL, 0.15)
+                getattr(client, method)(*arguments)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+    async def asynchronous():
+        async with (
+            httpx.AsyncClient() as http_client,
+            AsyncOTPClient(url, token=TOKEN, http_client=http_client if theirs else None) as client,
+            asyncio.timeout(0.15),
+        ):
+            await getattr(client, method)(*arguments)
+
+    for run in (sync, lambda: asyncio.run(asynchronous())):
+        with pytest.raises((_Interruption, TimeoutError)) as caught:
+            run()
+        frames = list(frames_of(caught.value))
+        assert any("camara_otp/_exchange" in frame.filename for frame in frames)
+        for frame in frames:
+            if not echo or "camara_otp" in frame.filename:
+                assert not [s for s in SECRETS if s in repr(frame.locals)], frame.name
+
+
+def frames_of(error):
+    """Give every frame of an exception and of what it came from, with its locals, but for the tests' own."""
+    while error is not None:
+        stack = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+        yield from (frame for frame in stack if "/tests/" not in frame.filename)
+        error = error.__cause__ or error.__context__
