@@ -85,13 +85,15 @@ def _no_constant(_: str) -> None:
     raise ValueError  # NaN and Infinity are no JSON (RFC 8259 section 6)
 
 
-_encode_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_text: Final = json.JSONEncoder(ensure_ascii=False).encode
 _decode_json: Final = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def encode(request: SendCodeRequest | ValidateCodeRequest) -> bytes:
     """Return the JSON body of a request: UTF-8, the documented properties and no others."""
-    return _encode_json(_converter.unstructure(request)).encode()
+    # Every property is a text; the encoder is at its quickest with one text at a time.
+    properties = [f'"{name}":{_encode_text(text)}' for name, text in _converter.unstructure(request).items()]
+    return f"{{{','.join(properties)}}}".encode()
 
 
 def _parse(body: bytes) -> Any:
