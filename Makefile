@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test faults soak test-browser test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench bench-instructions lint format types contract build clean
+.PHONY: help demo test faults soak test-browser test-httpx2 test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench bench-instructions lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,7 +22,7 @@ endef
 	$(call environment,.venv/demo,-e '.[sandbox]')
 
 .venv/dev/.ready: pyproject.toml
-	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel$(,)cli]' --group dev)
+	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel$(,)cli$(,)httpx2]' --group dev)
 
 .venv/browser/.ready: pyproject.toml
 	$(call environment,.venv/browser,-e '.[sandbox$(,)phone]' --group browser)
@@ -52,6 +52,14 @@ soak: .venv/dev/.ready ## run both clients at full speed for ten minutes: make s
 
 test-browser: .venv/browser/.ready ## run the inbox page and the example logins in the system's Chromium
 	.venv/browser/bin/python -m pytest tests/browser $(ARGS)
+
+# The suites of both clients, but for what is about httpx itself: its mocks, its instrumentation, its sandbox transport.
+CLIENT_SUITES = tests/test_client.py tests/test_contract.py tests/exchange tests/faults/test_faults.py \
+	tests/faults/test_secrets.py tests/faults/test_injection.py \
+	--ignore tests/exchange/test_observers.py --ignore tests/exchange/test_interception.py
+
+test-httpx2: .venv/dev/.ready ## run the suites of both clients over an httpx2 client of the caller's
+	CAMARA_OTP_TESTS_HTTP=httpx2 $(BIN)/python -m pytest -n auto $(CLIENT_SUITES) $(ARGS)
 
 test-redis: .venv/dev/.ready ## test sharing tokens, on a Redis of its own (needs redis-server)
 	$(BIN)/python -m pytest tests/redis $(ARGS)

@@ -45,7 +45,7 @@ from camara_otp.models import (
 from camara_otp.retry import RetryPolicy, is_count, is_seconds, wait_before_repeat, wants_new_token
 
 if TYPE_CHECKING:
-    import httpx
+    from camara_otp._exchange.clients import AsyncClient, Client
 
 T = TypeVar("T")
 Request = SendCodeRequest | ValidateCodeRequest
@@ -409,8 +409,9 @@ class OTPClient:
         params: extra query parameters of every request.
         max_response_bytes: cap on the decoded body of an answer.
         allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
-        http_client: an `httpx.Client` of yours (proxy, mTLS, own CA, HTTP/2, hooks). It is used as it is and never
-            closed. The hard deadline and the check for left-over bytes hold for the default transport only.
+        http_client: an `httpx.Client`, or `httpx2.Client`, of yours (proxy, mTLS, own CA, HTTP/2, hooks). It is used as
+            it is and never closed. The hard deadline and the check for left-over bytes hold for the default transport
+            only.
 
     Raises:
         ConfigurationError: an argument is refused; the message names it and the remedy.
@@ -431,7 +432,7 @@ class OTPClient:
         params: Params | None = None,
         max_response_bytes: int = 65_536,
         allow_http: bool = False,
-        http_client: "httpx.Client | None" = None,
+        http_client: "Client | None" = None,
     ) -> None:
         """Check every argument; nothing is sent yet."""
         try:
@@ -651,8 +652,9 @@ class AsyncOTPClient:
         params: extra query parameters of every request.
         max_response_bytes: cap on the decoded body of an answer.
         allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
-        http_client: an `httpx.AsyncClient` of yours (proxy, mTLS, own CA, HTTP/2, hooks). It is used as it is and never
-            closed. The hard deadline and the check for left-over bytes hold for the default transport only.
+        http_client: an `httpx.AsyncClient`, or `httpx2.AsyncClient`, of yours (proxy, mTLS, own CA, HTTP/2, hooks). It
+            is used as it is and never closed. The hard deadline and the check for left-over bytes hold for the default
+            transport only.
 
     Raises:
         ConfigurationError: an argument is refused; the message names it and the remedy.
@@ -673,7 +675,7 @@ class AsyncOTPClient:
         params: Params | None = None,
         max_response_bytes: int = 65_536,
         allow_http: bool = False,
-        http_client: "httpx.AsyncClient | None" = None,
+        http_client: "AsyncClient | None" = None,
     ) -> None:
         """Check every argument; nothing is sent yet."""
         try:

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from camara_otp import AsyncOTPClient, OTPClient
+from tests.http import httpx
 
 BASE_URL = "https://api.example.com/camara"
 TOKEN = "token-of-the-tests"

@@ -9,7 +9,6 @@ import time
 import traceback
 import uuid
 
-import httpx
 import pytest
 
 from camara_otp import (
@@ -33,6 +32,7 @@ from camara_otp import (
     ValidateCodeResponse,
 )
 from tests.conftest import BASE_URL, MESSAGE, NUMBER, TOKEN
+from tests.http import httpx
 
 ID = "ea0840f3-3663-4149-bd10-c7c6b8912105"
 

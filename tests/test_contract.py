@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from camara_otp import SendCodeRequest, ValidateCodeRequest, errors
@@ -13,6 +12,7 @@ from camara_otp.errors import CODES, STATUSES
 from camara_otp.models import MAX_AUTHENTICATION_ID_LENGTH, MAX_CODE_LENGTH, MAX_MESSAGE_LENGTH
 from docs.tables import errors_table
 from tests.conftest import MESSAGE, NUMBER
+from tests.http import httpx
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = json.loads((ROOT / "tests" / "data" / "contract.json").read_text("utf-8"))

@@ -137,7 +137,7 @@ def test_importing_the_package_imports_no_extra_and_sets_up_no_logging():
     program = (
         "import sys, logging, camara_otp, camara_otp.auth\n"
         "extras = {'starlette', 'uvicorn', 'joserfc', 'cryptography', 'jwt', 'redis', 'typer', 'rich', 'phonenumbers',"
-        " 'opentelemetry', 'camara_otp.sandbox', 'camara_otp.testing'}\n"
+        " 'httpx2', 'opentelemetry', 'camara_otp.sandbox', 'camara_otp.testing'}\n"
         "print(sorted(extras & set(sys.modules)), logging.getLogger('camara_otp').handlers)"
     )
 

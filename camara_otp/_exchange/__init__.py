@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
 
 if TYPE_CHECKING:
-    import httpx
-
+    from camara_otp._exchange.clients import AsyncClient, Client
     from camara_otp._exchange.direct import AsyncExchange, Exchange
 
 __all__ = ["Answer", "Failure", "Outgoing", "open_async_exchange", "open_exchange"]
 
 
-def open_exchange(origin: str, *, max_response_bytes: int, http_client: "httpx.Client | None" = None) -> "Exchange":
+def open_exchange(origin: str, *, max_response_bytes: int, http_client: "Client | None" = None) -> "Exchange":
     """Return an exchange with one origin, for threads.
 
     Args:
         origin: `https://host[:port]`, checked already.
         max_response_bytes: the cap on a decoded body.
-        http_client: an `httpx.Client` of the caller's, or None.
+        http_client: a client of the caller's, of httpx or httpx2, or None.
 
     Raises:
         ConfigurationError: `http_client` is of another kind.
@@ -36,7 +35,7 @@ def open_exchange(origin: str, *, max_response_bytes: int, http_client: "httpx.C
 
 
 def open_async_exchange(
-    origin: str, *, max_response_bytes: int, http_client: "httpx.AsyncClient | None" = None
+    origin: str, *, max_response_bytes: int, http_client: "AsyncClient | None" = None
 ) -> "AsyncExchange":
     """Return an exchange with one origin, for tasks; the arguments are those of `open_exchange`."""
     from camara_otp._exchange.direct import AsyncExchange  # noqa: PLC0415 - see above

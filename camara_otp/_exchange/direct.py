@@ -30,8 +30,7 @@ from camara_otp._exchange.quiet import exchanging, hush
 from camara_otp._exchange.stream import Clock, aconnect, connect, forget_lookups, tls_context
 
 if TYPE_CHECKING:
-    import httpx
-
+    from camara_otp._exchange.clients import AsyncClient, Client
     from camara_otp._exchange.through_httpx import AsyncThrough, Through
 
 _ANOTHER_LOOP: Final = Failure(
@@ -149,13 +148,13 @@ class Exchange:
     Args:
         origin: `https://host[:port]`, checked already.
         max_response_bytes: the cap on a decoded body.
-        http_client: an `httpx.Client` of the caller's, or None.
+        http_client: a client of the caller's, of httpx or httpx2, or None.
 
     Raises:
         ConfigurationError: `http_client` is of another kind.
     """
 
-    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "httpx.Client | None" = None) -> None:
+    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "Client | None" = None) -> None:
         """Connect nothing yet."""
         self._origin = _Origin(origin)
         self._cap = max_response_bytes
@@ -272,13 +271,13 @@ class AsyncExchange:
     Args:
         origin: `https://host[:port]`, checked already.
         max_response_bytes: the cap on a decoded body.
-        http_client: an `httpx.AsyncClient` of the caller's, or None.
+        http_client: a client of the caller's, of httpx or httpx2, or None.
 
     Raises:
         ConfigurationError: `http_client` is of another kind.
     """
 
-    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "httpx.AsyncClient | None" = None) -> None:
+    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "AsyncClient | None" = None) -> None:
         """Connect nothing yet."""
         self._origin = _Origin(origin)
         self._cap = max_response_bytes

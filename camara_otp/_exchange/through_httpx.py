@@ -1,17 +1,19 @@
 """The way through an httpx client: the caller's own, or ours where a proxy, a mock or an observer asks for it.
 
+httpx2 continues httpx and has its shape; a caller's client may be of either, and no more than the shape is used here.
+
 The client is used as it is: its headers, parameters, cookies, hooks and pool stay its own. What it cannot be made to
 promise, a deadline over everything in the sync case and the check for stray bytes, is said in the docs.
 """
 
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
-import httpx
 
 from camara_otp._exchange.answer import Answer, Body, Failure, Headers, Late, NoCertificates, Outgoing, failure_of
 from camara_otp._exchange.observers import is_original
@@ -22,12 +24,16 @@ from camara_otp.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import httpx
+
+    from camara_otp._exchange.clients import AsyncClient, Client
+
 _CLOSED: Final = Failure(sent=False, reason="the http_client that was given is closed", permanent=True)
 _NO_TIME: Final = Failure(sent=False, reason="no connection was made in time")
 
 
 def check_sync(client: object) -> None:
-    """Refuse what is not a synchronous httpx client.
+    """Refuse what is not a synchronous client of httpx or httpx2.
 
     Raises:
         ConfigurationError: give an `httpx.Client`.
@@ -36,7 +42,7 @@ def check_sync(client: object) -> None:
 
 
 def check_async(client: object) -> None:
-    """Refuse what is not an asynchronous httpx client.
+    """Refuse what is not an asynchronous client of httpx or httpx2.
 
     Raises:
         ConfigurationError: give an `httpx.AsyncClient`.
@@ -44,9 +50,16 @@ def check_async(client: object) -> None:
     _check(client, "AsyncClient", "AsyncOTPClient")
 
 
+_LIBRARIES: Final = ("httpx", "httpx2")
+
+
 def _check(client: object, name: str, ours: str) -> None:
-    if not isinstance(client, getattr(httpx, name)):
-        raise ConfigurationError(f"http_client: {ours} needs an httpx.{name}, not {type(client).__name__}")
+    # A client is there only where its library was imported.
+    kinds = tuple(getattr(sys.modules[library], name) for library in _LIBRARIES if library in sys.modules)
+    if not isinstance(client, kinds):
+        raise ConfigurationError(
+            f"http_client: {ours} needs an httpx.{name} or an httpx2.{name}, not {type(client).__name__}"
+        )
 
 
 class _Watched(ssl.SSLSocket):
@@ -67,8 +80,10 @@ class _Watched(ssl.SSLSocket):
         return super().recv(buflen, flags)
 
 
-def own_client(*, environment: bool) -> httpx.Client | Failure:
+def own_client(*, environment: bool) -> "httpx.Client | Failure":
     """Return a client of ours: no cookies kept; proxies as the environment says, where asked for."""
+    import httpx  # noqa: PLC0415 - a caller's client may be of the other library
+
     try:
         return httpx.Client(
             verify=tls_context(_Watched),
@@ -80,8 +95,10 @@ def own_client(*, environment: bool) -> httpx.Client | Failure:
         return _no_client(error)
 
 
-def own_async_client(*, environment: bool) -> httpx.AsyncClient | Failure:
+def own_async_client(*, environment: bool) -> "httpx.AsyncClient | Failure":
     """Return an asynchronous client of ours: no cookies kept; proxies as the environment says, where asked for."""
+    import httpx  # noqa: PLC0415 - a caller's client may be of the other library
+
     try:
         return httpx.AsyncClient(
             verify=tls_context(),
@@ -108,12 +125,12 @@ class Through:
     """The way through one client, to one origin.
 
     Args:
-        client: an `httpx.Client`.
+        client: of httpx or httpx2.
         origin: `https://host[:port]`, checked already.
         cap: the most bytes of a decoded body.
     """
 
-    def __init__(self, client: httpx.Client, origin: str, cap: int) -> None:
+    def __init__(self, client: "Client", origin: str, cap: int) -> None:
         """Send nothing yet."""
         self.client = client
         self._requests = _Requests(client, origin)
@@ -140,16 +157,14 @@ class Through:
             finally:
                 if not response.is_closed:
                     response.close()
-        except httpx.HTTPStatusError as error:
-            return _refused(error, built, self._cap) or _failure(error, built)
         except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
-            return _failure(error, built)
+            return _refused(error, built, self._cap) or _failure(error, built)
 
 
 class AsyncThrough:
     """The way through one asynchronous client, to one origin; the arguments are those of `Through`."""
 
-    def __init__(self, client: httpx.AsyncClient, origin: str, cap: int) -> None:
+    def __init__(self, client: "AsyncClient", origin: str, cap: int) -> None:
         """Send nothing yet."""
         self.client = client
         self._requests = _Requests(client, origin)
@@ -179,31 +194,34 @@ class AsyncThrough:
                     if not response.is_closed:
                         with anyio.CancelScope(shield=True):
                             await response.aclose()
-            except httpx.HTTPStatusError as error:
-                return _refused(error, built, self._cap) or _failure(error, built)
             except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
-                return _failure(error, built)
+                return _refused(error, built, self._cap) or _failure(error, built)
         return failure_of(Late(), sent=True)
 
 
-def _unable(client: httpx.Client | httpx.AsyncClient, outgoing: Outgoing) -> Failure | None:
+def _unable(client: "Client | AsyncClient", outgoing: Outgoing) -> Failure | None:
     if client.is_closed:
         return _CLOSED
     return _NO_TIME if time.monotonic() >= outgoing.deadline else None
 
 
-def _failure(error: Exception, built: httpx.Request | None) -> Failure:
+def _failure(error: Exception, built: object) -> Failure:
     """Return what an exception means; one about another request, as a hook may send it, says nothing about ours."""
-    about = getattr(error, "_request", None) if isinstance(error, httpx.RequestError | httpx.HTTPStatusError) else None
+    about = _about(error)
     if built is not None and about is not None and about is not built:
         return Failure(sent=True, reason=f"{type(error).__name__} was raised on the way")
     return failure_of(error, sent=True)
 
 
-def _refused(error: httpx.HTTPStatusError, built: httpx.Request | None, cap: int) -> Answer | None:
+def _about(error: Exception) -> object:
+    """Return the request that an exception of the libraries is about, or None."""
+    return getattr(error, "_request", None) if type(error).__module__ in _LIBRARIES else None
+
+
+def _refused(error: Exception, built: object, cap: int) -> Answer | None:
     """Return the refusal that a hook of the caller's has raised; its body is there only where the hook has read it."""
-    response = error.response
-    if error.request is not built or response.status_code < 400:
+    response: httpx.Response | None = getattr(error, "response", None)
+    if built is None or _about(error) is not built or response is None or response.status_code < 400:
         return None
     collected = Body(_lowered(response), cap)
     for chunk in _chunks(response) or ():
@@ -211,7 +229,7 @@ def _refused(error: httpx.HTTPStatusError, built: httpx.Request | None, cap: int
     return Answer(response.status_code, collected.headers, *collected.end())
 
 
-async def _read(response: httpx.Response, collected: Body) -> None:
+async def _read(response: "httpx.Response", collected: Body) -> None:
     """Read a body to its end, or to where no more of it is wanted.
 
     To leave httpx's generators half-way would leave them to the garbage collector, which no event loop likes; so the
@@ -240,14 +258,14 @@ class _Pattern(NamedTuple):
     """A request that the client has built, without what belongs to one call, and what it was built from."""
 
     defaults: list[tuple[bytes, bytes]]
-    params: httpx.QueryParams
+    params: object
     headers: Headers
-    kind: type[httpx.Request]
-    url: httpx.URL
-    merged: httpx.Headers
+    kind: "type[httpx.Request]"
+    url: "httpx.URL"
+    merged: "httpx.Headers"
     stream: Callable[[bytes], Any]
 
-    def request(self, outgoing: Outgoing) -> httpx.Request:
+    def request(self, outgoing: Outgoing) -> "httpx.Request":
         """Return the request that the client would build now."""
         request = self.kind(
             outgoing.method,
@@ -270,15 +288,16 @@ class _Requests:
     as they are what they were, the outcome differs in the body and in two headers.
     """
 
-    def __init__(self, client: httpx.Client | httpx.AsyncClient, origin: str) -> None:
-        self._client = client
+    def __init__(self, client: Any, origin: str) -> None:
+        self._client: Any = client
         self._origin = origin
         self._patterns: dict[tuple[str, str, int], _Pattern] = {}
         # A class of somebody's own may build what it likes.
-        self._plain = type(client) in (httpx.Client, httpx.AsyncClient) and "build_request" not in vars(client)
+        self._library = type(client).__module__
+        self._plain = self._library in _LIBRARIES and "build_request" not in vars(client)
         self._original: object = None
 
-    def build(self, outgoing: Outgoing) -> httpx.Request:
+    def build(self, outgoing: Outgoing) -> "httpx.Request":
         """Return the request, as the client would build it."""
         client = self._client
         if not self._plain or client.cookies or not self._builds_as_ever():
@@ -298,13 +317,13 @@ class _Requests:
 
     def _builds_as_ever(self) -> bool:
         """Tell whether `build_request` is httpx's own, and nothing that adds to each request what belongs to it."""
-        function = type(self._client).build_request
-        if function is not self._original and is_original(function, "httpx", "_client.py"):
+        function = getattr(type(self._client), "build_request", None)  # pyright: ignore[reportUnknownArgumentType]
+        if function is not self._original and is_original(function, self._library, "_client.py"):
             self._original = function
         return function is self._original
 
-    def _built(self, outgoing: Outgoing) -> httpx.Request:
-        return self._client.build_request(
+    def _built(self, outgoing: Outgoing) -> "httpx.Request":
+        built: httpx.Request = self._client.build_request(
             outgoing.method,
             self._origin + outgoing.target,
             headers=list(outgoing.headers),
@@ -313,6 +332,7 @@ class _Requests:
             content=outgoing.body,
             extensions={"timeout": _Left(outgoing)},
         )
+        return built
 
 
 # One for each operation and length of body; a caller's texts may have any.
@@ -329,9 +349,7 @@ class _Left(dict[str, float]):
         self._deadline = outgoing.deadline
         self._connect = outgoing.connect_timeout
         left = self["read"]
-        super().__init__(
-            connect=left if self._connect is None else min(left, self._connect), read=left, write=left, pool=left
-        )
+        super().__init__(connect=self["connect"], read=left, write=left, pool=left)
 
     def __getitem__(self, name: str) -> float:
         # Never 0, which means "do not wait" in one place and "for ever" in another.
@@ -348,12 +366,12 @@ def _auth(headers: Headers) -> dict[str, Any]:
     return {"auth": None} if any(name == b"Authorization" for name, _ in headers) else {}
 
 
-def _chunks(response: httpx.Response) -> "Sequence[bytes] | None":
+def _chunks(response: "httpx.Response") -> "Sequence[bytes] | None":
     """Return the decoded body where a hook, or a mock, has read it already."""
     return [response.content] if response.is_stream_consumed else None
 
 
-def _lowered(response: httpx.Response) -> list[tuple[bytes, bytes]]:
+def _lowered(response: "httpx.Response") -> list[tuple[bytes, bytes]]:
     headers = [(name.lower(), value) for name, value in response.headers.raw]
     if response.is_stream_consumed:
         return [header for header in headers if header[0] != b"content-encoding"]

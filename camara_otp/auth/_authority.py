@@ -18,8 +18,7 @@ from camara_otp.auth._values import Endpoint, Form, Refusal, endpoint, seconds
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import httpx
-
+    from camara_otp._exchange.clients import Client
     from camara_otp._exchange.direct import Exchange
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ _DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 class Line:
     """The connections of one errand; closed with it, since the next one is due in an hour."""
 
-    def __init__(self, http_client: "httpx.Client | None") -> None:
+    def __init__(self, http_client: "Client | None") -> None:
         """Open nothing yet."""
         self._http_client = http_client
         self._exchanges: dict[str, Exchange] = {}
@@ -122,7 +121,7 @@ class Authority:
         backchannel: bool,
         timeout: float,
         allow_http: bool,
-        http_client: "httpx.Client | None",
+        http_client: "Client | None",
     ) -> None:
         """Check everything that can be checked without asking."""
         if (token_url is None) == (issuer is None):

@@ -24,7 +24,7 @@ from camara_otp.auth.stores import TokenStore
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import httpx
+    from camara_otp._exchange.clients import Client
 
 ClientAuth = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
@@ -105,7 +105,8 @@ class ClientCredentials(_Renewing):
         timeout: seconds for fetching one token: every attempt and every wait.
         store: share the token with other processes, as `RedisStore`.
         allow_http: True lets the credentials travel over plain http to a host that is not loopback.
-        http_client: an `httpx.Client` of the caller's for proxies or certificates; never closed here.
+        http_client: an `httpx.Client`, or `httpx2.Client`, of the caller's for proxies or certificates; never closed
+            here.
 
     Raises:
         ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
@@ -130,7 +131,7 @@ class ClientCredentials(_Renewing):
         timeout: float = _TIMEOUT,
         store: TokenStore | None = None,
         allow_http: bool = False,
-        http_client: "httpx.Client | None" = None,
+        http_client: "Client | None" = None,
     ) -> None:
         """Check the arguments; nothing is sent yet."""
         try:
@@ -194,7 +195,8 @@ class JWTBearer(_Renewing):
         timeout: seconds for fetching one token: every attempt and every wait.
         store: share the token with other processes, as `RedisStore`.
         allow_http: True lets the assertion travel over plain http to a host that is not loopback.
-        http_client: an `httpx.Client` of the caller's for proxies or certificates; never closed here.
+        http_client: an `httpx.Client`, or `httpx2.Client`, of the caller's for proxies or certificates; never closed
+            here.
 
     Raises:
         ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
@@ -218,7 +220,7 @@ class JWTBearer(_Renewing):
         timeout: float = _TIMEOUT,
         store: TokenStore | None = None,
         allow_http: bool = False,
-        http_client: "httpx.Client | None" = None,
+        http_client: "Client | None" = None,
     ) -> None:
         """Check the arguments; nothing is sent yet."""
         try:
@@ -290,7 +292,8 @@ class CIBA(_Renewing):
         leeway: renew so many seconds ahead of the end, at most a quarter of the token's life.
         timeout: seconds for one request to the operator, its repetitions and waits included.
         allow_http: True lets the credentials travel over plain http to a host that is not loopback.
-        http_client: an `httpx.Client` of the caller's for proxies or certificates; never closed here.
+        http_client: an `httpx.Client`, or `httpx2.Client`, of the caller's for proxies or certificates; never closed
+            here.
 
     Raises:
         ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
@@ -316,7 +319,7 @@ class CIBA(_Renewing):
         leeway: float = _LEEWAY,
         timeout: float = _TIMEOUT,
         allow_http: bool = False,
-        http_client: "httpx.Client | None" = None,
+        http_client: "Client | None" = None,
     ) -> None:
         """Check the arguments; nothing is sent yet."""
         try:

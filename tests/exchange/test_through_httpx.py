@@ -2,13 +2,13 @@
 
 import time
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from camara_otp import ConfigurationError
 from camara_otp._exchange import Answer, Failure, Outgoing, open_async_exchange, open_exchange, through_httpx
+from tests.http import httpx
 
 ORIGIN = "https://api.example.com"
 
@@ -99,9 +99,12 @@ def test_our_close_leaves_the_clients_open(through, shell):
 
 def test_a_client_of_the_other_kind_is_refused():
     """With the name of the right one."""
-    with pytest.raises(ConfigurationError, match=r"OTPClient needs an httpx\.Client, not AsyncClient"):
+    with pytest.raises(ConfigurationError, match=r"OTPClient needs an httpx\.Client or an httpx2\.Client, not"):
         open_exchange(ORIGIN, max_response_bytes=1, http_client=httpx.AsyncClient())
-    with httpx.Client() as client, pytest.raises(ConfigurationError, match=r"needs an httpx\.AsyncClient, not Client"):
+    with (
+        httpx.Client() as client,
+        pytest.raises(ConfigurationError, match=r"needs an httpx\.AsyncClient or an httpx2\.AsyncClient, not"),
+    ):
         open_async_exchange(ORIGIN, max_response_bytes=1, http_client=client)
 
 

@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 
-import httpx
 import pytest
 
 from camara_otp import (
@@ -22,6 +21,7 @@ from camara_otp import (
 from camara_otp._exchange import direct, stream
 from tests.conftest import MESSAGE, NUMBER
 from tests.faults.scenarios import BOMB, SENT, raw, replies, steps
+from tests.http import httpx
 
 
 def url(listener, host="127.0.0.1"):

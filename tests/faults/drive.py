@@ -1,12 +1,16 @@
 """Drive every scenario in every mode, judge what comes back, and print a report."""
 
+import functools
+import os
 import pickle
 import socket
+import ssl
 import time
 import traceback
 import tracemalloc
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import anyio
 
@@ -94,6 +98,11 @@ def _options(scenario):
     return {"token": TOKEN, "timeout": TIMEOUT, "retry": RetryPolicy(first_wait=0.01), **scenario.options}
 
 
+@functools.cache
+def _trusting():
+    return ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
+
+
 def _listen(faults, scenario):
     context = None if scenario.tls in (None, "stalled") else getattr(faults, scenario.tls)
     listener = faults.listen(scenario.script or steps("close"), tls=context)
@@ -109,12 +118,15 @@ def _answers(port):
         return trial.connect_ex(("127.0.0.1", port)) == 0
 
 
-def run_sync(faults, scenarios, workers=16):
-    """Run the scenarios with the sync client, some at a time."""
+def run_sync(faults, scenarios, http=None, workers=16):
+    """Run the scenarios with the sync client, some at a time; through a caller's client where a library is given."""
 
     def one(scenario):
         listener = _listen(faults, scenario)
-        with OTPClient(_url(scenario, listener), **_options(scenario)) as client:
+        with (
+            http.Client(verify=_trusting()) if http else nullcontext() as http_client,
+            OTPClient(_url(scenario, listener), http_client=http_client, **_options(scenario)) as client,
+        ):
             for _ in range(scenario.warm):
                 getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
             began = time.monotonic()
@@ -130,14 +142,17 @@ def run_sync(faults, scenarios, workers=16):
         return list(pool.map(one, scenarios))
 
 
-def run_async(faults, scenarios, backend, workers=16):
-    """Run the scenarios with the async client, some at a time."""
+def run_async(faults, scenarios, backend, http=None, workers=16):
+    """Run the scenarios with the async client, some at a time; through a caller's client where a library is given."""
     results = []
 
     async def one(scenario, limiter):
         async with limiter:
             listener = _listen(faults, scenario)
-            async with AsyncOTPClient(_url(scenario, listener), **_options(scenario)) as client:
+            async with (
+                http.AsyncClient(verify=_trusting()) if http else nullcontext() as http_client,
+                AsyncOTPClient(_url(scenario, listener), http_client=http_client, **_options(scenario)) as client,
+            ):
                 for _ in range(scenario.warm):
                     await getattr(client, scenario.operation)(*ARGUMENTS[scenario.operation])
                 began = time.monotonic()
@@ -159,9 +174,9 @@ def run_async(faults, scenarios, backend, workers=16):
     return results
 
 
-def run(faults, mode, scenarios=ROWS):
+def run(faults, mode, scenarios=ROWS, http=None):
     """Run the scenarios in a mode."""
-    return run_sync(faults, scenarios) if mode == "sync" else run_async(faults, scenarios, mode)
+    return run_sync(faults, scenarios, http) if mode == "sync" else run_async(faults, scenarios, mode, http)
 
 
 def measured(faults, mode):

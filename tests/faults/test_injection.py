@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from camara_otp import ConfigurationError, OTPError, RequestValidationError, TokenError
 from tests.faults.scenarios import SENT, raw
+from tests.http import httpx
 
 CONTROLS = [
     "\r\n",
@@ -229,8 +230,6 @@ def test_the_signature_offers_no_way_to_skip_the_check():
 
 def test_a_cookie_jar_of_the_callers_client_stays_its_own(wire, shell):
     """With `http_client`, its jar works as it always does."""
-    import httpx
-
     http_client = shell.http_client(cookies=httpx.Cookies(http.cookiejar.CookieJar()))
     client = shell.client(wire.url, http_client=http_client)
     client.send_code("+346661113334", "{{code}}")

@@ -21,7 +21,6 @@ import warnings
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import anyio
-import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
@@ -30,6 +29,7 @@ from camara_otp import AsyncOTPClient, OTPClient, OTPError, SendCodeRequest, Val
 from camara_otp._redaction import redacted
 from tests.faults.drive import ARGUMENTS, SECRETS, TOKEN
 from tests.faults.scenarios import raw
+from tests.http import httpx
 
 VISIBLE = [chr(c) for c in range(33, 127)]
 WORDS = st.text(st.sampled_from("abcxyz" + "ABCXYZ"), min_size=6, max_size=12)

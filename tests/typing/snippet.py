@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from typing import assert_type
 
 import httpx
+import httpx2
 
 from camara_otp import (
     APIError,
@@ -70,6 +71,8 @@ def sync() -> None:
         otp.validate_code("a", 1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     OTPClient(http_client=httpx.Client(), token=None, x_correlator=None, retry=None)
     OTPClient("https://a.example", http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    OTPClient(http_client=httpx2.Client(), token=None)
+    OTPClient("https://a.example", http_client=httpx2.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def asynchronous() -> None:
@@ -78,3 +81,5 @@ async def asynchronous() -> None:
         assert_type(await otp.send_code("+346661113334", "{{code}}", token=later), SendCodeResponse)
         assert_type(await otp.validate_code("a", "b"), ValidateCodeResponse)
     AsyncOTPClient(http_client=httpx.AsyncClient())
+    AsyncOTPClient(http_client=httpx2.AsyncClient())
+    AsyncOTPClient(http_client=httpx2.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,8 @@
+"""The HTTP library that a caller's client is of: httpx, or httpx2 where CAMARA_OTP_TESTS_HTTP says so."""
+
+import importlib
+import os
+from typing import Any
+
+LIBRARY = os.environ.get("CAMARA_OTP_TESTS_HTTP", "httpx")
+httpx: Any = importlib.import_module(LIBRARY)
