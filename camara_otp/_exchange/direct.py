@@ -369,9 +369,8 @@ class AsyncExchange:
                 except httpcore.RemoteProtocolError:
                     if collected.fault is None:
                         raise
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await response.aclose()
+                # After a failure httpcore has done so by itself, and the socket is closed below.
+                await response.aclose()
                 answer = Answer(response.status, collected.headers, *collected.end())
                 if link.reusable():
                     keep = link
