@@ -14,6 +14,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
+import anyio.lowlevel
 
 from camara_otp._exchange.answer import Answer, Body, Failure, Headers, Late, NoCertificates, Outgoing, failure_of
 from camara_otp._exchange.observers import is_original
@@ -176,7 +177,7 @@ class AsyncThrough:
         if unable is not None:
             return unable
         built = None
-        with anyio.move_on_after(outgoing.deadline - time.monotonic()):
+        with anyio.move_on_after(outgoing.deadline - time.monotonic()) as scope:
             try:
                 built = self._requests.build(outgoing)
                 response = await self.client.send(built, stream=True, follow_redirects=False, **_auth(outgoing.headers))
@@ -196,6 +197,12 @@ class AsyncThrough:
                             await response.aclose()
             except Exception as error:  # noqa: BLE001 - a client with hooks may raise anything
                 return _refused(error, built, self._cap) or _failure(error, built)
+            except anyio.get_cancelled_exc_class():
+                if scope.cancel_called:
+                    # A transport may raise a cancellation of its own in place of this scope's, which would pass for
+                    # somebody else's and leave the call; the scope's own comes again here.
+                    await anyio.lowlevel.checkpoint()
+                raise
         return failure_of(Late(), sent=True)
 
 

@@ -1,5 +1,7 @@
 """The way through httpx: a caller's client stays as it is, and what it raises becomes a value."""
 
+import asyncio
+import contextlib
 import time
 
 import pytest
@@ -218,3 +220,34 @@ def test_patterns_are_bounded_and_hold_no_secret():
         assert len(requests._patterns) <= through_httpx._MAX_PATTERNS
         for pattern in requests._patterns.values():
             assert "zq-" not in f"{pattern} {pattern.merged.raw} {pattern.merged}"
+
+
+def test_a_transport_with_a_cancellation_of_its_own_does_not_break_the_deadline():
+    """At the deadline the call ends as ours; a cancellation from outside stays one."""
+
+    class Replacing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(5)
+            # Not raised where the other was caught, so that nothing leads from this one to that.
+            raise asyncio.CancelledError("Request was cancelled")
+
+    async def main():
+        async with httpx.AsyncClient(transport=Replacing()) as http_client:
+            exchange = open_async_exchange(ORIGIN, max_response_bytes=10, http_client=http_client)
+
+            def outgoing(seconds):
+                return Outgoing("POST", "/x", [], b"{}", time.monotonic() + seconds, None)
+
+            assert await exchange.request(outgoing(0.05)) == Failure(True, "no whole answer came in time")
+            assert asyncio.current_task().cancelling() == 0
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await exchange.request(outgoing(2))
+            task = asyncio.create_task(exchange.request(outgoing(2)))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
