@@ -4,7 +4,7 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test faults soak test-browser test-httpx2 test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench bench-instructions lint format types contract build clean
+.PHONY: help demo test faults soak test-browser test-httpx2 test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench bench-transports bench-instructions lint format types contract build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ endef
 
 .venv/docs/.ready: pyproject.toml
 	$(call environment,.venv/docs,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel]' --group docs)
+
+.venv/bench/.ready: pyproject.toml
+	$(call environment,.venv/bench,-e '.[httpx2]' --group bench)
 
 .venv/examples/.ready: pyproject.toml
 	$(call environment,.venv/examples,-e '.[sandbox$(,)phone$(,)otel]' --group test --group examples)
@@ -95,6 +98,9 @@ test-examples: .venv/examples/.ready ## run the examples and the notebook agains
 
 bench: .venv/dev/.ready ## measure what a call costs, against one written by hand; minutes
 	$(BIN)/python benchmarks/client.py $(ARGS)
+
+bench-transports: .venv/bench/.ready ## measure what a call costs over other transports; minutes
+	.venv/bench/bin/python benchmarks/transports.py
 
 bench-instructions: .venv/dev/.ready ## check that a call takes no more instructions than it did (needs valgrind); minutes
 	$(BIN)/python benchmarks/instructions.py $(ARGS)
