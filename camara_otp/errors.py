@@ -163,9 +163,11 @@ class UnexpectedResponseError(OTPError):
     outcome_unknown = True
     status: int
 
-    def __init__(self, reason: str = "", *, status: int) -> None:
+    def __init__(self, reason: str = "", status: int = 0) -> None:
         """Keep the reason and the HTTP status."""
         super().__init__(reason)
+        # All that the constructor takes, so that what rebuilds an exception from its arguments, as Celery does, can.
+        self.args: tuple[Any, ...] = (reason, status)
         self.status = status
 
 
