@@ -250,7 +250,8 @@ def test_ctrl_c_during_a_call_passes_through_and_leaves_the_client_usable(faults
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012
             # The signal is raised in another thread, and Python handles it in this one.
             while time.monotonic() - began < 3:
-                client.send_code(NUMBER, MESSAGE, timeout=0.3)
+                with contextlib.suppress(OTPError):  # the call may end before the signal comes
+                    client.send_code(NUMBER, MESSAGE, timeout=0.3)
         assert client._exchange._pool.busy == 0
         assert client.send_code(NUMBER, MESSAGE).authentication_id
 
