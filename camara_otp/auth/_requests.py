@@ -50,7 +50,7 @@ class Secret:
         # RFC 6749 section 2.3.1: each part is form-encoded before the two are joined.
         pair = f"{quote_plus(self.client_id)}:{quote_plus(self.secret)}"
         basic = base64.b64encode(pair.encode()).decode()
-        header = (b"authorization", f"Basic {basic}".encode())
+        header = (b"Authorization", f"Basic {basic}".encode())
         return _form(fields, header, secrets=(self.secret, basic))
 
 

@@ -1,6 +1,7 @@
 """The three grants against a server on loopback: what is sent, kept, renewed, repeated and refused."""
 
 import asyncio
+import base64
 import contextlib
 import datetime as dt
 import json
@@ -440,6 +441,16 @@ def test_a_callers_http_client_is_used_and_left_open(tokens):
         assert not http_client.is_closed
 
     assert len(hooked) == 2
+
+
+def test_the_credentials_win_over_the_auth_of_a_callers_http_client(tokens):
+    """Which may be there for the operator, or for a proxy."""
+    with httpx.Client(auth=("somebody", "else")) as http_client:
+        provider = secret(tokens, http_client=http_client)
+        get(provider)
+        get(provider, rejected="token-1")
+    expected = "Basic " + base64.b64encode(f"client:{SECRET}".encode()).decode()
+    assert [request.headers["authorization"] for request in tokens.seen] == [expected] * 2
 
 
 def test_a_callers_http_client_that_raises_is_a_token_error(tokens):
