@@ -233,6 +233,15 @@ def test_closing_during_a_call_lets_it_finish(faults, shell):
         client.send_code(NUMBER, MESSAGE)
 
 
+@pytest.fixture
+def _ctrl_c_raises():
+    """Handle SIGINT as a terminal's: a shell has jobs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
 def test_ctrl_c_during_a_call_passes_through_and_leaves_the_client_usable(faults):
     """KeyboardInterrupt is nobody's OTPError; the connection that was cut off is gone."""
 
