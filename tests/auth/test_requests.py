@@ -43,7 +43,7 @@ def test_client_credentials_with_basic():
     headers = dict(form.headers)
     assert headers[b"content-type"] == b"application/x-www-form-urlencoded"
     assert headers[b"accept"] == b"application/json"
-    scheme, _, value = headers[b"authorization"].partition(b" ")
+    scheme, _, value = headers[b"Authorization"].partition(b" ")
     assert scheme == b"Basic"
     assert base64.b64decode(value) == b"cli%3Aent+%C3%BC:s%2Fe%2Bc%25r+t"
     assert form.body == b"grant_type=client_credentials&scope=a+b"
@@ -55,7 +55,7 @@ def test_client_credentials_with_post():
     """Id and secret go in the form, and no header."""
     form = Secret("client", "s e+c", basic=False).form(requests.client_credentials("a:b#c"), URL, NOW, str)
 
-    assert b"authorization" not in dict(form.headers)
+    assert b"Authorization" not in dict(form.headers)
     assert form.body == b"grant_type=client_credentials&scope=a%3Ab%23c&client_id=client&client_secret=s+e%2Bc"
 
 
@@ -96,7 +96,7 @@ def test_client_credentials_with_an_assertion(keys, kind, alg, shape):
         "jti": "unique",
     }
     assert form.secrets == (sent["client_assertion"],)
-    assert b"authorization" not in dict(form.headers)
+    assert b"Authorization" not in dict(form.headers)
 
 
 def test_assertions_live_no_longer_than_the_profile_allows():
