@@ -4,6 +4,7 @@ Every operation computes what is left of the call, so that a server that drips b
 back until the first read, so that it leaves in one piece and `sent` turns True just before its first byte does.
 """
 
+import errno
 import functools
 import os
 import socket
@@ -59,7 +60,22 @@ def _left(deadline: float) -> float:
     return left
 
 
-def tls_context(sockets: type[ssl.SSLSocket] = ssl.SSLSocket) -> ssl.SSLContext:
+class TLSSocket(ssl.SSLSocket):
+    """A socket under TLS that closes itself when the connection was reset before TLS could begin.
+
+    The constructor asks for the peer's name; of a connection that has none it would lose hold, unclosed.
+    """
+
+    def getpeername(self) -> Any:
+        """Return the address of the other side."""
+        try:
+            return super().getpeername()
+        except OSError:
+            self.close()
+            raise ConnectionResetError(errno.ECONNRESET, "reset before TLS") from None
+
+
+def tls_context(sockets: type[ssl.SSLSocket] = TLSSocket) -> ssl.SSLContext:
     """Return the one context of this process for a class of sockets, made at its first use.
 
     Certificates and host names are checked, TLS is 1.2 at least.

@@ -6,7 +6,6 @@ The client is used as it is: its headers, parameters, cookies, hooks and pool st
 promise, a deadline over everything in the sync case and the check for stray bytes, is said in the docs.
 """
 
-import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import anyio.lowlevel
 from camara_otp._exchange.answer import Answer, Body, Failure, Headers, Late, NoCertificates, Outgoing, failure_of
 from camara_otp._exchange.observers import is_original
 from camara_otp._exchange.quiet import exchanging
-from camara_otp._exchange.stream import tls_context
+from camara_otp._exchange.stream import TLSSocket, tls_context
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _check(client: object, name: str, ours: str) -> None:
         )
 
 
-class _Watched(ssl.SSLSocket):
+class _Watched(TLSSocket):
     """A TLS socket of httpx's that keeps to the deadline of the call as well.
 
     The timeouts of httpx begin anew with each byte, so that a server which drips them would never be late.

@@ -1,7 +1,9 @@
 """The ways to the operator: names, addresses, proxies, the caller's client."""
 
 import asyncio
+import os
 import socket
+import struct
 import threading
 import time
 
@@ -433,3 +435,17 @@ def test_a_client_whose_loop_has_ended_in_a_call_serves_the_next_loop(faults):
     task.get_coro().close()
     assert client._exchange._pool.busy == 0
     asyncio.run(client.aclose())
+
+
+def test_a_connection_that_is_reset_before_tls_begins_is_closed():
+    """By whoever wraps it: the constructor of the standard library's class would leave it open."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ours = socket.create_connection(listening.getsockname())
+        theirs, _ = listening.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+    handle = ours.fileno()
+    with pytest.raises(ConnectionResetError):
+        stream.tls_context().wrap_socket(ours, server_hostname="localhost", do_handshake_on_connect=False)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)
