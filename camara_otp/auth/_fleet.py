@@ -1,8 +1,9 @@
 """Let a fleet of workers hold one token: who finds none in the store takes the lock, fetches and saves.
 
-The lock runs out after a few seconds, so a worker that dies with it delays the others by no more than that. A store
-that fails or hangs is left out: the worker fetches a token of its own. No machine's clock is trusted by another: what
-travels is how long the token still lives.
+The lock runs out after a few seconds, so a worker that dies with it delays the others by no more than that. A worker
+whose fetch takes longer leaves a mark beside the lock, and renews it as long as it lives: who gets the lock and finds
+the mark gives the lock back and waits on. A store that fails or hangs is left out: the worker fetches a token of its
+own. No machine's clock is trusted by another: what travels is how long something still lives.
 """
 
 import base64
@@ -28,10 +29,18 @@ T = TypeVar("T")
 
 _log: Final = logging.getLogger("camara_otp.auth")
 
-# Seconds. A fetch that takes longer than the lease costs a second fetch elsewhere, no more.
+# Seconds. For how long the lock, and the mark of a fetch that outlasts it, are good without a sign of life.
 LEASE: Final = 3.0
+_BEAT: Final = 1.0
 _ANSWER: Final = 2.0
-_LOOK_AGAIN: Final = 0.05
+_LOOK_AGAIN: Final = (0.05, 0.25)
+_BUSY, _OVER = b"busy", b"over"
+
+_TOO_SLOW: Final = Refusal(
+    "no token: another worker has been fetching one for the whole time; the token endpoint is slow, or timeout is too "
+    "short",
+    again=True,
+)
 
 
 class StoreDownError(Exception):
@@ -44,6 +53,11 @@ class Seal:
 
     name: str
     key: bytes = field(repr=False)
+
+    @property
+    def mark(self) -> str:
+        """Return the name under which a worker shows that it is still fetching."""
+        return f"{self.name}:busy"
 
     @classmethod
     def make(cls, secret: bytes, *identity: str) -> "Seal":
@@ -108,34 +122,63 @@ class Fleet:
     ) -> Token | Refusal:
         now = self._clock()
         patience = now + min(LEASE + 0.5, (deadline - now) / 2)
+        nap, longest = _LOOK_AGAIN
         while True:
             found = self._load(seal, unwanted)
             if found is not None and not self._due(found):
                 return found
             lease = self._ask(self._store.acquire, seal.name, LEASE)
             if lease is not None:
-                return self._renew(seal, lease, unwanted, own)
+                token = self._renew(seal, lease, unwanted, own, deadline)
+                if token is not None:
+                    return token
             if found is not None:
                 # Another worker is renewing it; it still serves until then.
                 return found
-            if self._clock() >= patience:
+            now = self._clock()
+            if now >= deadline:
+                return _TOO_SLOW
+            if now >= patience and not self._is_busy(seal):
+                # Whoever has the lock gives no sign of life, and a store may keep it for ever.
                 return own()
-            self._sleep(_LOOK_AGAIN)
+            self._sleep(min(nap, (patience if now < patience else deadline) - now))
+            nap = min(nap * 1.5, longest)
 
     def _renew(
-        self, seal: Seal, lease: str, unwanted: str | None, own: Callable[[], Token | Refusal]
-    ) -> Token | Refusal:
+        self, seal: Seal, lease: str, unwanted: str | None, own: Callable[[], Token | Refusal], deadline: float
+    ) -> Token | Refusal | None:
+        """Fetch under the lock; None when another worker, who outlasted its lock, is at it."""
         try:
             # Another worker may have saved one between our look and our lock.
             found = self._load(seal, unwanted)
             if found is not None and not self._due(found):
                 return found
-            token = own()
-            if isinstance(token, Token) and token.left > 0:
-                self._try(self._store.save, seal.name, seal.pack(token, encrypt=self._store.encrypt), token.left)
-            return token
+            return None if self._is_busy(seal) else self._fetched(seal, own, deadline)
         finally:
             self._try(self._store.release, seal.name, lease)
+
+    def _fetched(self, seal: Seal, own: Callable[[], Token | Refusal], deadline: float) -> Token | Refusal:
+        """Fetch and save, with a sign of life for as long as that takes."""
+        try:
+            flight = in_thread(own)
+        except RuntimeError:
+            return own()  # this process cannot start another thread
+        marked = False
+        beat = min(_BEAT, max(deadline - self._clock(), 0.0) / 4)
+        try:
+            while (token := wait(flight, beat)) is None:
+                self._try(self._store.save, seal.mark, _BUSY, LEASE)
+                marked = True
+            if isinstance(token, Token) and token.left > 0:
+                self._try(self._store.save, seal.name, seal.pack(token, encrypt=self._store.encrypt), token.left)
+        finally:
+            if marked:
+                self._try(self._store.save, seal.mark, _OVER, LEASE)
+        return token
+
+    def _is_busy(self, seal: Seal) -> bool:
+        kept = self._ask(self._store.load, seal.mark)
+        return kept is not None and kept[0] == _BUSY
 
     def _due(self, token: Token) -> bool:
         return token.left <= lead(token, self._leeway)

@@ -126,6 +126,19 @@ def test_a_fleet_costs_one_request(fleet, tokens):
     assert tokens.count == 2
 
 
+def test_a_slow_endpoint_is_asked_once(fleet, tokens):
+    """A fetch that outlasts the lock keeps its turn, as long as its worker lives."""
+    workers = fleet(6)
+
+    def slow(_):
+        time.sleep(LEASE + 1.5)
+        return answer(access_token="slow", token_type="Bearer", expires_in=3600)
+
+    tokens.reply = slow
+    assert workers.ask() == ["slow"] * 6
+    assert tokens.count == 1
+
+
 def test_a_dead_worker_blocks_nobody(fleet, tokens):
     """Killed while it fetches under the lock: the others have a token soon after the lock runs out."""
     workers = fleet(3)
