@@ -7,14 +7,14 @@ assertion or the number in its error text.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
 
 from attrs import field, frozen
 
 from camara_otp._exchange import Answer
-from camara_otp._redaction import redacted
+from camara_otp._redaction import redacted, without_number
 from camara_otp._tokens import token_problem
 from camara_otp.auth._scope import missing
 from camara_otp.auth._values import Endpoint, Refusal, Token, endpoint
@@ -24,6 +24,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 # Used when an answer does not say how long its token lives; a 401 renews it sooner.
 UNSTATED_LIFETIME: Final = 300.0
+TOO_MANY: Final = 429
 _LONGEST_LIFETIME: Final = 30 * 86400.0
 _LONGEST_TEXT: Final = 200
 _CLOCK_TOLERANCE: Final = 30
@@ -91,15 +92,17 @@ def read_token(heard: Heard, scope: str | None) -> Token | Refusal:
     if problem is not None or not isinstance(value, str):
         return Refusal("the token endpoint's answer holds no usable access_token; check the token URL")
     # RFC 6749 demands the type; where an answer leaves it out there is nothing to disagree with.
+    # BearerToken is what Apigee writes.
     kind = document.get("token_type", "Bearer")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
+    if not isinstance(kind, str) or kind.lower() not in {"bearer", "bearertoken"}:
         shown = clean(kind, (*heard.secrets, value)) if isinstance(kind, str) else type(kind).__name__
         return Refusal(
             f"the token endpoint gave a token of type {shown}, which cannot be used here; ask the operator for Bearer "
             "tokens, without DPoP"
         )
     granted = document.get("scope")
-    lacking = missing(scope, granted) if scope is not None and isinstance(granted, str) else []
+    # An empty text is no scope (RFC 6749 section 3.3), so it says as much as none.
+    lacking = missing(scope, granted) if scope is not None and isinstance(granted, str) and granted.strip() else []
     if lacking:
         return Refusal(
             f"the token endpoint granted less than was asked for: {' '.join(lacking)} is missing; have the operator "
@@ -161,14 +164,19 @@ def read_seconds(value: object, unstated: float) -> float:
     return min(max(number, 0.0), _LONGEST_LIFETIME) if not math.isnan(number) else unstated
 
 
-def clean(text: str, secrets: Iterable[str]) -> str:
+def clean(text: str, secrets: Sequence[str]) -> str:
     """Return a server's words, printable, short, and without anything that must not be shown."""
-    text = _CREDENTIAL.sub("***", redacted(text, secrets))
+    text = redacted(text, secrets)
+    for secret in secrets:
+        if secret.startswith(_TEL):
+            text = without_number(text, secret.removeprefix(_TEL))
+    text = _CREDENTIAL.sub("***", text)
     text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
 
+_TEL: Final = "tel:+"
 # Signed tokens, whole or cut off, and telephone numbers.
 _CREDENTIAL: Final = re.compile(r"ey[A-Za-z0-9_-]{8,}[A-Za-z0-9_.-]*|\+?[0-9]{7,}")
 
@@ -178,7 +186,7 @@ def _document(heard: Heard) -> dict[str, Any] | Refusal:
     if 300 <= status < 400:
         return Refusal(f"{who} redirects (HTTP {status}), which is not followed; give the URL that it leads to")
     if fault is not None:
-        return Refusal(f"{who} gave an answer that cannot be read (HTTP {status}): {fault}", again=status >= 500)
+        return Refusal(f"{who} gave an answer that cannot be read (HTTP {status}): {fault}", again=_is_passing(status))
     document = _object(body)
     code = document.get("error") if document is not None else None
     if document is not None and isinstance(code, str) and code:
@@ -186,8 +194,8 @@ def _document(heard: Heard) -> dict[str, Any] | Refusal:
     if status != 200:
         return Refusal(
             f"{who} answered HTTP {status} without saying why; check its URL"
-            + (", and try again later" if status >= 500 or status == 429 else ""),
-            again=status >= 500,
+            + (", and try again later" if _is_passing(status) else ""),
+            again=_is_passing(status),
             wait=_retry_after(headers, heard.now),
         )
     if document is None:
@@ -208,7 +216,12 @@ def _refused(heard: Heard, code: str, description: object) -> Refusal:
     skew = _skew(headers, heard.now) if code in {"invalid_client", "invalid_grant"} else None
     if skew is not None:
         reason += f"; this machine's clock is {abs(skew)} s {'behind' if skew > 0 else 'ahead of'} the server's"
-    return Refusal(reason, code, words or None, again=status >= 500, wait=_retry_after(headers, heard.now))
+    return Refusal(reason, code, words or None, again=_is_passing(status), wait=_retry_after(headers, heard.now))
+
+
+def _is_passing(status: int) -> bool:
+    """Tell whether a status says that the same request may do better later."""
+    return status >= 500 or status == TOO_MANY
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

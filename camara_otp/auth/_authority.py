@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from camara_otp._exchange import Answer, Failure, Outgoing, open_exchange
-from camara_otp.auth._answers import Endpoints, Heard, read_discovery
-from camara_otp.auth._values import Endpoint, Form, Refusal, endpoint, seconds
+from camara_otp.auth._answers import TOO_MANY, Endpoints, Heard, read_discovery
+from camara_otp.auth._values import Endpoint, Form, Refusal, endpoint, seconds, text
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Line:
                 outcome: T | Refusal = Refusal(f"{who} could not be asked: {answer.reason}", again=again)
             else:
                 outcome = read(Heard(who, answer, (*form.secrets, *hidden), time.time()))
-                again = twice
+                # Who is asking too often was turned away at the door.
+                again = twice or answer.status == TOO_MANY
             if not isinstance(outcome, Refusal) or not again:
                 return outcome
             pause = pause_before(attempt + 1, outcome, deadline - time.monotonic()) if attempt < attempts else None
@@ -124,6 +125,9 @@ class Authority:
         http_client: "Client | None",
     ) -> None:
         """Check everything that can be checked without asking."""
+        for name, url in (("token_url", token_url), ("backchannel_url", backchannel_url), ("issuer", issuer)):
+            if url is not None:
+                text(name, url)
         if (token_url is None) == (issuer is None):
             raise ConfigurationError("token_url: give the token endpoint's URL, or issuer=... to have it looked up")
         if backchannel and (backchannel_url is None) == (issuer is None):

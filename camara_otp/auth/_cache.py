@@ -59,13 +59,17 @@ def lead(token: Token, leeway: float) -> float:
 
 
 class Flight(Future[Token | Refusal]):
-    """A fetch under way. It avoids the `unwanted` token, and is given up at `until`."""
+    """A fetch under way. It avoids the `unwanted` token, and is given up at `until`.
 
-    def __init__(self, unwanted: str | None, until: float) -> None:
+    It is void once a token was put in place that it knows nothing of.
+    """
+
+    def __init__(self, unwanted: str | None, until: float, void: threading.Event) -> None:
         """Note what the flight is for."""
         super().__init__()
         self.unwanted = unwanted
         self.until = until
+        self.void = void
 
 
 class Cache:
@@ -92,6 +96,7 @@ class Cache:
         self._patience = patience
         self._clock = clock
         self._held: Held | None = None
+        self._void = threading.Event()
         self.after_fork()
         _caches.add(self)
 
@@ -109,8 +114,12 @@ class Cache:
         return None
 
     def put(self, token: Token, began: float) -> None:
-        """Take a token that was obtained elsewhere."""
+        """Take a token that was obtained elsewhere, and nothing more of what was under way before."""
         with self._lock:
+            self._void.set()
+            self._void = threading.Event()
+            self._flight = None
+            self._quiet_until = 0.0
             self._held = hold(token, began, self._leeway)
 
     def get(self, rejected: str | None, timeout: float) -> str | Refusal:
@@ -160,6 +169,8 @@ class Cache:
         """Return what a caller gets from a flight, or None when it should ask again."""
         if outcome is None:
             return _LATE if self._clock() >= deadline else None
+        if flight.void.is_set():
+            return None
         if isinstance(outcome, Refusal):
             return outcome
         if outcome.value == rejected and flight.unwanted != rejected:
@@ -170,7 +181,7 @@ class Cache:
     def _depart(self, unwanted: str | None, now: float) -> Flight:
         # The thread runs before the flight is noted, and cannot settle before the lock is free: an interrupt in
         # between leaves a token, not a flight that nobody flies.
-        flight = Flight(unwanted, now + self._patience)
+        flight = Flight(unwanted, now + self._patience, self._void)
         try:
             _start(self._fly, flight, now)
         except RuntimeError:
@@ -190,6 +201,8 @@ class Cache:
         flight.set_result(outcome)
 
     def _land(self, flight: Flight, outcome: Token | Refusal, began: float) -> None:
+        if flight.void.is_set():
+            return
         now = self._clock()
         current = self._flight is flight
         if current:

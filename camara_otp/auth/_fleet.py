@@ -34,6 +34,7 @@ LEASE: Final = 3.0
 _BEAT: Final = 1.0
 _ANSWER: Final = 2.0
 _LOOK_AGAIN: Final = (0.05, 0.25)
+_OF_A_STORE: Final = ("encrypt", "load", "save", "acquire", "release")
 _BUSY, _OVER = b"busy", b"over"
 
 _TOO_SLOW: Final = Refusal(
@@ -98,7 +99,13 @@ class Fleet:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Make sure that tokens can be encrypted where they have to be."""
+        """Make sure that this is a store, and that tokens can be encrypted where they have to be."""
+        lacking = [name for name in _OF_A_STORE if not hasattr(store, name)]
+        if lacking:
+            raise ConfigurationError(
+                f"store: must be a TokenStore, as RedisStore or MemoryStore; {type(store).__name__} lacks "
+                f"{', '.join(lacking)}"
+            )
         if store.encrypt:
             _fernet(base64.urlsafe_b64encode(bytes(32)))
         self._store = store

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import field, frozen
 
+from camara_otp.auth._values import text
 from camara_otp.errors import ConfigurationError, TokenError
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ def signer(private_key: PrivateKey, alg: str | None, kid: str | None) -> Signer:
         ConfigurationError: the signing library is not installed.
         PrivateKeyError: the key cannot be read or is public, or the algorithm does not fit the key.
     """
+    _check_type(private_key)
     key, jwk = _read(private_key)
+    for name, value in (("alg", alg or jwk.get("alg")), ("kid", kid or jwk.get("kid"))):
+        if value is not None:
+            text(name, value)
     kind = getattr(key, "curve_name", "RSA")
     alg = alg or jwk.get("alg") or next((name for name, needs in ALGORITHMS.items() if needs == kind), None)
     if alg is None or alg not in ALGORITHMS:
@@ -116,6 +121,12 @@ def _read(private_key: PrivateKey) -> "tuple[Key, Mapping[str, Any]]":
             "private_key: is a public key; signing needs the private part" if readable else _UNREADABLE
         )
     return key, jwk or {}
+
+
+def _check_type(private_key: object) -> None:
+    if not isinstance(private_key, str | bytes | Mapping):
+        kind = type(private_key).__name__
+        raise PrivateKeyError(f"private_key: must be PEM text, or a JWK as text or as a mapping, not {kind}")
 
 
 def _jwk(private_key: PrivateKey) -> Mapping[str, Any] | None:

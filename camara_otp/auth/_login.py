@@ -37,16 +37,19 @@ def log_in(
         return asked
     interval = max(asked.interval, FLOOR)
     ends = clock() + asked.expires_in
+    polled = False
     while True:
-        if clock() + interval >= ends:
+        pause = _pause(interval, ends - clock(), polled=polled)
+        if pause is None:
             return Refusal("the login was not finished before the operator's own limit; authorize again")
-        if clock() + interval >= deadline:
+        if clock() + pause >= deadline:
             return Refusal(
                 f"the login was not finished in time; give authorize a longer timeout (the operator wants {interval:g} "
                 "s between two questions)"
             )
-        if stopped(interval):
+        if stopped(pause):
             return Refusal("the login was given up")
+        polled = True
         began = clock()
         outcome = poll(asked.auth_req_id)
         if isinstance(outcome, Token):
@@ -60,3 +63,11 @@ def log_in(
             interval = max(interval, min(interval * 2, _SLOWEST), outcome.wait)
         else:
             return outcome
+
+
+def _pause(interval: float, left: float, *, polled: bool) -> float | None:
+    """Return how long to wait before the next poll, or None when the login will be over by then."""
+    if interval < left:
+        return interval
+    # An interval as long as the login lives would let nobody in: there is one poll, close to the end.
+    return None if polled else max(left - FLOOR, 0.0)

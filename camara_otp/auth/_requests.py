@@ -101,7 +101,8 @@ def jwt_bearer(key: Key, subject: str, scope: str, *, url: str, now: float, fres
     """Return a JWT bearer request: the assertion is grant, scope and login in one, so no other field goes along."""
     claims = assertion_claims(key.client_id, subject, key.audience or url, now, fresh()) | {"scope": scope}
     assertion = key.signer.sign(claims)
-    return _form({"grant_type": JWT_BEARER, "assertion": assertion}, secrets=(assertion, subject))
+    secrets = (assertion, subject, subject.partition(":")[2])
+    return _form({"grant_type": JWT_BEARER, "assertion": assertion}, secrets=secrets)
 
 
 def backchannel(scope: str, login_hint: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from camara_otp.auth._values import text
 from camara_otp.errors import ConfigurationError
 
 SEND_VALIDATE: Final = "one-time-password-sms:send-validate"
@@ -36,13 +37,13 @@ def scope(
 
     Source: CAMARA Security and Interoperability Profile, "Purpose as a scope".
     """
-    names = names or (SEND_VALIDATE,)
+    names = tuple(text("scope", name) for name in names) or (SEND_VALIDATE,)
     parts = ["openid"] * openid + ["offline_access"] * offline
     if purpose is None:
         if joined:
             raise ConfigurationError("joined: needs a purpose to join to the scope")
         return checked(" ".join([*parts, *names]))
-    known = _PURPOSE.fullmatch(purpose)
+    known = _PURPOSE.fullmatch(text("purpose", purpose))
     if known is None:
         raise ConfigurationError("purpose: must be a term of the Data Privacy Vocabulary, letters and digits only")
     term = f"dpv:{known[1]}"
@@ -50,15 +51,16 @@ def scope(
     return checked(" ".join(parts))
 
 
-def checked(text: str) -> str:
+def checked(value: object) -> str:
     """Return a scope string that a request can carry.
 
     Raises:
         ConfigurationError: it is empty or holds a character that RFC 6749 does not allow.
     """
-    if _SCOPE.fullmatch(text) is None:
+    names = text("scope", value)
+    if _SCOPE.fullmatch(names) is None:
         raise ConfigurationError("scope: must be names of visible ASCII characters, separated by single blanks")
-    return text
+    return names
 
 
 def missing(requested: str, granted: str) -> list[str]:

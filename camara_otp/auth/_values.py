@@ -83,6 +83,25 @@ def endpoint(name: str, url: str, *, allow_http: bool) -> Endpoint:
     return Endpoint(url, parts.origin, f"{parts.path or '/'}{mark}{query}")
 
 
+def text(name: str, value: object) -> str:
+    """Check that a value is text which can be sent.
+
+    Raises:
+        ConfigurationError: it is something else, or holds half of a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name}: must be text, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        sendable = False
+    else:
+        sendable = True
+    if not sendable:
+        raise ConfigurationError(f"{name}: holds half of a surrogate pair, which no encoding can carry")
+    return value
+
+
 def seconds(name: str, value: object, *, zero: bool = False) -> float:
     """Check a duration.
 

@@ -19,7 +19,7 @@ from camara_otp.auth._fleet import Fleet, Seal
 from camara_otp.auth._keys import PrivateKey, material, signer
 from camara_otp.auth._login import log_in
 from camara_otp.auth._scope import SEND_VALIDATE, checked
-from camara_otp.auth._values import Endpoint, Form, Refusal, Token, seconds
+from camara_otp.auth._values import Endpoint, Form, Refusal, Token, seconds, text
 from camara_otp.auth.stores import TokenStore
 from camara_otp.errors import ConfigurationError
 
@@ -338,8 +338,9 @@ class CIBA(_Renewing):
             self._login_hint = _user("login_hint", login_hint, ("ipport:", "operatortoken:"))
             self._scope = checked(scope)
             self._cache = Cache(self._fetch, leeway=seconds("leeway", leeway, zero=True), patience=timeout + _GRACE)
-            self._refresh: str | None = None
-            self._authorized = False
+            # The refresh tokens of the last login that may still be good, newest last; None before the first login. A
+            # dict, because adding to it and taking one out of it are each a single step.
+            self._login: dict[str, None] | None = None
         except ConfigurationError as error:
             # No frame that is shown with its locals shall hold what was given.
             del self, client_secret, private_key, login_hint
@@ -438,19 +439,21 @@ class CIBA(_Renewing):
         return self._credential.form(fields, where.url, time.time(), requests.new_id)
 
     def _take(self, token: Token, began: float) -> None:
-        self._refresh = token.refresh
-        self._authorized = True
+        self._login = {token.refresh: None} if token.refresh is not None else {}
         self._cache.put(_final(token), began)
 
     def _fetch(self, unwanted: str | None) -> Token | Refusal:  # noqa: ARG002 - there is one way to another token
-        refresh = self._refresh
-        if refresh is None:
+        # What this flight learns belongs to the login that it began with, whatever comes in between.
+        login = self._login
+        alive = list(login) if login is not None else []
+        if login is None or not alive:
             return Refusal(
-                "the login has run out, and the operator sent no refresh token; authorize again, and ask for "
+                "nobody is logged in; call authorize() (or await aauthorize()) first"
+                if login is None
+                else "the login has run out, and the operator sent no refresh token; authorize again, and ask for "
                 "offline_access if it should last"
-                if self._authorized
-                else "nobody is logged in; call authorize() (or await aauthorize()) first"
             )
+        refresh = alive[-1]
         deadline = time.monotonic() + self._authority.timeout
         fields = requests.refresh(refresh)
         outcome = _token(
@@ -458,9 +461,11 @@ class CIBA(_Renewing):
         )
         if isinstance(outcome, Token):
             # Without a new one the old refresh token stays good, RFC 6749 section 6.
-            self._refresh = outcome.refresh or refresh
+            if outcome.refresh is not None and outcome.refresh != refresh:
+                login[outcome.refresh] = None
+                login.pop(refresh, None)
         elif outcome.code == "invalid_grant":
-            self._refresh = None
+            login.pop(refresh, None)
         return outcome
 
     def __repr__(self) -> str:
@@ -511,17 +516,17 @@ def _credential(
     kid: str | None,
 ) -> requests.Credential:
     problem = None
-    if client_auth is not None and client_auth not in {"client_secret_basic", "client_secret_post", "private_key_jwt"}:
+    if client_auth is not None and client_auth not in ("client_secret_basic", "client_secret_post", "private_key_jwt"):
         problem = "client_auth: must be client_secret_basic, client_secret_post or private_key_jwt"
     elif (client_secret is None) == (private_key is None):
         problem = "client_secret: give it or private_key, one of the two"
     elif private_key is None and client_auth == "private_key_jwt":
         problem = "client_auth: private_key_jwt needs private_key"
-    elif private_key is not None and client_auth not in {None, "private_key_jwt"}:
+    elif private_key is not None and client_auth not in (None, "private_key_jwt"):
         problem = f"client_auth: {client_auth} needs client_secret"
     elif client_secret is not None and (audience, alg, kid) != (None, None, None):
         problem = "audience, alg and kid belong to private_key; leave them out with a client_secret"
-    elif client_secret == "":
+    elif client_secret is not None and not text("client_secret", client_secret):
         problem = "client_secret: is empty"
     if problem is not None:
         del client_secret, private_key
@@ -534,6 +539,8 @@ def _credential(
 def _key(
     client_id: str, private_key: PrivateKey, audience: str | None, alg: str | None, kid: str | None
 ) -> requests.Key:
+    if audience is not None:
+        text("audience", audience)
     return requests.Key(_client_id(client_id), signer(private_key, alg, kid), audience)
 
 
@@ -555,6 +562,7 @@ def _without_openid(scope: str) -> str:
 
 def _user(name: str, value: str, prefixes: tuple[str, ...]) -> str:
     """Check how a user is named, without repeating it."""
+    text(name, value)
     known = _TEL.fullmatch(value) or (value.startswith(prefixes) and _VISIBLE.fullmatch(value) and " " not in value)
     if known:
         return value

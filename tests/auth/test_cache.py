@@ -367,6 +367,42 @@ def test_who_waits_for_a_lost_flight_takes_part_in_the_next():
     opener.join()
 
 
+@pytest.mark.parametrize("outcome", [Token("old", 9999.0, 9999.0), Refusal("dead", "invalid_grant")])
+def test_what_was_under_way_before_a_token_was_put_changes_nothing(outcome):
+    """A late answer of the login before neither replaces the new token nor keeps the next renewal waiting."""
+    source = Source()
+    source.queue = [outcome]
+    source.gate.clear()
+    made = cache(source)
+    late = made._decide(None)
+    made.put(Token("new", 3600.0, 3600.0), time.monotonic())
+    source.gate.set()
+    assert wait(late, 5) is outcome
+
+    assert made.get(None, 5) == "new"
+    assert made._quiet_until == 0.0
+    assert len(source.asked) == 1
+
+
+@pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
+def test_who_waits_while_a_token_is_put_gets_that_one(how):
+    """Not the end of what was under way before."""
+    source = Source()
+    source.queue = [Refusal("dead", "invalid_grant")]
+    source.gate.clear()
+    made = cache(source)
+
+    def log_in():
+        made.put(Token("new", 3600.0, 3600.0), time.monotonic())
+        source.gate.set()
+
+    timer = threading.Timer(0.1, log_in)
+    timer.start()
+
+    assert (made.get(None, 5) if how == "sync" else anyio.run(made.aget, None, 5, backend=how)) == "new"
+    timer.join()
+
+
 def test_a_rejected_token_is_replaced_once():
     """Fifty callers that were all refused with the same token cost one fetch."""
     source = Source()

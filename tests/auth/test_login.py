@@ -51,6 +51,24 @@ def test_polls_keep_the_interval():
     assert world.ids == ["id"] * 3
 
 
+@pytest.mark.parametrize(("interval", "expires_in"), [(5.0, 5.0), (5.0, 3.0), (100.0, 60.0)])
+def test_an_interval_as_long_as_the_login_lives_still_gives_one_poll(interval, expires_in):
+    """Close to the end, and no second one."""
+    assert World(asked(interval, expires_in), TOKEN).log_in(100)[0] == TOKEN
+
+    world = World(asked(interval, expires_in), PENDING)
+    assert "operator's own limit" in world.log_in(100).reason
+    assert world.waits == [expires_in - 1.0]
+
+
+def test_a_login_that_lives_no_second_is_polled_at_once():
+    """There is no better moment."""
+    world = World(asked(5.0, 0.0), TOKEN)
+
+    assert world.log_in(100)[0] == TOKEN
+    assert world.waits == [0.0]
+
+
 def test_an_interval_of_zero_has_a_floor():
     """One operator publishes it."""
     world = World(asked(interval=0.0), PENDING, TOKEN)

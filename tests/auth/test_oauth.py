@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jws
 from joserfc.jws import JWSRegistry
 
-from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, _authority
+from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, _authority, scope
 from camara_otp.auth._authority import pause_before
 from camara_otp.auth._values import Refusal
 from camara_otp.errors import ConfigurationError, TokenError
@@ -681,6 +681,63 @@ def test_refresh_tokens_are_used_and_rotated(tokens):
     assert [seen.form.get("refresh_token") for seen in tokens.seen] == [None, None, "r1", "r2", "r2"]
 
 
+@pytest.mark.parametrize("late", [answer(400, error="invalid_grant"), (200, "t-late", "r-late")])
+@pytest.mark.usefixtures("quick_polls")
+def test_a_late_refresh_of_the_login_before_leaves_the_new_one_alone(tokens, late):
+    """Its refusal does not forget the new refresh token, and its success does not replace the new token."""
+    if isinstance(late[1], str):
+        late = answer(access_token=late[1], token_type="Bearer", expires_in=9999, refresh_token=late[2])
+    arrived, go = threading.Event(), threading.Event()
+
+    def held_back(_):
+        arrived.set()
+        assert go.wait(10)
+        return late
+
+    def renewed(number):
+        return answer(
+            access_token=f"t{number}", token_type="Bearer", expires_in=3600, refresh_token=f"r{number}", scope=""
+        )
+
+    tokens.replies = [ASKED, renewed(1), held_back, ASKED, renewed(2), renewed(3)]
+    provider = ciba(tokens)
+    provider.authorize(timeout=10)
+    got = []
+    asker = threading.Thread(target=lambda: got.append(get(provider, rejected="t1")))
+    asker.start()
+    assert arrived.wait(10)
+    provider.authorize(timeout=10)
+    go.set()
+    asker.join(10)
+
+    assert got == ["t2"]
+    assert get(provider) == "t2"
+    assert get(provider, rejected="t2") == "t3"
+    assert [seen.form.get("refresh_token") for seen in tokens.seen if "refresh_token" in seen.form] == ["r1", "r2"]
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
+    """Two refreshes of one login with one token: the second is told invalid_grant, the first brought the successor."""
+    tokens.replies = [ASKED, answer(access_token="t1", token_type="Bearer", refresh_token="r1")]
+    provider = ciba(tokens)
+    provider.authorize(timeout=10)
+    inner = []
+
+    def overtaken(seen):
+        if seen.form["refresh_token"] == "r1" and not inner:
+            inner.append(1)
+            inner.append(provider._fetch(None))
+            return answer(access_token="t2", token_type="Bearer", refresh_token="r2")
+        return answer(400, error="invalid_grant")
+
+    tokens.reply = overtaken
+    assert provider._fetch(None).value == "t2"
+    assert inner[1].code == "invalid_grant"
+    assert provider._fetch(None).code == "invalid_grant"
+    assert tokens.seen[-1].form["refresh_token"] == "r2"
+
+
 @pytest.mark.usefixtures("quick_polls")
 def test_what_works_once_is_sent_once(tokens):
     """Neither the question to the user nor a refresh is repeated after it may have arrived."""
@@ -705,6 +762,28 @@ def test_a_login_survives_a_failing_poll(tokens):
     provider.authorize(timeout=10)
 
     assert get(provider) == "t1"
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_too_many_requests_end_no_login_and_no_renewal(tokens, monkeypatch):
+    """429 means later, for the question, the poll and the refresh, and Retry-After is kept to."""
+    monkeypatch.setattr("camara_otp.auth._authority.random.uniform", lambda *_: 0.0)
+    soon = {"Retry-After": "1"}
+    tokens.replies = [
+        (429, {}, b""),
+        ASKED,
+        answer(429, error="rate_limited"),
+        answer(access_token="t1", token_type="Bearer", expires_in=3600, refresh_token="r1"),
+        answer(429, soon, error="rate_limited"),
+        answer(access_token="t2", token_type="Bearer", expires_in=3600),
+    ]
+    provider = ciba(tokens)
+    provider.authorize(timeout=10)
+    began = time.monotonic()
+
+    assert get(provider, rejected="t1") == "t2"
+    assert time.monotonic() - began >= 1.0
+    assert tokens.count == 6
 
 
 @pytest.mark.parametrize("code", ["access_denied", "expired_token", "unknown_user_id", "invalid_client"])
@@ -846,3 +925,103 @@ def test_two_providers_share_a_token(tokens, keys):
         assert get(one, rejected="token-1") == get(other, rejected="token-1") == "token-2"
         assert tokens.count == 2
     assert SECRET not in str(store._values)
+
+
+# What a careless server repeats, and what careless callers give.
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "no consent of tel:+34666111333",
+        "no consent of +34 666 111 333",
+        "no consent of 0034 666-111-333",
+        "no consent of 666 111 333 in Spain",
+        "no consent of %2B34666111333",
+    ],
+)
+def test_a_user_named_in_a_refusal_is_not_shown(tokens, keys, words):
+    """However the server groups the number, for an assertion and for a login."""
+    tokens.reply = answer(400, error="invalid_grant", error_description=words)
+    bearer = JWTBearer(tokens.url, "client", private_key=keys["P-256"].as_pem(private=True), subject=HINT)
+
+    for ask in (lambda: get(bearer), lambda: ciba(tokens).authorize(timeout=5)):
+        with pytest.raises(TokenError, match="no consent of") as caught:
+            ask()
+        shown = f"{caught.value} {caught.value.error_description}"
+        assert "666" not in shown
+        assert "333" not in shown
+
+
+def test_a_token_for_a_subject_is_not_shown(tokens, keys):
+    """Nor the part of it that stands after the colon."""
+    tokens.reply = answer(400, error="invalid_grant", error_description="what is Abc.Def-123?")
+    bearer = JWTBearer(
+        tokens.url, "client", private_key=keys["P-256"].as_pem(private=True), subject="operatortoken:Abc.Def-123"
+    )
+    with pytest.raises(TokenError, match="what is") as caught:
+        get(bearer)
+    assert "Abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"client_secret": 123}, "client_secret"),
+        ({"client_secret": b"s3cr3t-in-bytes"}, "client_secret"),
+        ({"client_secret": "\udc80"}, "client_secret"),
+        ({"scope": ["a"]}, "scope"),
+        ({"scope": 5}, "scope"),
+        ({"token_url": 5}, "token_url"),
+        ({"token_url": None, "issuer": 5}, "issuer"),
+        ({"client_id": 5}, "client_id"),
+        ({"store": 5}, "store"),
+        ({"store": object()}, "store"),
+        ({"client_secret": None, "private_key": 5}, "private_key"),
+        ({"client_secret": None, "private_key": ["k3y"]}, "private_key"),
+        ({"client_secret": None, "private_key": "RSA", "alg": 5}, "alg"),
+        ({"client_secret": None, "private_key": "RSA", "alg": ["RS256"]}, "alg"),
+        ({"client_secret": None, "private_key": "RSA", "kid": 5}, "kid"),
+        ({"client_secret": None, "private_key": "RSA", "audience": ["a"]}, "audience"),
+        ({"client_auth": []}, "client_auth"),
+        ({"timeout": "5"}, "timeout"),
+        ({"leeway": None}, "leeway"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named_and_not_shown(keys, options, field):
+    """No TypeError from deep inside, and no secret in a frame that is shown with its locals."""
+    given = {"token_url": "https://op.example/token", "client_id": "client", "client_secret": SECRET} | options
+    if given.get("private_key") == "RSA":
+        given["private_key"] = keys["RSA"].as_pem(private=True)
+
+    with pytest.raises(ConfigurationError, match=f"^{field}: ") as caught:
+        ClientCredentials(**given)
+    frames = traceback.walk_tb(caught.value.__traceback__)
+    inside = [frame.f_locals for frame, _ in frames if frame.f_code.co_filename.endswith("oauth.py")]
+    assert inside
+    assert not any(name in frame for frame in inside for name in ("client_secret", "private_key"))
+
+
+@pytest.mark.parametrize("hint", [None, 5, b"tel:+34666111333", ["tel:+34666111333"]])
+def test_a_user_of_a_wrong_type_is_named(keys, hint):
+    """For both grants that speak of a user."""
+    with pytest.raises(ConfigurationError, match="^login_hint: must be text"):
+        CIBA("https://op.example/token", "https://op.example/bc", "client", client_secret=SECRET, login_hint=hint)
+    with pytest.raises(ConfigurationError, match="^subject: must be text"):
+        JWTBearer("https://op.example/token", "client", private_key=keys["RSA"].as_pem(private=True), subject=hint)
+
+
+@pytest.mark.parametrize("member", ["alg", "kid"])
+def test_a_jwk_with_a_member_of_a_wrong_type_is_refused(keys, member):
+    """Before anything is signed with it."""
+    jwk = keys["P-256"].as_dict(private=True) | {member: ["x"]}
+
+    with pytest.raises(ConfigurationError, match=f"^({member}|private_key): "):
+        ClientCredentials("https://op.example/token", "client", private_key=jwk)
+
+
+@pytest.mark.parametrize("given", [{"names": (5,)}, {"purpose": 5}])
+def test_a_scope_of_anything_but_text_is_refused(given):
+    """As the other arguments are."""
+    with pytest.raises(ConfigurationError, match="must be text"):
+        scope(*given.get("names", ()), purpose=given.get("purpose"))
