@@ -27,7 +27,7 @@ from camara_otp._exchange.observers import intercepted
 from camara_otp._exchange.pool import L, Pool, Turn
 from camara_otp._exchange.proxies import uses_proxy
 from camara_otp._exchange.quiet import exchanging, hush
-from camara_otp._exchange.stream import Clock, aconnect, connect, forget_lookups, tls_context
+from camara_otp._exchange.stream import Clock, aconnect, connect, forget_threads, tls_context
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import AsyncClient, Client
@@ -447,7 +447,7 @@ _exchanges: "weakref.WeakSet[Exchange | AsyncExchange]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    forget_lookups()
+    forget_threads()
     for exchange in tuple(_exchanges):
         exchange.forget()
 

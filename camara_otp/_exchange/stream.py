@@ -81,7 +81,12 @@ def tls_context(sockets: type[ssl.SSLSocket] = TLSSocket) -> ssl.SSLContext:
     Certificates and host names are checked, TLS is 1.2 at least.
     """
     kind: Any = sockets  # as a key of the cache, which mypy takes for no class
-    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), kind)
+    # Threads that need it at once wait for the first instead of each reading the certificates.
+    with _reading:
+        return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), kind)
+
+
+_reading = threading.Lock()
 
 
 @functools.cache
@@ -252,8 +257,10 @@ class _Lookup:
 _lookups: dict[tuple[str, int], _Lookup] = {}
 
 
-def forget_lookups() -> None:
+def forget_threads() -> None:
     """Let go of the threads of the parent process; called in a forked child, where they do not run."""
+    global _reading  # noqa: PLW0603 - one for the process
+    _reading = threading.Lock()
     _lookups.clear()
 
 

@@ -65,6 +65,39 @@ def test_running_out_of_sockets_while_certificates_are_read_is_no_fault_of_their
     assert used.request() == Failure(False, f"no connection could be made: {os.strerror(errno.ECONNREFUSED)}")
 
 
+def test_threads_that_start_together_read_the_certificates_once(monkeypatch):
+    """A server that starts under load spends 20 ms on them, not 20 ms for each of its threads."""
+    made, real = [], stream.ssl.create_default_context
+    together = threading.Barrier(10)
+
+    def slow(**wanted):
+        time.sleep(0.02)
+        made.append(wanted)
+        return real(**wanted)
+
+    def ask():
+        together.wait(5)
+        stream.tls_context()
+
+    monkeypatch.setattr(stream.ssl, "create_default_context", slow)
+    stream._tls_context.cache_clear()
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(made) == 1
+
+
+def test_a_child_forked_while_certificates_are_read_does_not_wait_for_a_thread_it_lacks(monkeypatch):
+    """The lock that the parent's thread held is another one in the child."""
+    held = threading.Lock()
+    held.acquire()
+    monkeypatch.setattr(stream, "_reading", held)
+    stream.forget_threads()
+    assert stream.tls_context()
+
+
 def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
     """All calls wait for the same lookup, each within its time; the next one after it asks anew."""
     from tests.exchange.conftest import Room
@@ -78,6 +111,7 @@ def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
     used = Room(shell_sync, "https://slow.example")
+    stream.tls_context()  # made before, so that all the time is the resolver's
     began = time.monotonic()
     threads = [threading.Thread(target=partial(used.request, seconds=0.2)) for _ in range(20)]
     for thread in threads:
