@@ -15,7 +15,7 @@ from camara_otp._version import __version__
 from camara_otp.conformance import contract
 from camara_otp.conformance.advice import advice, client_line
 from camara_otp.conformance.judge import PATH_RULE, RULES, Rule, Yardstick, error_info, over_all, path_findings
-from camara_otp.conformance.masking import mask, number_names, shown
+from camara_otp.conformance.masking import mask, number_names, parts_of, shown
 from camara_otp.conformance.model import (
     Answer,
     Exchange,
@@ -33,6 +33,7 @@ from camara_otp.conformance.plan import Plan, Step
 from camara_otp.conformance.play import BlockedError, Play
 from camara_otp.conformance.scenarios import Scenario, one_send_too_many
 from camara_otp.conformance.settings import Settings
+from camara_otp.errors import TokenError
 
 Token = str | Callable[[], Awaitable[str]]
 OnEvent = Callable[["Scenario | Outcome"], None]
@@ -81,10 +82,21 @@ class Check:
         for number in (*numbers.reachable, numbers.unreachable, numbers.landline, numbers.blocked, numbers.foreign):
             self.secrets.update(number_names(number) if number else {})
         self.secrets.update({token: "<token>" for token in (settings.tokens.expired, settings.tokens.invalid) if token})
+        # Keys and cookies, which an operator may repeat in its answers.
+        for kind, table in (("header", settings.headers), ("param", settings.params)):
+            for name, value in table.items():
+                self.secrets.update(parts_of(value, f"<{kind} {name}>"))
 
     async def token(self) -> str:
-        """Return the access token, and remember to hide it."""
-        token = await self.fetch()
+        """Return the access token, and remember to hide it.
+
+        Raises:
+            BlockedError: There is none.
+        """
+        try:
+            token = await self.fetch()
+        except TokenError as error:
+            raise BlockedError(f"no access token could be had: {error}") from None
         self.secrets[token] = "<token>"
         return token
 
@@ -168,7 +180,7 @@ class Check:
             self.check_room(step)
             await step.scenario.flow(play)
         except BlockedError as error:
-            reason = str(error)
+            reason = mask(str(error), self.secrets)
         self._learn(play)
         findings = tuple(sorted(play.findings, key=lambda finding: -finding.grade))
         verdict = Verdict.FAIL if _is_failed(findings) else Verdict.SKIP if reason else Verdict.PASS
@@ -176,7 +188,7 @@ class Check:
             step.scenario,
             verdict,
             reason=reason if verdict is Verdict.SKIP else "",
-            findings=tuple(attrs.evolve(found, text=mask(found.text, self.secrets)) for found in findings),
+            findings=tuple(self.masked(found) for found in findings),
             exchanges=tuple(
                 self.shown(exchange, judged=index in play.judged) for index, exchange in enumerate(play.exchanges)
             ),
@@ -212,6 +224,16 @@ class Check:
         known = {id(exchange.request): exchange for exchange in play.exchanges if exchange.code}
         self.exchanges = [known.get(id(exchange.request), exchange) for exchange in self.exchanges]
 
+    def masked(self, finding: Finding, where: str = "") -> Finding:
+        """Return a finding without secrets: both its texts may repeat what an operator said.
+
+        Args:
+            finding: The finding.
+            where: Is put after its text.
+        """
+        text, advised = (mask(said, self.secrets) for said in (finding.text, finding.advice))
+        return attrs.evolve(finding, text=text + where, advice=advised)
+
     def shown(self, exchange: Exchange, *, judged: bool) -> Shown:
         """Return an exchange without secrets.
 
@@ -231,10 +253,7 @@ class Check:
         found, count = over_all(rule, self.exchanges, by)
         if not count:
             return _ruled(rule, Verdict.SKIP, reason="there was no answer that it is about")
-        findings = tuple(
-            attrs.evolve(finding, text=f"{mask(finding.text, self.secrets)} ({len(where)} of {count} answers)")
-            for finding, where in found
-        )
+        findings = tuple(self.masked(finding, f" ({len(where)} of {count} answers)") for finding, where in found)
         examples = tuple(self.shown(where[0], judged=True) for _, where in found[:_EXAMPLES])
         verdict = Verdict.FAIL if _is_failed(findings) else Verdict.PASS
         return _ruled(rule, verdict, findings=findings, exchanges=examples)

@@ -2,27 +2,45 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 from functools import partial
 from html.parser import HTMLParser
 from io import StringIO
+from urllib.parse import quote, quote_plus
 from xml.etree.ElementTree import fromstring
 
 import anyio
+import httpx
 import pytest
 from rich.console import Console
 
-from camara_otp.conformance import Finding, Grade, Outcome, Report, Shown, Verdict, plan, run, scenarios
+from camara_otp.conformance import (
+    Finding,
+    Grade,
+    Outcome,
+    Report,
+    Shown,
+    Verdict,
+    plan,
+    run,
+    sandbox_settings,
+    scenarios,
+    settings_from,
+)
 from camara_otp.conformance.contract import PAIRS
-from camara_otp.conformance.masking import mask, number_names
-from camara_otp.conformance.model import Latency
+from camara_otp.conformance.masking import mask, number_names, shown
+from camara_otp.conformance.model import Answer, Exchange, Latency, Request
 from camara_otp.conformance.reports import as_html, as_json, as_junit, as_table
 from camara_otp.conformance.reports.page import _round_up
 from camara_otp.conformance.reports.terminal import progress, rendered
-from tests.conformance.wrong import CASES
+from camara_otp.errors import TokenError
+from camara_otp.sandbox import Sandbox
+from tests.conformance.wrong import CASES, DEFAULTS
 
 TOKEN = "the-access-token"
+URL = "http://127.0.0.1:9091"
 
 
 @pytest.fixture(scope="module", params=["the code is in the answer to the send", "404 is a page of HTML"])
@@ -94,6 +112,88 @@ def test_no_report_shows_a_secret(checked, write):
         assert message.phone_number[1:] not in text
         found = re.search(rf"(?<![0-9a-f.-]){message.code}(?![0-9a-f-])", text)
         assert not found, text[found.start() - 200 : found.end() + 50]
+
+
+HEADERS = {"x-api-key": "k3y-of<the&tests/+='", "Cookie": 'session="crumb le-of-a-b1scuit"'}
+PARAMS = {"mock-key": "p4ram of/the+tests=", "tiny": "y"}
+LONG_TOKEN = "l0ng-t0ken-" + "".join(chr(97 + place * 7 % 26) for place in range(900))
+
+
+def pieces(text):
+    """Return every piece of a text of a length that may not appear."""
+    return {text[start : start + 8] for start in range(len(text) - 7)}
+
+
+def repeats_as_json(request):
+    """Answer as a gateway does that repeats the request in its error, cut off by a report at any place."""
+    said = {**{name: [value] for name, value in request.headers.items()}, "url": str(request.url)}
+    padding = "z" * (len(request.headers.get("authorization", "")) * 7 % 1900)
+    seen = {name: request.headers.get(name, "") for name in ("x-correlator", "x-api-key")}
+    return httpx.Response(
+        418,
+        headers={"x-correlator": seen["x-correlator"], "x-seen": seen["x-api-key"]},
+        json={"status": 418, "code": f"SAW {request.headers.get('authorization')}", "message": padding, "saw": said},
+    )
+
+
+def repeats_as_page(request):
+    """Answer with a page that shows the request, escaped; a body without spaces, cut off by a report."""
+    shown = "<br>".join(f"{name}={html.escape(value)}" for name, value in request.headers.items())
+    padding = "z" * (1300 - len(request.content) * 31 % 900)
+    return httpx.Response(502, html=f"<pre>{html.escape(str(request.url))}{padding}{shown}</pre>")
+
+
+@pytest.fixture(scope="module", params=[repeats_as_json, repeats_as_page])
+def repeated(request):
+    """Return the report on an operator that repeats what it was sent."""
+    settings = settings_from({**sandbox_settings(URL, DEFAULTS), "headers": HEADERS, "params": PARAMS})
+    todo = plan(settings, scenarios(settings.release))
+    return anyio.run(partial(run, settings, todo, LONG_TOKEN, transport=httpx.MockTransport(request.param)))
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_no_report_shows_a_piece_of_what_an_operator_repeats(repeated, write):
+    """Keys in headers and in the URL, and the token: as they are, and as they stand in JSON, in a URL, in a page."""
+    text = write(repeated)
+
+    for secret in (*HEADERS.values(), *PARAMS.values(), LONG_TOKEN):
+        for spelled in (secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]):
+            for way in (spelled, html.escape(spelled)):
+                assert not {piece for piece in pieces(way) if piece in text}
+
+
+def test_a_report_says_which_key_was_repeated(repeated):
+    """The reader learns that the operator repeats it."""
+    for name in ("<header x-api-key>", "<param mock-key>", "<token>"):
+        assert name in json.dumps(json.loads(as_json(repeated)), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("cut", range(1960, 2040))
+def test_a_secret_at_the_place_where_a_body_is_cut_is_masked_whole(cut):
+    """Half a secret looks like none."""
+    secret = "s3cr3t-0f-thirty-two-letters-abcd"
+    answer = Answer(400, (), b"z" * (cut - 20) + secret.encode() + b"z" * 100, 0.1)
+    made = shown(Exchange(Request("send-code", "POST", URL, (), b""), answer), "judged", {secret: "<x>"}, frozenset())
+
+    assert not {piece for piece in pieces(secret) if piece in made.answer}
+
+
+def test_a_token_that_cannot_be_renewed_half_way_skips_what_is_left():
+    """No traceback, no verdict about the operator, and no secret in the reason."""
+    left = [TOKEN] * 12
+
+    async def fetch():
+        if left:
+            return left.pop()
+        raise TokenError(f"the token endpoint said {TOKEN}")
+
+    settings = settings_from(sandbox_settings(URL, DEFAULTS))
+    todo = plan(settings, scenarios(settings.release))
+    made = anyio.run(partial(run, settings, todo, fetch, transport=Sandbox().transport()))
+
+    reasons = {found.reason for found in made.outcomes if found.verdict is Verdict.SKIP}
+    assert "no access token could be had: the token endpoint said <token>" in reasons
+    assert not [found for found in made.outcomes if found.verdict is Verdict.FAIL]
 
 
 @pytest.mark.parametrize("write", WRITERS)
