@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from camara_otp.conformance.contract import DOCUMENTED_PATH
-from camara_otp.conformance.judge import room
+from camara_otp.conformance.judge import PATH_UNKNOWN, room
 from camara_otp.conformance.model import Exchange, Grade, Outcome, Verdict
 from camara_otp.conformance.settings import Settings
 
@@ -21,6 +21,8 @@ def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     found = [finding.advice for finding in findings if "`" in finding.advice]
+    if any(outcome.reason == PATH_UNKNOWN for outcome in outcomes):
+        found.insert(0, f"Where the operations are is not known: {PATH_UNKNOWN}.")
     if _refuses_correlators(outcomes):
         found.insert(0, "Requests with an x-correlator are refused: `x_correlator=None`.")
     unwelcome = sum(" 401 " in finding.text and "instead of" in finding.text for finding in findings)

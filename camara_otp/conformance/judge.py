@@ -378,6 +378,8 @@ PATH_RULE: Final = Rule(
     lambda _, __, ___: (),
 )
 
+PATH_UNKNOWN: Final = "every path is refused alike, so the usual one was taken; if it is another, set `api_path`"
+
 
 def path_findings(api_path: str) -> tuple[Finding, ...]:
     """Return what is to be said about where the operations are.

@@ -12,6 +12,7 @@ from camara_otp.conformance.settings import Settings
 
 NO_SMS: Final = "it takes a text, and none are to be sent"
 NO_NUMBER: Final = "it takes a text, and no phone is known that may get one: set numbers.reachable"
+TOO_MANY: Final = "it takes {} texts to one phone, and the operator refuses number {} (limits.max_send)"
 NO_ROOM: Final = "no phone may get more texts: set more numbers.reachable, or [reset]"
 NO_MONEY: Final = "max_texts would be exceeded"
 
@@ -106,8 +107,10 @@ class _Book:
         settings = self.settings
         phone = min(settings.numbers.reachable, key=self._weight, default="")
         room = (settings.limits.max_send or math.inf) - 1
+        if takes > room:
+            return Step(scenario, skip=self._refusal(takes) or TOO_MANY.format(takes, settings.limits.max_send))
         full = self.used.get(phone, 0) + takes > room
-        if full and (settings.reset is None or takes > room):
+        if full and settings.reset is None:
             return Step(scenario, skip=self._refusal(takes) or NO_ROOM)
         if full:
             self.used[phone] = 0

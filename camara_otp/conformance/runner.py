@@ -2,8 +2,9 @@
 
 import math
 import time
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +15,16 @@ import httpx
 from camara_otp._version import __version__
 from camara_otp.conformance import contract
 from camara_otp.conformance.advice import advice, client_line
-from camara_otp.conformance.judge import PATH_RULE, RULES, Rule, Yardstick, error_info, over_all, path_findings
+from camara_otp.conformance.judge import (
+    PATH_RULE,
+    PATH_UNKNOWN,
+    RULES,
+    Rule,
+    Yardstick,
+    error_info,
+    over_all,
+    path_findings,
+)
 from camara_otp.conformance.masking import mask, number_names, parts_of, shown
 from camara_otp.conformance.model import (
     Answer,
@@ -63,6 +73,10 @@ class Check:
         outside: Speaks to the helpers.
         fetch: Gives the access token.
         limiter: Bounds how many requests are on their way.
+        sends: How many texts each phone received.
+        secrets: What must not be shown, with what is shown instead.
+        exchanges: All there were, in order.
+        guessed: Whether nothing told the path of the operations from any other.
     """
 
     settings: Settings
@@ -74,6 +88,7 @@ class Check:
     sends: dict[str, int] = attrs.field(factory=dict[str, int], repr=False)
     secrets: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
     exchanges: list[Exchange] = attrs.field(factory=list[Exchange], repr=False)
+    guessed: bool = False
 
     def __attrs_post_init__(self) -> None:
         """Learn what must not be shown."""
@@ -259,6 +274,8 @@ class Check:
         return _ruled(rule, verdict, findings=findings, exchanges=examples)
 
     def _path_rule(self) -> Outcome:
+        if self.guessed:
+            return _ruled(PATH_RULE, Verdict.SKIP, reason=PATH_UNKNOWN)
         findings = path_findings(self.api_path)
         return _ruled(PATH_RULE, Verdict.FAIL if findings else Verdict.PASS, findings=findings)
 
@@ -372,31 +389,64 @@ async def opened(
 
 
 async def _find(check: Check) -> None:
-    """Find the path of the operations with a request that has to be refused: no token, no body."""
+    """Find the path of the operations with requests that have to be refused: no token or no members."""
     given = check.settings.api_path
-    best: tuple[int, str] | None = None
-    failure = ""
-    for path in contract.API_PATHS if given is None else (given.rstrip("/"),):
-        probe = Request("validate-code", "POST", f"{check.settings.root}{path}/validate-code", (), b"")
-        exchange = await check.exchange(probe)
-        if exchange.answer is None:
-            failure = exchange.failure or ""
+    if given is not None:
+        check.api_path = given.rstrip("/")
+        await _refused_at(check, check.api_path)
+        return
+    statuses: dict[str, int] = {}
+    nowhere: int | None = None
+    for path in contract.API_PATHS:
+        try:
+            status = statuses[path] = await _refused_at(check, path)
+            if status in _REFUSED:
+                # A gateway may refuse whatever comes without a token, also where there is nothing.
+                nowhere = nowhere or await _refused_at(check, f"/{uuid.uuid4().hex}")
+        except UnreachableError:
+            if not statuses:
+                raise
             break
-        strangeness = _strangeness(exchange.answer)
-        if best is None or strangeness < best[0]:
-            best = (strangeness, path)
-        if not strangeness:
-            break
-    if best is None:
-        raise UnreachableError(f"nobody answers at {check.settings.root}: {failure}")
-    check.api_path = best[1]
+        if status in _REFUSED and status != nowhere:
+            check.api_path = path
+            return
+    check.api_path = min(statuses, key=lambda path: _strangeness(statuses[path]))
+    if nowhere is not None:
+        await _find_with_token(check, [path for path, status in statuses.items() if status in _REFUSED])
 
 
-def _strangeness(answer: Answer) -> int:
-    """Return how little an answer looks like one of an operation: 0 if it does."""
-    if answer.status in (401, 400, 403, 422):
+async def _find_with_token(check: Check, paths: list[str]) -> None:
+    check.guessed = True
+    for path in paths:
+        with suppress(BlockedError, UnreachableError):
+            if await _refused_at(check, path, await check.token()) in _BAD_REQUEST:
+                check.api_path, check.guessed = path, False
+                return
+
+
+async def _refused_at(check: Check, path: str, token: str | None = None) -> int:
+    """Return the status of the answer to a request that no operation accepts."""
+    url = f"{check.settings.root}{path}/validate-code"
+    headers, body = {}, b""
+    if token is not None:
+        headers = {name.lower(): value for name, value in check.settings.headers.items()}
+        headers |= {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        body = b"{}"
+    exchange = await check.exchange(Request("validate-code", "POST", url, tuple(headers.items()), body))
+    if exchange.answer is None:
+        raise UnreachableError(f"nobody answers at {check.settings.root}: {exchange.failure}")
+    return exchange.answer.status
+
+
+_BAD_REQUEST: Final = frozenset({400, 422})
+_REFUSED: Final = _BAD_REQUEST | {401, 403}
+
+
+def _strangeness(status: int) -> int:
+    """Return how little a status looks like one of an operation: 0 if it does."""
+    if status in _REFUSED:
         return 0
-    return 2 if answer.status in (404, 405) else 1
+    return 2 if status in (404, 405) else 1
 
 
 async def run(

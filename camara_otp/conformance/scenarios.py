@@ -72,6 +72,7 @@ NEEDS: Final[dict[str, tuple[Callable[[Settings], bool], str]]] = {
     "expire": (lambda settings: settings.expire is not None, "nothing says how a code expires: set [expire]"),
     "max_send": (lambda settings: settings.limits.max_send is not None, "set limits.max_send"),
     "max_try": (lambda settings: settings.limits.max_try is not None, "set limits.max_try"),
+    "second try": (lambda settings: settings.limits.max_try != 1, "the first wrong code closes a verification here"),
     "expired": (lambda settings: settings.tokens.expired is not None, "set tokens.expired, or tokens.expired_env"),
     "unreachable": (lambda settings: settings.numbers.unreachable is not None, "set numbers.unreachable"),
     "landline": (lambda settings: settings.numbers.landline is not None, "set numbers.landline"),
@@ -522,6 +523,7 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         INVALID_OTP,
         wrong_code,
         texts=_one,
+        needs=("second try",),
     ),
     *_renumbered(
         "09_validate_code_verification_expired_scenario_1",

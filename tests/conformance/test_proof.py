@@ -4,11 +4,12 @@ import time
 from functools import partial
 
 import anyio
+import httpx
 import pytest
 
 from camara_otp.conformance import Verdict, plan, run, sandbox_settings, scenarios, settings_from
 from camara_otp.sandbox import Sandbox
-from tests.conformance.wrong import CASES, DEFAULTS
+from tests.conformance.wrong import CASES, DEFAULTS, NEWEST, SUPERSEDED, WRONG
 
 
 def failed(report):
@@ -34,6 +35,31 @@ def test_the_sandbox_passes_all(release):
     assert [outcome for outcome in report.outcomes if outcome.verdict is not Verdict.PASS or outcome.findings] == []
     assert report.texts == sandbox.sent_count == plan(settings, scenarios(release)).texts
     assert report.is_good()
+
+
+@pytest.mark.parametrize(
+    ("limits", "skipped", "reason"),
+    [
+        ({"max_try": 1}, {WRONG}, "the first wrong code closes a verification here"),
+        (
+            {"max_send": 2},
+            {SUPERSEDED, NEWEST},
+            "it takes 2 texts to one phone, and the operator refuses number 2 (limits.max_send)",
+        ),
+        ({"max_try": 9, "code_length": 10, "code_alphabet": "AB"}, set(), ""),
+    ],
+)
+def test_an_operator_with_other_limits_is_not_judged_by_the_usual_ones(limits, skipped, reason):
+    """What its limits leave no room for is left out, with the reason; nothing fails."""
+    sandbox = Sandbox(**limits)
+    with httpx.Client(transport=sandbox.transport()) as client:
+        told = client.get("http://127.0.0.1:9091/_sandbox/state").json()["settings"]
+    settings = settings_from(sandbox_settings("http://127.0.0.1:9091", told))
+
+    report = check(settings, sandbox.transport())
+
+    left_out = {outcome.tag: outcome.reason for outcome in report.outcomes if outcome.verdict is not Verdict.PASS}
+    assert left_out == dict.fromkeys(skipped, reason)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from camara_otp.conformance import UnreachableError, Verdict, plan, run, sandbox_settings, scenarios, settings_from
+from camara_otp.conformance.judge import PATH_UNKNOWN
 from camara_otp.sandbox import Sandbox
 from tests.conformance.wrong import CASES, DEFAULTS
 
@@ -84,6 +85,65 @@ def test_operations_that_are_nowhere_fail_everything():
 
     assert report.api_path == "/one-time-password-sms/v1"
     assert report.count(Verdict.FAIL) > 5
+
+
+def gateway(sandbox, refuses, status=401):
+    """Return an operator behind a gateway that refuses some requests alike, wherever they go."""
+
+    async def handler(request):
+        if refuses(request):
+            return httpx.Response(status, json={"status": status, "code": "UNAUTHENTICATED", "message": "no"})
+        return await inner.handle_async_request(request)
+
+    inner = sandbox.transport()
+    return httpx.MockTransport(handler)
+
+
+def without_token(request):
+    """Tell whether a gateway that wants a good token turns a request away."""
+    return request.headers.get("authorization") != "Bearer good-token" or request.headers.get("x-api-key") != "k"
+
+
+@pytest.mark.parametrize("path", ["/one-time-password-sms/v1", "/v1/otp", "/otpvalidation"])
+def test_the_operations_are_found_behind_a_gateway_that_asks_for_the_token_first(path):
+    """A 401 is no proof that there is anything; a request without members is, where it is refused as such."""
+    operator = gateway(Sandbox(api_paths=[path]), without_token)
+    report = checked(told(headers={"X-Api-Key": "k"}), operator, only="01_")
+
+    assert report.api_path == path
+    assert report.is_good() is (path != "/v1/otp")
+    assert {outcome.tag for outcome in report.outcomes if outcome.verdict is Verdict.FAIL} <= {"contract_path"}
+
+
+def test_the_operations_are_found_where_what_is_not_there_is_forbidden():
+    """Some gateways say 403 of every route that they do not have."""
+    operator = gateway(Sandbox(api_paths=["/v1/otp"]), lambda request: not request.url.path.startswith("/v1/otp"), 403)
+
+    assert checked(told(), operator, only="01_").api_path == "/v1/otp"
+
+
+def test_operations_that_nothing_tells_from_other_paths_are_said_to_be_guessed():
+    """All that fails may be about a place that is not there."""
+    report = checked(told(), gateway(Sandbox(), lambda _: True), only="01_")
+    outcome = by_tag(report)["contract_path"]
+
+    assert report.api_path == "/one-time-password-sms/v1"
+    assert (outcome.verdict, outcome.reason) == (Verdict.SKIP, PATH_UNKNOWN)
+    assert PATH_UNKNOWN in report.advice[0]
+
+
+def test_an_operator_that_drops_what_is_not_there_is_found():
+    """No answer at another path says nothing against the one that answers."""
+
+    def handler(request):
+        if not request.url.path.startswith("/one-time-password-sms/v1"):
+            raise httpx.ReadTimeout("late")
+        return httpx.Response(401)
+
+    report = checked(told(), httpx.MockTransport(handler), only="401")
+
+    assert report.api_path == "/one-time-password-sms/v1"
+    assert by_tag(report)["contract_path"].verdict is Verdict.PASS
 
 
 def test_a_large_body_is_cut():
