@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -25,7 +26,7 @@ from camara_otp import (
 from camara_otp.auth import MemoryStore
 from camara_otp.cli import sends
 from camara_otp.cli.check import check
-from camara_otp.cli.outcome import Exit, Screen, at_terminal, cause_and_remedy
+from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, cause_and_remedy, exit_code, plain
 from camara_otp.cli.settings import (
     KNOWN,
     Setting,
@@ -119,16 +120,23 @@ def _settings(
     environ = environment()
     if sum((token_file is not None, token_stdin, insecure_token is not None)) > 1:
         screen.usage("give one of --token-file, --token-stdin and --insecure-token-argument")
-    token = insecure_token
-    if token_stdin:
-        token = typer.get_text_stream("stdin").readline().strip()
-        if not token:
-            screen.usage("--token-stdin: standard input holds no token")
+    token = _token_line(screen) if token_stdin else insecure_token
     given = {**options, "token": token, "token_file": str(token_file) if token_file else None}
     try:
         return resolve(given, environ, profile, profiles_file(environ))
     except ConfigurationError as error:
         screen.failed(error)
+
+
+def _token_line(screen: Screen) -> str:
+    """Return the first line of standard input; the next one may be a code."""
+    if at_terminal():
+        return screen.prompt("Token", hidden=True)
+    try:
+        token = sys.stdin.readline().strip() if can_answer() else ""
+    except ValueError:
+        token = ""
+    return token or screen.usage("--token-stdin: standard input holds no token")
 
 
 def _client(screen: Screen, settings: dict[str, Setting]) -> OTPClient:
@@ -145,20 +153,41 @@ def _send(
     memory, operator = sends.memory_file(environment()), str(settings["base_url"].value)
     ago = sends.seconds_since(memory, operator, number)
     if ago is not None:
-        screen.sure(f"A code went to this number {ago:.0f} s ago; another one makes it worthless. Send again?", yes=yes)
+        screen.sure(
+            f"A code went to this number {ago:.0f} s ago, or may have; another one makes it worthless. Send again?",
+            yes=yes,
+        )
     text = message or (str(settings["message"].value) if "message" in settings else DEFAULT_MESSAGE)
     try:
         with screen.waiting("Sending"):
             sent = otp.send_code(number, text)
     except KeyboardInterrupt:
         sends.remember(memory, operator, number)
-        screen.stopped("\nStopped while sending: a text may have gone out.")
+        screen.stopped("\nStopped while sending: a text may have gone out.", outcome_unknown=True)
     except OTPError as error:
         if error.outcome_unknown:
             sends.remember(memory, operator, number)
         screen.failed(error)
     sends.remember(memory, operator, number)
     return sent
+
+
+def _validate(screen: Screen, otp: OTPClient, authentication_id: str, code: str) -> ValidateCodeResponse:
+    try:
+        with screen.waiting("Checking"):
+            return otp.validate_code(authentication_id, code)
+    except KeyboardInterrupt:
+        screen.stopped(
+            "\nStopped while checking: the operator may have taken the code, or counted a wrong one. "
+            "The number does not count as verified.",
+            outcome_unknown=True,
+        )
+
+
+def _answerable(screen: Screen) -> None:
+    """End before anything is sent if the code could never be given."""
+    if not can_answer():
+        screen.usage("standard input is closed, so that no code can be given: pipe it in, or use send and validate")
 
 
 @app.command()
@@ -225,10 +254,11 @@ def validate(
         timeout=timeout,
     )
     with _client(screen, settings) as otp:
+        if code is None:
+            _answerable(screen)
         typed = code if code is not None else screen.prompt("Code")
         try:
-            with screen.waiting("Checking"):
-                valid = otp.validate_code(authentication_id, typed)
+            valid = _validate(screen, otp, authentication_id, typed)
         except OTPError as error:
             screen.failed(error)
     screen.result({"valid": True, "xCorrelator": valid.x_correlator}, "✓ The code is right.")
@@ -244,6 +274,7 @@ def verify(
     api_path: APIPath = None,
     timeout: Timeout = None,
     token_file: TokenFile = None,
+    token_stdin: TokenStdin = False,
     insecure_token: InsecureToken = None,
     as_json: AsJSON = False,
     verbose: Verbose = False,
@@ -255,34 +286,39 @@ def verify(
         screen,
         profile,
         token_file=token_file,
+        token_stdin=token_stdin,
         insecure_token=insecure_token,
         base_url=base_url,
         api_path=api_path,
         timeout=timeout,
     )
     with _client(screen, settings) as otp:
+        _answerable(screen)
         sent = _send(screen, otp, settings, number, message, yes=yes)
         screen.note("✓ Accepted for sending.", "green")
         valid: ValidateCodeResponse | None = None
         last: OTPError | None = None
         while valid is None:
-            typed = screen.prompt("Code", otherwise=last)
+            typed = screen.prompt("Code", otherwise=last, authentication_id=sent.authentication_id)
             try:
-                with screen.waiting("Checking"):
-                    valid = otp.validate_code(sent.authentication_id, typed)
+                valid = _validate(screen, otp, sent.authentication_id, typed)
             except InvalidOTPError as error:
                 last = error
                 screen.note("✗ That is not the code. Try again.", "yellow")
             except RequestValidationError as error:
+                last = error
                 screen.note(f"✗ {error.field} {error.reason}. Try again.", "yellow")
             except (VerificationExpiredError, VerificationFailedError) as error:
                 if as_json or not at_terminal():
                     screen.failed(error)
                 screen.note(f"✗ {cause_and_remedy(type(error))[0]}", "yellow")
-                screen.sure("Send another code?", yes=False)
+                if not screen.agrees("Send another code?"):
+                    screen.note("No other code was sent.")
+                    raise typer.Exit(exit_code(error)) from None
+                last = None
                 sent = _send(screen, otp, settings, number, message, yes=True)
             except OTPError as error:
-                screen.failed(error)
+                screen.failed(error, authentication_id=sent.authentication_id)
     screen.result({"verified": True, "xCorrelator": valid.x_correlator}, "✓ The number is verified.")
 
 
@@ -343,8 +379,12 @@ def token(
         return
     table = Table(box=None, show_header=False)
     for name, value in described.items():
-        table.add_row(name, str(value))
+        table.add_row(plain(name), plain(value))
     screen.out.print(table)
+
+
+# What a clock can show; a claim may hold any number.
+_LAST_YEAR: Final = 253402300800
 
 
 def describe_token(text: str) -> dict[str, Any]:
@@ -356,15 +396,15 @@ def describe_token(text: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "kind": "opaque",
         "characters": len(text),
-        "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:12],
+        "fingerprint": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12],
     }
     parts = text.split(".")
     if len(parts) != 3:
         return described
     try:
         raw = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        claims = json.loads(raw)
-    except ValueError:
+        claims = json.loads(raw, parse_constant=str)
+    except (ValueError, RecursionError):
         return described
     if not isinstance(claims, dict):
         return described
@@ -372,8 +412,9 @@ def describe_token(text: str) -> dict[str, Any]:
     described["kind"] = "JWT"
     # The subject may be a telephone number.
     described |= {name: known[name] for name in ("iss", "aud", "client_id", "scope") if name in known}
-    if isinstance(known.get("exp"), int | float):
-        described["expiresInSeconds"] = round(known["exp"] - time.time())
+    expiry = known.get("exp")
+    if isinstance(expiry, int | float) and not isinstance(expiry, bool) and abs(expiry) < _LAST_YEAR:
+        described["expiresInSeconds"] = round(expiry - time.time())
     return described
 
 
@@ -405,7 +446,7 @@ def errors(
     for title in ("HTTP", "code", "when", "what to do"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(str(row["status"]), _short(str(row["code"])), str(row["cause"]), str(row["remedy"]))
+        table.add_row(*map(plain, (row["status"], _short(str(row["code"])), row["cause"], row["remedy"])))
     screen.out.print(table, soft_wrap=False)
 
 
@@ -442,10 +483,10 @@ def config(
     for title in ("setting", "value", "from", "variable", "what it is"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[name] or "") for name in ("setting", "value", "source", "variable", "about")))
+        table.add_row(*(plain(row[name] or "") for name in ("setting", "value", "source", "variable", "about")))
     screen.out.print(table, soft_wrap=False)
     names = ", ".join(profiles(path))
-    screen.out.print(f"Profiles in {path}: {names or 'none'}", soft_wrap=True)
+    screen.out.print(plain(f"Profiles in {path}: {names or 'none'}"), soft_wrap=True)
 
 
 def _masked(name: str, value: Any) -> Any:

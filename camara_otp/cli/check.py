@@ -4,13 +4,13 @@ import fnmatch
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import anyio
 import typer
 from rich.text import Text
 
-from camara_otp import ConfigurationError, OTPError, RequestNotSentError, TokenProvider
+from camara_otp import ConfigurationError, OTPError, RequestNotSentError, TokenError, TokenProvider
 from camara_otp.cli.outcome import Exit, Screen, at_terminal
 from camara_otp.cli.settings import Setting, environment, profiles_file, resolve, token_source
 from camara_otp.conformance import (
@@ -144,8 +144,9 @@ def check(
     if dry_run:
         _list(screen, todo)
         return
+    missed: list[TokenError] = []
     try:
-        token = _token(token_source(made))
+        token = _token(token_source(made), missed)
     except OTPError as error:
         screen.failed(error)
     if todo.texts:
@@ -159,7 +160,15 @@ def check(
         sys.stdout.write(as_json(report))
     else:
         screen.out.print(rendered(report, every=every), soft_wrap=False)
-    raise typer.Exit(Exit.DONE if report.is_good(_GRADES[fail_on]) else Exit.DEVIATES)
+    raise typer.Exit(_ending(screen, report, missed, _GRADES[fail_on]))
+
+
+def _ending(screen: Screen, report: Report, missed: list[TokenError], fail_on: Grade) -> Exit:
+    if missed:
+        # What was skipped for want of a token would else count as good.
+        screen.note("✗ The check is not complete: half-way through, no access token could be had.", "bold red")
+        return Exit.NO_TOKEN
+    return Exit.DONE if report.is_good(fail_on) else Exit.DEVIATES
 
 
 def _chosen(screen: Screen, settings: Settings, patterns: list[str], *, added: bool) -> list[Scenario]:
@@ -198,13 +207,18 @@ def _table(made: dict[str, Setting], file: Path | None, phones: list[str]) -> tu
 _SHARED: Final[tuple[str, ...]] = ("base_url", "api_path", "timeout", "headers", "params")
 
 
-def _token(source: str | TokenProvider) -> str | Callable[[], Awaitable[str]]:
+def _token(source: str | TokenProvider, missed: list[TokenError]) -> str | Callable[[], Awaitable[str]]:
+    """Return the token, or what fetches it and takes note where there was none any more."""
     if isinstance(source, str):
         return source
     source.get_token(rejected=None, timeout=30.0)
 
     async def fetch() -> str:
-        return await source.aget_token(rejected=None, timeout=30.0)
+        try:
+            return await source.aget_token(rejected=None, timeout=30.0)
+        except TokenError as error:
+            missed.append(error)
+            raise
 
     return fetch
 
@@ -217,21 +231,9 @@ def _run(screen: Screen, settings: Settings, todo: Plan, token: str | Callable[[
     try:
         return anyio.run(checked)
     except KeyboardInterrupt:
-        screen.stopped("\nStopped. Texts that were on their way may still arrive.")
+        screen.stopped("\nStopped. Texts that were on their way may still arrive.", outcome_unknown=todo.texts > 0)
     except UnreachableError as error:
         screen.failed(RequestNotSentError(str(error)))
-    except BaseExceptionGroup as group:
-        # A token that cannot be renewed half-way through; anything else is a fault of ours.
-        leaf = _leaf(group)
-        if not isinstance(leaf, OTPError):
-            raise
-        screen.failed(leaf)
-
-
-def _leaf(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return error
 
 
 def _write(screen: Screen, path: Path, text: str) -> None:

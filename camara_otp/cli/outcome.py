@@ -3,11 +3,14 @@
 import inspect
 import json
 import logging
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, NoReturn
+from getpass import getpass
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import attrs
 import typer
@@ -35,6 +38,7 @@ class Exit(IntEnum):
     NO_TOKEN = 4
     NOT_SENT = 5
     UNKNOWN = 6
+    FAULT = 70
     STOPPED = 130
 
     @property
@@ -51,7 +55,8 @@ _MEANINGS = {
     Exit.NO_TOKEN: "no access token could be had; nothing was sent",
     Exit.NOT_SENT: "the operator cannot be reached; nothing was sent, calling again is safe",
     Exit.UNKNOWN: "the outcome is unknown: the operator may have acted",
-    Exit.STOPPED: "stopped at the terminal",
+    Exit.FAULT: "a fault of camara-otp itself, with a traceback; the operator may have acted",
+    Exit.STOPPED: "stopped, by the person or because standard input ended",
 }
 
 
@@ -88,7 +93,31 @@ def cause_and_remedy(kind: type[OTPError]) -> tuple[str, str]:
 
 def at_terminal() -> bool:
     """Tell whether there is a person to ask."""
-    return sys.stdin.isatty()
+    return can_answer() and sys.stdin.isatty()
+
+
+def can_answer() -> bool:
+    """Tell whether standard input may hold an answer: it is neither closed nor the null device."""
+    stream: TextIO | None = sys.stdin  # None where there is no console at all
+    if stream is None or stream.closed:
+        return False
+    try:
+        return not os.path.samestat(os.fstat(stream.fileno()), Path(os.devnull).stat())
+    except (OSError, ValueError):
+        return True  # a stream without a file, as in a notebook
+
+
+def plain(value: object) -> Text:
+    """Return a text as it is shown: not read as markup, and without what a terminal would obey.
+
+    Args:
+        value: What to show.
+    """
+    return Text(_printable(str(value)))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def reason_of(error: OTPError) -> str:
@@ -141,7 +170,8 @@ class Screen:
         Args:
             values: What to print.
         """
-        sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        # In ASCII, so that no terminal and no locale has a say in it.
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
 
     def note(self, text: str, style: str = "") -> None:
         """Say something to the person.
@@ -175,15 +205,16 @@ class Screen:
         with self.err.status(text):
             yield
 
-    def failed(self, error: OTPError) -> NoReturn:
+    def failed(self, error: OTPError, *, authentication_id: str | None = None) -> NoReturn:
         """Say what went wrong and end with the exit code that fits.
 
         Args:
             error: What went wrong.
+            authentication_id: The verification that was begun, if a script can go on with it.
         """
         code = exit_code(error)
         if self.as_json:
-            self.json({"error": _as_table(error, code)})
+            self.json({"error": {**_as_table(error, code), **_begun(authentication_id)}})
         else:
             self._explain(error)
         raise typer.Exit(code)
@@ -195,7 +226,7 @@ class Screen:
             text.append(f"✗ HTTP {error.status}{f' {error.code}' if error.code else ''}", "bold red")
             text.append(f"\n  {cause}")
             if error.message:
-                text.append(f'\n  The operator says: "{error.message}"', "dim")
+                text.append(f'\n  The operator says: "{_printable(error.message)}"', "dim")
             if error.retry_after is not None:
                 text.append(f"\n  It asks for {error.retry_after:g} s of patience.")
         else:
@@ -230,35 +261,82 @@ class Screen:
             return
         if not at_terminal():
             self.usage(f"{question} There is nobody to ask: give --yes")
-        try:
-            agreed = typer.confirm(question, err=True)
-        except typer.Abort:
-            self.stopped()
-        if not agreed:
+        if not self.agrees(question):
             self.stopped("Nothing was sent.")
 
-    def prompt(self, text: str, *, otherwise: OTPError | None = None) -> str:
+    def agrees(self, question: str) -> bool:
+        """Ask the person at the terminal; anything but a yes is a no.
+
+        Args:
+            question: What to ask.
+        """
+        try:
+            return _answer(f"{question} [y/N]").lower() in ("y", "yes")
+        except (KeyboardInterrupt, EOFError):
+            self.stopped()
+
+    def prompt(
+        self,
+        text: str,
+        *,
+        otherwise: OTPError | None = None,
+        authentication_id: str | None = None,
+        hidden: bool = False,
+    ) -> str:
         """Ask for a text.
 
         Args:
             text: The question.
-            otherwise: What to end with if there is no answer; by default that the person stopped.
+            otherwise: What to end with if there is no answer; by default that the command was stopped.
+            authentication_id: The verification that the answer is for, which can be gone on with later.
+            hidden: Whether what is typed stays unseen.
         """
         try:
-            return str(typer.prompt(text, err=True)).strip()
-        except typer.Abort:
-            if otherwise is not None and not at_terminal():
-                self.failed(otherwise)
-            self.stopped()
+            while not (answer := _answer(text, hidden=hidden)):
+                pass
+        except (KeyboardInterrupt, EOFError):
+            person = at_terminal()
+            if otherwise is not None and not person:
+                self.failed(otherwise, authentication_id=authentication_id)
+            reason = "\nStopped." if person else f"Standard input ended where an answer was needed: {text}."
+            self.stopped(reason, authentication_id=authentication_id)
+        except ValueError:
+            self.usage("standard input holds what is no text")
+        return answer
 
-    def stopped(self, text: str = "") -> NoReturn:
-        """End because the person said so.
+    def stopped(
+        self, text: str = "\nStopped.", *, authentication_id: str | None = None, outcome_unknown: bool = False
+    ) -> NoReturn:
+        """End because the person said so, or because nobody is there to go on.
 
         Args:
             text: What to say.
+            authentication_id: The verification that was begun, which can be gone on with later.
+            outcome_unknown: Whether the operator may have acted.
         """
-        self.note(text or "\nStopped.")
+        if authentication_id is not None:
+            text += f" The code can still be checked: camara-otp validate {authentication_id}"
+        if self.as_json:
+            told = {"class": "Stopped", "reason": text.strip(), **_begun(authentication_id)}
+            self.json({"error": {**told, "outcomeUnknown": outcome_unknown, "exitCode": int(Exit.STOPPED)}})
+        self.note(text)
         raise typer.Exit(Exit.STOPPED)
+
+
+def _answer(question: str, *, hidden: bool = False) -> str:
+    """Return the next line of standard input; nothing of the question goes to standard output."""
+    if hidden:
+        return getpass(f"{question}: ", sys.stderr).strip()
+    sys.stderr.write(f"{question}: ")
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.strip()
+
+
+def _begun(authentication_id: str | None) -> dict[str, Any]:
+    return {} if authentication_id is None else {"authenticationId": authentication_id}
 
 
 def _as_table(error: OTPError, code: Exit) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _PRIVATE_HEADERS: Final = frozenset({"cookie", "set-cookie", "x-api-key", "api-k
 
 
 def mask(text: str, secrets: Mapping[str, str]) -> str:
-    """Return a text without secrets and numbers.
+    """Return a text without secrets, numbers and control characters.
 
     Args:
         text: The text.
@@ -40,7 +40,12 @@ def mask(text: str, secrets: Mapping[str, str]) -> str:
             for spelling in _spellings(secret):
                 text = text.replace(spelling, secrets[secret])
     text = _JWT.sub("<token>", _BEARER.sub(r"\1 <token>", text))
-    return _NUMBER.sub(r"\1...\2", text)
+    return _printable(_NUMBER.sub(r"\1...\2", text))
+
+
+def _printable(text: str) -> str:
+    # A terminal obeys what stands between the letters.
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @lru_cache(maxsize=1024)
@@ -132,5 +137,5 @@ def _headers(headers: tuple[tuple[str, str], ...], hidden: frozenset[str]) -> li
 def _text(body: bytes) -> str:
     text = body.decode("utf-8", "replace")
     with suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    return text

@@ -63,7 +63,10 @@ def is_far(url: str) -> bool:
     Args:
         url: The URL.
     """
-    return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
+    try:
+        return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        return True
 
 
 def code_in(text: str, sent: str, pattern: str | None) -> str | None:

@@ -8,12 +8,13 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
-from urllib.parse import urlsplit
 
 import attrs
 
+from camara_otp._endpoint import split_url
 from camara_otp.conformance.contract import LABEL, MAX_MESSAGE
 from camara_otp.conformance.model import RELEASES, Release
+from camara_otp.errors import ConfigurationError
 
 How = Literal["ask", "wait", "http", "command"]
 T = TypeVar("T")
@@ -173,9 +174,10 @@ def _may(*hows: How) -> Any:
 
 
 def _url(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
-    parts = urlsplit(value if isinstance(value, str) else "")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise SettingsError("base_url: must be an http or https address without user, query or fragment")
+    try:
+        split_url("base_url", cast("str", value), allow_http=True)
+    except ConfigurationError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _path(_: object, __: "attrs.Attribute[Any]", value: str | None) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -40,14 +40,14 @@ class Place:
     step: Step | None = None
 
 
-def settings_of(config: pytest.Config) -> Settings | None:
-    """Return the settings that the options give, or None if they name no operator.
+def settings_of(config: pytest.Config) -> Settings:
+    """Return the settings that the options give.
 
     Args:
         config: pytest's configuration.
 
     Raises:
-        pytest.UsageError: They are wrong.
+        SettingsError: They are wrong, or name no operator.
     """
     option = config.getoption
     url: str | None = option("--otp-base-url") or os.environ.get("CAMARA_BASE_URL")
@@ -58,15 +58,13 @@ def settings_of(config: pytest.Config) -> Settings | None:
         "api_path": option("--otp-api-path") or os.environ.get("CAMARA_API_PATH"),
         "sms": False if option("--otp-no-sms") else None,
     }
-    try:
-        if file:
-            return load_settings(Path(file), **given)
-        if not url:
-            return None
-        described = sandbox_at(url)
-        return settings_from({} if described is None else sandbox_settings(url, described), **given)
-    except SettingsError as error:
-        raise pytest.UsageError(str(error)) from None
+    if file:
+        return load_settings(Path(file), **given)
+    if not url:
+        # Skipping would be green, and nothing would have been checked.
+        raise SettingsError("no operator is named: give --otp-base-url or set CAMARA_BASE_URL")
+    described = sandbox_at(url)
+    return settings_from({} if described is None else sandbox_settings(url, described), **given)
 
 
 def token_of(config: pytest.Config) -> str:
@@ -76,12 +74,16 @@ def token_of(config: pytest.Config) -> str:
         config: pytest's configuration.
 
     Raises:
-        pytest.UsageError: There is none.
+        SettingsError: There is none.
     """
     file: str | None = config.getoption("--otp-token-file")
-    token = Path(file).read_text("utf-8").strip() if file else os.environ.get("CAMARA_BEARER_TOKEN", "")
+    try:
+        token = Path(file).read_text("utf-8").strip() if file else os.environ.get("CAMARA_BEARER_TOKEN", "")
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or "is not text"
+        raise SettingsError(f"--otp-token-file: {file}: {problem}") from None
     if not token:
-        raise pytest.UsageError("no access token: set CAMARA_BEARER_TOKEN, or give --otp-token-file")
+        raise SettingsError("no access token: set CAMARA_BEARER_TOKEN, or give --otp-token-file")
     return token
 
 
@@ -89,18 +91,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item of each scenario, in the order of the plan, and one of each contract rule."""
     if "otp_step" not in metafunc.fixturenames:
         return
-    config = metafunc.config
-    settings = settings_of(config)
-    if metafunc.function is test_contract:
-        places = [Place(10**6 + index, tag) for index, tag in enumerate(_RULES)]
-    elif settings is None:
-        places = [Place(0, "no-operator")]
-    else:
-        token_of(config)
-        chosen = scenarios(settings.release, added=not config.getoption("--otp-published-only"))
-        steps = plan(settings, chosen).in_order
-        places = [Place(index, step.scenario.tag, step) for index, step in enumerate(steps)]
+    try:
+        places = _rule_places() if metafunc.function is test_contract else _step_places(metafunc.config)
+    except SettingsError:
+        # The first item ends the run and says what is wrong; raised here, it would come with a traceback.
+        places = [Place(0, "settings")]
     metafunc.parametrize("otp_step", places, ids=[place.tag for place in places])
+
+
+def _rule_places() -> list[Place]:
+    return [Place(10**6 + index, tag) for index, tag in enumerate(_RULES)]
+
+
+def _step_places(config: pytest.Config) -> list[Place]:
+    settings = settings_of(config)
+    chosen = scenarios(settings.release, added=not config.getoption("--otp-published-only"))
+    return [Place(index, step.scenario.tag, step) for index, step in enumerate(plan(settings, chosen).in_order)]
 
 
 class Session:
@@ -127,10 +133,7 @@ class Session:
 
 @pytest.fixture(scope="session")
 def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
-    """Open the check that all items share."""
-    settings = settings_of(pytestconfig)
-    if settings is None:
-        pytest.skip("no operator is named: give --otp-base-url or set CAMARA_BASE_URL")
+    """Open the check that all items share; what is missing or wrong ends the run, once."""
     capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     async def prompt(question: str) -> str:
@@ -144,13 +147,13 @@ def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
 
     @asynccontextmanager
     async def check() -> AsyncGenerator[Check]:
-        async with opened(settings, token_of(pytestconfig), prompt=prompt) as it:
+        async with opened(settings_of(pytestconfig), token_of(pytestconfig), prompt=prompt) as it:
             yield it
 
     with start_blocking_portal() as portal, ExitStack() as stack:
         try:
             opened_check = stack.enter_context(portal.wrap_async_context_manager(check()))
-        except UnreachableError as error:
+        except (SettingsError, UnreachableError) as error:
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
         yield Session(opened_check, portal)
 
@@ -164,9 +167,7 @@ def _report(outcome: Outcome) -> None:
 
 def test_scenario(otp_step: Place, otp_session: Session) -> None:
     """The operator does what the scenario says."""
-    step = otp_step.step
-    if step is not None:
-        _report(otp_session.play(step))
+    _report(otp_session.play(cast("Step", otp_step.step)))
 
 
 def test_contract(otp_step: Place, otp_session: Session) -> None:

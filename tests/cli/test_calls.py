@@ -174,7 +174,7 @@ class TestVerify:
             answer = next(turn)
             return answer() if callable(answer) else answer
 
-        monkeypatch.setattr("typer.prompt", prompt)
+        monkeypatch.setattr("camara_otp.cli.outcome._answer", prompt)
 
     def test_the_right_code_verifies(self, cli, ready, sandbox, monkeypatch):
         """After wrong ones, too long ones included, each of which may be tried again."""
@@ -187,12 +187,22 @@ class TestVerify:
 
     def test_a_person_may_have_another_code(self, cli, ready, sandbox, monkeypatch, person):
         """When the first is closed."""
-        self.code(monkeypatch, sandbox, "0x", "0x", "0x", lambda: sandbox.last_code(NUMBER))
+        self.code(monkeypatch, sandbox, "0x", "0x", "0x", "y", lambda: sandbox.last_code(NUMBER))
 
-        ran = cli("verify", NUMBER, stdin="y\n")
+        ran = cli("verify", NUMBER)
 
         assert ran.code == 0
         assert sandbox.sent_count == 2
+
+    def test_a_person_may_have_had_enough(self, cli, ready, sandbox, monkeypatch, person):
+        """The refusal stands, and one text was sent."""
+        self.code(monkeypatch, sandbox, "0x", "0x", "0x", "n")
+
+        ran = cli("verify", NUMBER)
+
+        assert ran.code == Exit.REFUSED
+        assert "No other code was sent." in ran.err
+        assert sandbox.sent_count == 1
 
     def test_a_script_gets_the_refusal(self, cli, ready, sandbox):
         """When the codes that it has are used up, by it or by the operator."""

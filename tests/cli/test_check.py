@@ -180,7 +180,11 @@ def test_a_token_that_cannot_be_renewed_ends_the_check(cli, ready, monkeypatch):
 
     monkeypatch.setattr("camara_otp.cli.check.token_source", lambda _: Exhausted())
 
-    assert cli("check", ready, "--no-sms").code == Exit.NO_TOKEN
+    ran = cli("check", ready, "--no-sms", "--all")
+
+    assert ran.code == Exit.NO_TOKEN
+    assert "not complete" in ran.err
+    assert "no access token could be had: it was refused" in ran.out.replace("\n", " ").replace("  ", " ")
 
 
 def test_stopping_is_said(cli, ready, monkeypatch):

@@ -205,7 +205,28 @@ def test_a_jwt_tells_its_claims_but_not_its_subject():
     assert "600000000" not in str(described)
 
 
-@pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.!!.c", jwt([1])])
+@pytest.mark.parametrize("expiry", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 400, "true", '"soon"', "null", "[]"])
+def test_a_lifetime_that_is_none_is_left_out(expiry):
+    """A claim may hold anything."""
+    body = urlsafe_b64encode(f'{{"iss": "x", "exp": {expiry}}}'.encode()).decode().rstrip("=")
+
+    described = describe_token(f"eyJh.{body}.c2ln")
+
+    assert (described["kind"], "expiresInSeconds" in described) == ("JWT", False)
+
+
+def test_claims_are_shown_as_they_are(cli, url, monkeypatch):
+    """Not as markup, and without what a terminal would obey."""
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", jwt({"iss": "[red]x[/nothing]\x1b[2J", "aud": ["[a]"]}))
+
+    ran = cli("token")
+
+    assert ran.code == 0
+    assert "[red]x[/nothing]" in ran.out
+    assert "\x1b" not in ran.out
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.!!.c", jwt([1]), "a." + "W1tb" * 30000 + ".c", "\ud800"])
 def test_anything_else_is_opaque(token):
     """Dots alone make no JWT."""
     assert describe_token(token)["kind"] == "opaque"
@@ -262,7 +283,7 @@ def test_without_the_extra_it_says_what_to_install():
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == ("camara-otp needs more packages for its command line: pip install 'camara-otp[cli]'")
 
 

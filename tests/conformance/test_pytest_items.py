@@ -69,9 +69,15 @@ def test_a_deviation_fails_its_item(items, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "environ", "words"),
     [
-        ([], {}, "10 skipped"),
+        ([], {}, "no operator is named"),
+        (["--otp-base-url", ""], {}, "no operator is named"),
+        (
+            ["--otp-base-url", "http://127.0.0.1:9", "--otp-token-file", "nowhere"],
+            {},
+            "--otp-token-file: nowhere: No such",
+        ),
         (["--otp-base-url", "http://127.0.0.1:9"], {"CAMARA_BEARER_TOKEN": ""}, "no access token"),
-        (["--otp-base-url", "nonsense"], {}, "base_url: must be an http or https address"),
+        (["--otp-base-url", "nonsense"], {}, "base_url: must start with https://"),
         (["--otp-base-url", "http://127.0.0.1:9"], {}, "nobody answers at http://127.0.0.1:9"),
     ],
 )
@@ -79,7 +85,9 @@ def test_what_is_missing_is_said_once(items, arguments, environ, words):
     """Not once for each scenario."""
     done = items(*arguments, **environ)
 
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     assert (done.stdout + done.stderr).count(words) <= 3
 
 

@@ -1,0 +1,252 @@
+"""The command line as a process: what it makes of standard input, of a stop, of a fault, and of hostile texts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from camara_otp.cli.outcome import Exit
+from camara_otp.sandbox import Fault
+from tests.cli.conftest import TOKEN
+
+NUMBER = "+346661114400"
+COMMAND = [sys.executable, "-m", "camara_otp.cli"]
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and closed descriptors as POSIX has them")
+
+
+def run(*arguments, stdin=None, **options):
+    """Run a command in a process of its own; by default it has the null device to read from."""
+    given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
+    return subprocess.run(
+        [*COMMAND, *arguments], **given, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize("command", [["verify", NUMBER], ["validate", "an-id"]])
+def test_nothing_is_sent_where_no_code_can_ever_be_given(ready, sandbox, command, as_json):
+    """As from cron: the person would get a text that nobody waits for."""
+    ran = run(*command, *as_json)
+
+    assert ran.returncode == Exit.USAGE
+    assert "standard input is closed" in ran.stdout + ran.stderr
+    assert sandbox.sent_count == 0
+    if as_json:
+        assert json.loads(ran.stdout)["error"]["exitCode"] == Exit.USAGE
+
+
+@posix
+def test_a_closed_standard_input_is_the_same(ready, sandbox):
+    """Descriptor 0 may not even be there."""
+    ran = run("verify", NUMBER, preexec_fn=lambda: os.close(0))
+
+    assert ran.returncode == Exit.USAGE
+    assert "standard input is closed" in ran.stderr
+    assert sandbox.sent_count == 0
+
+
+def test_an_input_that_ends_too_early_leaves_the_id_to_go_on_with(ready, sandbox):
+    """The text is out; a script can still check it."""
+    ran = run("verify", NUMBER, "--json", stdin="")
+    error = json.loads(ran.stdout)["error"]
+
+    assert (ran.returncode, error["exitCode"], error["class"]) == (Exit.STOPPED, Exit.STOPPED, "Stopped")
+    assert not error["outcomeUnknown"]
+    checked = run("validate", error["authenticationId"], sandbox.last_code(NUMBER))
+    assert checked.returncode == 0
+
+
+@pytest.mark.parametrize(("typed", "kind"), [("0x\n", "InvalidOTPError"), ("x" * 11 + "\n", "RequestValidationError")])
+def test_the_last_refusal_comes_with_the_id(ready, typed, kind):
+    """Whether the operator refused, or the code could not be sent at all."""
+    ran = run("verify", NUMBER, "--json", stdin=typed)
+    error = json.loads(ran.stdout)["error"]
+
+    assert error["class"] == kind
+    assert error["authenticationId"]
+
+
+def test_a_person_is_told_how_to_go_on(ready):
+    """The id would be lost otherwise."""
+    ran = run("verify", NUMBER, stdin="")
+
+    assert ran.returncode == Exit.STOPPED
+    assert "Standard input ended" in ran.stderr
+    assert "camara-otp validate " in ran.stderr
+
+
+def test_a_token_and_a_code_share_standard_input(monkeypatch, url, sandbox):
+    """The first line is the token, the next ones are codes."""
+    monkeypatch.setenv("CAMARA_BASE_URL", url)
+    monkeypatch.delenv("CAMARA_BEARER_TOKEN", raising=False)
+    sent = run("send", NUMBER, "--token-stdin", stdin=f"{TOKEN}\n")
+    assert sent.returncode == 0
+
+    ran = run("validate", sent.stdout.strip(), "--token-stdin", stdin=f"{TOKEN}\n{sandbox.last_code(NUMBER)}\n")
+    assert (ran.returncode, ran.stdout) == (0, "✓ The code is right.\n")
+
+    wrong = run("verify", "+346661114401", "--token-stdin", "--json", stdin=f"{TOKEN}\n0x\n")
+    assert json.loads(wrong.stdout)["error"]["class"] == "InvalidOTPError"
+
+
+@pytest.mark.parametrize("stdin", [None, "", "\n"])
+def test_a_missing_token_is_said(monkeypatch, url, stdin):
+    """Nothing is sent without one."""
+    monkeypatch.setenv("CAMARA_BASE_URL", url)
+    ran = run("send", NUMBER, "--token-stdin", stdin=stdin)
+
+    assert (ran.returncode, "holds no token" in ran.stderr) == (Exit.USAGE, True)
+
+
+def test_what_is_no_text_is_refused(ready, monkeypatch, sandbox):
+    """A binary file instead of the token, or of the code."""
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    for arguments in (["send", NUMBER, "--token-stdin"], ["validate", "an-id"]):
+        ran = subprocess.run([*COMMAND, *arguments], input=b"\xff\xfe\n", capture_output=True, timeout=60, check=False)
+        assert ran.returncode == Exit.USAGE
+        assert b"Traceback" not in ran.stderr
+    assert sandbox.sent_count == 0
+
+
+def stopped(*arguments, when, stdin=subprocess.PIPE, pause=0.0):
+    """Run a command, press Ctrl-C once a condition holds, and return exit code and outputs."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 30
+    while not when() and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(pause)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+@posix
+@pytest.mark.parametrize("operation", ["send-code", "validate-code"])
+def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, sandbox, operation):
+    """For people and for scripts: the answer is not known."""
+    sandbox.add_fault(Fault(delay=20, operation=operation))
+    command = ["send", NUMBER] if operation == "send-code" else ["validate", "an-id", "1234"]
+    words = {"send-code": "a text may have gone out", "validate-code": "does not count as verified"}[operation]
+    began = time.monotonic()
+
+    code, out, err = stopped(*command, "--json", when=lambda: time.monotonic() > began + 3)
+
+    error = json.loads(out)["error"]
+    assert (code, error["exitCode"], error["outcomeUnknown"]) == (Exit.STOPPED, Exit.STOPPED, True)
+    assert words in error["reason"]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://x:abc", "http://x:99999", "http://a b", "http://ex ample.com", "http://ü.example", "x"]
+)
+def test_an_address_that_is_none_is_refused(url, monkeypatch):
+    """Not with a traceback, nor as if the operator were away."""
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
+    ran = run("check", url, "--no-sms")
+
+    assert ran.returncode == Exit.USAGE
+    assert "base_url" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_fault_of_ours_has_an_exit_code_of_its_own(ready):
+    """Else a script would take it for the verdict about an operator."""
+    program = (
+        "import sys, camara_otp.cli.app as app, camara_otp.cli as cli\n"
+        "def fail(*_, **__): raise ZeroDivisionError\n"
+        "app.OTPClient.send_code = fail\n"
+        f"sys.argv = ['camara-otp', 'send', '{NUMBER}']\n"
+        "cli.main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert ran.returncode == Exit.FAULT
+    assert "ZeroDivisionError" in ran.stderr
+
+
+def test_what_others_write_is_not_read_as_markup(cli, profiles, monkeypatch):
+    """Neither a profile's name nor a value may vanish, colour the screen, or end the command."""
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
+    profiles('["[/nothing]"]\nmessage = "[bold]{{code}}[/] [link=http://evil.example]x\\u001b[31m"\n')
+
+    ran = cli("config", "--profile", "[/nothing]")
+
+    assert ran.code == 0
+    assert "[bold]{{code}}[/]" in ran.out
+    assert "[link=http://evil.example]x" in ran.out
+    assert "[/nothing]" in ran.out
+    assert "\x1b" not in ran.out
+
+
+def test_what_a_server_says_does_not_reach_the_terminal_raw(cli, ready, sandbox):
+    """An escape sequence in a message would be obeyed."""
+    body = {"status": 409, "code": "CONFLICT", "message": "\x1b[2Jgone [bold]x[/]"}
+    sandbox.add_fault(Fault(status=409, body=json.dumps(body)))
+
+    ran = cli("send", NUMBER)
+
+    assert ran.code == Exit.REFUSED
+    assert "[bold]x[/]" in ran.err
+    assert "\x1b" not in ran.err
+
+
+def test_json_is_in_ascii(cli, ready, sandbox):
+    """Half a surrogate pair and a narrow locale cannot break it."""
+    sandbox.add_fault(Fault(status=409, body='{"status": 409, "code": "CONFLICT", "message": "caf\\u00e9 \\ud800"}'))
+
+    ran = cli("send", NUMBER, "--json")
+
+    assert ran.json["error"]["message"].startswith("café")
+    assert ran.out.isascii()
+
+
+@posix
+def test_questions_at_a_terminal_leave_standard_output_to_the_result(ready, sandbox):
+    """`ID=$(camara-otp send ...)` holds the id and nothing else, also where something was asked."""
+    import pty
+
+    keyboard, terminal = pty.openpty()
+    try:
+        ids = [run_at(terminal, "send", NUMBER).stdout]
+        os.write(keyboard, b"y\n")
+        ids.append(run_at(terminal, "send", NUMBER).stdout)
+        os.write(keyboard, f"\n\n{sandbox.last_code(NUMBER)}\n".encode())
+        checked = run_at(terminal, "validate", ids[1].strip(), "--json")
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+
+    assert [len(printed) for printed in ids] == [37, 37]
+    assert checked.stdout.startswith("{")
+    assert json.loads(checked.stdout)["valid"]
+
+
+def run_at(terminal, *arguments):
+    """Run a command whose standard input is a terminal."""
+    return subprocess.run(
+        [*COMMAND, *arguments], stdin=terminal, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@posix
+def test_a_person_who_stops_at_the_question_is_told_how_to_go_on(ready, sandbox):
+    """The text is out, and its code can still be checked."""
+    import pty
+
+    keyboard, terminal = pty.openpty()
+    try:
+        code, out, err = stopped("verify", NUMBER, when=lambda: sandbox.sent_count, stdin=terminal, pause=1.0)
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+
+    assert (code, out) == (Exit.STOPPED, "")
+    assert "camara-otp validate " in err
+    assert "Traceback" not in err
