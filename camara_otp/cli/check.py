@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from camara_otp import ConfigurationError, OTPError, RequestNotSentError, TokenError, TokenProvider
-from camara_otp.cli.outcome import Exit, Screen, at_terminal
+from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer
 from camara_otp.cli.settings import Setting, environment, profiles_file, resolve, token_source
 from camara_otp.conformance import (
     Grade,
@@ -144,6 +144,7 @@ def check(
     if dry_run:
         _list(screen, todo)
         return
+    _answerable(screen, settings, todo)
     missed: list[TokenError] = []
     try:
         token = _token(token_source(made), missed)
@@ -161,6 +162,13 @@ def check(
     else:
         screen.out.print(rendered(report, every=every), soft_wrap=False)
     raise typer.Exit(_ending(screen, report, missed, _GRADES[fail_on]))
+
+
+def _answerable(screen: Screen, settings: Settings, todo: Plan) -> None:
+    """End before a text is sent whose code nobody can be asked for."""
+    asks = settings.read is not None and settings.read.how == "ask"
+    if asks and not can_answer() and any("read" in step.scenario.needs for step in todo.steps if not step.skip):
+        screen.usage('read.how: "ask" needs somebody to ask, and standard input is closed')
 
 
 def _ending(screen: Screen, report: Report, missed: list[TokenError], fail_on: Grade) -> Exit:

@@ -127,6 +127,10 @@ def _against_refusal(expect: Expect, answer: Answer) -> list[Finding]:
         text = f"answered {code} with status {answer.status} instead of {expect.status}"
         advice = "camara_otp picks the class by the code, so it copes; code that looks at the status does not."
         return [Finding(Grade.DIFFERS, text, advice)]
+    if expect.status == 401 and code.startswith(contract.SPECIFIC):
+        return [
+            Finding(Grade.BREAKS, f"let through to {said(answer)} without a good token, instead of {expect}", _MEND)
+        ]
     specific = any(expected.startswith(contract.SPECIFIC) for expected in expect.codes)
     grade = Grade.BREAKS if specific or answer.status >= 500 else Grade.DIFFERS
     advice = f"Your code will meet {code} where the contract has {' or '.join(expect.codes)}: handle both."

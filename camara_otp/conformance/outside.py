@@ -1,9 +1,11 @@
 """Help from outside: reading a text, letting a code expire, making the operator forget."""
 
+import os
 import re
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 from urllib.parse import quote, urlsplit
 
 import anyio
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 Prompt = Callable[[str], Awaitable[str]]
 
 _INTERVAL: Final = 0.5
+_GLANCE: Final = 0.05
 _OUTPUT: Final = 65536
 
 
@@ -31,13 +34,38 @@ async def prompt_at_terminal(question: str) -> str:
     Args:
         question: The question.
     """
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    answers: list[str] = []
+    # A thread that the interpreter does not wait for at its end: a read from a terminal cannot be called off.
+    thread = threading.Thread(target=lambda: answers.append(_line()), name="camara-otp-question", daemon=True)
+    thread.start()
+    while thread.is_alive():  # noqa: ASYNC110 - the thread outlives the loop, and could not reach it any more
+        await anyio.sleep(_GLANCE)
+    return answers[0] if answers else ""
 
-    def ask() -> str:
-        sys.stderr.write(question)
-        sys.stderr.flush()
-        return sys.stdin.readline()
 
-    return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+_typed = bytearray()
+
+
+def _line() -> str:
+    """Return the next line of standard input.
+
+    Not by `sys.stdin`, whose lock would be held while the interpreter ends.
+    """
+    stream: TextIO | None = sys.stdin  # None where there is no console at all
+    try:
+        descriptor = -1 if stream is None else stream.fileno()
+    except (OSError, ValueError):
+        return sys.stdin.readline()  # no file, as in a notebook
+    while descriptor >= 0 and b"\n" not in _typed:
+        part = os.read(descriptor, 1024)
+        if not part:
+            break
+        _typed.extend(part)
+    line, end, rest = _typed.partition(b"\n")
+    _typed[:] = rest
+    return (line + end).decode("utf-8", "replace")
 
 
 def sandbox_at(base_url: str) -> dict[str, Any] | None:
@@ -150,7 +178,7 @@ class Outside:
         with anyio.move_on_after(help_.timeout):
             while True:
                 try:
-                    text = await self._carried_out(help_, words)
+                    text = await self._carried_out("read", help_, words)
                 except HelpError as error:
                     last = str(error)
                 else:
@@ -186,7 +214,7 @@ class Outside:
         if help_.how == "wait":
             await anyio.sleep(self.waiting)
         else:
-            await self._once(help_, {"phone_number": phone_number, "authentication_id": authentication_id})
+            await self._once("expire", help_, {"phone_number": phone_number, "authentication_id": authentication_id})
 
     @property
     def waiting(self) -> float:
@@ -207,17 +235,20 @@ class Outside:
         """
         help_ = self.settings.reset
         assert help_ is not None  # noqa: S101  (the plan asks for it only where it is set)
-        await self._once(help_, {"phone_number": phone_number, "authentication_id": ""})
+        await self._once("reset", help_, {"phone_number": phone_number, "authentication_id": ""})
 
-    async def _once(self, help_: "Help", words: Mapping[str, str]) -> None:
+    async def _once(self, name: str, help_: "Help", words: Mapping[str, str]) -> None:
         with anyio.move_on_after(help_.timeout):
-            await self._carried_out(help_, words)
+            await self._carried_out(name, help_, words)
             return
-        raise HelpError(f"the help from outside took longer than {help_.timeout:g} s")
+        raise HelpError(f"[{name}]: it took longer than {help_.timeout:g} s")
 
-    async def _carried_out(self, help_: "Help", words: Mapping[str, str]) -> str:
+    async def _carried_out(self, name: str, help_: "Help", words: Mapping[str, str]) -> str:
         words = {"base_url": self.settings.root, **words}
-        return await (self._requested(help_, words) if help_.how == "http" else _run(help_, words))
+        try:
+            return await (self._requested(help_, words) if help_.how == "http" else _run(help_, words))
+        except HelpError as error:
+            raise HelpError(f"[{name}]: {error}") from None
 
     async def _requested(self, help_: "Help", words: Mapping[str, str]) -> str:
         quoted = {name: word if name == "base_url" else quote(word, safe="") for name, word in words.items()}
@@ -227,15 +258,15 @@ class Outside:
                 help_.method, _filled(help_.url, quoted), headers=dict(help_.headers), json=body, timeout=help_.timeout
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HelpError(f"the help from outside cannot be reached: {type(error).__name__}") from None
+            raise HelpError(f"{help_.method} cannot reach its url: {type(error).__name__}") from None
         if not answer.is_success:
-            raise HelpError(f"the help from outside answered {answer.status_code}")
+            raise HelpError(f"{help_.method} was answered with {answer.status_code}")
         if not help_.field:
             return answer.text
         try:
             return str(dug(answer.json(), help_.field))
         except ValueError:
-            raise HelpError("the help from outside did not answer with JSON") from None
+            raise HelpError(f"{help_.method} was not answered with JSON, in which to look for {help_.field}") from None
 
 
 async def _run(help_: "Help", words: Mapping[str, str]) -> str:

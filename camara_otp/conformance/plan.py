@@ -69,6 +69,7 @@ class _Book:
     settings: Settings
     used: dict[str, int] = attrs.field(factory=dict[str, int])
     load: dict[str, int] = attrs.field(factory=dict[str, int])
+    fresh: set[str] = attrs.field(factory=set[str])
     texts: int = 0
 
     def step(self, scenario: Scenario) -> Step:
@@ -101,7 +102,8 @@ class _Book:
     def _filling(self, scenario: Scenario, takes: int) -> Step:
         # What a phone got before counts: the fullest one takes the fewest.
         phone = max(self.settings.numbers.reachable, key=lambda phone: self.used.get(phone, 0), default="")
-        return self._paid(Step(scenario, phone, max(0, takes - self.used.get(phone, 0))))
+        step = Step(scenario, phone, max(0, takes - self.used.get(phone, 0)), reset=self._is_stale(phone))
+        return self._paid(step)
 
     def _texting(self, scenario: Scenario, takes: int) -> Step:
         settings = self.settings
@@ -112,14 +114,19 @@ class _Book:
         full = self.used.get(phone, 0) + takes > room
         if full and settings.reset is None:
             return Step(scenario, skip=self._refusal(takes) or NO_ROOM)
-        if full:
-            self.used[phone] = 0
-        return self._paid(Step(scenario, phone, takes, reset=full))
+        return self._paid(Step(scenario, phone, takes, reset=full or self._is_stale(phone)))
+
+    def _is_stale(self, phone: str) -> bool:
+        """Tell whether texts of an earlier check may still count for a phone, and could be made forgotten."""
+        return self.settings.reset is not None and phone not in self.fresh
 
     def _paid(self, step: Step) -> Step:
         refusal = self._refusal(step.texts)
         if refusal:
             return Step(step.scenario, skip=refusal)
+        if step.reset:
+            forget(self.settings, self.used, step.number)
+            self.fresh |= {step.number} if resets_one(self.settings) else set(self.settings.numbers.reachable)
         self.texts += step.texts
         self.used[step.number] = self.used.get(step.number, 0) + step.texts
         self.load[step.number] = self.load.get(step.number, 0) + 1
@@ -181,6 +188,27 @@ def _one_by_one(settings: Settings, steps: Iterable[Step]) -> bool:
     """Tell whether a person is asked, or a reset hits everybody: then nothing goes side by side."""
     if settings.read is not None and settings.read.how == "ask":
         return True
-    return settings.reset is not None and (
-        any(step.reset for step in steps) and not settings.reset.is_for_one("phone_number")
-    )
+    return any(step.reset for step in steps) and not resets_one(settings)
+
+
+def resets_one(settings: Settings) -> bool:
+    """Tell whether a reset is for one phone alone, so that others may go on meanwhile.
+
+    Args:
+        settings: What is known about the operator.
+    """
+    return settings.reset is not None and settings.reset.is_for_one("phone_number")
+
+
+def forget(settings: Settings, sends: dict[str, int], phone: str) -> None:
+    """Forget how many texts went to a phone, or to every phone, as the operator does at a reset.
+
+    Args:
+        settings: What is known about the operator.
+        sends: The texts by phone.
+        phone: The phone of the reset.
+    """
+    if resets_one(settings):
+        sends.pop(phone, None)
+    else:
+        sends.clear()

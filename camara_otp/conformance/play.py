@@ -4,7 +4,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import attrs
 
@@ -15,6 +15,9 @@ from camara_otp.conformance.settings import Settings
 
 Post = Callable[[Request], Awaitable[Exchange]]
 Token = Callable[[], Awaitable[str]]
+
+
+_MISTYPED: Final = "Or was the code mistyped? Then run this scenario again, with --only."
 
 
 class BlockedError(Exception):
@@ -183,7 +186,11 @@ class Play:
             expect: What must have come back.
             exchange: What came back.
         """
-        self.judge(exchange, against(expect, exchange))
+        found = against(expect, exchange)
+        read, answer = self.settings.read, exchange.answer
+        if found and read is not None and read.how == "ask" and answer is not None and "INVALID_OTP" in said(answer):
+            found = [attrs.evolve(finding, advice=f"{finding.advice} {_MISTYPED}") for finding in found]
+        self.judge(exchange, found)
 
     def judge(self, exchange: Exchange, findings: Iterable[Finding]) -> None:
         """Take note of what is wrong with an answer.

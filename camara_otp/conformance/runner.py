@@ -39,7 +39,7 @@ from camara_otp.conformance.model import (
     Verdict,
 )
 from camara_otp.conformance.outside import HelpError, Outside, Prompt, is_far, prompt_at_terminal
-from camara_otp.conformance.plan import Plan, Step
+from camara_otp.conformance.plan import Plan, Step, forget
 from camara_otp.conformance.play import BlockedError, Play
 from camara_otp.conformance.scenarios import Scenario, one_send_too_many
 from camara_otp.conformance.settings import Settings
@@ -232,7 +232,7 @@ class Check:
             await self.outside.reset(number)
         except HelpError as error:
             raise BlockedError(str(error)) from None
-        self.sends.pop(number, None)
+        forget(self.settings, self.sends, number)
 
     def _learn(self, play: Play) -> None:
         """Keep the codes that became known after their exchanges were recorded."""

@@ -24,6 +24,11 @@ class SettingsError(ValueError):
     """A setting that cannot be used; the text names it and says what would do."""
 
 
+def _table(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise SettingsError(f"{attribute.name}: must be a table, which is sent as JSON: {{ seconds = 301 }}")
+
+
 def _one_of(*choices: object) -> Any:
     def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         if value not in choices:
@@ -139,7 +144,7 @@ class Help:
     url: str | None = attrs.field(default=None, validator=_text)
     method: str = attrs.field(default="GET", validator=_text)
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_strings, repr=False)
-    body: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    body: Mapping[str, Any] | None = attrs.field(default=None, validator=_table, repr=False)
     field: str = ""
     command: tuple[str, ...] = attrs.field(default=(), converter=_sequence, repr=False)
     pattern: str | None = attrs.field(default=None, validator=_text)

@@ -207,6 +207,39 @@ def test_json_is_in_ascii(cli, ready, sandbox):
     assert ran.out.isascii()
 
 
+def test_a_check_that_would_have_to_ask_nobody_sends_nothing(ready, sandbox, tmp_path):
+    """Texts would go out whose codes cannot come back."""
+    file = tmp_path / "operator.toml"
+    file.write_text('[numbers]\nreachable = ["+34600000125"]\n[read]\nhow = "ask"\n', "utf-8")
+    ran = run("check", ready, "--settings", str(file), "--only", "*01_validate*", "--yes")
+
+    assert (ran.returncode, sandbox.sent_count) == (Exit.USAGE, 0)
+    assert "standard input is closed" in ran.stderr
+
+
+@posix
+def test_a_check_stopped_at_a_question_ends_at_once(ready, sandbox, tmp_path):
+    """Although the read from the terminal cannot be called off."""
+    import pty
+
+    file = tmp_path / "operator.toml"
+    file.write_text('[numbers]\nreachable = ["+34600000125"]\n[read]\nhow = "ask"\n', "utf-8")
+    keyboard, terminal = pty.openpty()
+    try:
+        began = time.monotonic()
+        command = ["check", ready, "--settings", str(file), "--only", "*01_validate*", "--yes"]
+        code, _, err = stopped(*command, when=lambda: sandbox.sent_count, stdin=terminal, pause=1.0)
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+
+    assert code == Exit.STOPPED
+    assert time.monotonic() - began < 20
+    assert "may still arrive" in err
+    assert "Traceback" not in err
+    assert "Fatal" not in err
+
+
 @posix
 def test_questions_at_a_terminal_leave_standard_output_to_the_result(ready, sandbox):
     """`ID=$(camara-otp send ...)` holds the id and nothing else, also where something was asked."""

@@ -1,6 +1,8 @@
 """Help from outside: texts read, codes expired, operators reset, by person, HTTP and command."""
 
+import io
 import json
+import os
 import sys
 
 import anyio
@@ -85,10 +87,10 @@ async def test_a_text_is_read_over_http():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (httpx.Response(500), "answered 500"),
+        (httpx.Response(500), "GET was answered with 500"),
         (httpx.Response(200, text="no code here"), "holds no code"),
         (httpx.Response(200, text=""), "nothing came"),
-        (httpx.ConnectError("no"), "cannot be reached: ConnectError"),
+        (httpx.ConnectError("no"), "GET cannot reach its url: ConnectError"),
     ],
 )
 async def test_a_text_that_does_not_come_is_given_up(answer, words):
@@ -108,7 +110,7 @@ async def test_an_answer_that_is_not_json_is_said():
     """Where a place in JSON was asked for."""
     read = {"how": "http", "url": "http://h/", "field": "a", "timeout": 0.05}
 
-    with pytest.raises(HelpError, match="did not answer with JSON"):
+    with pytest.raises(HelpError, match="was not answered with JSON"):
         await outside(read=read).code(PHONE, SENT, "id")
 
 
@@ -155,13 +157,35 @@ async def test_a_person_is_asked(answer, code, words):
     assert PHONE not in questions[0]
 
 
-@pytest.mark.anyio
-async def test_the_terminal_is_asked_without_blocking(monkeypatch, capsys):
-    """The question goes to standard error."""
-    monkeypatch.setattr(sys, "stdin", type("Typed", (), {"readline": staticmethod(lambda: "1234\n")}))
+@pytest.fixture
+def typing(monkeypatch):
+    """Return a descriptor that what is written to arrives as if it were typed."""
+    ours, theirs = os.pipe()
+    with os.fdopen(ours) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield theirs
+        os.close(theirs)
 
+
+@pytest.mark.anyio
+async def test_the_terminal_is_asked_without_blocking(typing, capsys):
+    """The question goes to standard error; what was typed ahead is for the next one, and an end is an end."""
+    os.write(typing, b"1234\n56")
     assert await prompt_at_terminal("Code? ") == "1234\n"
     assert capsys.readouterr().err == "Code? "
+    with anyio.move_on_after(0.2) as scope:
+        await prompt_at_terminal("Code? ")
+    assert scope.cancelled_caught  # the thread goes on reading, as it does when the person stops the check
+    os.write(typing, b"78\n")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stdin", [None, io.StringIO("")])
+async def test_nobody_at_the_terminal_is_no_answer(monkeypatch, stdin):
+    """Neither where there is no console, nor where it is at its end."""
+    monkeypatch.setattr(sys, "stdin", stdin)
+
+    assert not await prompt_at_terminal("Code? ")
 
 
 @pytest.mark.anyio

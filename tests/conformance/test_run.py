@@ -6,7 +6,16 @@ import anyio
 import httpx
 import pytest
 
-from camara_otp.conformance import UnreachableError, Verdict, plan, run, sandbox_settings, scenarios, settings_from
+from camara_otp.conformance import (
+    Grade,
+    UnreachableError,
+    Verdict,
+    plan,
+    run,
+    sandbox_settings,
+    scenarios,
+    settings_from,
+)
 from camara_otp.conformance.judge import PATH_UNKNOWN
 from camara_otp.sandbox import Sandbox
 from tests.conformance.wrong import CASES, DEFAULTS
@@ -240,7 +249,7 @@ def test_helpers_that_fail_block_their_scenarios_only():
     outcomes = by_tag(report)
 
     assert report.count(Verdict.FAIL) == 0
-    assert "answered 404" in outcomes["OTPvalidationAPI_01_validate_code_sucess_scenario"].reason
+    assert "answered with 404" in outcomes["OTPvalidationAPI_01_validate_code_sucess_scenario"].reason
 
 
 def test_a_code_that_cannot_be_made_to_expire_is_said():
@@ -249,20 +258,68 @@ def test_a_code_that_cannot_be_made_to_expire_is_said():
 
     report = checked(told(expire=broken), Sandbox().transport(), only="expired_scenario_1")
 
-    assert "answered 404" in report.outcomes[0].reason
+    assert "answered with 404" in report.outcomes[0].reason
 
 
-def test_a_reset_lets_one_phone_do():
-    """However few texts the operator allows it."""
+RESET = {"how": "http", "method": "POST", "url": "{base_url}/_sandbox/reset"}
+
+
+@pytest.mark.parametrize("phones", [1, 2, 3, 7])
+@pytest.mark.parametrize("only", ["", "03_send_code_max"])
+def test_a_reset_lets_few_phones_do_again_and_again(phones, only):
+    """However few texts the operator allows, however many an earlier check sent, and though it resets everybody."""
     sandbox = Sandbox()
-    settings = told(
-        numbers={**sandbox_settings(URL, DEFAULTS)["numbers"], "reachable": ["+34600000100"]},
-        reset={"how": "http", "method": "POST", "url": "{base_url}/_sandbox/reset"},
-    )
+    reachable = [f"+346000001{index:02d}" for index in range(phones)]
+    settings = told(numbers={**sandbox_settings(URL, DEFAULTS)["numbers"], "reachable": reachable}, reset=RESET)
 
-    report = checked(settings, sandbox.transport())
+    for _ in range(2):
+        report = checked(settings, sandbox.transport(), only=only)
+        assert [outcome for outcome in report.outcomes if outcome.verdict is Verdict.FAIL] == []
+        assert report.count(Verdict.SKIP) == 0 or only
 
-    assert report.count(Verdict.PASS) == len(report.outcomes)
+
+def test_a_reset_of_one_phone_leaves_the_others_side_by_side():
+    """Each is reset before its first text."""
+    sandbox, forgotten = Sandbox(), []
+    inner = sandbox.transport()
+
+    async def handler(request):
+        if request.url.path.startswith("/forget/"):
+            forgotten.append(request.url.path)
+            return httpx.Response(204)
+        return await inner.handle_async_request(request)
+
+    settings = told(reset={"how": "http", "url": "{base_url}/forget/{phone_number}"})
+
+    assert checked(settings, httpx.MockTransport(handler)).is_good()
+    assert len(forgotten) == len(set(forgotten)) == len({message.phone_number for message in sandbox.messages()})
+
+
+def test_a_mistyped_code_is_thought_of():
+    """Before the operator is blamed."""
+
+    async def prompt(_):
+        return "9999x"
+
+    settings = told(read={"how": "ask"})
+    report = checked(settings, Sandbox().transport(), only="01_validate", prompt=prompt)
+
+    assert "mistyped" in report.outcomes[0].findings[0].advice
+
+
+def test_a_token_that_was_never_issued_and_gets_to_the_rules_behind_it_is_grave():
+    """Whatever refuses the request then."""
+
+    def handler(request):
+        if request.headers.get("authorization") != "Bearer good-token" and request.content:
+            body = {"status": 403, "code": "ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED", "message": "x"}
+            return httpx.Response(403, json=body)
+        return httpx.Response(401, json={"status": 401, "code": "UNAUTHENTICATED", "message": "x"})
+
+    report = checked(told(), httpx.MockTransport(handler), only="401.3_send")
+
+    assert report.outcomes[0].findings[0].text.startswith("let through to 403")
+    assert report.outcomes[0].grade is Grade.BREAKS
 
 
 def test_a_person_is_not_asked_for_what_can_do_without():
