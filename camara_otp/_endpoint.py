@@ -116,7 +116,7 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     except ValueError:
         raise ConfigurationError(f"{field}: is no URL; write https://host[:port][/path]") from None
     if parts.scheme not in ("http", "https"):
-        raise ConfigurationError(f"{field}: must start with https://")
+        raise ConfigurationError(f"{field}: must start with https://, or with http:// on this machine")
     if "@" in parts.netloc:
         raise ConfigurationError(f"{field}: must hold no user name or password; give the token as `token`")
     if "?" in url or "#" in url:
@@ -131,7 +131,7 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     if in_the_clear and not allow_http:
         raise ConfigurationError(
             f"{field}: plain http would show the token to the network; use https://, "
-            "or allow_http=True where the network is your own"
+            "or set allow_http to true where the network is your own"
         )
     authority = literal or host
     return SplitURL(f"{parts.scheme}://{authority}" + (f":{port}" if port else ""), parts.path, in_the_clear)

@@ -216,7 +216,10 @@ class HTTP403Error(APIError):
 
 
 class HTTP404Error(APIError):
-    """The number or the authentication_id is not known to the operator (HTTP 404)."""
+    """The number, the authentication_id or the path itself is not known to the operator (HTTP 404).
+
+    Without a code it is most often the path: check `base_url` and `api_path`.
+    """
 
 
 class HTTP405Error(APIError):
@@ -362,7 +365,8 @@ class InvalidTokenContextError(HTTP403Error):
 class NotFoundError(HTTP404Error):
     """For send_code: the number is not this operator's. For validate_code: the authentication_id was never issued.
 
-    Check the number and the operator, or start again with send_code.
+    Check the number and the operator, or start again with send_code. If no call succeeds, check `base_url` and
+    `api_path`.
     """
 
 

@@ -19,6 +19,7 @@ from camara_otp.errors import (
     OTPError,
     OutcomeUnknownError,
     RequestNotSentError,
+    TokenError,
     TransportError,
     UnexpectedResponseError,
 )
@@ -115,8 +116,14 @@ def fail_next(
         retry_after: Seconds that the operator asks to wait, as a Retry-After header.
 
     Raises:
-        ValueError: No operator can cause this error; it arises before anything is sent.
+        ValueError: No operator can cause this error, since it arises before anything is sent; or it is
+            `RequestNotSentError` and the sandbox is served on a port, which takes every connection.
     """
+    if error is RequestNotSentError and sandbox.served:
+        raise ValueError(
+            "RequestNotSentError: a sandbox that is served takes every connection; use `otp_client`, which needs no "
+            "port, or point your client at a port where nobody listens: http://127.0.0.1:1"
+        )
     fault = attrs.evolve(
         _cause(error),
         operation=operation,
@@ -136,4 +143,5 @@ def _cause(error: type[OTPError]) -> Fault:
         code = next((code for code, kind in CODES.items() if kind is error), None)
         # An error without a status of its own, APIError itself, is what an unlisted status gives.
         return Fault(status=status or 418, code=code)
-    raise ValueError(f"{error.__name__} arises before anything is sent; no operator can cause it")
+    remedy = "give the client a `token` that raises it" if error is TokenError else "call it with what is wrong"
+    raise ValueError(f"{error.__name__} arises before anything is sent; no operator can cause it: {remedy}")

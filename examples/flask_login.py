@@ -63,9 +63,7 @@ def ask_number() -> ResponseReturnValue:
         ), 429
     except OTPError as error:
         app.logger.warning("send_code failed: %s", error)
-        problem = (
-            "A text may be on its way. Wait a minute before you ask again." if error.outcome_unknown else "Try again."
-        )
+        problem = "If a text comes, leave it. Ask for a new one in a minute." if error.outcome_unknown else "Try again."
         return render_template_string(PAGE, step="number", problem=problem), 503
     forget_old_logins()
     name = secrets.token_urlsafe()

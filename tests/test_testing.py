@@ -129,6 +129,23 @@ def test_errors_no_operator_can_cause(otp_sandbox: Sandbox, error: type[OTPError
         fail_next(otp_sandbox, error)
 
 
+def test_a_served_sandbox_takes_every_connection(otp_sandbox_server: str, otp_sandbox: Sandbox) -> None:
+    """So a connection that cannot be made is refused with the remedy, instead of becoming another error."""
+    with pytest.raises(ValueError, match="use `otp_client`"):
+        fail_next(otp_sandbox, RequestNotSentError)
+    assert otp_sandbox_server
+
+
+def test_a_server_that_is_gone_takes_none(otp_sandbox: Sandbox, otp_client: OTPClient) -> None:
+    """The refusal lasts as long as the server."""
+    with otp_sandbox.serve():
+        assert otp_sandbox.served == 1
+    fail_next(otp_sandbox, RequestNotSentError)
+    with pytest.raises(RequestNotSentError):
+        otp_client.send_code(PHONE, TEXT)
+    assert otp_sandbox.sent_count == 0
+
+
 def test_short_way_makes_no_difference(otp_sandbox: Sandbox) -> None:
     """The quick client answers what httpx's own would, by the short way and by the long one."""
     with otp_sandbox.client() as http:
@@ -201,7 +218,7 @@ def test_examples_in_the_docs(pytester: pytest.Pytester) -> None:
     line, *examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     pytester.makeconftest(line)
     pytester.makepyfile(**{f"test_example_{number}": example for number, example in enumerate(examples)})
-    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=4)
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=7)
 
 
 def test_every_fixture_is_in_the_docs() -> None:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -28,6 +27,7 @@ from camara_otp.cli import sends
 from camara_otp.cli.check import check
 from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, cause_and_remedy, exit_code, plain
 from camara_otp.cli.settings import (
+    DEFAULT_MESSAGE,
     KNOWN,
     Setting,
     client,
@@ -39,8 +39,6 @@ from camara_otp.cli.settings import (
     token_source,
 )
 from camara_otp.errors import CODES
-
-DEFAULT_MESSAGE: Final = "{{code}} is your code"
 
 app: typer.Typer = typer.Typer(
     help="Send one-time codes by SMS over CAMARA's API, check them, and check the operators that send them.",
@@ -120,23 +118,12 @@ def _settings(
     environ = environment()
     if sum((token_file is not None, token_stdin, insecure_token is not None)) > 1:
         screen.usage("give one of --token-file, --token-stdin and --insecure-token-argument")
-    token = _token_line(screen) if token_stdin else insecure_token
+    token = screen.token_line() if token_stdin else insecure_token
     given = {**options, "token": token, "token_file": str(token_file) if token_file else None}
     try:
         return resolve(given, environ, profile, profiles_file(environ))
     except ConfigurationError as error:
         screen.failed(error)
-
-
-def _token_line(screen: Screen) -> str:
-    """Return the first line of standard input; the next one may be a code."""
-    if at_terminal():
-        return screen.prompt("Token", hidden=True)
-    try:
-        token = sys.stdin.readline().strip() if can_answer() else ""
-    except ValueError:
-        token = ""
-    return token or screen.usage("--token-stdin: standard input holds no token")
 
 
 def _client(screen: Screen, settings: dict[str, Setting]) -> OTPClient:
@@ -330,7 +317,7 @@ def sandbox(context: typer.Context) -> None:
     """Run a local operator with an inbox to look at; see `camara-otp sandbox --help`."""
     from camara_otp.sandbox.__main__ import main  # noqa: PLC0415  (needs another extra)
 
-    raise typer.Exit(main(context.args))
+    raise typer.Exit(main(context.args, program="camara-otp sandbox"))
 
 
 class _Lifetime(MemoryStore):
@@ -350,12 +337,13 @@ def token(
     profile: Profile = None,
     token_file: TokenFile = None,
     token_stdin: TokenStdin = False,
+    insecure_token: InsecureToken = None,
     as_json: AsJSON = False,
     verbose: Verbose = False,
 ) -> None:
     """Fetch an access token, or take the one that is set, and describe it without printing it."""
     screen = Screen(as_json=as_json, verbose=verbose)
-    settings = _settings(screen, profile, token_file=token_file, token_stdin=token_stdin)
+    settings = _settings(screen, profile, token_file=token_file, token_stdin=token_stdin, insecure_token=insecure_token)
     lifetime = _Lifetime()
     try:
         if "client_id" in settings and "token" not in settings and "token_file" not in settings:
@@ -425,29 +413,41 @@ def _short(code: str) -> str:
 @app.command()
 def errors(
     *,
-    code: Annotated[str | None, typer.Argument(help="One code, as INVALID_OTP.", autocompletion=_codes)] = None,
+    code: Annotated[
+        str | None,
+        typer.Argument(help="A code, the beginning of one, its class or its HTTP status.", autocompletion=_codes),
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Show the error codes: what each means, and what to do."""
     screen = Screen(as_json=as_json)
-    wanted = _short((code or "").upper())
+    wanted = _named(code or "")
+    if not wanted:
+        screen.usage(f"{code}: there is no such code; `camara-otp errors` shows all")
     rows = [
         {"code": name, "class": kind.__name__, "status": _status(kind), "cause": cause, "remedy": remedy}
         for name, kind in CODES.items()
-        if not wanted or _short(name) == wanted
+        if name in wanted
         for cause, remedy in [cause_and_remedy(kind)]
     ]
-    if not rows:
-        screen.usage(f"{code}: there is no such code; `camara-otp errors` shows all")
     if as_json:
         screen.json(rows)
         return
     table = Table(show_lines=False, pad_edge=False)
     for title in ("HTTP", "code", "when", "what to do"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "code")
     for row in rows:
         table.add_row(*map(plain, (row["status"], _short(str(row["code"])), row["cause"], row["remedy"])))
     screen.out.print(table, soft_wrap=False)
+
+
+def _named(text: str) -> list[str]:
+    """Return the codes that a person means: one by its name or its class, else all of a status or a beginning."""
+    short = _short(text.upper())
+    exact = [name for name, kind in CODES.items() if short in (_short(name), kind.__name__.upper())]
+    return exact or [
+        name for name, kind in CODES.items() if _short(name).startswith(short) or str(_status(kind)) == text
+    ]
 
 
 def _status(kind: type[OTPError]) -> int:
@@ -466,27 +466,38 @@ def config(
     screen = Screen(as_json=as_json)
     settings = _settings(screen, profile)
     path = profiles_file(environment())
-    rows = [
-        {
-            "setting": name,
-            "value": _masked(name, settings[name].value) if name in settings else None,
-            "source": settings[name].source if name in settings else None,
-            "variable": known.variable,
-            "about": known.about,
-        }
-        for name, known in KNOWN.items()
-    ]
+    rows = [_row(name, settings.get(name)) for name in KNOWN]
     if as_json:
         screen.json({"profilesFile": str(path), "profiles": list(profiles(path)), "settings": rows})
         return
     table = Table(pad_edge=False)
-    for title in ("setting", "value", "from", "variable", "what it is"):
-        table.add_column(title, overflow="fold")
+    # A narrow window has no room for what each is.
+    titles = ("setting", "value", "from", "variable", "what it is")[: 5 if screen.out.width >= _WIDE else 4]
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=title in ("setting", "variable"))
     for row in rows:
-        table.add_row(*(plain(row[name] or "") for name in ("setting", "value", "source", "variable", "about")))
+        made = (row["value"], row["source"]) if row["source"] else (row["default"], "default")
+        value, source = ("", "") if made[0] is None else made
+        shown = (row["setting"], value, source, row["variable"] or "", row["about"])
+        table.add_row(*map(plain, shown[: len(titles)]))
     screen.out.print(table, soft_wrap=False)
     names = ", ".join(profiles(path))
     screen.out.print(plain(f"Profiles in {path}: {names or 'none'}"), soft_wrap=True)
+
+
+_WIDE: Final = 110
+
+
+def _row(name: str, made: Setting | None) -> dict[str, Any]:
+    known = KNOWN[name]
+    return {
+        "setting": name,
+        "value": None if made is None else _masked(name, made.value),
+        "source": None if made is None else made.source,
+        "default": known.default,
+        "variable": known.variable,
+        "about": known.about,
+    }
 
 
 def _masked(name: str, value: Any) -> Any:

@@ -70,6 +70,10 @@ def check(
     token_file: Annotated[
         Path | None, typer.Option(help="File with the access token.", rich_help_panel=_OPERATOR)
     ] = None,
+    token_stdin: Annotated[
+        bool,
+        typer.Option("--token-stdin", help="Read the access token from standard input.", rich_help_panel=_OPERATOR),
+    ] = False,
     insecure_token: Annotated[
         str | None,
         typer.Option(
@@ -128,7 +132,7 @@ def check(
     options = {
         "base_url": base_url,
         "api_path": api_path,
-        "token": insecure_token,
+        "token": screen.token_line() if token_stdin else insecure_token,
         "token_file": str(token_file) if token_file else None,
     }
     try:

@@ -131,6 +131,17 @@ def reason_of(error: OTPError) -> str:
     return text.rpartition(" [")[0] if has_facts else text
 
 
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # Nobody's window ends at 80 columns here, and what is broken in two cannot be searched for.
+        console.width = _PIPED
+    return console
+
+
+_PIPED = 200
+
+
 @attrs.define
 class Screen:
     """Where a command writes: results to standard output, everything else to standard error.
@@ -142,8 +153,8 @@ class Screen:
 
     as_json: bool = False
     verbose: bool = False
-    out: Console = attrs.field(factory=lambda: Console(highlight=False, soft_wrap=True))
-    err: Console = attrs.field(factory=lambda: Console(stderr=True, highlight=False))
+    out: Console = attrs.field(factory=lambda: _console(stderr=False))
+    err: Console = attrs.field(factory=lambda: _console(stderr=True))
 
     def __attrs_post_init__(self) -> None:
         """Show attempts where that is wanted."""
@@ -249,6 +260,16 @@ class Screen:
             text: What is wrong and what would do.
         """
         self.failed(ConfigurationError(text))
+
+    def token_line(self) -> str:
+        """Return the token that comes first on standard input; the lines after it may be codes."""
+        if at_terminal():
+            return self.prompt("Token", hidden=True)
+        try:
+            token = sys.stdin.readline().strip() if can_answer() else ""
+        except ValueError:
+            token = ""
+        return token or self.usage("--token-stdin: standard input holds no token")
 
     def sure(self, question: str, *, yes: bool) -> None:
         """Ask before something that costs, and end if the answer is no.

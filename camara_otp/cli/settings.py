@@ -1,5 +1,6 @@
 """Where the command line's settings come from: options, a profile, the environment; and the token among them."""
 
+import inspect
 import os
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal, cast
 import attrs
 
 from camara_otp import ConfigurationError, OTPClient, TokenProvider
+from camara_otp.client import DEFAULT_API_PATH
 
 Kind = Literal["text", "seconds", "yes or no", "table"]
 
@@ -23,23 +25,28 @@ class Known:
         variable: Its environment variable, or None.
         hidden: Whether its value is a secret.
         about: What it is for.
+        default: What holds where it is not set.
     """
 
     kind: Kind
     variable: str | None
     about: str
     hidden: bool = False
+    default: Any = None
 
+
+_SIGNATURE: Final = inspect.signature(OTPClient.__init__).parameters
+DEFAULT_MESSAGE: Final = "{{code}} is your code"
 
 KNOWN: Final[dict[str, Known]] = {
     "base_url": Known("text", "CAMARA_BASE_URL", "the operator's API root"),
-    "api_path": Known("text", "CAMARA_API_PATH", "path between root and operation"),
-    "timeout": Known("seconds", "CAMARA_TIMEOUT", "seconds for one call"),
-    "x_correlator": Known("yes or no", None, "whether calls carry an x-correlator"),
-    "allow_http": Known("yes or no", None, "whether a token may travel over plain http"),
+    "api_path": Known("text", "CAMARA_API_PATH", "path between root and operation", default=DEFAULT_API_PATH),
+    "timeout": Known("seconds", "CAMARA_TIMEOUT", "seconds for one call", default=_SIGNATURE["timeout"].default),
+    "x_correlator": Known("yes or no", None, "whether calls carry an x-correlator", default=True),
+    "allow_http": Known("yes or no", None, "whether a token may travel over plain http", default=False),
     "headers": Known("table", None, "extra headers", hidden=True),
     "params": Known("table", None, "extra query parameters", hidden=True),
-    "message": Known("text", None, "the text to send, with the label {{code}}"),
+    "message": Known("text", None, "the text to send, with the label {{code}}", default=DEFAULT_MESSAGE),
     "check": Known("text", None, "TOML file with the settings of `check`"),
     "token": Known("text", "CAMARA_BEARER_TOKEN", "the access token", hidden=True),
     "token_file": Known("text", "CAMARA_BEARER_TOKEN_FILE", "file with the access token"),
@@ -203,6 +210,8 @@ def token_source(settings: Mapping[str, Setting]) -> "str | TokenProvider":
         return secret_in(Path(settings["token_file"].value), "token_file")
     if "client_id" in settings:
         return provider(settings)
+    if any(name in settings for name in _PROOFS):
+        raise ConfigurationError("client_id: is missing; client credentials need it: CAMARA_CLIENT_ID, or a profile")
     raise ConfigurationError(
         "token: is missing; set CAMARA_BEARER_TOKEN, give --token-file or --token-stdin, or set up client credentials"
     )

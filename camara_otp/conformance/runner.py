@@ -43,7 +43,6 @@ from camara_otp.conformance.plan import Plan, Step, forget
 from camara_otp.conformance.play import BlockedError, Play
 from camara_otp.conformance.scenarios import Scenario, one_send_too_many
 from camara_otp.conformance.settings import Settings
-from camara_otp.errors import TokenError
 
 Token = str | Callable[[], Awaitable[str]]
 OnEvent = Callable[["Scenario | Outcome"], None]
@@ -110,7 +109,7 @@ class Check:
         """
         try:
             token = await self.fetch()
-        except TokenError as error:
+        except Exception as error:  # noqa: BLE001 - of whatever kind: it says nothing about the operator
             raise BlockedError(f"no access token could be had: {error}") from None
         self.secrets[token] = "<token>"
         return token
@@ -463,7 +462,7 @@ async def run(
     Args:
         settings: What is known about the operator.
         plan: Which scenarios, in which order.
-        token: The access token, or what gives one.
+        token: The access token, or what gives one; scenarios for which it raises are skipped, with what it said.
         on_event: Is told each scenario that begins and each outcome.
         transport: Stands in for the network.
         prompt: Asks a person.

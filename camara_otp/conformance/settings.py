@@ -8,13 +8,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
+from urllib.parse import urlsplit
 
 import attrs
 
-from camara_otp._endpoint import split_url
 from camara_otp.conformance.contract import LABEL, MAX_MESSAGE
 from camara_otp.conformance.model import RELEASES, Release
-from camara_otp.errors import ConfigurationError
 
 How = Literal["ask", "wait", "http", "command"]
 T = TypeVar("T")
@@ -180,9 +179,18 @@ def _may(*hows: How) -> Any:
 
 def _url(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
     try:
-        split_url("base_url", cast("str", value), allow_http=True)
-    except ConfigurationError as error:
-        raise SettingsError(str(error)) from None
+        parts = urlsplit(value if isinstance(value, str) and _VISIBLE.fullmatch(value) else "")
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        more = parts.query or parts.fragment or "@" in parts.netloc
+    except ValueError:
+        whole, more = False, ""
+    if not whole or more:
+        raise SettingsError(
+            "base_url: must be an http or https address, https://host[:port][/path], without user, query or fragment"
+        )
+
+
+_VISIBLE: Final = re.compile(r"[!-~]+")
 
 
 def _path(_: object, __: "attrs.Attribute[Any]", value: str | None) -> None:

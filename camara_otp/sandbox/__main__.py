@@ -33,18 +33,23 @@ send and check codes, and change, fault or reset this sandbox. Nothing here is p
 """
 
 
-def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    program: str = "python -m camara_otp.sandbox",
+) -> int:
     """Serve until interrupted.
 
     Args:
         arguments: The command line, without the program's name.
         environ: The environment; by default the process's own.
+        program: How it was called.
 
     Returns:
         The exit code.
     """
     environ = os.environ if environ is None else environ
-    parser = _parser(environ)
+    parser = _parser(environ, program)
     options = vars(parser.parse_args(arguments))
     host, port, file, expose = (options.pop(name) for name in ("host", "port", "config", "expose"))
     try:
@@ -66,9 +71,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     return 0
 
 
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+def _parser(environ: Mapping[str, str], program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m camara_otp.sandbox",
+        prog=program,
         description="Run a local operator for one-time codes, with an inbox to look at.",
         epilog=f"Every setting can also stand in the environment, as {PREFIX}MAX_SEND=9, or in the TOML file.",
     )

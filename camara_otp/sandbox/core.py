@@ -168,6 +168,8 @@ class Sandbox:
         self._clock = clock or _steady_clock()
         # A sandbox started later has higher versions, so that a page which reconnects notices.
         self._versions = count(time.time_ns() // 1000)
+        self.served = 0
+        """How many servers answer for it at the moment."""
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._calls: deque[Call] = deque(maxlen=self.config.keep_total)
         self._start()

@@ -5,6 +5,7 @@ Both the in-process transport and the HTTP server ask this one room, so they can
 Source: CAMARA one-time-password-sms 1.0.0 to 1.1.1, operations sendCode and validateCode.
 """
 
+import html
 import json
 import re
 import uuid
@@ -80,7 +81,7 @@ def json_answer(status: int, value: object, headers: Headers = ()) -> Answer:
 
 def html_page(status: int, title: str = "Error") -> bytes:
     """Return the kind of page that a gateway puts in front of an operator's own answer."""
-    return _GATEWAY_PAGE.format(status=status, title=title).encode()
+    return _GATEWAY_PAGE.format(status=status, title=html.escape(title)).encode(errors="replace")
 
 
 def route(config: Config, path: str, *, under_any_root: bool = False) -> Operation | None:
@@ -91,12 +92,9 @@ def route(config: Config, path: str, *, under_any_root: bool = False) -> Operati
         path: The path of the request's URL.
         under_any_root: Whether whatever stands before the configured path is ignored, as in process.
     """
-    for operation in _PROPERTIES:
-        if path.endswith(operation):
-            root = path[: -len(operation) - 1]
-            if root in config.api_paths or (under_any_root and root.endswith(config.api_paths)):
-                return operation
-    return None
+    root, _, name = path.rpartition("/")
+    served = root in config.api_paths or (under_any_root and root.endswith(config.api_paths))
+    return next((operation for operation in _PROPERTIES if served and operation == name), None)
 
 
 def error_answer(config: Config, code: str, message: str | None = None, headers: Headers = ()) -> Answer:

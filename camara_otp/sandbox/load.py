@@ -26,10 +26,24 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"must be a whole number, not {text!r}") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"must be a number, not {text!r}") from None
+
+
 _PARSERS: Final[Mapping[Any, Callable[[str], Any]]] = {
-    int: int,
-    int | None: int,
-    float: float,
+    int: _whole,
+    int | None: _whole,
+    float: _seconds,
     bool: _flag,
     frozenset[str]: _list,
     frozenset[str] | None: _list,

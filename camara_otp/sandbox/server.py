@@ -287,6 +287,7 @@ class Serving:
         """
         check_exposure(host, expose=expose)
         self._address = (host, port)
+        self._sandbox = sandbox
         self._server = server(sandbox, exposed=expose)
 
     def __enter__(self) -> str:
@@ -296,6 +297,7 @@ class Serving:
             RuntimeError: The server does not come up.
         """
         self._listener = listen(*self._address)
+        self._sandbox.served += 1
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + _LIMIT
@@ -308,6 +310,7 @@ class Serving:
 
     def __exit__(self, *_: object) -> None:
         """Stop the server and close the port."""
+        self._sandbox.served -= 1
         self._server.stop()
         self._thread.join(_LIMIT)
         self._listener.close()

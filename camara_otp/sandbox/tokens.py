@@ -284,7 +284,7 @@ class TokenDesk:
             return str(claims["iss"])
         client_id, secret = _basic(basic) if ways[0] else (_field(form, "client_id"), form["client_secret"])
         known = self._known(client_id)
-        right = known is None or (known.secret is not None and hmac.compare_digest(known.secret, secret))
+        right = known is None or (known.secret is not None and _is_same(known.secret, secret))
         if not secret or not right:
             raise _RefusedError("invalid_client", "The client_secret is wrong.", 401)
         return client_id
@@ -432,10 +432,21 @@ def _decoded(assertion: str, part: int) -> dict[str, Any] | None:
 
 def _complete(claims: Mapping[str, Any]) -> bool:
     texts = all(isinstance(claims.get(name), str) and claims[name] for name in ("iss", "sub", "jti"))
-    dates = all(
-        isinstance(claims.get(name), int | float) and not isinstance(claims[name], bool) for name in ("exp", "iat")
-    )
-    return texts and dates and "aud" in claims
+    return texts and _is_date(claims.get("exp")) and _is_date(claims.get("iat")) and "aud" in claims
+
+
+def _is_date(value: object) -> bool:
+    # A claim may hold any number, and some that are none: NaN compares with nothing.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LAST_YEAR
+
+
+# The end of the year 9999, in seconds.
+_LAST_YEAR: Final = 253402300800
+
+
+def _is_same(one: str, other: str) -> bool:
+    # Bytes, since texts outside ASCII cannot be compared in constant time.
+    return hmac.compare_digest(one.encode(errors="surrogatepass"), other.encode(errors="surrogatepass"))
 
 
 def _signed(assertion: str, header: Mapping[str, Any], client: Client) -> bool:

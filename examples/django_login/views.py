@@ -109,5 +109,5 @@ def advice(error):
             return "Too many codes for this number. Use the last one, or wait an hour."
     log.warning("one-time code: %s", error)  # holds no number and no code
     if error.outcome_unknown:
-        return "We cannot tell whether it worked. If no text comes within a minute, ask for another."
+        return "We cannot tell whether it worked. Ask for a new code in a minute; one that comes now cannot be used."
     return "It did not work. Try again in a moment."

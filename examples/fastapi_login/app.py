@@ -17,9 +17,10 @@ from pydantic import BaseModel, StringConstraints
 
 from camara_otp import (
     AsyncOTPClient,
-    HTTP404Error,
+    IdentifierNotFoundError,
     InvalidOTPError,
     MaxOTPCodesExceededError,
+    NotFoundError,
     OTPError,
     PhoneNumberBlockedError,
     PhoneNumberNotAllowedError,
@@ -42,15 +43,27 @@ class Check(BaseModel):
     code: Annotated[str, StringConstraints(min_length=1, max_length=10, strip_whitespace=True)]
 
 
+Answers = dict[type[OTPError], tuple[int, str]]
+
 # What a person should read, and the status of our own answer. An error that is not here is a 502 of ours.
-ANSWERS: dict[type[OTPError], tuple[int, str]] = {
-    InvalidOTPError: (400, "This is not the code we sent. Please look again."),
-    VerificationExpiredError: (410, "This code is over. Please ask for a new one."),
-    VerificationFailedError: (410, "Too many wrong codes. Please ask for a new one."),
+AFTER_SENDING: Answers = {
     MaxOTPCodesExceededError: (429, "We have sent you several codes already. Please try again later."),
     PhoneNumberNotAllowedError: (422, "This number cannot receive text messages."),
     PhoneNumberBlockedError: (422, "Text messages to this number are barred."),
-    HTTP404Error: (422, "We cannot reach this number."),
+    NotFoundError: (422, "We cannot reach this number."),
+    IdentifierNotFoundError: (422, "We cannot reach this number."),
+}
+AFTER_CHECKING: Answers = {
+    InvalidOTPError: (400, "This is not the code we sent. Please look again."),
+    VerificationExpiredError: (410, "This code is over. Please ask for a new one."),
+    VerificationFailedError: (410, "Too many wrong codes. Please ask for a new one."),
+    NotFoundError: (410, "This code is over. Please ask for a new one."),
+}
+# When the operator may have acted: a text that comes all the same holds a code that nobody can check, and a code that
+# was on its way may be used up. Nothing is repeated here; the person asks again.
+IN_DOUBT = {
+    "send_code": "We are not sure that it worked. Please wait a minute and ask for a new code.",
+    "validate_code": "We could not check your code. Please ask for a new one.",
 }
 
 
@@ -103,10 +116,10 @@ async def me(request: Request) -> dict[str, str]:
 @app.exception_handler(OTPError)
 async def explain(_: Request, error: OTPError) -> JSONResponse:
     """Turn what went wrong into something to say; details belong into the log, under the error's x_correlator."""
-    for kind, (status, say) in ANSWERS.items():
+    operation = error.operation or "send_code"
+    for kind, (status, say) in (AFTER_CHECKING if operation == "validate_code" else AFTER_SENDING).items():
         if isinstance(error, kind):
             return JSONResponse({"say": say}, status)
     if error.outcome_unknown:
-        # Maybe the text is on its way. Sending another at once would void the code in it.
-        return JSONResponse({"say": "We are not sure that it worked. Please wait a minute before you try again."}, 502)
+        return JSONResponse({"say": IN_DOUBT[operation]}, 502)
     return JSONResponse({"say": "This does not work at the moment. Please try again."}, 502)

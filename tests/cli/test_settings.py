@@ -63,6 +63,26 @@ def test_credentials_come_from_one_place(cli, profiles, monkeypatch):
     assert set(shown(cli)) == {"client_id", "client_secret"}
 
 
+def test_config_shows_what_holds_where_nothing_is_set(cli, monkeypatch):
+    """As the text that goes out."""
+    monkeypatch.setenv("CAMARA_API_PATH", "/x")
+    rows = {row["setting"]: row for row in cli("config", "--json").json["settings"]}
+    assert (rows["message"]["value"], rows["message"]["default"]) == (None, "{{code}} is your code")
+    assert (rows["api_path"]["value"], rows["api_path"]["default"]) == ("/x", "/otpvalidation")
+
+    lines = [line.split() for line in cli("config").out.replace("\u2502", " ").splitlines()]
+    assert [line[1:3] for line in lines if line[:1] == ["timeout"]] == [["10.0", "default"]]
+    assert [line[1:3] for line in lines if line[:1] == ["api_path"]] == [["/x", "environment"]]
+
+
+def test_a_secret_without_an_id_misses_the_id(cli, monkeypatch, url):
+    """And not a token."""
+    monkeypatch.setenv("CAMARA_BASE_URL", url)
+    monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret")
+
+    assert "client_id: is missing" in cli("send", NUMBER).err
+
+
 def test_config_shows_no_secret(cli, profiles, monkeypatch):
     """Neither for people nor for scripts."""
     path = profiles('[one]\nclient_secret = "s3cret-1"\nheaders = { x-key = "s3cret-2" }\n')
@@ -241,10 +261,18 @@ class TestErrors:
         assert {"code", "class", "status", "cause", "remedy"} == set(rows[0])
         assert len(rows) > 30
 
-    @pytest.mark.parametrize("name", ["INVALID_OTP", "invalid_otp", "ONE_TIME_PASSWORD_SMS.INVALID_OTP"])
+    @pytest.mark.parametrize(
+        "name", ["INVALID_OTP", "invalid_otp", "ONE_TIME_PASSWORD_SMS.INVALID_OTP", "InvalidOTPError", "invalid_o"]
+    )
     def test_one_code_is_shown(self, cli, name):
         """However it is spelled."""
         assert "Ask the person to type it again" in cli("errors", name).out
+        assert len(cli("errors", name, "--json").json) == 1
+
+    def test_a_status_and_a_beginning_show_several(self, cli):
+        """As they stand in a log, or half remembered."""
+        assert {row["status"] for row in cli("errors", "403", "--json").json} == {403}
+        assert len(cli("errors", "verification", "--json").json) == 2
 
     def test_an_unknown_code_is_refused(self, cli):
         """With where to look."""

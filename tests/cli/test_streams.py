@@ -93,6 +93,22 @@ def test_a_token_and_a_code_share_standard_input(monkeypatch, url, sandbox):
     assert json.loads(wrong.stdout)["error"]["class"] == "InvalidOTPError"
 
 
+def test_a_check_takes_its_token_from_standard_input(monkeypatch, url):
+    """As the other commands do."""
+    monkeypatch.delenv("CAMARA_BEARER_TOKEN", raising=False)
+    assert run("check", url, "--no-sms", "--token-stdin", stdin=f"{TOKEN}\n").returncode == 0
+
+
+def test_what_is_piped_is_not_broken_at_80_columns(ready, monkeypatch):
+    """Codes and tags can be searched for."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert "AUTHENTICATION_REQUIRED" in run("errors").stdout
+    assert (
+        "OTPvalidationAPI_400.8_validate_code_verification_expired_scenario_3"
+        in run("check", ready, "--all", "--yes").stdout
+    )
+
+
 @pytest.mark.parametrize("stdin", [None, "", "\n"])
 def test_a_missing_token_is_said(monkeypatch, url, stdin):
     """Nothing is sent without one."""

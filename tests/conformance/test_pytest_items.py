@@ -77,7 +77,7 @@ def test_a_deviation_fails_its_item(items, tmp_path):
             "--otp-token-file: nowhere: No such",
         ),
         (["--otp-base-url", "http://127.0.0.1:9"], {"CAMARA_BEARER_TOKEN": ""}, "no access token"),
-        (["--otp-base-url", "nonsense"], {}, "base_url: must start with https://"),
+        (["--otp-base-url", "nonsense"], {}, "base_url: must be an http or https address"),
         (["--otp-base-url", "http://127.0.0.1:9"], {}, "nobody answers at http://127.0.0.1:9"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_whole_file_is_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"base_url": ""}, "base_url: must be an ASCII URL"),
+        ({"base_url": ""}, "base_url: must be an http or https address"),
         ({"base_url": "ftp://x"}, "base_url"),
         ({"base_url": "https://u:p@x"}, "base_url"),
         ({"base_url": "https://x?key=1"}, "base_url"),

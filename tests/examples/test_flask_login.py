@@ -75,7 +75,7 @@ def test_an_unknown_outcome_asks_for_patience(browser, served):
     answer = browser.post("/login", data={"phone_number": NUMBER})
 
     assert answer.status_code == 503
-    assert "may be on its way" in answer.text
+    assert "leave it" in answer.text
     assert served.operator.sent_count == 1
 
 

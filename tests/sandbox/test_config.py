@@ -137,7 +137,8 @@ def test_environment(name: str, text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("environ", "hint"),
     [
-        ({"CAMARA_SANDBOX_MAX_TRY": "many"}, "max_try"),
+        ({"CAMARA_SANDBOX_MAX_TRY": "many"}, "max_try: must be a whole number, not 'many'"),
+        ({"CAMARA_SANDBOX_CODE_LIFETIME": "long"}, "code_lifetime: must be a number, not 'long'"),
         ({"CAMARA_SANDBOX_CORRELATOR": "perhaps"}, "correlator"),
         ({"CAMARA_SANDBOX_DIALECT": "klingon"}, "dialect"),
     ],

@@ -85,6 +85,14 @@ def test_gateway_page(caller: Caller) -> None:
     assert "503 Service Unavailable" in caller.send().text
 
 
+@pytest.mark.parametrize(("message", "shown"), [("<script>", "&lt;script&gt;"), ("a\ud800b", "a?b"), ("é", "é")])
+def test_a_page_holds_any_message(caller: Caller, message: str, shown: str) -> None:
+    """As text, even where it is none that can be encoded."""
+    caller.sandbox.add_fault(Fault(html=True, message=message))
+    answer = caller.send()
+    assert (answer.status_code, f"<h1>502 {shown}</h1>" in answer.content.decode()) == (502, True)
+
+
 @pytest.mark.parametrize("value", [7, "Fri, 31 Dec 1999 23:59:59 GMT"])
 def test_rate_limit(caller: Caller, value: int | str) -> None:
     """A 429 can say when to come back, in seconds or as a date."""

@@ -178,6 +178,10 @@ def test_client_that_leaves_mid_body(caller: Caller) -> None:
     [
         ("POST", "/one-time-password-sms/send-code", (404, "NOT_FOUND")),
         ("POST", "/send-code", (404, "NOT_FOUND")),
+        ("POST", "/otpvalidationXsend-code", (404, "NOT_FOUND")),
+        ("POST", "/otpvalidation//send-code", (404, "NOT_FOUND")),
+        ("POST", "/otpvalidation/send-code/", (404, "NOT_FOUND")),
+        ("POST", "/otpvalidation-send-code", (404, "NOT_FOUND")),
         ("POST", "/x/otpvalidation/send-code", (404, "NOT_FOUND")),
         ("GET", "/otpvalidation/", (404, "NOT_FOUND")),
         ("GET", "/otpvalidation/send-code", (405, "METHOD_NOT_ALLOWED")),

@@ -199,6 +199,15 @@ def test_registered_clients_only(asking):
     refused(asking.token(**secret("other", "right")), "invalid_client", 401)
 
 
+def test_secrets_may_be_of_any_letters(asking):
+    """A wrong one is refused like any other."""
+    asking.control("POST", "clients", secretly("known", "pässwörd"))
+
+    assert asking.token(**secret("known", "pässwörd")).status_code == 200
+    refused(asking.token(**secret("known", "passwort")), "invalid_client", 401)
+    refused(asking.token(**secret("known", "\N{PILE OF POO}")), "invalid_client", 401)
+
+
 def secretly(client_id, value):
     return {"clientId": client_id, "clientSecret": value}
 
@@ -261,6 +270,13 @@ def test_an_assertion_logs_in(both):
         {"exp": None},
         {"exp": True},
         {"exp": int(time.time()) - 1},
+        {"exp": float("nan")},
+        {"exp": float("inf")},
+        {"exp": 10**400},
+        {"exp": -1},
+        {"iat": float("nan")},
+        {"iat": float("-inf")},
+        {"iat": 1.5, "exp": 10**400},
         {"exp": int(time.time()) + 1000, "iat": int(time.time()) + 900},
         {"iat": int(time.time()) - 1000},
         {"iat": None},
