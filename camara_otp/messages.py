@@ -18,6 +18,7 @@ from camara_otp.models import CODE_LABEL, MAX_CODE_LENGTH, message_problem
 __all__ = ["Encoding", "MessageTemplate", "Segments", "segments_of"]
 
 Encoding = Literal["GSM-7", "UCS-2"]
+EmbeddedMark = Literal["%", "@"]
 
 # TS 23.038 section 6.2.1, in the order of its table; the escape itself, 0x1B, is left out.
 _BASIC: Final = frozenset(
@@ -33,7 +34,7 @@ _EXTENSION: Final = frozenset("\f^{}\\[~]|€")
 _CAPACITY: Final[dict[Encoding, tuple[int, int]]] = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
 
 _DOMAIN_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_BOUND_LINE: Final = re.compile(r"@(?P<domain>\S+) #(?P<code>\S+)( %(?P<embedded>\S+))?.*", re.ASCII)
+_BOUND_LINE: Final = re.compile(r"@(?P<domain>\S+) #(?P<code>\S+)( [%@](?P<embedded>\S+))?.*", re.ASCII)
 
 
 @attrs.frozen
@@ -100,7 +101,9 @@ class MessageTemplate:
             raise RequestValidationError("code_length", f"must be 1 to {MAX_CODE_LENGTH}, the limits of a code")
         return segments_of(self.text.replace(CODE_LABEL, "0" * code_length))
 
-    def bound_to(self, domain: str, *, embedded: str | None = None) -> "MessageTemplate":
+    def bound_to(
+        self, domain: str, *, embedded: str | None = None, embedded_mark: EmbeddedMark = "%"
+    ) -> "MessageTemplate":
         """Return this message with a last line that ties the code to a domain, for AutoFill and WebOTP.
 
         The line reads `@domain #{{code}}`. The label then stands twice; if your operator fills in only the first, keep
@@ -110,6 +113,8 @@ class MessageTemplate:
             domain: the host of the page that asks for the code, as in `example.com`: no scheme, port or path; an
                 international one in its ASCII form (`xn--...`).
             embedded: the host of the frame that asks, when that is another site's inside the page.
+            embedded_mark: what stands before that host: `%` as in the draft, or `@` as in Chrome's instructions for
+                WebOTP in frames. They contradict each other: try it with the browsers that matter to you.
 
         Returns:
             A new message, with an empty line before the last one.
@@ -119,16 +124,19 @@ class MessageTemplate:
 
         Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
         """
-        return MessageTemplate(f"{self.text}\n\n{_bound_line(domain, embedded)}")
+        return MessageTemplate(f"{self.text}\n\n{_bound_line(domain, embedded, embedded_mark)}")
 
     @classmethod
-    def domain_bound(cls, words: str, domain: str, *, embedded: str | None = None) -> "MessageTemplate":
+    def domain_bound(
+        cls, words: str, domain: str, *, embedded: str | None = None, embedded_mark: EmbeddedMark = "%"
+    ) -> "MessageTemplate":
         """Return a message of words and a last line that ties the code to a domain; the words need no label.
 
         Args:
             words: what the person reads first; may be empty.
             domain: as in `bound_to`.
             embedded: as in `bound_to`.
+            embedded_mark: as in `bound_to`.
 
         Returns:
             The message.
@@ -138,7 +146,7 @@ class MessageTemplate:
 
         Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
         """
-        line = _bound_line(domain, embedded)
+        line = _bound_line(domain, embedded, embedded_mark)
         return cls(f"{words}\n\n{line}" if words else line)
 
     @property
@@ -183,9 +191,11 @@ def _size(character: str, encoding: Encoding) -> int:
     return 2 if ord(character) > 0xFFFF else 1
 
 
-def _bound_line(domain: str, embedded: str | None) -> str:
+def _bound_line(domain: str, embedded: str | None, mark: EmbeddedMark) -> str:
+    if mark not in ("%", "@"):
+        raise RequestValidationError("embedded_mark", "must be % or @")
     line = f"@{_host('domain', domain)} #{CODE_LABEL}"
-    return line if embedded is None else f"{line} %{_host('embedded', embedded)}"
+    return line if embedded is None else f"{line} {mark}{_host('embedded', embedded)}"
 
 
 def _host(field: str, value: str) -> str:

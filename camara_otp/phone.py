@@ -96,6 +96,10 @@ class PhoneNumber:
         raise RequestValidationError(*found)
 
 
+# ITU-T E.164, and the API's pattern; some fixed lines and service numbers have more.
+_LONGEST: Final = len("+") + 15
+
+
 def _read(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0911 - a list of rules, one a line
     if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
         hint = "; the United Kingdom is GB" if region == "UK" else ""
@@ -115,8 +119,11 @@ def _read(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0
         return Problem(_FIELD, "has an extension, which no text message reaches; ask for the number alone")
     if not phonenumbers.is_valid_number(number):
         return Problem(_FIELD, _why_invalid(number))
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if len(e164) > _LONGEST:
+        return Problem(_FIELD, "has more than 15 digits, which no mobile number has; ask for a mobile number")
     return PhoneNumber(
-        e164=phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
+        e164=e164,
         region=_country(phonenumbers.region_code_for_number(number)),
         kind=Kind[phonenumbers.PhoneNumberType.to_string(phonenumbers.number_type(number))],
     )

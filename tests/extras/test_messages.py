@@ -205,6 +205,22 @@ def test_a_domain_is_written_in_small_letters():
     assert MessageTemplate("{{code}}").bound_to("Example.COM").domain == "example.com"
 
 
+def test_the_frame_may_be_marked_as_chrome_has_it():
+    """The draft and Chrome's instructions differ in one sign."""
+    template = MessageTemplate("{{code}} is your code.").bound_to("a.example", embedded="b.example", embedded_mark="@")
+
+    assert template.text.splitlines()[-1] == "@a.example #{{code}} @b.example"
+    assert template.domain == "a.example"
+    words = MessageTemplate.domain_bound("Your code:", "a.example", embedded="b.example", embedded_mark="@")
+    assert words.text.endswith("@a.example #{{code}} @b.example")
+
+
+def test_another_mark_is_refused():
+    """By its name."""
+    with pytest.raises(RequestValidationError, match="embedded_mark"):
+        MessageTemplate.domain_bound("", "a.example", embedded="b.example", embedded_mark="#")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "domain",
     [

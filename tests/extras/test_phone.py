@@ -51,6 +51,7 @@ def test_reads_what_people_write(typed, region, e164, country):
         ("+33", None, "is not a phone number; ask for digits"),
         ("00 44 7", "FR", "is too short; ask for the whole number"),
         ("06123", "FR", "has too few digits for a number in FR; ask for the whole number"),
+        ("+49928233025228858", None, "has more than 15 digits, which no mobile number has; ask for a mobile number"),
         ("0612345678 9", "FR", "has too many digits for a number in FR; ask for one number alone"),
         ("+44 79111", None, "has too few digits for a number in GB; ask for the whole number"),
         ("+49 1", None, "is too short; ask for the whole number"),
