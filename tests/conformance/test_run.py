@@ -233,9 +233,9 @@ def test_the_client_line_names_headers_but_not_their_values():
 
 def test_a_refused_token_is_recognised():
     """Else the person would look for the fault in every scenario."""
-    report = checked(told(), Sandbox(tokens=["another"]).transport())
-
-    assert "is the access token good" in report.advice[0]
+    for only in ("", "01_send_code_success"):
+        report = checked(told(), Sandbox(tokens=["another"]).transport(), only=only)
+        assert "is the access token good" in report.advice[0]
 
 
 def test_helpers_that_fail_block_their_scenarios_only():
