@@ -54,6 +54,11 @@ def test_a_whole_file_is_read(tmp_path, monkeypatch):
     [
         ({"base_url": ""}, "base_url: must be an http or https address"),
         ({"base_url": "ftp://x"}, "base_url"),
+        ({"base_url": "http://["}, "base_url"),
+        ({"base_url": "http://x:0"}, "base_url"),
+        ({"base_url": "http://x:99999"}, "base_url"),
+        ({"base_url": "http://x y"}, "base_url"),
+        ({"expire": {"how": "http", "url": "http://x", "body": "{}"}}, "expire.body: must be a table"),
         ({"base_url": "https://u:p@x"}, "base_url"),
         ({"base_url": "https://x?key=1"}, "base_url"),
         ({"api_path": "v1"}, "api_path: must start with a slash"),
