@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 import attrs
 
 from camara_otp.sandbox import gateway
-from camara_otp.sandbox.catalogue import NOT_FOUND
+from camara_otp.sandbox.catalogue import ERRORS, NOT_FOUND
 from camara_otp.sandbox.config import Config, Settings, in_dialect
 from camara_otp.sandbox.faults import Drop, Entry, Fault, FaultBook
 from camara_otp.sandbox.gateway import Answer, Headers, Seen
@@ -72,6 +72,7 @@ class Call:
         operation: `send-code`, `validate-code`, or the path if it named neither.
         status: The HTTP status of the answer; 0 if the connection was dropped.
         code: The CAMARA code of an error, else None.
+        message: The sentence of an error, which says what was wrong with the request, else None.
         x_correlator: The correlator on the answer.
         phone_number: The number concerned, if known.
         authentication_id: The verification concerned, if known.
@@ -83,6 +84,7 @@ class Call:
     operation: str
     status: int
     code: str | None
+    message: str | None
     x_correlator: str | None
     phone_number: str | None = attrs.field(repr=False)
     authentication_id: str | None = attrs.field(repr=False)
@@ -210,8 +212,9 @@ class Sandbox:
         with self._lock:
             now = self._now()
             if operation is None:
+                seen = Seen(error=NOT_FOUND, message=ERRORS[NOT_FOUND][1])
                 reply = Reply(gateway.error_answer(self.config, NOT_FOUND, headers=echo), self.config.latency)
-                self._remember(path[:MAX_SHOWN], reply, Seen(error=NOT_FOUND), echo, now)
+                self._remember(path[:MAX_SHOWN], reply, seen, echo, now)
             else:
                 reply = self._serve(gateway.Request(operation, method, headers, body), echo, now)
         self._tell()
@@ -220,7 +223,7 @@ class Sandbox:
     def _serve(self, request: gateway.Request, echo: Headers, now: float) -> Reply:
         seen, fault = Seen(), None
         if self._faults:
-            seen = gateway.concerned(request, self._operator)
+            seen = gateway.concerned(self.config, request, self._operator)
             sent = request.headers.get("x-correlator")
             fault = self._faults.strike(request.operation, seen.phone_number, sent)
         answer = None
@@ -228,7 +231,8 @@ class Sandbox:
             worth = partial(self._tokens.verdict, now=now)
             answer, seen = gateway.handle(self.config, self._operator, request, echo, now, worth=worth)
         if fault is not None and (fault.answers or answer is None):
-            answer, seen = fault.answer(echo), attrs.evolve(seen, error=fault.code)
+            code, message = fault.error
+            answer, seen = fault.answer(echo), attrs.evolve(seen, error=code, message=message)
         assert answer is not None  # noqa: S101  (either the operator or the fault has answered)
         delay = self.config.latency + (fault.delay if fault else 0.0)
         reply = Reply(answer, delay, fault.drop if fault else None)
@@ -244,6 +248,7 @@ class Sandbox:
             operation=operation,
             status=0 if reply.drop else reply.answer.status,
             code=None if reply.drop else seen.error,
+            message=None if reply.drop or seen.message is None else seen.message[:MAX_SHOWN],
             x_correlator=echo[0][1][:MAX_SHOWN] if echo else None,
             phone_number=seen.phone_number,
             authentication_id=seen.authentication_id,
@@ -281,13 +286,23 @@ class Sandbox:
             phone_number: The phone, with its plus sign.
 
         Raises:
-            LookupError: The phone has no text; look at `calls()` for what became of the request.
+            LookupError: The phone has no text; the reason says what became of the last request.
         """
         with self._lock:
             newest = self._operator.newest(phone_number)
         if newest is None:
-            raise LookupError("this phone has received no text message; see calls() for what was refused")
+            raise LookupError(f"this phone has received no text message: {self._why_empty(phone_number)}; see calls()")
         return newest.code
+
+    def _why_empty(self, phone_number: str) -> str:
+        calls = self.calls()
+        if not calls:
+            return "no request came in"
+        last = calls[-1]
+        whose = "" if last.phone_number in (None, phone_number) else " for another phone"
+        answer = " ".join(filter(None, (str(last.status), last.code))) if last.status else "by dropping the connection"
+        why = f" ({last.message})" if last.message else ""
+        return f"the last request, {last.operation}{whose}, was answered {answer}{why}"
 
     def calls(self) -> list[Call]:
         """Return the requests that came in and how they ended, oldest first."""

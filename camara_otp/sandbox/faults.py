@@ -91,15 +91,31 @@ class Fault:
             return self.drop == "after"
         return self.acts or not self.answers
 
+    @property
+    def error(self) -> tuple[str | None, str | None]:
+        """The CAMARA code and the sentence that the answer holds; where it is no such error, what was asked for."""
+        if not self._is_error:
+            return self.code, self.message
+        fitting = (code for code, (status, _) in catalogue.ERRORS.items() if status == self._status)
+        _, sentence = catalogue.ERRORS.get(self.code or "", (0, "A fault that was asked for."))
+        return self.code or next(fitting, "UNKNOWN"), self.message or sentence
+
+    @property
+    def _is_error(self) -> bool:
+        return not self.html and self.body is None and (self.code is not None or self._status >= 400)
+
+    @property
+    def _status(self) -> int:
+        usual, _ = catalogue.ERRORS.get(self.code or "", (500, ""))
+        return self.status or (502 if self.html else usual)
+
     def answer(self, correlator: Headers) -> Answer:
         """Build the answer.
 
         Args:
             correlator: The x-correlator header that an answer to this request carries.
         """
-        known_status, sentence = catalogue.ERRORS.get(self.code or "", (500, "A fault that was asked for."))
-        status = self.status or (502 if self.html else known_status)
-        code = self.code or next((code for code, (usual, _) in catalogue.ERRORS.items() if usual == status), "UNKNOWN")
+        status = self._status
         headers: dict[str, str] = {}
         if self.html:
             content, kind = html_page(status, self.message or "Bad Gateway"), "text/html"
@@ -108,10 +124,11 @@ class Fault:
                 self.body.encode(errors="replace"),
                 "application/json" if _is_json(self.body) else "text/plain",
             )
-        elif self.code is None and status < 400:
+        elif not self._is_error:
             content, kind = b"", None
         else:
-            info = {"status": status, "code": code, "message": self.message or sentence}
+            code, message = self.error
+            info = {"status": status, "code": code, "message": message}
             content, kind = json.dumps(info, separators=(",", ":")).encode(), "application/json"
         if status in (204, 304):
             content, kind = b"", None

@@ -23,6 +23,7 @@ Headers = tuple[tuple[str, str], ...]
 Worth = Callable[[str], Literal["foreign", "good", "dead", "narrow"]]
 
 MAX_BODY: Final = 65536
+_MAX_ID: Final = 36
 _PHONE_LIKE = re.compile(r"\+?[0-9]{1,20}")
 _BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 _PROPERTIES: Final[Mapping[Operation, tuple[str, str]]] = {
@@ -51,6 +52,7 @@ class Seen:
     phone_number: str | None = attrs.field(default=None, repr=False)
     authentication_id: str | None = attrs.field(default=None, repr=False)
     error: str | None = None
+    message: str | None = None
 
 
 class _RefusedError(Exception):
@@ -108,17 +110,24 @@ def error_answer(config: Config, code: str, message: str | None = None, headers:
     return json_answer(status, {"detail": info} if config.error_form == "nested" else info, headers)
 
 
-def concerned(request: Request, operator: Operator) -> Seen:
-    """Tell what a request concerns without judging it, so that a fault can be meant for one number."""
+def concerned(config: Config, request: Request, operator: Operator) -> Seen:
+    """Tell what a request concerns without judging it: a fault may be meant for one number, and a refusal has one."""
     try:
-        body = parse_object(request.body)
+        value = parse_object(request.body).get(_PROPERTIES[request.operation][0])
     except _RefusedError:
         return Seen()
+    if not isinstance(value, str):
+        return Seen()
     if request.operation == "send-code":
-        number = body.get("phoneNumber")
-        return Seen(number if isinstance(number, str) and _PHONE_LIKE.fullmatch(number) else None)
-    known = operator.find(str(body.get("authenticationId")))
-    return Seen(known.phone_number, known.authentication_id) if known else Seen()
+        return Seen(_with_plus(config, value) if _PHONE_LIKE.fullmatch(value) else None)
+    known = operator.find(value)
+    return Seen(known.phone_number if known else None, value if len(value) <= _MAX_ID else None)
+
+
+def _with_plus(config: Config, number: str) -> str:
+    """Write a number as phones are known here, where the release lets its plus sign be left out."""
+    bare = not number.startswith("+") and config.rules.phone_number.fullmatch(number)
+    return "+" + number if bare else number
 
 
 def handle(
@@ -134,29 +143,25 @@ def handle(
         now: The time, in seconds.
         worth: Tells what an access token is worth to the sandbox's authorization server.
     """
-    phone_number = authentication_id = None
     correlator = echo[0][1][:256] if echo else None
     try:
         _check_head(config, request, worth)
         values = _check_body(config, request)
         if request.operation == "send-code":
-            phone_number, message = values
-            phone_number = phone_number if phone_number.startswith("+") else "+" + phone_number
-            outcome = operator.send_code(phone_number, message, now, x_correlator=correlator)
+            number, message = values
+            outcome = operator.send_code(_with_plus(config, number), message, now, x_correlator=correlator)
         else:
             authentication_id, code = values
-            known = operator.find(authentication_id)
-            phone_number = known.phone_number if known else None
             outcome = operator.validate_code(authentication_id, code, now)
         if isinstance(outcome, Refusal):
             raise _RefusedError(_refusal_code(config, outcome))  # noqa: TRY301  (one way out for every refusal)
-        authentication_id = outcome.authentication_id
         answer = _success(config, request.operation, outcome, echo)
-        error = None
+        seen = Seen(outcome.phone_number, outcome.authentication_id)
     except _RefusedError as refused:
-        answer = error_answer(config, refused.code, refused.message, (*refused.headers, *echo))
-        error = refused.code
-    return answer, Seen(phone_number, authentication_id, error)
+        sentence = refused.message or catalogue.ERRORS[refused.code][1]
+        answer = error_answer(config, refused.code, sentence, (*refused.headers, *echo))
+        seen = attrs.evolve(concerned(config, request, operator), error=refused.code, message=sentence)
+    return answer, seen
 
 
 def _success(config: Config, operation: Operation, verification: Verification, echo: Headers) -> Answer:
@@ -279,7 +284,7 @@ def _message_problem(config: Config, value: str) -> str | None:
 def _id_problem(config: Config, value: str) -> str | None:
     if not value and config.rules.strict:
         return "must not be empty"
-    return "must have at most 36 characters" if len(value) > 36 else None
+    return f"must have at most {_MAX_ID} characters" if len(value) > _MAX_ID else None
 
 
 def _code_problem(_: Config, value: str) -> str | None:

@@ -1,6 +1,7 @@
 """The control API: what it answers, and that its own description is true."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -68,6 +69,34 @@ def test_calls(caller: Caller) -> None:
         ("send-code", 200),
         ("/nowhere", 404),
     ]
+
+
+def test_refused_calls_say_why_and_for_whom(caller: Caller) -> None:
+    """A refused request stands with the phone and the id it was about, and with the sentence of its answer."""
+    authentication_id = caller.sent()
+    answers = [
+        caller.send(message="no label"),
+        caller.send(token="expired-token"),
+        caller.send("3301"),
+        caller.post("send-code", {"message": "{{code}}"}),
+        caller.check(authentication_id, "1", token=None),
+        caller.check("never-issued", "1"),
+        caller.check("x" * 37, "1"),
+        caller.http.post("/nowhere"),
+    ]
+    calls = described(caller.http.get("/_sandbox/calls")).json()[1:]
+    assert [call["message"] for call in calls] == [answer.json()["message"] for answer in answers]
+    assert [call["phoneNumber"] for call in calls] == [PHONE, PHONE, "3301", None, PHONE, None, None, None]
+    assert [call["authenticationId"] for call in calls[4:]] == [authentication_id, "never-issued", None, None]
+
+
+def test_refused_numbers_without_plus_are_one_phone(calling: Callable[..., Caller]) -> None:
+    """Where a release lets the plus sign be left out, refused and accepted sends stand with the same phone."""
+    caller = calling("/one-time-password-sms/v0", dialect="v0")
+    caller.sandbox.add_fault(Fault(code="INTERNAL", phone_number=PHONE, times=1))
+    answers = [caller.send(PHONE[1:]), caller.send(PHONE[1:], token=None), caller.send(PHONE[1:])]
+    assert [answer.status_code for answer in answers] == [500, 401, 200]
+    assert {call.phone_number for call in caller.sandbox.calls()} == {PHONE}
 
 
 def test_state_since(caller: Caller) -> None:
@@ -172,10 +201,21 @@ def test_authorization_server(caller: Caller) -> None:
     assert described(caller.http.post("/_sandbox/clients", json={"clientId": "me"})).status_code == 204
 
 
-def test_no_text_no_code() -> None:
-    """Asking for the code on an empty phone says that there is none."""
-    with pytest.raises(LookupError, match="calls"):
-        Sandbox().last_code(PHONE)
+def test_no_text_no_code(caller: Caller) -> None:
+    """Asking for the code on an empty phone says what became of the last request, if there was one."""
+    with pytest.raises(LookupError, match="no request came in"):
+        caller.sandbox.last_code(PHONE)
+    caller.send(message="no label")
+    with pytest.raises(LookupError, match=r"send-code, was answered 400 INVALID_ARGUMENT \(message must hold"):
+        caller.sandbox.last_code(PHONE)
+    caller.sent("+346661113335")
+    with pytest.raises(LookupError, match=r"send-code for another phone, was answered 200; see calls\(\)"):
+        caller.sandbox.last_code(PHONE)
+    caller.sandbox.add_fault(Fault(drop="before"))
+    with pytest.raises(httpx.TransportError):
+        caller.send()
+    with pytest.raises(LookupError, match="by dropping the connection"):
+        caller.sandbox.last_code(PHONE)
 
 
 def test_memory_is_bounded() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -182,6 +183,28 @@ def test_calls_tell_what_was_asked_for(caller: Caller) -> None:
     seen = [(call.status, call.code, call.phone_number, call.fault) for call in caller.sandbox.calls()]
     assert seen == [(200, None, PHONE, False), (500, "INTERNAL", PHONE, True), (200, None, PHONE, False)]
     assert caller.sandbox.calls()[-1].x_correlator == "abc"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (Fault(code="INTERNAL"), "INTERNAL", "The operator's system failed."),
+        (Fault(status=503, message="Closed."), "UNAVAILABLE", "Closed."),
+        (Fault(status=418), "UNKNOWN", "A fault that was asked for."),
+        (Fault(html=True), None, None),
+        (Fault(status=500, body="?"), None, None),
+        (Fault(drop="before"), None, None),
+        (Fault(status=201), None, None),
+    ],
+)
+def test_calls_tell_what_a_fault_said(fault: Fault, code: str | None, message: str | None) -> None:
+    """The record of requests has code and sentence of the answer that went out, whoever worded it."""
+    sandbox = Sandbox()
+    sandbox.add_fault(fault)
+    with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http, suppress(httpx.TransportError):
+        Caller(sandbox, http).send()
+    [call] = sandbox.calls()
+    assert (call.code, call.message) == (code, message)
 
 
 def test_configured_faults_survive_a_reset() -> None:
