@@ -67,14 +67,20 @@ def otp_sandbox(otp_sandbox_settings: Settings) -> Sandbox:
 @pytest.fixture
 def otp_client(otp_sandbox: Sandbox) -> Iterator[OTPClient]:
     """Return a client of `otp_sandbox`, in process."""
-    with otp_sandbox.client() as http, OTPClient(BASE_URL, token="testing", http_client=http, retry=_RETRY) as client:  # noqa: S106
+    path, token = _way_in(otp_sandbox)
+    with (
+        otp_sandbox.client() as http,
+        OTPClient(BASE_URL, token=token, api_path=path, http_client=http, retry=_RETRY) as client,
+    ):
         yield client
 
 
 @pytest.fixture
 def async_otp_client(otp_sandbox: Sandbox) -> AsyncOTPClient:
     """Return an asynchronous client of `otp_sandbox`, in process, for any event loop; it holds nothing to close."""
-    return AsyncOTPClient(BASE_URL, token="testing", http_client=otp_sandbox.async_client(), retry=_RETRY)  # noqa: S106
+    path, token = _way_in(otp_sandbox)
+    http = otp_sandbox.async_client()
+    return AsyncOTPClient(BASE_URL, token=token, api_path=path, http_client=http, retry=_RETRY)
 
 
 @pytest.fixture
@@ -85,12 +91,18 @@ def otp_sandbox_server(otp_sandbox: Sandbox) -> Iterator[str]:
 
 
 @pytest.fixture
-def otp_environment(otp_sandbox_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def otp_environment(otp_sandbox: Sandbox, otp_sandbox_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Point clients that are made without arguments at `otp_sandbox`, by the environment; return the base URL."""
+    path, token = _way_in(otp_sandbox)
     monkeypatch.setenv("CAMARA_BASE_URL", otp_sandbox_server)
-    monkeypatch.setenv("CAMARA_BEARER_TOKEN", "testing")
-    monkeypatch.setenv("CAMARA_API_PATH", "/otpvalidation")
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", token)
+    monkeypatch.setenv("CAMARA_API_PATH", path)
     return otp_sandbox_server
+
+
+def _way_in(sandbox: Sandbox) -> tuple[str, str]:
+    """Return a path that the sandbox serves and a token that it takes, whatever its settings and our environment."""
+    return next(iter(sandbox.config.api_paths)), next(iter(sandbox.config.tokens or ()), "testing")
 
 
 def fail_next(

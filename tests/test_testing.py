@@ -25,6 +25,7 @@ from camara_otp.errors import (
     VerificationExpiredError,
 )
 from camara_otp.sandbox import Sandbox
+from camara_otp.sandbox.config import Settings
 from camara_otp.testing import BASE_URL, fail_next
 
 pytest_plugins = ["pytester", "camara_otp.testing"]
@@ -127,6 +128,38 @@ def test_errors_no_operator_can_cause(otp_sandbox: Sandbox, error: type[OTPError
     """An error that arises on this side is refused with the reason."""
     with pytest.raises(ValueError, match="before anything is sent"):
         fail_next(otp_sandbox, error)
+
+
+class TestOwnSettings:
+    """The clients fit a sandbox with settings of the user's own, whatever the environment says."""
+
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Set what a developer may have set for another operator."""
+        monkeypatch.setenv("CAMARA_API_PATH", "/v1/other")
+
+    @pytest.fixture(params=[{}, {"api_paths": ["/v1/otp"], "tokens": ["token-of-the-tests"]}], ids=["usual", "own"])
+    def otp_sandbox_settings(self, request: pytest.FixtureRequest) -> Settings:
+        """Return the settings, as a user overrides them."""
+        settings: Settings = request.param
+        return settings
+
+    def test_client(self, otp_client: OTPClient, otp_sandbox: Sandbox) -> None:
+        """The client knows path and token."""
+        otp_client.send_code(PHONE, TEXT)
+        assert otp_sandbox.sent_count == 1
+
+    def test_async_client(self, async_otp_client: AsyncOTPClient, otp_sandbox: Sandbox) -> None:
+        """So does the asynchronous one."""
+        anyio.run(async_otp_client.send_code, PHONE, TEXT)
+        assert otp_sandbox.sent_count == 1
+
+    def test_environment(self, otp_environment: str, otp_sandbox: Sandbox) -> None:
+        """And one from the environment."""
+        with OTPClient() as client:
+            client.send_code(PHONE, TEXT)
+        assert otp_sandbox.sent_count == 1
+        assert otp_environment.startswith("http://127.0.0.1:")
 
 
 def test_a_served_sandbox_takes_every_connection(otp_sandbox_server: str, otp_sandbox: Sandbox) -> None:
