@@ -53,6 +53,16 @@ async def test_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
     assert (await site.get("/me")).json() == {"phone_number": PHONE}
 
 
+async def test_login_gives_a_new_session(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """Who knew the cookie from before the login is not logged in with it."""
+    await log_in(site)
+    before = site.cookies["login"]
+    await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
+    assert (await site.get("/me")).status_code == 200
+    site.cookies = httpx.Cookies({"login": before})
+    assert (await site.get("/me")).status_code == 401
+
+
 async def test_id_stays_on_the_server(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
     """The browser never sees the id of the verification."""
     answer = await site.post("/login", json={"phone_number": PHONE})
