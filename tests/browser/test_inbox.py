@@ -281,6 +281,11 @@ def test_reset(open_page: Open, send: Send, sandbox: Sandbox) -> None:
     assert sandbox.messages() == []
     send(OTHER)
     expect(page.locator("#title")).to_have_text(OTHER)
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("dialog").evaluate("dialog => dialog.close()")  # as Escape does in some browsers
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    send(OTHER)
+    expect(page.locator(".message")).to_have_count(2)
 
 
 def test_theme(open_page: Open) -> None:
