@@ -318,9 +318,9 @@ def test_phone_width(open_page: Open, send: Send) -> None:
 
 
 def test_reconnects_to_a_new_sandbox(browser: Browser) -> None:
-    """When the server is started again, the page finds it and shows what is there now."""
+    """When the server is started again, the page, which says so in words, finds it and shows what is there now."""
     first, second = Sandbox(), Sandbox(dialect="omantel")
-    page = browser.new_page()
+    page = browser.new_page(viewport=PHONE_WIDTH)
     with first.serve() as url:
         page.goto(url)
         body = {"phoneNumber": PHONE, "message": "{{code}}"}
@@ -329,6 +329,7 @@ def test_reconnects_to_a_new_sandbox(browser: Browser) -> None:
         )
         expect(page.locator(".message")).to_have_count(1)
     expect(page.locator("#link")).to_have_text("Reconnecting")
+    assert page.locator("#link span").evaluate("node => node.offsetWidth") > 40
     with second.serve(port=int(url.rpartition(":")[2])):
         expect(page.locator("#link")).to_have_text("Live", timeout=15_000)
         expect(page.locator("#welcome")).to_be_visible()
