@@ -32,6 +32,9 @@ ALGORITHMS: Final[Mapping[str, str]] = {
     "Ed25519": "Ed25519",
 }
 
+# What a JWK says about its use is judged in `signer`: the library would only do so at the first signature.
+_ABOUT_USE: Final = frozenset({"alg", "kid", "use", "key_ops"})
+
 _UNREADABLE: Final = (
     "private_key: cannot be read as a private key; give the text of a PEM file without a passphrase, or a JWK with "
     "its private part, RSA, EC or Ed25519"
@@ -66,10 +69,12 @@ def signer(private_key: PrivateKey, alg: str | None, kid: str | None) -> Signer:
 
     Raises:
         ConfigurationError: the signing library is not installed.
-        PrivateKeyError: the key cannot be read or is public, or the algorithm does not fit the key.
+        PrivateKeyError: the key cannot be read, is public or not for signing, or the algorithm does not fit the key.
     """
     _check_type(private_key)
     key, jwk = _read(private_key)
+    if not _is_for_signing(jwk):
+        raise PrivateKeyError("private_key: is not for signing, as its use or key_ops says; give the key that signs")
     for name, value in (("alg", alg or jwk.get("alg")), ("kid", kid or jwk.get("kid"))):
         if value is not None:
             text(name, value)
@@ -100,7 +105,9 @@ def _read(private_key: PrivateKey) -> "tuple[Key, Mapping[str, Any]]":
     from joserfc import jwk as keys  # noqa: PLC0415
 
     jwk = _jwk(private_key)
-    given: Any = dict(jwk) if jwk is not None else private_key
+    given: Any = private_key
+    if jwk is not None:
+        given = {name: value for name, value in jwk.items() if name not in _ABOUT_USE}
     key: Key | None = None
     for kind in (keys.RSAKey, keys.ECKey, keys.OKPKey):
         if jwk is not None and jwk.get("kty") != kind.key_type:
@@ -139,6 +146,13 @@ def _jwk(private_key: PrivateKey) -> Mapping[str, Any] | None:
     except ValueError:
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _is_for_signing(jwk: Mapping[str, Any]) -> bool:
+    use, operations = jwk.get("use"), jwk.get("key_ops")
+    return (use is None or use == "sig") and (
+        operations is None or (isinstance(operations, list) and "sign" in operations)
+    )
 
 
 def _installed() -> bool:

@@ -10,7 +10,7 @@ from joserfc import jwk, jws
 from joserfc.jws import JWSRegistry
 
 from camara_otp.auth import _requests as requests
-from camara_otp.auth._keys import ALGORITHMS, Signer, material, signer
+from camara_otp.auth._keys import ALGORITHMS, PrivateKeyError, Signer, material, signer
 from camara_otp.auth._requests import Key, Secret
 from camara_otp.errors import ConfigurationError, TokenError
 
@@ -190,6 +190,23 @@ def test_a_jwk_brings_its_algorithm_and_name(keys):
 
     assert (signer(jwk_, None, None).alg, signer(jwk_, None, None).kid) == ("PS256", "from-jwk")
     assert (signer(jwk_, "RS256", "own").alg, signer(jwk_, "RS256", "own").kid) == ("RS256", "own")
+
+
+def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
+    """A key registered for one signature serves for another of its kind."""
+    jwk_ = keys["RSA"].as_dict(private=True) | {"alg": "RS256", "kid": "from-jwk", "use": "sig", "key_ops": ["sign"]}
+
+    header, claims = verified(signer(jwk_, "PS256", None).sign({"iss": "client"}), keys["RSA"])
+
+    assert header == {"alg": "PS256", "typ": "JWT", "kid": "from-jwk"}
+    assert claims == {"iss": "client"}
+
+
+@pytest.mark.parametrize("said", [{"use": "enc"}, {"key_ops": ["verify"]}, {"key_ops": "sign"}, {"use": ["sig"]}])
+def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
+    """Not at the first token, where nobody would think of the key."""
+    with pytest.raises(PrivateKeyError, match="^private_key: is not for signing"):
+        signer(keys["P-256"].as_dict(private=True) | said, None, None)
 
 
 @pytest.mark.parametrize(
