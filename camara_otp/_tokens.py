@@ -169,6 +169,8 @@ def fetch(provider: TokenProvider, rejected: str | None, timeout: float) -> str 
         token = provider.get_token(rejected=rejected, timeout=timeout)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises is a token that could not be had
         return _token_error(error)
+    finally:
+        del rejected  # an interruption shows this frame
     return _checked(token, provider)
 
 
@@ -181,6 +183,8 @@ async def afetch(provider: TokenProvider, rejected: str | None, timeout: float) 
             return _checked(await provider.aget_token(rejected=rejected, timeout=timeout), provider)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises is a token that could not be had
         return _token_error(error)
+    finally:
+        del rejected  # an interruption shows this frame
     return TokenError("the token provider did not answer in time")
 
 

@@ -57,10 +57,14 @@ class _Renewing(Bounded):
         token = self._cache.fresh(rejected)
         if token is not None:
             return token
-        outcome = self._cache.get(rejected, timeout)
+        try:
+            outcome = self._cache.get(rejected, timeout)
+        except BaseException as interruption:  # noqa: BLE001 - it is passed on
+            raise _without_frames(interruption) from None
+        finally:
+            del rejected
         if isinstance(outcome, str):
             return outcome
-        del rejected
         raise outcome.error()
 
     async def aget_token(self, *, rejected: str | None, timeout: float) -> str:
@@ -79,10 +83,14 @@ class _Renewing(Bounded):
         token = self._cache.fresh(rejected)
         if token is not None:
             return token
-        outcome = await self._cache.aget(rejected, timeout)
+        try:
+            outcome = await self._cache.aget(rejected, timeout)
+        except BaseException as interruption:  # noqa: BLE001 - it is passed on
+            raise _without_frames(interruption) from None
+        finally:
+            del rejected
         if isinstance(outcome, str):
             return outcome
-        del rejected
         raise outcome.error()
 
 
@@ -356,7 +364,11 @@ class CIBA(_Renewing):
             TokenError: refused, not finished in time, or no usable answer; `error` holds the server's code.
             ConfigurationError: `timeout` is not a number of seconds.
         """
-        refusal = self._log_in(seconds("timeout", timeout), threading.Event())
+        timeout = seconds("timeout", timeout)
+        try:
+            refusal = self._log_in(timeout, threading.Event())
+        except BaseException as interruption:  # noqa: BLE001 - it is passed on
+            raise _without_frames(interruption) from None
         if refusal is not None:
             raise refusal.error()
 
@@ -499,6 +511,11 @@ def _token(
             deadline=deadline,
             twice=twice,
         )
+
+
+def _without_frames(interruption: BaseException) -> BaseException:
+    """Return Ctrl-C, a cancellation or whatever a signal raised without the frames that know what was sent."""
+    return interruption.with_traceback(None)
 
 
 def _final(token: Token) -> Token:

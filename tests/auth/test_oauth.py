@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import pickle
+import signal
 import socket
 import ssl
 import threading
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jws
 from joserfc.jws import JWSRegistry
 
+from camara_otp._tokens import afetch, fetch
 from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, _authority, scope
 from camara_otp.auth._authority import pause_before
 from camara_otp.auth._values import Refusal
@@ -418,6 +420,91 @@ def test_errors_hold_nothing_that_is_secret(tokens, keys):
         get(provider)
     assert tokens.seen[0].form["assertion"] not in str(caught.value)
     assert "eyJ" not in str(caught.value)
+
+
+@pytest.fixture
+def alarm():
+    """Return what raises KeyboardInterrupt in this thread a moment later, as Ctrl-C does."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.15)
+    signal.signal(signal.SIGALRM, before)
+
+
+def locals_of(error):
+    """Return the locals of every frame but those of this file, of an error and all that led to it."""
+    shown = []
+    while error is not None:
+        stack = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), capture_locals=True)
+        shown += [f"{frame.name} {frame.locals}" for frame in stack if frame.filename != __file__]
+        error = error.__context__
+    return shown
+
+
+@pytest.mark.parametrize("moment", ["asking", "waiting", "polling"])
+@pytest.mark.usefixtures("quick_polls")
+def test_an_interrupted_login_leaves_no_secret_in_the_traceback(tokens, alarm, moment):
+    """Ctrl-C ends most logins that take too long, and error trackers show the locals of every frame."""
+    late = threading.Event()
+
+    def reply(seen):
+        if seen.path == f"/{moment}":
+            late.wait(5)
+        return answer(auth_req_id="r3q-id", expires_in=120, interval=0 if moment == "polling" else 60)
+
+    tokens.reply = reply
+    provider = CIBA(
+        f"{tokens.origin}/polling",
+        f"{tokens.origin}/asking",
+        "client",
+        client_secret=SECRET,
+        client_auth="client_secret_post",
+        login_hint=HINT,
+    )
+    alarm()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        provider.authorize(timeout=100)
+    late.set()
+    shown = locals_of(caught.value)
+    assert shown
+    assert [text for text in shown if any(secret in text for secret in (SECRET, HINT[4:], "r3q-id"))] == []
+
+
+@pytest.mark.parametrize("ask", [get, lambda provider, rejected: fetch(provider, rejected, 5.0)])
+def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, alarm, ask):
+    """The refused one may well be good for another operator's gateway."""
+    tokens.gate.clear()
+    provider = secret(tokens)
+    alarm()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ask(provider, "r3fused")
+    shown = locals_of(caught.value)
+    assert shown
+    assert [text for text in shown if "r3fused" in text] == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda provider: provider.aget_token(rejected="r3fused", timeout=5.0),
+        lambda provider: afetch(provider, "r3fused", 5.0),
+    ],
+)
+async def test_a_cancelled_wait_for_a_token_leaves_none_in_the_traceback(tokens, ask):
+    """In tasks as in threads."""
+    tokens.gate.clear()
+    with anyio.move_on_after(0.15):
+        try:
+            await ask(secret(tokens))
+        except anyio.get_cancelled_exc_class() as error:
+            shown = locals_of(error)
+            raise
+    assert any("get_token" in text or "fetch" in text for text in shown)
+    assert [text for text in shown if "r3fused" in text] == []
 
 
 def test_reprs_hold_nothing_that_is_secret(tokens, keys):
