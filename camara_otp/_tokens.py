@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeGuard, runtime_checkable
 
 import anyio
 
@@ -139,13 +139,23 @@ def provider_of(source: TokenSource) -> TokenProvider:
     """
     if isinstance(source, str):
         return StaticToken(source)
-    if isinstance(source, TokenProvider):
+    if _is_provider(source):
         return source
     if callable(source):
         return CallableToken(source)
     kind = type(source).__name__
     del source
     raise ConfigurationError(f"token: must be text, a callable or a TokenProvider, not {kind}")
+
+
+def _is_provider(source: object) -> TypeGuard[TokenProvider]:
+    """Tell whether an object has the protocol's methods; one that can be called has to have them by its class.
+
+    A mock has every attribute, and a lazy proxy has its methods by `__getattr__`: isinstance would take the one on
+    Python 3.11 alone, and refuse the other on any later Python.
+    """
+    has_methods = source.__class__ if callable(source) else source
+    return hasattr(has_methods, "get_token") and hasattr(has_methods, "aget_token")
 
 
 def token_problem(token: object) -> str | None:

@@ -1,6 +1,7 @@
 """The token protocol, the static and the callable provider."""
 
 import time
+from unittest.mock import AsyncMock, MagicMock, Mock, NonCallableMock
 
 import anyio
 import pytest
@@ -72,6 +73,56 @@ def test_what_is_given_as_token_becomes_a_provider():
     assert isinstance(own, TokenProvider)
     with pytest.raises(ConfigurationError, match="not int"):
         provider_of(7)
+
+
+@pytest.mark.parametrize("mock", [Mock, MagicMock, AsyncMock])
+def test_a_mock_of_a_callable_is_a_callable(mock):
+    """It has every attribute that is asked for, those of a provider too."""
+    assert isinstance(provider_of(mock(return_value="t")), CallableToken)
+
+
+@pytest.mark.parametrize("mock", [Mock, NonCallableMock])
+def test_a_mock_of_a_provider_is_a_provider(mock):
+    """Which may be callable, as most mocks are."""
+    own = mock(spec=TokenProvider)
+
+    assert provider_of(own) is own
+
+
+def test_what_stands_for_a_provider_is_one():
+    """A proxy has the two methods, though its class does not."""
+
+    class Lazy:
+        def __getattr__(self, name):
+            return getattr(own, name)
+
+    own = Own(lambda: "t")
+    lazy = Lazy()
+
+    assert provider_of(lazy) is lazy
+
+
+def test_a_provider_that_can_be_called_is_a_provider():
+    """Its methods count first."""
+
+    class Both(Own):
+        def __call__(self):
+            raise AssertionError
+
+    own = Both(lambda: "t")
+
+    assert provider_of(own) is own
+
+
+def test_half_a_provider_is_refused():
+    """One object serves both clients, so it needs both methods."""
+
+    class Half:
+        def get_token(self, *, rejected, timeout):
+            return "t"
+
+    with pytest.raises(ConfigurationError, match="TokenProvider.*not Half"):
+        provider_of(Half())
 
 
 def test_reprs_hold_no_token():
