@@ -35,7 +35,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "invalid_request": "check the endpoint's URL, client_auth and scope",
     "invalid_client": "check client_id and its secret or key, and client_auth; for a key also kid, alg, audience and "
     "this machine's clock",
-    "invalid_grant": "the grant is dead, or consent is missing; authorize again",
+    "invalid_grant": "the grant is dead, or consent is missing: authorize again; with JWTBearer check subject, key, "
+    "kid, alg, audience and this machine's clock",
     "unauthorized_client": "have the operator enable this grant for the client",
     "unsupported_grant_type": "the operator does not offer this grant; ask which one it agreed for the client",
     "invalid_scope": "check scope; some operators want a purpose in it, as camara_otp.auth.scope(purpose=...) writes",
@@ -53,6 +54,12 @@ REMEDIES: Final[Mapping[str, str]] = {
     "temporarily_unavailable": "try again later",
     "server_error": "try again later; if it stays, report it to the operator",
 }
+_REMEDY: Final = "look it up in the operator's documentation"
+
+# What to do about a status that came without an error code: it is some gateway's, seldom the authorization server's.
+_REMEDIES_BY_STATUS: Final[Mapping[int, str]] = dict.fromkeys(
+    (401, 403), "check client_id and its secret or key, client_auth, and the URL"
+)
 
 
 @frozen
@@ -186,14 +193,17 @@ def _document(heard: Heard) -> dict[str, Any] | Refusal:
     if 300 <= status < 400:
         return Refusal(f"{who} redirects (HTTP {status}), which is not followed; give the URL that it leads to")
     if fault is not None:
-        return Refusal(f"{who} gave an answer that cannot be read (HTTP {status}): {fault}", again=_is_passing(status))
+        return Refusal(
+            f"{who} gave an answer that cannot be read (HTTP {status}): {fault}; check its URL",
+            again=_is_passing(status),
+        )
     document = _object(body)
     code = document.get("error") if document is not None else None
     if document is not None and isinstance(code, str) and code:
         return _refused(heard, code, document.get("error_description"))
     if status != 200:
         return Refusal(
-            f"{who} answered HTTP {status} without saying why; check its URL"
+            f"{who} answered HTTP {status} without saying why; {_REMEDIES_BY_STATUS.get(status, 'check its URL')}"
             + (", and try again later" if _is_passing(status) else ""),
             again=_is_passing(status),
             wait=_retry_after(headers, heard.now),
@@ -209,9 +219,7 @@ def _refused(heard: Heard, code: str, description: object) -> Refusal:
     reason = f"{heard.who} refused: {code}"
     if words:
         reason += f" ({words})"
-    remedy = REMEDIES.get(code)
-    if remedy is not None:
-        reason += f"; {remedy}"
+    reason += f"; {REMEDIES.get(code, _REMEDY)}"
     status, headers, _, _ = heard.answer
     skew = _skew(headers, heard.now) if code in {"invalid_client", "invalid_grant"} else None
     if skew is not None:

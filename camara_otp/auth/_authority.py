@@ -28,6 +28,7 @@ _MAX_RESPONSE_BYTES: Final = 65536
 _CONNECT_TIMEOUT: Final = 3.0
 _ATTEMPTS: Final = 4
 _USER_AGENT: Final = (b"user-agent", b"camara-otp")  # some gateways refuse who does not say what it is
+_UNREACHABLE: Final = "check its URL and the network; for a proxy, or a CA of the operator's own, give http_client"
 _DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 
 
@@ -67,7 +68,9 @@ class Line:
             answer = self._send(method, where, form, deadline)
             if isinstance(answer, Failure):
                 again = not answer.permanent and (twice or not answer.sent)
-                outcome: T | Refusal = Refusal(f"{who} could not be asked: {answer.reason}", again=again)
+                outcome: T | Refusal = Refusal(
+                    f"{who} could not be asked: {answer.reason}; {_UNREACHABLE}", again=again
+                )
             else:
                 outcome = read(Heard(who, answer, (*form.secrets, *hidden), time.time()))
                 # Who is asking too often was turned away at the door.

@@ -143,6 +143,24 @@ def test_each_known_error_comes_with_its_remedy(code):
     assert (error.error, error.error_description, error.outcome_unknown) == (code, "why", False)
 
 
+def test_an_unknown_error_comes_with_a_remedy_too():
+    """Operators have codes of their own."""
+    refusal = read({"error": "quota"}, status=400)
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "the token endpoint refused: quota; look it up in the operator's documentation"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", [b"", b"<html>", {"status": 401, "code": "UNAUTHENTICATED", "message": "no"}])
+def test_a_gateway_that_lets_nobody_in_sends_to_the_credentials(status, body):
+    """The URL is seldom the reason."""
+    refusal = read(body, status=status)
+
+    assert isinstance(refusal, Refusal)
+    assert "check client_id and its secret or key, client_auth, and the URL" in refusal.reason
+
+
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 429])
 def test_an_error_counts_whatever_the_status(status):
     """Some servers say 200 or 401 where RFC 6749 says 400."""
@@ -209,6 +227,7 @@ def test_an_answer_over_the_cap_is_refused():
 
     assert isinstance(refusal, Refusal)
     assert "65536" in refusal.reason
+    assert "check its URL" in refusal.reason
 
 
 @pytest.mark.parametrize(

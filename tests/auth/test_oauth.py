@@ -306,7 +306,7 @@ def test_bad_answers_become_token_errors(tokens, reply, code, said):
 
 def test_nobody_listens():
     """A refused connection is repeated, then told."""
-    with pytest.raises(TokenError, match="could not be asked"):
+    with pytest.raises(TokenError, match="could not be asked.*check its URL"):
         get(ClientCredentials("http://127.0.0.1:9/token", "client", client_secret=SECRET, timeout=2))
 
 
@@ -362,7 +362,7 @@ def test_a_certificate_that_does_not_verify_is_told_and_not_tried_again(tmp_path
         provider = ClientCredentials(
             f"https://127.0.0.1:{listener.getsockname()[1]}/token", "client", client_secret=SECRET
         )
-        with pytest.raises(TokenError, match="certificate"):
+        with pytest.raises(TokenError, match="certificate.*CA.*http_client"):
             get(provider)
         listener.shutdown(socket.SHUT_RDWR)
     thread.join(5)
