@@ -109,7 +109,8 @@ class Authority:
     Args:
         token_url: the token endpoint; or `issuer` instead.
         backchannel_url: the backchannel authentication endpoint, for CIBA; or `issuer` instead.
-        issuer: whose `/.well-known/openid-configuration` names the endpoints; asked once, at the first request.
+        issuer: whose `/.well-known/openid-configuration` names the endpoints, or the URL of that; asked once, at the
+            first request.
         backchannel: the backchannel endpoint is needed.
         timeout: seconds for one errand: discovery, every attempt and every wait.
         allow_http: True lets credentials travel over plain http to a host that is not loopback.
@@ -131,6 +132,8 @@ class Authority:
         for name, url in (("token_url", token_url), ("backchannel_url", backchannel_url), ("issuer", issuer)):
             if url is not None:
                 text(name, url)
+        if issuer is not None:
+            issuer = issuer.removesuffix(_DISCOVERY_PATH)
         if (token_url is None) == (issuer is None):
             raise ConfigurationError("token_url: give the token endpoint's URL, or issuer=... to have it looked up")
         if backchannel and (backchannel_url is None) == (issuer is None):

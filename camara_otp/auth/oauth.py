@@ -33,6 +33,7 @@ _TIMEOUT: Final = 10.0
 # A flight that overstays its own timeout by this much is given up.
 _GRACE: Final = 2.0
 _VISIBLE: Final = re.compile(r"[ -~]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TEL: Final = re.compile(r"tel:\+[1-9][0-9]{4,14}")
 
 
@@ -100,7 +101,7 @@ class ClientCredentials(_Renewing):
     Args:
         token_url: the operator's token endpoint, https (http for loopback only). Or give `issuer`.
         client_id: from the operator.
-        issuer: URL whose `/.well-known/openid-configuration` names the token endpoint.
+        issuer: URL whose `/.well-known/openid-configuration` names the token endpoint; that URL itself does as well.
         client_secret: from the operator; or `private_key`.
         private_key: PEM text or JWK, RSA, P-256 (or -384, -521) or Ed25519; needs `pip install 'camara-otp[oauth]'`.
         client_auth: `"client_secret_basic"` (default with a secret), `"client_secret_post"` or `"private_key_jwt"`
@@ -192,7 +193,7 @@ class JWTBearer(_Renewing):
     Args:
         token_url: the operator's token endpoint, https (http for loopback only). Or give `issuer`.
         client_id: from the operator.
-        issuer: URL whose `/.well-known/openid-configuration` names the token endpoint.
+        issuer: URL whose `/.well-known/openid-configuration` names the token endpoint; that URL itself does as well.
         private_key: PEM text or JWK; needs `pip install 'camara-otp[oauth]'`.
         subject: `tel:+` and the number in E.164 form, or `operatortoken:` and a TS.43 token.
         scope: what to ask for, a purpose included; never `openid`. See `camara_otp.auth.scope`.
@@ -285,7 +286,7 @@ class CIBA(_Renewing):
         token_url: the operator's token endpoint, https (http for loopback only). Or give `issuer`.
         backchannel_url: the operator's backchannel authentication endpoint. Or give `issuer`.
         client_id: from the operator.
-        issuer: URL whose `/.well-known/openid-configuration` names both endpoints.
+        issuer: URL whose `/.well-known/openid-configuration` names both endpoints; that URL itself does as well.
         login_hint: `tel:+` and the number in E.164 form, `ipport:` and address and port, or `operatortoken:` and a
             TS.43 token.
         client_secret: from the operator; or `private_key`.
@@ -462,8 +463,8 @@ class CIBA(_Renewing):
             return Refusal(
                 "nobody is logged in; call authorize() (or await aauthorize()) first"
                 if login is None
-                else "the login has run out, and the operator sent no refresh token; authorize again, and ask for "
-                "offline_access if it should last"
+                else "the login has run out, and no refresh token is left; authorize again, and ask for offline_access "
+                "if it should last"
             )
         refresh = alive[-1]
         deadline = time.monotonic() + self._authority.timeout
@@ -545,6 +546,8 @@ def _credential(
         problem = "audience, alg and kid belong to private_key; leave them out with a client_secret"
     elif client_secret is not None and not text("client_secret", client_secret):
         problem = "client_secret: is empty"
+    elif client_secret is not None and _CONTROL.search(client_secret):
+        problem = "client_secret: holds a line end or another control character; strip it"
     if problem is not None:
         del client_secret, private_key
         raise ConfigurationError(problem)

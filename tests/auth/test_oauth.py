@@ -205,6 +205,17 @@ def discovery(tokens, **more):
     )
 
 
+def test_the_configuration_is_named_as_well_as_its_issuer(tokens):
+    """Operators hand out the one or the other; specs call the longer one openIdConnectUrl."""
+    tokens.replies = [discovery(tokens)]
+    provider = ClientCredentials(
+        issuer=f"{tokens.origin}/.well-known/openid-configuration", client_id="client", client_secret=SECRET
+    )
+
+    assert get(provider) == "token-2"
+    assert tokens.seen[0].path == "/.well-known/openid-configuration"
+
+
 def test_endpoints_are_discovered_once(tokens, keys):
     """The configuration is asked at the first fetch, and the token endpoint found there is the audience."""
     tokens.replies = [discovery(tokens)]
@@ -575,6 +586,8 @@ def test_an_async_http_client_is_refused(tokens):
         ({"client_id": None}, "client_id"),
         ({"client_secret": None}, "client_secret"),
         ({"client_secret": ""}, "client_secret"),
+        ({"client_secret": f"{SECRET}\n"}, "client_secret"),
+        ({"client_secret": f"{SECRET}\x00"}, "client_secret"),
         ({"private_key": "k"}, "client_secret"),
         ({"client_auth": "none"}, "client_auth"),
         ({"client_auth": "private_key_jwt"}, "client_auth"),
@@ -740,7 +753,7 @@ def test_a_login_that_ran_out_has_to_be_repeated(tokens):
     provider = ciba(tokens)
     provider.authorize(timeout=10)
 
-    with pytest.raises(TokenError, match="run out"):
+    with pytest.raises(TokenError, match="run out, and no refresh token is left"):
         get(provider)
     provider.authorize(timeout=10)
     assert get(provider) == "t1"
@@ -763,7 +776,7 @@ def test_refresh_tokens_are_used_and_rotated(tokens):
     with pytest.raises(TokenError) as caught:
         get(provider, rejected="t3")
     assert caught.value.error == "invalid_grant"
-    with pytest.raises(TokenError, match="authorize again"):
+    with pytest.raises(TokenError, match="no refresh token is left; authorize again"):
         get(provider, rejected="t3")
     assert [seen.form.get("refresh_token") for seen in tokens.seen] == [None, None, "r1", "r2", "r2"]
 
