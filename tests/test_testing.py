@@ -206,6 +206,28 @@ def test_short_way_makes_no_difference_asynchronously(otp_sandbox: Sandbox) -> N
     assert anyio.run(flow) == [401, 401]
 
 
+def test_clients_take_the_short_way(otp_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixtures' clients never take httpx's usual way, which costs more than all the rest."""
+
+    def usual(*_: object, **__: object) -> None:
+        raise AssertionError("httpx's usual way")
+
+    for kind in (httpx.Client, httpx.AsyncClient):
+        monkeypatch.setattr(kind, "build_request", usual)
+        monkeypatch.setattr(kind, "send", usual)
+    with OTPClient(BASE_URL, token="any", http_client=otp_sandbox.client()) as otp:
+        sent = otp.send_code(PHONE, TEXT)
+        otp.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
+
+    async def flow() -> None:
+        async with AsyncOTPClient(BASE_URL, token="any", http_client=otp_sandbox.async_client()) as aotp:
+            sent = await aotp.send_code(PHONE, TEXT)
+            await aotp.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
+
+    anyio.run(flow)
+    assert [call.status for call in otp_sandbox.calls()] == [200, 204] * 2
+
+
 def test_plugin_is_off_until_asked_for(pytester: pytest.Pytester) -> None:
     """Installing the package adds no fixture to anybody's tests; one line does, and settings can be overridden."""
     pytester.makepyfile(test_off="def test(otp_sandbox): pass")

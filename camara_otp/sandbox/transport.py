@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import unquote
 
@@ -131,13 +132,23 @@ class AsyncSandboxClient(httpx.AsyncClient):
 def _short(method: str, url: httpx.URL | str, options: dict[str, Any]) -> httpx.Request | None:
     """Build a request that needs nothing of the client's, or return None."""
     given = {name for name, value in options.items() if value is not None and value is not httpx.USE_CLIENT_DEFAULT}
-    if not isinstance(url, str) or "://" not in url or not given <= {"headers", "content", "timeout"}:
+    if not isinstance(url, str) or "://" not in url or not given <= {"headers", "content", "timeout", "extensions"}:
         return None
     timeout = options["timeout"] if "timeout" in given else None
-    extensions = {_SHORT: True, "timeout": httpx.Timeout(timeout).as_dict()}
+    extensions: dict[str, Any] = {
+        "timeout": httpx.Timeout(timeout).as_dict(),
+        **(options.get("extensions") or {}),
+        _SHORT: True,
+    }
     return httpx.Request(
-        method, url, headers=options.get("headers"), content=options.get("content"), extensions=extensions
+        method, _parsed(url), headers=options.get("headers"), content=options.get("content"), extensions=extensions
     )
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    """Read a URL; that of one operation comes with each of its requests."""
+    return httpx.URL(url)
 
 
 def _plain(request: httpx.Request, options: dict[str, Any]) -> bool:
