@@ -47,11 +47,12 @@ class _RefusedError(Exception):
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(error)
-        self.answer = _answer(
-            status,
-            {"error": error, "error_description": description},
-            *((("www-authenticate", 'Basic realm="sandbox"'),) if status == 401 else ()),
-        )
+        told = {"error": error, "error_description": description}
+        self.answer = _answer(status, told, *_REQUIRED_HEADERS.get(status, ()))
+
+
+# What HTTP asks of an answer with this status.
+_REQUIRED_HEADERS: Final = {401: (("www-authenticate", 'Basic realm="sandbox"'),), 405: (("allow", "POST"),)}
 
 
 @attrs.frozen(kw_only=True)
@@ -163,6 +164,7 @@ class TokenDesk:
     def register(self, client: Client) -> None:
         """Know a client: from now on nobody else may log in."""
         self._clients[client.client_id] = client
+        _forget(self._clients)
 
     def revoke(self, token: str | None = None) -> int:
         """Revoke one token, or all of them and every refresh token; return how many were good until now."""
@@ -332,10 +334,16 @@ class _Door:
         """Tell whether an audience is the URL of this request; the scheme is the proxy's business."""
         wanted = (self.headers.get("host", "").lower(), self.path)
         audiences = cast("list[object]", audience) if isinstance(audience, list) else [audience]
-        return any(
-            isinstance(one, str) and (parts := urlsplit(one)).scheme and (parts.netloc.lower(), parts.path) == wanted
-            for one in audiences
-        )
+        return any(isinstance(one, str) and _place(one) == wanted for one in audiences)
+
+
+def _place(url: str) -> tuple[str, str] | None:
+    """Return the host and the path of a URL, or None for what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return (parts.netloc.lower(), parts.path) if parts.scheme else None
 
 
 _ENDPOINTS: Final[Mapping[str, Callable[[TokenDesk, Form, _Door], Answer]]] = {

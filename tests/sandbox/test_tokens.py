@@ -235,7 +235,9 @@ def test_wrong_requests_are_refused(asking, form, error, status):
 def test_what_is_no_form_is_refused(asking):
     """Another method, another type, a field twice, broken encoding, too much."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    refused(asking.http.get("/oauth2/token"), "invalid_request", 405)
+    other_method = asking.http.get("/oauth2/token")
+    refused(other_method, "invalid_request", 405)
+    assert other_method.headers["allow"] == "POST"
     refused(asking.http.post("/oauth2/token", json={}), "invalid_request")
     for content in (b"scope=a&scope=b", b"scope", b"\xff=1", b"a=" + b"x" * 70_000, b""):
         refused(asking.http.post("/oauth2/token", content=content, headers=form), "invalid_request")
@@ -263,6 +265,8 @@ def test_an_assertion_logs_in(both):
         {"aud": "client"},
         {"aud": None},
         {"aud": 7},
+        {"aud": "http://["},
+        {"aud": ["http://\N{ACCOUNT OF}/"]},
         {"sub": "other"},
         {"iss": None},
         {"jti": None},
@@ -463,8 +467,12 @@ def test_without_the_signing_package_keys_are_refused_with_the_remedy(asking, mo
 
 
 def test_what_is_kept_is_bounded(asking, monkeypatch):
-    """The oldest token goes first."""
+    """The oldest token and the oldest client go first."""
     monkeypatch.setattr("camara_otp.sandbox.tokens._KEPT", 2)
     first, *others = (asking.token().json()["access_token"] for _ in range(3))
 
     assert [asking.caller.send(token=token).status_code for token in (first, *others)] == [401, 200, 200]
+
+    for client_id in "abc":
+        asking.control("POST", "clients", secretly(client_id, "secret"))
+    assert [asking.token(**secret(client_id)).status_code for client_id in "abc"] == [401, 200, 200]
