@@ -63,7 +63,7 @@ def handle(sandbox: "Sandbox", method: str, path: str, query: str, body: bytes) 
     if act is None:
         info = {"status": 405, "code": "METHOD_NOT_ALLOWED", "message": f"Use {' or '.join(methods)}."}
         return json_answer(405, info, (("allow", ", ".join(methods)),))
-    parameters = {key: values[-1] for key, values in parse_qs(query).items()}
+    parameters = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
     try:
         return act(sandbox, parameters, _read(body))
     except _WrongError as wrong:
@@ -84,10 +84,10 @@ def _read(body: bytes) -> dict[str, Any]:
 
 def _messages(sandbox: "Sandbox", parameters: Mapping[str, str], _: Mapping[str, Any]) -> Answer:
     number = parameters.get("phoneNumber")
-    if number is not None:
+    if number:
         # A plus sign that was not escaped arrives as a space, and people forget it altogether.
         number = "+" + number.strip().lstrip("+")
-    return json_answer(200, as_json(sandbox.messages(number)))
+    return json_answer(200, as_json(sandbox.messages(number or None)))
 
 
 def _advance(sandbox: "Sandbox", _: Mapping[str, str], body: Mapping[str, Any]) -> Answer:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import attrs
 
@@ -28,7 +28,18 @@ def _spelled(code: str | None) -> str | None:
 
 
 def _pairs(headers: Mapping[str, str] | Headers) -> Headers:
-    return tuple((str(name).lower(), str(value).strip(" \t")) for name, value in dict(headers).items())
+    """Read headers given as a table or as pairs; types are checked since faults also come as JSON."""
+    pairs: Any = tuple(headers.items()) if isinstance(headers, Mapping) else headers
+    if not isinstance(pairs, list | tuple) or not all(map(_is_pair, cast("list[object]", pairs))):
+        raise ValueError("headers must be a table of strings")
+    return tuple((name.lower(), value.strip(" \t")) for name, value in dict(cast("Headers", pairs)).items())
+
+
+def _is_pair(value: object) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    parts = cast("list[object]", value)
+    return len(parts) == 2 and all(isinstance(part, str) for part in parts)
 
 
 @attrs.frozen(kw_only=True)
@@ -148,6 +159,11 @@ def _problems(fault: Fault) -> Iterable[tuple[str, bool]]:
     yield (
         "html, acts and whole_call must be true or false",
         not all(map(_is_flag, (fault.html, fault.acts, fault.whole_call))),
+    )
+    waits = fault.retry_after
+    yield (
+        "retry_after must be a whole number or a string",
+        not (_is_text(waits) or (isinstance(waits, int) and not isinstance(waits, bool))),
     )
     yield "status must be a whole number from 200 to 599", not _within(fault.status, 200, 599, whole=True, none=True)
     yield "delay must be from 0 to 600 seconds", not _within(fault.delay, 0, MAX_DELAY)

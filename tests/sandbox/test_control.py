@@ -169,6 +169,19 @@ def test_faults(caller: Caller) -> None:
     assert caller.http.get("/_sandbox/faults").json() == []
 
 
+def test_a_number_left_out_by_mistake_clears_no_faults(caller: Caller) -> None:
+    """An empty number, as from a variable that was never set, is refused and takes nothing back."""
+    caller.sandbox.add_fault(Fault(code="INTERNAL"))
+    assert described(caller.http.delete("/_sandbox/faults?number=")).status_code == 400
+    assert len(caller.sandbox.faults()) == 1
+
+
+def test_an_empty_phone_number_means_all(caller: Caller) -> None:
+    """As if the parameter was not there."""
+    caller.sent()
+    assert len(described(caller.http.get("/_sandbox/messages?phoneNumber=")).json()) == 1
+
+
 @pytest.mark.parametrize("fault", [{}, {"colour": "red"}, {"status": 99}, {"code": "INTERNAL", "headers": 3}])
 def test_faults_refused(caller: Caller, fault: Any) -> None:
     """A fault that cannot be is refused with the reason."""

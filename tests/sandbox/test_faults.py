@@ -236,8 +236,16 @@ def test_configured_faults_survive_a_reset() -> None:
         {"code": "INTERNAL", "operation": "delete-code"},
         {"code": "INTERNAL", "headers": {"bad name": "x"}},
         {"code": "INTERNAL", "headers": {"x": "a\nb"}},
+        {"code": "INTERNAL", "headers": {"x": None}},
+        {"code": "INTERNAL", "headers": ["xy"]},
+        {"code": "INTERNAL", "headers": [["x", "y", "z"]]},
+        {"code": "INTERNAL", "headers": "x"},
+        {"code": "INTERNAL", "headers": 3},
         {"code": "INTERNAL", "headers": {"Content-Length": "7"}},
         {"code": "INTERNAL", "retry_after": "a\r\nb"},
+        {"code": "INTERNAL", "retry_after": float("nan")},
+        {"code": "INTERNAL", "retry_after": True},
+        {"code": "INTERNAL", "retry_after": ["5"]},
     ],
 )
 def test_impossible_faults(wrong: dict[str, Any]) -> None:

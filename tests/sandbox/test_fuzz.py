@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 
-from camara_otp.sandbox import Fault, Sandbox
+from camara_otp.sandbox import Fault, Sandbox, control
 from camara_otp.sandbox.catalogue import ERRORS
 from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE
 from tests.sandbox.contract import assert_published
@@ -70,6 +70,29 @@ def test_openapi_tester_finds_nothing(release: str, operation: str) -> None:
 
     with sandbox.serve() as root:
         url = root + CAMARA
+        fuzz()
+
+
+CONTROL = json.loads(control._DESCRIPTION.read_text("utf-8"))
+# Those that end: the stream of events does not. The tester cannot make a wrong request where there is nothing to send.
+NAMES = [(path, method) for path, methods in CONTROL["paths"].items() for method in methods if path != "/events"]
+
+
+@pytest.mark.parametrize(("path", "method"), NAMES)
+def test_openapi_tester_finds_nothing_in_the_control_api(path: str, method: str) -> None:
+    """An OpenAPI tester, fed with the control API's own description, finds it true."""
+    tested = schemathesis.openapi.from_dict(CONTROL)[path][method]
+    takes_something = "requestBody" in CONTROL["paths"][path][method] or "parameters" in CONTROL["paths"][path][method]
+    modes = st.sampled_from(list(schemathesis.GenerationMode)[: 2 if takes_something else 1])
+    sandbox = Sandbox()
+
+    @bounded
+    @given(modes.flatmap(lambda mode: tested.as_strategy(generation_mode=mode)))
+    def fuzz(case: schemathesis.Case) -> None:
+        sandbox.clear_faults()
+        case.call_and_validate(base_url=root + "/_sandbox", checks=CHECKED)
+
+    with sandbox.serve() as root:
         fuzz()
 
 
@@ -133,10 +156,11 @@ FIELDS: dict[str, Any] = {
 @settings(bounded, max_examples=300)
 @given(st.fixed_dictionaries({}, optional=FIELDS))
 def test_faults_are_refused_or_served(fault: dict[str, Any]) -> None:
-    """A fault described in JSON is either refused with a reason or shapes the next answer."""
+    """A fault described in JSON is either refused with a reason or shapes the next answer, and is listed as JSON."""
     http = httpx.Client(transport=Sandbox().transport(), base_url="http://localhost")
     added = http.post("/_sandbox/faults", content=json.dumps(fault))
     assert added.status_code in (201, 400), added.text
+    assert len(http.get("/_sandbox/state").json()["faults"]) == (added.status_code == 201)
     answer = http.post("/otpvalidation/send-code", json={"phoneNumber": PHONE, "message": MESSAGE})
     assert 200 <= answer.status_code <= 599
 
