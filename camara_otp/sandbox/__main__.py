@@ -65,7 +65,8 @@ def main(
         url = server.url_of(listener)
         if not server.is_loopback(host):
             sys.stderr.write(_EXPOSED.format(host=host))
-        print(_BANNER.format(url=url, path=config.api_paths[0], paths=", ".join(config.api_paths)), flush=True)  # noqa: T201
+        paths = ", ".join(path or "/" for path in config.api_paths)
+        print(_BANNER.format(url=url, path=config.api_paths[0], paths=paths), flush=True)  # noqa: T201
         with contextlib.suppress(KeyboardInterrupt):
             server.server(Sandbox(config), exposed=expose).run(sockets=[listener])
     return 0

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast, get_args
 
 import attrs
 
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from camara_otp.sandbox.faults import Fault
 
 LABEL: Final = "{{code}}"
+
+
+def with_plus(number: str) -> str:
+    """Return a number as the phone is known: people leave its plus sign out, and release 0.5.0 lets them."""
+    return number if number.startswith("+") else "+" + number
+
 
 Release = Literal["0.5.0", "1.0.0", "1.1.0", "1.1.1", "2.0.0"]
 ErrorForm = Literal["camara", "nested", "html", "empty"]
@@ -88,20 +94,40 @@ DIALECTS: Final[Mapping[str, Settings]] = {
 }
 
 
+def _are_strings(value: Any) -> bool:
+    """Tell whether a setting is a collection of strings; arguments and files may hold anything."""
+    if not isinstance(value, Collection) or isinstance(value, str):
+        return False
+    return all(isinstance(item, str) for item in cast("Collection[object]", value))
+
+
+# What is no list of strings passes the converters as it is: the validators know the setting's name.
+
+
 def _names(value: Collection[str]) -> frozenset[str]:
-    if isinstance(value, str):
-        raise ValueError("give a list of strings, not one string")  # noqa: TRY004  (one kind of error for settings)
-    return frozenset(value)
+    return frozenset(value) if _are_strings(value) else cast("frozenset[str]", value)
 
 
 def _some_names(value: Collection[str] | None) -> frozenset[str] | None:
     return None if value is None else _names(value)
 
 
-def _paths(value: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ValueError("give a list of paths, not one string")  # noqa: TRY004
-    return tuple(path.rstrip("/") for path in value)
+def _numbers(value: Collection[str]) -> frozenset[str]:
+    return frozenset(map(with_plus, value)) if _are_strings(value) else cast("frozenset[str]", value)
+
+
+def _paths(value: Collection[str]) -> tuple[str, ...]:
+    return tuple(path.rstrip("/") for path in value) if _are_strings(value) else cast("tuple[str, ...]", value)
+
+
+def _list(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not _are_strings(value):
+        raise ValueError(f"{attribute.name} must be a list of strings")
+
+
+def _dialable(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not all(map(_PLUS.fullmatch, value)):
+        raise ValueError(f"{attribute.name} must hold numbers in international form, such as +34600000000")
 
 
 def _between(low: float, high: float) -> Any:
@@ -129,8 +155,19 @@ def _one_of(*choices: object) -> Any:
 
 
 def _absolute(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    if not value or any(not path.startswith("/") or path.startswith("/_sandbox") for path in value):
+    # The root alone has become empty.
+    if not value or any(not (path + "/").startswith("/") or path.startswith("/_sandbox") for path in value):
         raise ValueError(f"{attribute.name} must hold paths that start with / and lie outside /_sandbox")
+
+
+def _integer(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{attribute.name} must be a whole number")  # noqa: TRY004  (one kind of error for settings)
+
+
+def _flag(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be true or false")  # noqa: TRY004  (one kind of error for settings)
 
 
 def _letters(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -166,7 +203,7 @@ class Config:
         landline_numbers: Phone numbers that are landlines.
         blocked_numbers: Phone numbers whose text messages are barred.
         foreign_numbers: Phone numbers of another operator.
-        api_paths: The paths, each starting with a slash, under which both operations are served.
+        api_paths: The paths, each starting with a slash, under which both operations are served; `/` for none.
         correlator: Whether answers carry an x-correlator at all.
         error_form: How errors look: as CAMARA says, nested under `detail`, as a gateway's HTML page, or empty.
         unknown_id: The code that answers an authenticationId never issued.
@@ -186,25 +223,39 @@ class Config:
     send_window: float = attrs.field(default=600.0, validator=_between(0, _YEAR))
     max_try: int = attrs.field(default=3, validator=_whole(1, 10_000_000))
     max_message_length: int = attrs.field(default=160, validator=_whole(len(LABEL), 160))
-    tokens: frozenset[str] | None = attrs.field(default=None, converter=_some_names, repr=False)
-    expired_tokens: frozenset[str] = attrs.field(default=frozenset({"expired-token"}), converter=_names, repr=False)
-    invalid_tokens: frozenset[str] = attrs.field(default=frozenset({"invalid-token"}), converter=_names, repr=False)
-    forbidden_tokens: frozenset[str] = attrs.field(default=frozenset(), converter=_names, repr=False)
-    unreachable_numbers: frozenset[str] = attrs.field(default=frozenset({"+34600000001"}), converter=_names, repr=False)
-    landline_numbers: frozenset[str] = attrs.field(default=frozenset({"+34910000001"}), converter=_names, repr=False)
-    blocked_numbers: frozenset[str] = attrs.field(default=frozenset({"+34600000002"}), converter=_names, repr=False)
-    foreign_numbers: frozenset[str] = attrs.field(default=frozenset({"+447700900001"}), converter=_names, repr=False)
-    api_paths: tuple[str, ...] = attrs.field(
-        default=("/otpvalidation", "/one-time-password-sms/v1"), converter=_paths, validator=_absolute
+    tokens: frozenset[str] | None = attrs.field(
+        default=None, converter=_some_names, validator=attrs.validators.optional(_list), repr=False
     )
-    correlator: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    expired_tokens: frozenset[str] = attrs.field(
+        default=frozenset({"expired-token"}), converter=_names, validator=_list, repr=False
+    )
+    invalid_tokens: frozenset[str] = attrs.field(
+        default=frozenset({"invalid-token"}), converter=_names, validator=_list, repr=False
+    )
+    forbidden_tokens: frozenset[str] = attrs.field(
+        default=frozenset[str](), converter=_names, validator=_list, repr=False
+    )
+    unreachable_numbers: frozenset[str] = attrs.field(
+        default=frozenset({"+34600000001"}), converter=_numbers, validator=[_list, _dialable], repr=False
+    )
+    landline_numbers: frozenset[str] = attrs.field(
+        default=frozenset({"+34910000001"}), converter=_numbers, validator=[_list, _dialable], repr=False
+    )
+    blocked_numbers: frozenset[str] = attrs.field(
+        default=frozenset({"+34600000002"}), converter=_numbers, validator=[_list, _dialable], repr=False
+    )
+    foreign_numbers: frozenset[str] = attrs.field(
+        default=frozenset({"+447700900001"}), converter=_numbers, validator=[_list, _dialable], repr=False
+    )
+    api_paths: tuple[str, ...] = attrs.field(
+        default=("/otpvalidation", "/one-time-password-sms/v1"), converter=_paths, validator=[_list, _absolute]
+    )
+    correlator: bool = attrs.field(default=True, validator=_flag)
     error_form: ErrorForm = attrs.field(default="camara", validator=_one_of(*get_args(ErrorForm)))
     unknown_id: str = attrs.field(default="NOT_FOUND", validator=_one_of(*ERRORS))
     validated_status: int = attrs.field(default=204, validator=_one_of(200, 204))
     latency: float = attrs.field(default=0.0, validator=_between(0, 600))
-    seed: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(int)), repr=False
-    )
+    seed: int | None = attrs.field(default=None, validator=attrs.validators.optional(_integer), repr=False)
     keep_per_number: int = attrs.field(default=100, validator=_whole(1, 1_000_000))
     keep_total: int = attrs.field(default=10_000, validator=_whole(1, 1_000_000))
     faults: "tuple[Fault, ...]" = attrs.field(default=(), converter=_faults)
@@ -226,7 +277,8 @@ def in_dialect(dialect: str, settings: Mapping[str, Any], base: Config | None = 
     Raises:
         ValueError: The dialect is unknown, or a setting out of its limits; the text names it.
     """
-    if dialect not in DIALECTS:
+    # Not looked up as a key: a file may hold what cannot be one.
+    if dialect not in tuple(DIALECTS):
         raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}")
     changes: dict[str, Any] = {**DIALECTS[dialect], **settings}
     return attrs.evolve(base or Config(), **changes)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, cast
 import attrs
 
 from camara_otp.sandbox import catalogue
+from camara_otp.sandbox.config import with_plus
 from camara_otp.sandbox.gateway import Answer, Headers, Operation, html_page
 
 Drop = Literal["connect", "before", "after"]
@@ -25,6 +26,12 @@ def _spelled(code: str | None) -> str | None:
     """Accept a code of this API without its prefix."""
     full = f"{catalogue.SPECIFIC}{code}"
     return full if full in catalogue.ERRORS else code
+
+
+def _known_as(phone_number: str | None) -> str | None:
+    if isinstance(phone_number, str) and phone_number[:1].isdecimal():
+        return with_plus(phone_number)
+    return phone_number
 
 
 def _pairs(headers: Mapping[str, str] | Headers) -> Headers:
@@ -79,7 +86,7 @@ class Fault:
     drop: Drop | None = None
     acts: bool = False
     operation: Operation | None = None
-    phone_number: str | None = attrs.field(default=None, repr=False)
+    phone_number: str | None = attrs.field(default=None, converter=_known_as, repr=False)
     times: int | None = None
     rate: float = 1.0
     whole_call: bool = False

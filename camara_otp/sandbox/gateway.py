@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, cast
 import attrs
 
 from camara_otp.sandbox import catalogue
-from camara_otp.sandbox.config import LABEL, Config
+from camara_otp.sandbox.config import LABEL, Config, with_plus
 from camara_otp.sandbox.operator import Operator, Refusal, Verification
 
 Operation = Literal["send-code", "validate-code"]
@@ -119,15 +119,11 @@ def concerned(config: Config, request: Request, operator: Operator) -> Seen:
     if not isinstance(value, str):
         return Seen()
     if request.operation == "send-code":
-        return Seen(_with_plus(config, value) if _PHONE_LIKE.fullmatch(value) else None)
+        # A number that the release refuses is shown as it came.
+        number = with_plus(value) if config.rules.phone_number.fullmatch(value) else value
+        return Seen(number if _PHONE_LIKE.fullmatch(number) else None)
     known = operator.find(value)
     return Seen(known.phone_number if known else None, value if len(value) <= _MAX_ID else None)
-
-
-def _with_plus(config: Config, number: str) -> str:
-    """Write a number as phones are known here, where the release lets its plus sign be left out."""
-    bare = not number.startswith("+") and config.rules.phone_number.fullmatch(number)
-    return "+" + number if bare else number
 
 
 def handle(
@@ -149,7 +145,7 @@ def handle(
         values = _check_body(config, request)
         if request.operation == "send-code":
             number, message = values
-            outcome = operator.send_code(_with_plus(config, number), message, now, x_correlator=correlator)
+            outcome = operator.send_code(with_plus(number), message, now, x_correlator=correlator)
         else:
             authentication_id, code = values
             outcome = operator.validate_code(authentication_id, code, now)

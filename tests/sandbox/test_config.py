@@ -47,6 +47,15 @@ def test_every_field_is_described() -> None:
         {"max_send": 0},
         {"max_message_length": 161},
         {"tokens": "one"},
+        {"tokens": 5},
+        {"expired_tokens": [1]},
+        {"forbidden_tokens": [["one"]]},
+        {"invalid_tokens": None},
+        {"blocked_numbers": "+34600000002"},
+        {"blocked_numbers": [34600000002]},
+        {"foreign_numbers": ["+34 600 000 002"]},
+        {"api_paths": 5},
+        {"api_paths": [5]},
         {"api_paths": "/one"},
         {"api_paths": []},
         {"api_paths": ["one"]},
@@ -56,13 +65,34 @@ def test_every_field_is_described() -> None:
         {"unknown_id": "WHATEVER"},
         {"validated_status": 201},
         {"seed": "x"},
+        {"seed": True},
         {"dialect": "klingon"},
+        {"dialect": []},
     ],
 )
 def test_limits(wrong: dict[str, Any]) -> None:
     """A setting out of its limits is refused by name."""
-    with pytest.raises((ValueError, TypeError)):
+    [name] = wrong
+    with pytest.raises(ValueError, match=name):
         Sandbox(**wrong)
+
+
+def test_numbers_may_come_without_plus() -> None:
+    """As people write them; the phone is the same."""
+    answer = caller(blocked_numbers=["34600000009"]).send("+34600000009")
+    assert outcome(answer) == (403, "PHONE_NUMBER_BLOCKED")
+
+
+def test_a_fault_finds_a_number_without_plus() -> None:
+    """Whether the fault leaves the sign out or, where the release allows it, the request."""
+    calling = caller(release="0.5.0", faults=[Fault(code="INTERNAL", phone_number="34600000009")])
+    assert [calling.send(number).status_code for number in ("+34600000009", "34600000009", PHONE)] == [500, 500, 200]
+
+
+def test_operations_at_the_root() -> None:
+    """An operator may have no path between root and operation."""
+    calling = caller("", api_paths=["/"])
+    assert calling.check(calling.sent(), calling.code()).status_code == 204
 
 
 def test_arguments_change_a_configuration() -> None:
@@ -158,6 +188,10 @@ def test_unreadable_environment(environ: dict[str, str], hint: str) -> None:
         ("faults = [3]", "faults"),
         ("[[faults]]\ncolour = 'red'", "colour"),
         ("[[faults]]\ntimes = 1", "needs"),
+        ("tokens = 5", "tokens must be a list of strings"),
+        ("blocked_numbers = [34600000002]", "blocked_numbers must be a list of strings"),
+        ("correlator = 'no'", "correlator must be true or false"),
+        ("dialect = []", "dialect"),
     ],
 )
 def test_wrong_file(tmp_path: Path, text: str, hint: str) -> None:
