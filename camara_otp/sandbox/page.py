@@ -3,11 +3,14 @@
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from camara_otp.sandbox.gateway import Answer
+from camara_otp.sandbox.catalogue import METHOD_NOT_ALLOWED
+from camara_otp.sandbox.config import Config
+from camara_otp.sandbox.gateway import Answer, correlator_of, error_answer
 
 _FILE: Final = Path(__file__).with_name("page.html")
 _POLICY: Final = (
@@ -37,10 +40,15 @@ def _page() -> Answer:
     return Answer(200, headers, html.encode())
 
 
-def answer(method: str) -> Answer:
+def answer(config: Config, method: str, headers: Mapping[str, str]) -> Answer:
     """Answer a request for the page.
 
     Args:
+        config: Says how errors look.
         method: The HTTP method.
+        headers: The headers, names in lower case.
     """
-    return _page() if method in ("GET", "HEAD") else Answer(405, (("allow", "GET, HEAD"),))
+    if method in ("GET", "HEAD"):
+        return _page()
+    allowed = ("allow", "GET, HEAD")
+    return error_answer(config, METHOD_NOT_ALLOWED, headers=(allowed, *correlator_of(config, headers)))

@@ -86,7 +86,7 @@ class _Door:
             info = {"status": 403, "code": "PERMISSION_DENIED", "message": "The inbox is for this machine only."}
             await _play(json_answer(403, info), send)
         elif path == "/":
-            await _play(page.answer(method), send)
+            await _play(page.answer(self._sandbox.config, method, headers), send)
         elif path == control.ROOT + "/events" and method == "GET":
             await self._events(headers, receive, send)
         elif (body := await _read(receive)) is not None:

@@ -127,7 +127,13 @@ def test_page(caller: Caller) -> None:
     assert "unsafe" not in policy
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", answer.text)
     assert caller.http.head("/").status_code == 200
-    assert caller.http.post("/").status_code == 405
+
+
+def test_page_is_only_read(caller: Caller) -> None:
+    """A request that went to the root by mistake is refused as any operation refuses a wrong method."""
+    answer = caller.http.post("/", json={}, headers={"x-correlator": "abc"})
+    assert outcome(answer) == (405, "METHOD_NOT_ALLOWED")
+    assert (answer.headers["x-correlator"], answer.headers["allow"]) == ("abc", "GET, HEAD")
 
 
 def test_body_beyond_all_measure(caller: Caller) -> None:
