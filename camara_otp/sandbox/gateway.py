@@ -25,6 +25,7 @@ Worth = Callable[[str], Literal["foreign", "good", "dead", "narrow"]]
 MAX_BODY: Final = 65536
 _MAX_ID: Final = 36
 _PHONE_LIKE = re.compile(r"\+?[0-9]{1,20}")
+_STRICT_ID = re.compile(rf"[a-zA-Z0-9-]{{1,{_MAX_ID}}}")
 _BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 _PROPERTIES: Final[Mapping[Operation, tuple[str, str]]] = {
     "send-code": ("phoneNumber", "message"),
@@ -278,8 +279,8 @@ def _message_problem(config: Config, value: str) -> str | None:
 
 
 def _id_problem(config: Config, value: str) -> str | None:
-    if not value and config.rules.strict:
-        return "must not be empty"
+    if config.rules.strict:
+        return None if _STRICT_ID.fullmatch(value) else f"must be 1 to {_MAX_ID} letters, digits and hyphens"
     return f"must have at most {_MAX_ID} characters" if len(value) > _MAX_ID else None
 
 

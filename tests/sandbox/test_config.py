@@ -262,15 +262,16 @@ def test_correlator_rules(release: Any, correlator: str, accepted: bool) -> None
 
 
 def test_strict_release() -> None:
-    """The coming release refuses undeclared properties and empty ids, and names a foreign number's error anew."""
+    """The coming release refuses undeclared properties and malformed ids, and names a foreign number's error anew."""
     someone = caller(release="2.0.0")
     body = {"phoneNumber": PHONE, "message": MESSAGE, "more": 1}
     assert outcome(someone.post("send-code", body)) == (400, "INVALID_ARGUMENT")
     assert outcome(someone.send("+447700900001")) == (404, "IDENTIFIER_NOT_FOUND")
-    assert outcome(someone.check("", "1")) == (400, "INVALID_ARGUMENT")
+    for malformed in ("", "a_b", "a b", "ab\n", "x" * 37):
+        assert outcome(someone.check(malformed, "1")) == (400, "INVALID_ARGUMENT")
     assert outcome(someone.check("unknown", "1")) == (404, "NOT_FOUND")
     assert outcome(caller().post("send-code", body)) == (200, None)
-    assert outcome(caller().check("", "1")) == (404, "NOT_FOUND")
+    assert outcome(caller().check("", "1")) == outcome(caller().check("a_b", "1")) == (404, "NOT_FOUND")
 
 
 def test_tokens() -> None:
