@@ -203,11 +203,12 @@ class Sandbox:
             body: The body; what exceeds `gateway.MAX_BODY` by more than a byte may be left out.
             under_any_root: Whether what stands before the configured path is ignored.
         """
-        with self._lock:
-            answer = self._tokens.handle(method, path, headers, body, now=self._now(), wall=self._clock())
-        if answer is not None:
-            return Reply(answer, self.config.latency)
         operation = gateway.route(self.config, path, under_any_root=under_any_root)
+        if operation is None:
+            with self._lock:
+                answer = self._tokens.handle(method, path, headers, body, now=self._now(), wall=self._clock())
+            if answer is not None:
+                return Reply(answer, self.config.latency)
         echo = gateway.correlator_of(self.config, headers)
         with self._lock:
             now = self._now()

@@ -191,8 +191,8 @@ def _check_head(config: Config, request: Request, worth: Worth) -> None:
     bearer = _BEARER.fullmatch(request.headers.get("authorization", "").strip(" \t"))
     token = bearer[1] if bearer else ""
     verdict = worth(token) if token else "dead"
-    refused = config.expired_tokens | config.invalid_tokens
-    foreign = token in refused or (config.tokens is not None and token not in config.tokens)
+    refused = token in config.expired_tokens or token in config.invalid_tokens
+    foreign = refused or (config.tokens is not None and token not in config.tokens)
     if verdict == "dead" or (verdict == "foreign" and foreign):
         raise _RefusedError(catalogue.UNAUTHENTICATED, headers=(("www-authenticate", "Bearer"),))
     if verdict == "narrow" or token in config.forbidden_tokens:
@@ -210,7 +210,7 @@ def _check_head(config: Config, request: Request, worth: Worth) -> None:
 
 def _accepts_json(accept: str) -> bool:
     """Tell whether an Accept header leaves room for JSON; the most specific range that fits decides."""
-    if not accept.strip():
+    if accept == "application/json" or not accept.strip():
         return True
     quality: dict[str, float] = {}
     for part in accept.lower().split(","):
