@@ -1,6 +1,8 @@
 """Whatever comes in, the answer is one that the published OpenAPI allows, and never the sandbox's own failure."""
 
+import base64
 import json
+import time
 from typing import Any
 
 import httpx
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 
-from camara_otp.sandbox import Fault, Sandbox, control
+from camara_otp.sandbox import Fault, Sandbox, control, tokens
 from camara_otp.sandbox.catalogue import ERRORS
 from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE
 from tests.sandbox.contract import assert_published
@@ -134,6 +136,51 @@ def test_control_api_never_fails(method: str, name: str, query: dict[str, str], 
     assert answer.status_code < 500
     if answer.status_code != 204:
         answer.json()
+
+
+def _jwt(*parts: Any) -> str:
+    """Return parts as a JWT, whatever they are; nobody has signed it."""
+    encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return ".".join([*encoded, "c2ln"])
+
+
+def _spoiled(right: dict[str, Any], wrong: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return what is right but for one value or two: nonsense throughout is refused at the first look."""
+    changes = st.dictionaries(st.sampled_from(sorted(right)), wrong, min_size=1, max_size=2)
+    return changes.map(lambda changed: right | changed)
+
+
+NOW = int(time.time())
+URLS = st.sampled_from(["http://[", "http://\u2100/", "//", "tel:x"])
+SUBJECT = {"iss": "me", "sub": "me", "aud": "http://localhost/oauth2/token", "iat": NOW, "exp": NOW + 290, "jti": "1"}
+ASSERTIONS = st.builds(_jwt, _spoiled({"alg": "ES256", "kid": "a"}, JSON), _spoiled(SUBJECT, URLS | JSON)) | st.builds(
+    _jwt, st.just({"alg": "ES256"}), _spoiled(SUBJECT, URLS | JSON)
+)
+LOGINS = (
+    st.just({"client_id": "me", "client_secret": "a"})
+    | ASSERTIONS.map(lambda text: {"client_assertion_type": tokens._ASSERTION, "client_assertion": text})
+    | ASSERTIONS.map(lambda text: {"assertion": text})
+)
+GRANTS = st.fixed_dictionaries(
+    {"grant_type": st.sampled_from([*tokens._GRANTS])},
+    optional={
+        name: st.just("openid tel:+346661113334") | st.text(max_size=9)
+        for name in ("scope", "login_hint", "auth_req_id", "refresh_token")
+    },
+)
+
+
+@settings(bounded, max_examples=400)
+@given(st.sampled_from(["token", "bc-authorize"]), GRANTS, LOGINS, st.none() | st.none() | HEADER)
+def test_authorization_server_never_fails(
+    name: str, grant: dict[str, str], login: dict[str, str], authorization: str | None
+) -> None:
+    """The authorization server answers nonsense with an OAuth error."""
+    http = httpx.Client(transport=Sandbox().transport())
+    headers = {} if authorization is None else {b"authorization": authorization.encode("latin-1")}
+    answer = http.post(f"http://localhost/oauth2/{name}", data=grant | login, headers=headers)
+    assert answer.status_code in (200, 400, 401)
+    assert (answer.status_code == 200) != ("error" in answer.json())
 
 
 FIELDS: dict[str, Any] = {
