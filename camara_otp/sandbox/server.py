@@ -72,12 +72,25 @@ class _Door:
             await self._inbox(scope, headers, receive, send)
         elif (body := await _read(receive)) is not None:
             reply = self._sandbox.handle(scope["method"], path, headers, body)
-            if reply.delay:
-                await asyncio.sleep(reply.delay)
-            if reply.drop is not None:
+            ended = bool(reply.delay) and await self._ends_within(reply.delay, receive)
+            if ended or reply.drop is not None:
                 await _drop(scope, receive)
             else:
                 await _play(reply.answer, send)
+
+    def _ends(self, receive: Receive) -> list[asyncio.Future[Any]]:
+        """Return what is done once the client, or the server, goes."""
+        return [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self.closing.wait())]
+
+    async def _ends_within(self, seconds: float, receive: Receive) -> bool:
+        """Wait, and tell whether there is nobody left to answer, or nothing to answer with, before the time is up."""
+        ends = self._ends(receive)
+        try:
+            done, _ = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        return bool(done)
 
     async def _inbox(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
         """Serve the page and the control API, which foreign web pages must not reach through the user's browser."""
@@ -113,7 +126,7 @@ class _Door:
         since = int(last) if re.fullmatch("[0-9]{1,18}", last) else 0
         await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
         silence = self._sandbox.listen(wake)
-        ends = [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self.closing.wait())]
+        ends = self._ends(receive)
         try:
             while not any(end.done() for end in ends):
                 woken.clear()

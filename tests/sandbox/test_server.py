@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -443,3 +445,21 @@ def test_phone_of_a_wrong_body_is_not_guessed(caller: Caller) -> None:
     """A fault for a number ignores requests whose number cannot be told."""
     caller.sandbox.add_fault(Fault(code="INTERNAL", phone_number=PHONE))
     assert outcome(caller.post("send-code", {"phoneNumber": 5})) == (400, "INVALID_ARGUMENT")
+
+
+def test_a_late_answer_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a client that has given up nor the end of the server waits for it, and nobody is told of a failure."""
+    body = {"phoneNumber": PHONE, "message": "{{code}}"}
+    sandbox = Sandbox(latency=60)
+    with ThreadPoolExecutor() as pool:
+        with sandbox.serve() as url:
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(url + "/otpvalidation/send-code", json=body, timeout=0.3)
+            waiting = pool.submit(httpx.post, url + "/otpvalidation/send-code", json=body, timeout=30)
+            while len(sandbox.calls()) < 2:
+                time.sleep(0.01)
+            start = time.monotonic()
+        assert time.monotonic() - start < 1.5
+        with pytest.raises(httpx.RemoteProtocolError):
+            waiting.result()
+    assert not caplog.records
