@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -144,7 +145,9 @@ def _send(
             f"A code went to this number {ago:.0f} s ago, or may have; another one makes it worthless. Send again?",
             yes=yes,
         )
-    text = message or (str(settings["message"].value) if "message" in settings else DEFAULT_MESSAGE)
+    text = message
+    if text is None:
+        text = str(settings["message"].value) if "message" in settings else DEFAULT_MESSAGE
     try:
         with screen.waiting("Sending"):
             sent = otp.send_code(number, text)
@@ -466,9 +469,13 @@ def config(
     screen = Screen(as_json=as_json)
     settings = _settings(screen, profile)
     path = profiles_file(environment())
+    try:
+        names = list(profiles(path))
+    except ConfigurationError as error:
+        screen.failed(error)
     rows = [_row(name, settings.get(name)) for name in KNOWN]
     if as_json:
-        screen.json({"profilesFile": str(path), "profiles": list(profiles(path)), "settings": rows})
+        screen.json({"profilesFile": str(path), "profiles": names, "settings": rows})
         return
     table = Table(pad_edge=False)
     # A narrow window has no room for what each is.
@@ -481,8 +488,7 @@ def config(
         shown = (row["setting"], value, source, row["variable"] or "", row["about"])
         table.add_row(*map(plain, shown[: len(titles)]))
     screen.out.print(table, soft_wrap=False)
-    names = ", ".join(profiles(path))
-    screen.out.print(plain(f"Profiles in {path}: {names or 'none'}"), soft_wrap=True)
+    screen.out.print(plain(f"Profiles in {path}: {', '.join(names) or 'none'}"), soft_wrap=True)
 
 
 _WIDE: Final = 110
@@ -502,10 +508,13 @@ def _row(name: str, made: Setting | None) -> dict[str, Any]:
 
 def _masked(name: str, value: Any) -> Any:
     if not KNOWN[name].hidden:
-        return value
+        return _USER.sub("//***@", value) if isinstance(value, str) else value
     if isinstance(value, dict):
         return dict.fromkeys(cast("dict[str, Any]", value), "***")
     return "***"
 
+
+# A password in an address is refused where it is used; here it would be shown.
+_USER: Final = re.compile(r"//[^/?#]*@")
 
 app.command()(check)

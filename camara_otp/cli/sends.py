@@ -78,5 +78,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _name(memory: Mapping[str, Any], operator: str, phone_number: str) -> str:
-    text = f"{operator.rstrip('/')} {phone_number}".encode()
+    text = f"{operator.rstrip('/')} {phone_number}".encode("utf-8", "surrogatepass")
     return hmac.new(memory["key"].encode(), text, hashlib.sha256).hexdigest()

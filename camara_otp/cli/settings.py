@@ -163,7 +163,7 @@ def resolve(
         ("environment", _from_environment(environ)),
     ]
     standing = environ.get("CAMARA_PROFILE")
-    if named_profile:
+    if named_profile is not None:
         layers.insert(1, (f"profile {named_profile}", profile(named_profile, path)))
     elif standing:
         layers.append((f"profile {standing}", profile(standing, path)))
@@ -171,7 +171,8 @@ def resolve(
     with_credentials = next((source for source, layer in layers if any(name in layer for name in _PROOFS)), None)
     for source, layer in layers:
         for name, value in layer.items():
-            if name not in found and (name not in CREDENTIALS or source in (with_credentials, "option")):
+            fits = name not in CREDENTIALS or with_credentials is None or source in (with_credentials, "option")
+            if name not in found and fits:
                 found[name] = Setting(value, source)
     return found
 

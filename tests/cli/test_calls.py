@@ -148,6 +148,21 @@ def test_a_broken_memory_is_no_obstacle(cli, ready, home, memory):
     assert cli("send", NUMBER).code == Exit.USAGE
 
 
+def test_an_empty_text_is_not_replaced_by_another(cli, ready, sandbox):
+    """Whoever gives one means it."""
+    assert cli("send", NUMBER, "--message", "").code == Exit.USAGE
+    assert sandbox.sent_count == 0
+
+
+def test_bytes_that_are_no_text_are_refused_as_a_number(cli, ready):
+    """An argument may hold anything, also once there is a memory of sends to look it up in."""
+    cli("send", NUMBER)
+
+    ran = cli("send", "\udcff")
+
+    assert (ran.code, "phone_number" in ran.err) == (Exit.USAGE, True)
+
+
 def test_a_memory_that_cannot_be_written_is_no_obstacle(cli, ready, home):
     """A send succeeds all the same."""
     (home / "XDG_STATE_HOME").write_text("a file where a folder should be", "utf-8")

@@ -83,9 +83,22 @@ def test_a_secret_without_an_id_misses_the_id(cli, monkeypatch, url):
     assert "client_id: is missing" in cli("send", NUMBER).err
 
 
+def test_an_id_without_a_secret_misses_the_secret(cli, monkeypatch, url):
+    """And not a token; what is set is shown."""
+    monkeypatch.setenv("CAMARA_BASE_URL", url)
+    monkeypatch.setenv("CAMARA_TOKEN_URL", f"{url}/oauth2/token")
+    monkeypatch.setenv("CAMARA_CLIENT_ID", "an-id")
+
+    assert "client_secret" in cli("send", NUMBER).err
+    assert shown(cli)["client_id"] == ("an-id", "environment")
+
+
 def test_config_shows_no_secret(cli, profiles, monkeypatch):
-    """Neither for people nor for scripts."""
-    path = profiles('[one]\nclient_secret = "s3cret-1"\nheaders = { x-key = "s3cret-2" }\n')
+    """Neither for people nor for scripts, nor within an address."""
+    path = profiles(
+        '[one]\nclient_secret = "s3cret-1"\nheaders = { x-key = "s3cret-2" }\n'
+        'base_url = "https://me:s3cret-4@one.example/x"\ntoken_url = "https://me:s3cret@5@one.example"\n'
+    )
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", "s3cret-3")
 
     for arguments in ([], ["--json"], ["--profile", "one"], ["--profile", "one", "--json"]):
@@ -94,6 +107,7 @@ def test_config_shows_no_secret(cli, profiles, monkeypatch):
         assert "s3cret" not in ran.out + ran.err
         assert str(path) in ran.out
     assert shown(cli, "--profile", "one")["headers"] == ({"x-key": "***"}, "profile one")
+    assert shown(cli, "--profile", "one")["base_url"] == ("https://***@one.example/x", "profile one")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +129,23 @@ def test_a_wrong_profile_is_refused_by_name(cli, profiles, text, words):
 
     assert ran.code == Exit.USAGE
     assert words in ran.err
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_config_names_a_file_of_profiles_that_cannot_be_read(cli, profiles, as_json):
+    """Also where no profile is asked for."""
+    profiles("[p\n")
+
+    ran = cli("config", *as_json)
+
+    assert (ran.code, "profiles.toml" in ran.out + ran.err) == (Exit.USAGE, True)
+    assert "setting" not in ran.out
+
+
+def test_an_empty_name_is_no_profile(cli, ready, sandbox):
+    """A variable that is not set must not send a text by way of another operator."""
+    assert cli("send", NUMBER, "--profile", "").code == Exit.USAGE
+    assert sandbox.sent_count == 0
 
 
 def test_a_wrong_variable_is_refused_by_name(cli, monkeypatch):
