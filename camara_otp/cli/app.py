@@ -362,6 +362,8 @@ def token(
         else:
             text = str(token_source(settings))
             how = {"from": settings["token" if "token" in settings else "token_file"].source}
+    except KeyboardInterrupt:
+        screen.stopped()
     except OTPError as error:
         screen.failed(error)
     described = {**how, **describe_token(text)}

@@ -1,12 +1,16 @@
 """How a command ends: what it prints for people, what for scripts, and with which exit code."""
 
+import errno
 import inspect
+import io
 import json
 import logging
 import os
+import shlex
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from getpass import getpass
 from pathlib import Path
@@ -39,6 +43,7 @@ class Exit(IntEnum):
     NOT_SENT = 5
     UNKNOWN = 6
     FAULT = 70
+    UNWRITTEN = 74
     STOPPED = 130
 
     @property
@@ -56,8 +61,86 @@ _MEANINGS = {
     Exit.NOT_SENT: "the operator cannot be reached; nothing was sent, calling again is safe",
     Exit.UNKNOWN: "the outcome is unknown: the operator may have acted",
     Exit.FAULT: "a fault of camara-otp itself, with a traceback; the operator may have acted",
+    Exit.UNWRITTEN: "the output could not be written: a closed pipe, a full disk; the operator may have acted",
     Exit.STOPPED: "stopped, by the person or because standard input ended",
 }
+
+
+def carried_out(command: Callable[..., Any], arguments: Sequence[str]) -> int:
+    """Carry a command out and return the exit code; whatever becomes of it, scripts get their JSON.
+
+    Args:
+        command: The command.
+        arguments: The command line, which the command reads by itself.
+    """
+    _mend_streams()
+    screen = Screen(as_json="--json" in arguments)
+    try:
+        code = command(standalone_mode=False) or Exit.DONE
+        sys.stdout.flush()
+    except SystemExit as ended:
+        # A closed pipe as Rich and Typer report it: with the code of a check that found deviations. Ours never do.
+        return Exit.UNWRITTEN if ended.code == 1 else int(ended.code or Exit.DONE)
+    except Exception as error:  # noqa: BLE001 - else the exit code would be that of a check with deviations
+        if isinstance(error, OSError) and error.errno in _OUTPUT:
+            return unwritten(screen, error)
+        return _wrong(screen, error)
+    return int(code)
+
+
+_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
+
+
+def _mend_streams() -> None:
+    """Let no stream that is closed, or that is narrower than what is said, end a command half-way."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, _Nowhere())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _Nowhere(io.TextIOBase):
+    """Take what is said where there is no stream at all."""
+
+    def write(self, text: str) -> int:
+        """Forget it."""
+        return len(text)
+
+
+def unwritten(screen: "Screen", error: OSError, text: str = "") -> Exit:
+    """Say that standard output takes nothing any more, and return the exit code.
+
+    Args:
+        screen: Where to say it.
+        error: Why.
+        text: What it did not take.
+    """
+    lost = f" It was to hold: {text}" if text else ""
+    with suppress(OSError):
+        screen.err.print(plain(f"✗ standard output cannot be written: {error.strerror}.{lost}"))
+    with suppress(OSError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        # What still stands in the buffer would fail again at the end of the process.
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return Exit.UNWRITTEN
+
+
+def _wrong(screen: "Screen", error: Exception) -> Exit:
+    """Say what is wrong with the command line, or with us, and return the exit code."""
+    if isinstance(error, typer.Abort):
+        return Exit.STOPPED
+    usage: Any = error  # of a class that Typer brings along under a name that differs between its versions
+    if not hasattr(usage, "format_message"):
+        traceback.print_exc()
+        reason = "a fault of camara-otp itself, which standard error tells; the operator may have acted"
+        screen.json_error(type(error).__name__, reason, Exit.FAULT, outcome_unknown=True)
+        return Exit.FAULT
+    if screen.as_json:
+        screen.json_error("UsageError", usage.format_message(), Exit.USAGE)
+    else:
+        usage.show()
+    return Exit.USAGE
 
 
 def exit_code(error: OTPError) -> Exit:
@@ -170,10 +253,13 @@ class Screen:
             values: For scripts.
             text: For people.
         """
-        if self.as_json:
-            self.json(values)
-        else:
-            self.out.print(Text(text))
+        # A script gets an id byte for byte; a terminal would obey what a hostile one holds.
+        line = json.dumps(values, indent=2) if self.as_json else _printable(text) if self.out.is_terminal else text
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            raise typer.Exit(unwritten(self, error, text)) from None
 
     def json(self, values: Any) -> None:
         """Print JSON, one value and a line feed.
@@ -184,6 +270,20 @@ class Screen:
         # In ASCII, so that no terminal and no locale has a say in it.
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
 
+    def json_error(self, kind: str, reason: str, code: Exit, *, outcome_unknown: bool = False, **more: Any) -> None:
+        """Tell a script, if one listens, of an end that is no `OTPError`.
+
+        Args:
+            kind: The name of what it is.
+            reason: What happened.
+            code: The exit code.
+            outcome_unknown: Whether the operator may have acted.
+            more: What else there is to say.
+        """
+        if self.as_json:
+            told = {"class": kind, "reason": reason, **more, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}
+            self.json({"error": told})
+
     def note(self, text: str, style: str = "") -> None:
         """Say something to the person.
 
@@ -192,7 +292,7 @@ class Screen:
             style: How it looks.
         """
         if not self.as_json:
-            self.err.print(Text(text, style))
+            self.err.print(Text(_printable(text), style))
 
     def note_of(self, what: RenderableType) -> None:
         """Show the person something.
@@ -242,7 +342,7 @@ class Screen:
                 text.append(f"\n  It asks for {error.retry_after:g} s of patience.")
         else:
             text.append("✗ ", "bold red")
-            text.append(reason_of(error), "bold")
+            text.append(_printable(reason_of(error)), "bold")
             if not isinstance(error, ConfigurationError | RequestValidationError):
                 text.append(f"\n  {cause}")
         if remedy and not isinstance(error, ConfigurationError):
@@ -336,10 +436,11 @@ class Screen:
             outcome_unknown: Whether the operator may have acted.
         """
         if authentication_id is not None:
-            text += f" The code can still be checked: camara-otp validate {authentication_id}"
-        if self.as_json:
-            told = {"class": "Stopped", "reason": text.strip(), **_begun(authentication_id)}
-            self.json({"error": {**told, "outcomeUnknown": outcome_unknown, "exitCode": int(Exit.STOPPED)}})
+            # To be pasted into a shell: what an operator made up must not be carried out there, nor read as an option.
+            dashes = "-- " if authentication_id.startswith("-") else ""
+            text += f" The code can still be checked: camara-otp validate {dashes}{shlex.quote(authentication_id)}"
+        begun = _begun(authentication_id)
+        self.json_error("Stopped", text.strip(), Exit.STOPPED, outcome_unknown=outcome_unknown, **begun)
         self.note(text)
         raise typer.Exit(Exit.STOPPED)
 

@@ -1,14 +1,18 @@
 """The command line as a process: what it makes of standard input, of a stop, of a fault, and of hostile texts."""
 
+import errno
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import pytest
 
+from camara_otp.cli import main
 from camara_otp.cli.outcome import Exit
 from camara_otp.sandbox import Fault
 from tests.cli.conftest import TOKEN
@@ -24,6 +28,37 @@ def run(*arguments, stdin=None, **options):
     return subprocess.run(
         [*COMMAND, *arguments], **given, capture_output=True, text=True, timeout=60, check=False, **options
     )
+
+
+class Full(io.StringIO):
+    """A standard output on a disk that is full."""
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that calls the command line in this process as its entry point does."""
+
+    def called(*arguments):
+        monkeypatch.setattr("sys.argv", ["camara-otp", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return Called(caught.value.code, *capsys.readouterr())
+
+    return called
+
+
+class Called(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
@@ -185,6 +220,203 @@ def test_a_fault_of_ours_has_an_exit_code_of_its_own(ready):
 
     assert ran.returncode == Exit.FAULT
     assert "ZeroDivisionError" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "send --json",
+        "send +34600000000 --json --nonsense",
+        "send +34600000000 --json --timeout soon",
+        "errors A B --json",
+        "check --json --max-texts some",
+        "nonsense --json",
+        "--json send",
+    ],
+)
+def test_a_wrong_command_line_is_json_for_scripts(call, line):
+    """As every other failure is."""
+    ran = call(*line.split())
+
+    error = json.loads(ran.out)["error"]
+    assert (ran.code, error["class"], error["exitCode"]) == (Exit.USAGE, "UsageError", Exit.USAGE)
+    assert (ran.err, error["outcomeUnknown"]) == ("", False)
+
+
+def test_a_wrong_command_line_is_told_to_people(call):
+    """With where to look."""
+    ran = call("send")
+
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert "NUMBER" in ran.err
+    assert "camara-otp send -h" in ran.err
+
+
+def test_a_fault_of_ours_is_json_for_scripts(call, ready, monkeypatch):
+    """With the traceback where people look for it."""
+    monkeypatch.setattr("camara_otp.cli.app.OTPClient.send_code", lambda *_, **__: 1 / 0)
+
+    ran = call("send", NUMBER, "--json")
+
+    error = json.loads(ran.out)["error"]
+    assert (ran.code, error["class"], error["exitCode"]) == (Exit.FAULT, "ZeroDivisionError", Exit.FAULT)
+    assert error["outcomeUnknown"]
+    assert "Traceback" in ran.err
+
+
+@pytest.mark.parametrize("line", ["--version", "sandbox --help", "sandbox --nonsense"])
+def test_a_command_ends_with_its_own_code(call, line):
+    """Also where it ends the process by itself."""
+    assert call(*line.split()).code == (Exit.USAGE if "nonsense" in line else Exit.DONE)
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, Exit.STOPPED), (EOFError, Exit.STOPPED)])
+def test_a_stop_between_two_steps_is_a_stop(call, ready, monkeypatch, raised, code):
+    """No traceback, and not the code of a check that found deviations."""
+
+    def stop(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("camara_otp.cli.app.resolve", stop)
+
+    ran = call("config")
+
+    assert (ran.code, "Traceback" in ran.err) == (code, False)
+
+
+def test_a_stop_while_a_token_is_fetched_is_told_to_scripts(call, monkeypatch):
+    """As a stop of the other commands is."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("camara_otp.cli.app.token_source", stop)
+
+    ran = call("token", "--json")
+
+    assert (ran.code, json.loads(ran.out)["error"]["class"]) == (Exit.STOPPED, "Stopped")
+
+
+def test_a_stop_while_starting_is_a_stop(monkeypatch):
+    """The packages take their time to load."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "camara_otp.cli.app")
+    monkeypatch.setattr("builtins.__import__", stop)
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+
+    assert caught.value.code == Exit.STOPPED
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_an_id_that_cannot_be_written_is_told_all_the_same(call, ready, sandbox, monkeypatch, as_json):
+    """The text is out: a full disk behind standard output must not lose its id."""
+    monkeypatch.setattr("sys.stdout", Full())
+
+    ran = call("send", NUMBER, *as_json)
+
+    assert ran.code == Exit.UNWRITTEN
+    assert sandbox.messages()[0].authentication_id in ran.err
+    assert "No space left" in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("line", ["errors --json", "errors", "errors NONSENSE --json"])
+def test_a_full_disk_ends_any_command(call, monkeypatch, line):
+    """With a sentence and an exit code of its own."""
+    monkeypatch.setattr("sys.stdout", Full())
+
+    ran = call(*line.split())
+
+    assert (ran.code, "No space left" in ran.err, "Traceback" in ran.err) == (Exit.UNWRITTEN, True, False)
+
+
+@posix
+@pytest.mark.parametrize("line", ["errors", "--help", f"send {NUMBER}"])
+def test_a_closed_pipe_is_no_verdict_about_an_operator(ready, line):
+    """`camara-otp check ... | head -1` must not look like a check that found deviations."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = subprocess.run(
+            [*COMMAND, *line.split()], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+
+    assert ran.returncode == Exit.UNWRITTEN
+    assert "Traceback" not in ran.stderr
+    assert "Exception ignored" not in ran.stderr
+
+
+@posix
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_a_stream_that_is_closed_is_no_obstacle(ready, sandbox, descriptor):
+    """As under some service managers."""
+    ran = run("send", NUMBER, "--json", preexec_fn=lambda: os.close(descriptor))
+
+    assert (ran.returncode, ran.stderr.count("Traceback")) == (Exit.DONE, 0)
+    assert sandbox.sent_count == 1
+
+
+def test_no_stream_is_opened_again(call, monkeypatch):
+    """Where there is none at all, what is said is lost and nothing else."""
+    monkeypatch.setattr("sys.stdout", None)
+
+    assert call("errors", "--json").code == Exit.DONE
+
+
+def test_a_narrow_locale_ends_no_command(ready, sandbox):
+    """A tick is no letter of ASCII."""
+    sent = run("send", NUMBER)
+    code = sandbox.last_code(NUMBER)
+
+    ran = run("validate", sent.stdout.strip(), code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+
+    assert (ran.returncode, "The code is right." in ran.stdout) == (Exit.DONE, True)
+
+
+HOSTILE = "\x1b[2J$(touch x);\u202e[red]"
+
+
+def hostile_id(sandbox, text):
+    """Let the operator give an id that a terminal, a shell or Rich would obey."""
+    sandbox.add_fault(Fault(status=200, body=json.dumps({"authenticationId": text})))
+
+
+def test_a_hostile_id_is_shown_to_a_terminal_in_print(call, ready, sandbox, monkeypatch):
+    """What it holds would be obeyed there."""
+    hostile_id(sandbox, HOSTILE)
+    monkeypatch.setattr("camara_otp.cli.outcome.Console.is_terminal", True)
+
+    ran = call("send", NUMBER)
+
+    assert ran.out == "\ufffd[2J$(touch x);\ufffd[red]\n"
+
+
+def test_a_script_gets_an_id_byte_for_byte(call, ready, sandbox):
+    """Or the operator would not know it again."""
+    text = "a\tb  [/]\x1f "
+    hostile_id(sandbox, text)
+
+    assert call("send", NUMBER).out == f"{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [(HOSTILE, "'\ufffd[2J$(touch x);\ufffd[red]'"), ("-v", "-- -v"), ("an-id", "an-id")]
+)
+def test_the_command_to_go_on_with_can_be_pasted(cli, ready, sandbox, text, shown):
+    """An operator's id is neither carried out by the shell nor read as an option."""
+    hostile_id(sandbox, text)
+
+    ran = cli("verify", NUMBER, stdin="")
+
+    assert ran.err.rstrip().endswith(f"camara-otp validate {shown}")
 
 
 def test_what_others_write_is_not_read_as_markup(cli, profiles, monkeypatch):
