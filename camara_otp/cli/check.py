@@ -1,6 +1,7 @@
 """The command that checks an operator."""
 
 import fnmatch
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from rich.text import Text
 
 from camara_otp import ConfigurationError, OTPError, RequestNotSentError, TokenError, TokenProvider
-from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer
+from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, plain
 from camara_otp.cli.settings import Setting, environment, profiles_file, resolve, token_source
 from camara_otp.conformance import (
     Grade,
@@ -143,6 +144,8 @@ def check(
         screen.usage(str(error))
     except OTPError as error:
         screen.failed(error)
+    for path in (html, junit, json_file):
+        _writable(screen, path)
     todo = plan(settings, _chosen(screen, settings, only or ["*"], added=not published_only))
     screen.note_of(announcement(todo, settings.root, sandbox=is_sandbox))
     if dry_run:
@@ -158,14 +161,13 @@ def check(
         texts = "one text" if todo.texts == 1 else f"{todo.texts} texts"
         screen.sure(f"This sends {texts}. Go on?", yes=yes)
     report = _run(screen, settings, todo, token)
-    for path, write in ((html, as_html), (junit, as_junit), (json_file, as_json)):
-        if path is not None:
-            _write(screen, path, write(report))
+    files = ((html, as_html), (junit, as_junit), (json_file, as_json))
+    written = [_write(screen, path, write(report)) for path, write in files if path is not None]
     if to_stdout:
         sys.stdout.write(as_json(report))
     else:
         screen.out.print(rendered(report, every=every), soft_wrap=False)
-    raise typer.Exit(_ending(screen, report, missed, _GRADES[fail_on]))
+    raise typer.Exit(_ending(screen, report, missed, _GRADES[fail_on]) if all(written) else Exit.UNWRITTEN)
 
 
 def _answerable(screen: Screen, settings: Settings, todo: Plan) -> None:
@@ -248,12 +250,25 @@ def _run(screen: Screen, settings: Settings, todo: Plan, token: str | Callable[[
         screen.failed(RequestNotSentError(str(error)))
 
 
-def _write(screen: Screen, path: Path, text: str) -> None:
+def _writable(screen: Screen, path: Path | None) -> None:
+    """End before a text is sent if the report about it could not be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        screen.usage(f"{path}: is a folder; name a file in it")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        screen.usage(f"{path}: cannot be written; name a file in a folder that is there and is yours")
+
+
+def _write(screen: Screen, path: Path, text: str) -> bool:
+    """Write a report, and return whether that went well: the check is done, and must not be lost for it."""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
-        screen.usage(f"{path}: {error.strerror}")
+        screen.err.print(plain(f"✗ {path}: {error.strerror}"))
+        return False
     screen.note(f"Wrote {path}", "dim")
+    return True
 
 
 def _list(screen: Screen, todo: Plan) -> None:

@@ -1,6 +1,8 @@
 """The command that checks an operator: what it asks, what it writes, and its exit code."""
 
+import errno
 import json
+from pathlib import Path
 from xml.etree.ElementTree import parse
 
 import pytest
@@ -80,9 +82,36 @@ def test_reports_are_written(cli, ready, tmp_path):
         assert TOKEN not in path.read_text("utf-8")
 
 
-def test_a_report_that_cannot_be_written_is_said(cli, ready, tmp_path):
-    """As a wrong option."""
-    assert cli("check", ready, "--no-sms", "--html", tmp_path / "none" / "r.html").code == Exit.USAGE
+@pytest.mark.parametrize("path", ["none/r.html", ".", "closed.html"])
+@pytest.mark.parametrize("option", ["--html", "--junit", "--json-file"])
+def test_a_report_that_cannot_be_written_is_said(cli, ready, sandbox, tmp_path, monkeypatch, option, path):
+    """As a wrong option, before a text is spent on it."""
+    monkeypatch.setattr("camara_otp.cli.check.os.access", lambda where, _: where == tmp_path)
+    (tmp_path / "closed.html").touch()
+
+    ran = cli("check", ready, "--yes", option, tmp_path / path)
+
+    assert ran.code == Exit.USAGE
+    assert str(tmp_path / path) in ran.err
+    assert sandbox.sent_count == 0
+
+
+def test_a_check_is_not_lost_for_a_report_that_fails(cli, ready, tmp_path, monkeypatch):
+    """The texts are spent: what came out is shown, and the other reports are written."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("camara_otp.cli.check.as_html", lambda _: None)
+    write = Path.write_text
+    monkeypatch.setattr(Path, "write_text", lambda self, text, _: full() if text is None else write(self, text))
+
+    ran = cli("check", ready, "--no-sms", "--html", tmp_path / "r.html", "--junit", tmp_path / "r.xml")
+
+    assert ran.code == Exit.UNWRITTEN
+    assert "No space left on device" in ran.err
+    assert "Deviations: none" in ran.out
+    assert (tmp_path / "r.xml").exists()
 
 
 @pytest.mark.parametrize(
