@@ -148,18 +148,17 @@ def _send(
     text = message
     if text is None:
         text = str(settings["message"].value) if "message" in settings else DEFAULT_MESSAGE
+    # Beforehand: a process that is killed half-way may have sent a text, too.
+    sends.remember(memory, operator, number)
     try:
         with screen.waiting("Sending"):
-            sent = otp.send_code(number, text)
+            return otp.send_code(number, text)
     except KeyboardInterrupt:
-        sends.remember(memory, operator, number)
         screen.stopped("\nStopped while sending: a text may have gone out.", outcome_unknown=True)
     except OTPError as error:
-        if error.outcome_unknown:
-            sends.remember(memory, operator, number)
+        if not error.outcome_unknown:
+            sends.remember(memory, operator, number, ago)
         screen.failed(error)
-    sends.remember(memory, operator, number)
-    return sent
 
 
 def _validate(screen: Screen, otp: OTPClient, authentication_id: str, code: str) -> ValidateCodeResponse:

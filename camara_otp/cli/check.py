@@ -43,7 +43,7 @@ def _grades() -> list[str]:
 
 def check(
     *,
-    base_url: Annotated[str | None, typer.Argument(metavar="[BASE_URL]", help="The operator's API root.")] = None,
+    base_url: Annotated[str | None, typer.Argument(metavar="BASE_URL", help="The operator's API root.")] = None,
     settings_file: Annotated[
         Path | None,
         typer.Option(

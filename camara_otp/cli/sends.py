@@ -40,18 +40,22 @@ def seconds_since(path: Path, operator: str, phone_number: str) -> float | None:
     return ago if 0 <= ago < WINDOW else None
 
 
-def remember(path: Path, operator: str, phone_number: str) -> None:
-    """Take note that a code goes to a number now; what cannot be written is not remembered.
+def remember(path: Path, operator: str, phone_number: str, ago: float | None = 0.0) -> None:
+    """Take note of when a code went to a number; what cannot be written is not remembered.
 
     Args:
         path: The memory.
         operator: The operator's address.
         phone_number: The number.
+        ago: How many seconds ago, None for never.
     """
     memory = _read(path) or {"key": secrets.token_hex(16), "sends": {}}
     now = time.time()
     memory["sends"] = {name: then for name, then in memory["sends"].items() if now - then < WINDOW}
-    memory["sends"][_name(memory, operator, phone_number)] = now
+    name = _name(memory, operator, phone_number)
+    memory["sends"].pop(name, None)
+    if ago is not None:
+        memory["sends"][name] = now - ago
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}")

@@ -178,6 +178,31 @@ def test_an_unknown_outcome_counts_as_a_send(cli, ready, sandbox):
     assert cli("send", NUMBER).code == Exit.USAGE
 
 
+def test_a_process_that_is_killed_half_way_counts_as_a_send(cli, ready, monkeypatch):
+    """It has no time left to take note of anything."""
+
+    def killed(*_, **__):
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("camara_otp.cli.app.OTPClient.send_code", killed)
+        cli("send", NUMBER)
+
+    assert cli("send", NUMBER).code == Exit.USAGE
+
+
+def test_a_refused_send_does_not_count(cli, ready, sandbox):
+    """There is no code that another one could spoil; an earlier one still is."""
+    sandbox.add_fault(Fault(status=403, times=1))
+    assert cli("send", NUMBER).code == Exit.REFUSED
+    assert cli("send", NUMBER).code == Exit.DONE
+
+    sandbox.add_fault(Fault(status=403, times=1))
+    assert cli("send", NUMBER, "--yes").code == Exit.REFUSED
+    assert cli("send", NUMBER).code == Exit.USAGE
+    assert sandbox.sent_count == 1
+
+
 class TestVerify:
     """Send, ask, check: in one go."""
 
