@@ -102,7 +102,7 @@ def test_a_check_is_not_lost_for_a_report_that_fails(cli, ready, tmp_path, monke
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("camara_otp.cli.check.as_html", lambda _: None)
+    monkeypatch.setattr("camara_otp.conformance.reports.as_html", lambda _: None)
     write = Path.write_text
     monkeypatch.setattr(Path, "write_text", lambda self, text, _: full() if text is None else write(self, text))
 
@@ -181,7 +181,7 @@ def test_numbers_may_be_given_in_passing(cli, ready, sandbox, monkeypatch):
 def test_a_person_reads_the_text(cli, sandbox, person, monkeypatch):
     """Where nothing else can."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
-    monkeypatch.setattr("camara_otp.cli.check.sandbox_at", lambda _: None)
+    monkeypatch.setattr("camara_otp.conformance.outside.sandbox_at", lambda _: None)
     questions = []
 
     async def prompt(question):
@@ -222,7 +222,7 @@ def test_stopping_is_said(cli, ready, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("camara_otp.cli.check.anyio.run", stop)
+    monkeypatch.setattr("anyio.run", stop)
 
     ran = cli("check", ready, "--yes")
 
@@ -235,7 +235,7 @@ def test_a_fault_of_ours_is_not_hidden(cli, ready, monkeypatch):
     def fail(*_, **__):
         raise ExceptionGroup("lanes", [ZeroDivisionError()])
 
-    monkeypatch.setattr("camara_otp.cli.check.anyio.run", fail)
+    monkeypatch.setattr("anyio.run", fail)
 
     assert isinstance(cli("check", ready, "--yes").error, ExceptionGroup)
 

@@ -531,3 +531,18 @@ def test_a_person_who_stops_at_the_question_is_told_how_to_go_on(ready, sandbox)
     assert (code, out) == (Exit.STOPPED, "")
     assert "camara-otp validate " in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("line", ["--help", "errors 404", "send +34600000000", "check --help"])
+def test_a_command_loads_nothing_that_others_need(ready, line):
+    """Or the help and every send would wait for what checks operators, and for its HTTP library."""
+    program = (
+        f"import sys; sys.argv = ['camara-otp', *{line.split()}]; import atexit; from camara_otp.cli import main\n"
+        "atexit.register(lambda: print('loaded', *sys.modules))\n"
+        "main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    loaded = ran.stdout.rpartition("loaded ")[2].split()
+    assert "camara_otp.cli.check" in loaded
+    assert not {"camara_otp.conformance", "camara_otp.sandbox", "uvicorn", "httpx"}.intersection(loaded)
