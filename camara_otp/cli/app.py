@@ -23,7 +23,7 @@ from camara_otp import (
     VerificationFailedError,
     __version__,
 )
-from camara_otp.auth import MemoryStore
+from camara_otp.auth import MemoryStore, StaticToken
 from camara_otp.cli import sends
 from camara_otp.cli.check import check
 from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, cause_and_remedy, exit_code, plain
@@ -306,6 +306,7 @@ def verify(
                     raise typer.Exit(exit_code(error)) from None
                 last = None
                 sent = _send(screen, otp, settings, number, message, yes=True)
+                screen.note("✓ Accepted for sending.", "green")
             except OTPError as error:
                 screen.failed(error, authentication_id=sent.authentication_id)
     screen.result({"verified": True, "xCorrelator": valid.x_correlator}, "✓ The number is verified.")
@@ -359,7 +360,7 @@ def token(
                 "expiresInSeconds": None if lifetime.seconds is None else round(lifetime.seconds),
             }
         else:
-            text = str(token_source(settings))
+            text = StaticToken(str(token_source(settings))).get_token(rejected=None, timeout=0.0)
             how = {"from": settings["token" if "token" in settings else "token_file"].source}
     except KeyboardInterrupt:
         screen.stopped()
@@ -479,8 +480,9 @@ def config(
         screen.json({"profilesFile": str(path), "profiles": names, "settings": rows})
         return
     table = Table(pad_edge=False)
-    # A narrow window has no room for what each is.
-    titles = ("setting", "value", "from", "variable", "what it is")[: 5 if screen.out.width >= _WIDE else 4]
+    # A narrow window has no room for what each is, a narrower one none for the variables: the values come first.
+    room = sum(screen.out.width >= width for width in _WIDTHS)
+    titles = ("setting", "value", "from", "variable", "what it is")[: 3 + room]
     for title in titles:
         table.add_column(title, overflow="fold", no_wrap=title in ("setting", "variable"))
     for row in rows:
@@ -492,7 +494,7 @@ def config(
     screen.out.print(plain(f"Profiles in {path}: {', '.join(names) or 'none'}"), soft_wrap=True)
 
 
-_WIDE: Final = 110
+_WIDTHS: Final = (80, 110)
 
 
 def _row(name: str, made: Setting | None) -> dict[str, Any]:

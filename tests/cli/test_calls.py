@@ -232,6 +232,7 @@ class TestVerify:
         ran = cli("verify", NUMBER)
 
         assert ran.code == 0
+        assert ran.err.count("✓ Accepted for sending.") == 2
         assert sandbox.sent_count == 2
 
     def test_a_person_may_have_had_enough(self, cli, ready, sandbox, monkeypatch, person):

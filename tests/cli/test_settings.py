@@ -75,6 +75,19 @@ def test_config_shows_what_holds_where_nothing_is_set(cli, monkeypatch):
     assert [line[1:3] for line in lines if line[:1] == ["api_path"]] == [["/x", "environment"]]
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 160])
+def test_config_shows_values_in_a_window_of_any_width(cli, monkeypatch, width):
+    """What stands beside them goes first."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("CAMARA_API_PATH", "/x")
+
+    out = cli("config").out
+
+    assert "/x" in out
+    assert "client_secret_file" in out
+    assert ("CAMARA_BEARER_TOKEN_FILE" in out, "access token" in out) == (width >= 80, width >= 110)
+
+
 def test_a_secret_without_an_id_misses_the_id(cli, monkeypatch, url):
     """And not a token."""
     monkeypatch.setenv("CAMARA_BASE_URL", url)
@@ -194,6 +207,14 @@ class TestToken:
     def test_there_is_no_option_for_it_that_looks_harmless(self, cli, url):
         """`--token` does not exist."""
         assert cli("send", NUMBER, "--base-url", url, "--token", "x").code == 2
+
+    @pytest.mark.parametrize("token", ["", "a b", "Bearer x", "\u00e9", "a\nb"])
+    def test_what_is_no_token_is_not_described_as_one(self, cli, token):
+        """It is refused as the other commands refuse it."""
+        ran = cli("token", "--insecure-token-argument", token)
+
+        assert (ran.code, ran.out) == (Exit.USAGE, "")
+        assert "token:" in ran.err
 
     def test_it_is_described_without_being_shown(self, cli, monkeypatch):
         """Where it comes from, what it is, how long it lives."""
