@@ -12,7 +12,7 @@ from rich.text import Text
 
 from camara_otp import ConfigurationError, OTPError, RequestNotSentError, TokenError, TokenProvider
 from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, plain
-from camara_otp.cli.settings import Setting, environment, profiles_file, resolve, token_source
+from camara_otp.cli.settings import Setting, environment, expanded, profiles_file, resolve, token_source
 
 # What checks is loaded where it is used: the other commands start a quarter sooner without it.
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _table(made: dict[str, Setting], file: Path | None, phones: list[str]) -> tu
 
     values: dict[str, Any] = {name: made[name].value for name in _SHARED if name in made}
     if file is None and "check" in made:
-        file = Path(made["check"].value).expanduser()
+        file = expanded(Path(made["check"].value), "check")
     described = sandbox_at(values["base_url"]) if file is None and "base_url" in values else None
     table: dict[str, Any] = {}
     if file is not None:

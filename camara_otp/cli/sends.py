@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
+from camara_otp.cli.settings import home
+
 # As long as a person may reasonably wait for a text.
 WINDOW: Final = 600.0
 
@@ -22,8 +24,8 @@ def memory_file(environ: Mapping[str, str]) -> Path:
         environ: The environment.
     """
     if sys.platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "camara-otp" / "sends.json"
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "camara-otp" / "sends.json"
+        return Path(environ.get("LOCALAPPDATA") or home() / "AppData" / "Local") / "camara-otp" / "sends.json"
+    return Path(environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "camara-otp" / "sends.json"
 
 
 def seconds_since(path: Path, operator: str, phone_number: str) -> float | None:

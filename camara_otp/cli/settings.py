@@ -81,8 +81,32 @@ def profiles_file(environ: Mapping[str, str]) -> Path:
     if given:
         return Path(given)
     if sys.platform == "win32":
-        return Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming") / "camara-otp" / "profiles.toml"
-    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "camara-otp" / "profiles.toml"
+        return Path(environ.get("APPDATA") or home() / "AppData" / "Roaming") / "camara-otp" / "profiles.toml"
+    return Path(environ.get("XDG_CONFIG_HOME") or home() / ".config") / "camara-otp" / "profiles.toml"
+
+
+def home() -> Path:
+    """Return the user's own folder; for a user without one, as in a container, a place where nothing can be."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.devnull)
+
+
+def expanded(path: Path, name: str) -> Path:
+    """Return a path with the home folder that it begins with.
+
+    Args:
+        path: The path.
+        name: The setting that names it.
+
+    Raises:
+        ConfigurationError: There is no such home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"{name}: {path}: there is no such home folder; give the whole path") from None
 
 
 def profile(name: str, path: Path) -> dict[str, Any]:
@@ -119,7 +143,7 @@ def profiles(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
@@ -248,8 +272,9 @@ def secret_in(path: Path, name: str) -> str:
     Raises:
         ConfigurationError: It cannot be read, or is empty.
     """
+    file = expanded(path, name)
     try:
-        text = path.expanduser().read_text("utf-8").strip()
+        text = file.read_text("utf-8").strip()
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{name}: {path}: {getattr(error, 'strerror', None) or 'is not text'}") from None
     if not text:

@@ -155,6 +155,32 @@ def test_config_names_a_file_of_profiles_that_cannot_be_read(cli, profiles, as_j
     assert "setting" not in ran.out
 
 
+@pytest.mark.parametrize(("command", "setting"), [("send", "token_file"), ("check", "check")])
+def test_a_home_folder_that_is_not_there_is_refused_by_name(cli, profiles, url, command, setting):
+    """As any file that cannot be read."""
+    profiles(f'[p]\nbase_url = "{url}"\n{setting} = "~nobody-of-this-name/x"\n')
+
+    ran = cli(command, *([NUMBER] if command == "send" else []), "--profile", "p")
+
+    assert ran.code == Exit.USAGE
+    assert f"{setting}: ~nobody-of-this-name/x: there is no such home folder" in ran.err
+
+
+def test_a_user_without_a_home_can_send(cli, ready, monkeypatch):
+    """As in a container that runs under a number; there are no profiles then, and no memory."""
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA"):
+        monkeypatch.delenv(name)
+
+    def homeless():
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+
+    assert cli("send", NUMBER).code == Exit.DONE
+    assert cli("config", "--json").json["profiles"] == []
+    assert "there: none" in cli("send", NUMBER, "--profile", "p").err
+
+
 def test_an_empty_name_is_no_profile(cli, ready, sandbox):
     """A variable that is not set must not send a text by way of another operator."""
     assert cli("send", NUMBER, "--profile", "").code == Exit.USAGE
