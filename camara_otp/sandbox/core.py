@@ -122,12 +122,20 @@ class Changes:
     faults: list[Entry]
 
 
+# These go on while a laptop sleeps, as an operator does; elsewhere the usual steady clock does so, too.
+_THROUGH_SLEEP: Final = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def _steady() -> float:
+    return time.monotonic() if _THROUGH_SLEEP is None else time.clock_gettime(_THROUGH_SLEEP)
+
+
 def _steady_clock() -> Callable[[], float]:
     """Return the real time as it runs from now on, whatever happens to the wall clock."""
-    epoch = time.time() - time.monotonic()
+    epoch = time.time() - _steady()
 
     def clock() -> float:
-        return epoch + time.monotonic()
+        return epoch + _steady()
 
     return clock
 

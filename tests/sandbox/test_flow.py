@@ -1,13 +1,14 @@
 """The whole flow by raw HTTP: in process and on a real port, synchronous and asynchronous."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import anyio
 import httpx
 import pytest
 
-from camara_otp.sandbox import Sandbox
+from camara_otp.sandbox import Sandbox, core
 from tests.sandbox.conftest import CAMARA, DOCUMENTED, MESSAGE, PHONE, Caller, outcome
 
 
@@ -78,3 +79,21 @@ def test_threads_share_a_sandbox() -> None:
         thread.join()
     assert sandbox.sent_count == 160
     assert len({item.authentication_id for item in sandbox.messages()}) == 100
+
+
+@pytest.mark.skipif(core._THROUGH_SLEEP is None, reason="this system has no such clock by name")
+def test_codes_age_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop that is closed for a night finds yesterday's codes expired."""
+    asleep, real = 0.0, time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + asleep * (clock == core._THROUGH_SLEEP))
+    sandbox = Sandbox()
+    evening = sandbox.now
+    with sandbox.client() as http:
+        http.post(
+            f"https://operator.test{DOCUMENTED}/send-code",
+            json={"phoneNumber": PHONE, "message": MESSAGE},
+            headers={"authorization": "Bearer any"},
+        )
+    asleep = 8 * 3600.0
+    assert sandbox.now - evening >= asleep
+    assert [message.state for message in sandbox.messages()] == ["expired"]
