@@ -305,6 +305,11 @@ CASES = [
     Case("a send is answered with 202", SENDS | {STATUS}, after=on("send-code", 200, then=lambda _, a: a.having(202))),
     Case("a valid code is answered with 200 and a body", VALIDATES | {STATUS}, sandbox={"validated_status": 200}),
     Case(
+        "a 204 has a body",
+        {SUCCESS_BODY},
+        after=on("validate-code", 204, then=lambda _, a: a.having(body={"valid": True})),
+    ),
+    Case(
         "a send is answered without an id",
         SENDS | {SUCCESS_BODY},
         after=on("send-code", 200, then=lambda _, a: a.having(body={"requestId": "1"})),
