@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import anyio
@@ -152,6 +153,8 @@ class Check:
                     answer = await self._answer(built, time.perf_counter())
         except TimeoutError:
             return Exchange(request, failure=f"nothing within {settings.timeout:g} s")
+        except httpx.DecodingError:
+            return Exchange(request, failure="a content coding that is broken or was not asked for")
         except httpx.HTTPError as error:
             return Exchange(request, failure=type(error).__name__)
         return Exchange(request, answer)
@@ -160,6 +163,8 @@ class Check:
         body = bytearray()
         response = await self.http.send(request, stream=True)
         try:
+            if _is_packed_twice(response.headers.get("content-encoding", "")):
+                raise httpx.DecodingError("packed twice", request=request)
             if response.status_code == 204 and "network_stream" in response.extensions:
                 # What follows a 204 would be taken for the next answer, and held against another scenario. The pool
                 # throws away what is shut down; what is closed, it cannot look at on every event loop.
@@ -285,6 +290,11 @@ class Check:
         return _ruled(PATH_RULE, Verdict.FAIL if findings else Verdict.PASS, findings=findings)
 
 
+def _is_packed_twice(coding: str) -> bool:
+    """Tell whether a body of few bytes could fill the memory: packed more than once, or by what knows no bounds."""
+    return coding.strip().lower() not in ("", "identity", "gzip", "x-gzip", "deflate")
+
+
 def _is_failed(findings: Iterable[Finding]) -> bool:
     return any(finding.grade >= Grade.DIFFERS for finding in findings)
 
@@ -374,10 +384,17 @@ async def opened(
         return str(token)
 
     limits = httpx.Limits(max_connections=2 * settings.concurrency, max_keepalive_connections=settings.concurrency)
-    agent = {"user-agent": f"camara-otp-check/{__version__}"}
+    # Compressed bodies are bombs at worst, and the client that this check stands for asks for none.
+    common = {"user-agent": f"camara-otp-check/{__version__}", "accept-encoding": "identity"}
+    # A cookie of one answer could let in the next request, which has to be refused.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     async with (
         httpx.AsyncClient(
-            transport=transport, limits=limits, headers=agent, trust_env=is_far(settings.base_url)
+            transport=transport,
+            limits=limits,
+            headers=common,
+            cookies=no_cookies,
+            trust_env=is_far(settings.base_url),
         ) as http,
         httpx.AsyncClient(transport=transport, follow_redirects=True, trust_env=is_far(settings.base_url)) as helper,
     ):

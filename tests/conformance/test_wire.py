@@ -1,6 +1,8 @@
-"""A check over real HTTP: what one answer leaves on a connection is not held against the next."""
+"""A check over real HTTP: what one answer leaves behind is not held against the next, and none fills the memory."""
 
+import gzip
 import threading
+import time
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +17,8 @@ from tests.conformance.wrong import DEFAULTS, SUCCESS_BODY
 
 
 @contextmanager
-def operator(sandbox, more_headers=(), rest=b""):
-    """Serve a sandbox, with more headers and bytes after each 204."""
+def operator(sandbox, more_headers=(), rest=b"", turned=lambda asked, answer: answer):
+    """Serve a sandbox, with more headers and bytes after each 204, and other answers turned into others."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -26,7 +28,7 @@ def operator(sandbox, more_headers=(), rest=b""):
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             asked = httpx.Request(self.command, f"http://operator{self.path}", headers=dict(self.headers), content=body)
-            answer = self.inner.handle_request(asked)
+            answer = turned(asked, self.inner.handle_request(asked))
             answer.read()
             kept = {name: value for name, value in answer.headers.items() if name != "content-length"}
             self.send_response(answer.status_code)
@@ -78,3 +80,50 @@ def test_a_body_after_a_204_fails_its_rule_and_no_other_scenario(headers, rest, 
     graded = {outcome.tag: outcome.grade for outcome in report.outcomes if outcome.grade}
     assert graded == ({SUCCESS_BODY: grade} if grade else {})
     assert report.count(Verdict.SKIP) == 0
+
+
+def test_a_cookie_of_one_answer_does_not_let_the_next_request_in():
+    """As it would where a gateway keeps a session; what is judged is the token."""
+    seen = []
+
+    def turned(asked, answer):
+        if "_sandbox" not in asked.url.path:
+            seen.append(asked.headers.get("cookie"))
+        answer.headers["set-cookie"] = "session=open; Path=/"
+        return answer
+
+    with operator(Sandbox(), turned=turned) as url:
+        settings = settings_from(sandbox_settings(url, DEFAULTS))
+        assert anyio.run(partial(run, settings, plan(settings, scenarios("1.1.1")), "good-token")).is_good()
+
+    assert set(seen) == {None}
+
+
+@pytest.mark.parametrize(("coding", "times"), [("gzip, gzip", 2), ("br", 0), ("gzip", 0)])
+def test_a_body_in_a_coding_that_nobody_asked_for_ends_at_once(coding, times):
+    """Packed twice, a few kilobytes hold gigabytes."""
+    body = b"0" * 3 * 10**8 if times else b"what is not packed"
+    for _ in range(times):
+        body = gzip.compress(body, 1)
+    asked_for = []
+
+    def turned(asked, answer):
+        asked_for.append(asked.headers.get("accept-encoding"))
+        if asked.content != b"{}":
+            return answer
+        # What a response is made of at once is unpacked at once.
+        packed = httpx.Response(400, headers={"content-type": "application/json"}, content=body)
+        packed.headers["content-encoding"] = coding
+        return packed
+
+    with operator(Sandbox(), turned=turned) as url:
+        settings = settings_from(sandbox_settings(url, DEFAULTS))
+        chosen = [scenario for scenario in scenarios("1.1.1") if "400.2" in scenario.tag]
+        began = time.monotonic()
+        report = anyio.run(partial(run, settings, plan(settings, chosen), "good-token"))
+
+    assert time.monotonic() - began < 5
+    assert {finding.text for outcome in report.outcomes[:2] for finding in outcome.findings} == {
+        "no answer: a content coding that is broken or was not asked for"
+    }
+    assert set(asked_for) == {"identity"}
