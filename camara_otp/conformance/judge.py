@@ -96,7 +96,8 @@ def against(expect: Expect, exchange: Exchange) -> list[Finding]:
 
 def _against_success(expect: Expect, operation: Operation, answer: Answer) -> list[Finding]:
     if answer.status >= 400:
-        return [Finding(Grade.BREAKS, f"refused with {said(answer)} instead of {expect}", _REFUSED_ADVICE)]
+        advice = _LIMITED_ADVICE if answer.status == 429 else _REFUSED_ADVICE
+        return [Finding(Grade.BREAKS, f"refused with {said(answer)} instead of {expect}", advice)]
     if answer.status != expect.status:
         advice = "camara_otp takes 204 alone as proof and raises UnexpectedResponseError: the operator has to mend it."
         if operation == "send-code":
@@ -109,6 +110,7 @@ def _against_success(expect: Expect, operation: Operation, answer: Answer) -> li
     return []
 
 
+_LIMITED_ADVICE: Final = "The operator limits the rate of requests: check fewer scenarios at a time, with --only."
 _REFUSED_ADVICE: Final = "Look at the answer: path, token, number and limits have to be those of this operator."
 
 
@@ -122,7 +124,7 @@ def _against_refusal(expect: Expect, answer: Answer) -> list[Finding]:
     if code is None:
         text = f"answered {answer.status} without a code instead of {expect}"
         advice = f"camara_otp raises HTTP{answer.status}Error with code=None: catch that."
-        return [Finding(Grade.BREAKS, text, advice)]
+        return [Finding(Grade.BREAKS, text, _LIMITED_ADVICE if answer.status == 429 else advice)]
     if code in expect.codes:
         text = f"answered {code} with status {answer.status} instead of {expect.status}"
         advice = "camara_otp picks the class by the code, so it copes; code that looks at the status does not."
@@ -133,7 +135,10 @@ def _against_refusal(expect: Expect, answer: Answer) -> list[Finding]:
         ]
     specific = any(expected.startswith(contract.SPECIFIC) for expected in expect.codes)
     grade = Grade.BREAKS if specific or answer.status >= 500 else Grade.DIFFERS
-    advice = f"Your code will meet {code} where the contract has {' or '.join(expect.codes)}: handle both."
+    if answer.status == 429:
+        advice = _LIMITED_ADVICE
+    else:
+        advice = f"Your code will meet {code} where the contract has {' or '.join(expect.codes)}: handle both."
     return [Finding(grade, f"answered {said(answer)} instead of {expect}", advice)]
 
 

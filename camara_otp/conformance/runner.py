@@ -78,6 +78,9 @@ class Check:
         secrets: What must not be shown, with what is shown instead.
         exchanges: All there were, in order.
         guessed: Whether nothing told the path of the operations from any other.
+        rest: Held by a request that waits to go again, since it was turned away for its rate.
+        rested_at: When the last such wait ended.
+        turned_away: Whether the last request was, however patiently it was sent.
     """
 
     settings: Settings
@@ -90,6 +93,9 @@ class Check:
     secrets: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
     exchanges: list[Exchange] = attrs.field(factory=list[Exchange], repr=False)
     guessed: bool = False
+    rest: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
+    rested_at: float = -math.inf
+    turned_away: bool = False
 
     def __attrs_post_init__(self) -> None:
         """Learn what must not be shown."""
@@ -117,20 +123,38 @@ class Check:
         return token
 
     async def post(self, request: Request) -> Exchange:
-        """Send a request; one that was turned away for its rate goes again after a pause.
+        """Send a request, and take note of every answer to it.
 
         Args:
             request: The request.
         """
-        patience = _PATIENCE
-        while True:
-            exchange = await self.exchange(request)
-            self.exchanges.append(exchange)
-            patience -= 1
-            pause = _pause(exchange)
-            if pause is None or not patience:
-                return exchange
-            await anyio.sleep(pause)
+        tries = await self.patiently(request)
+        self.exchanges.extend(tries)
+        return tries[-1]
+
+    async def patiently(self, request: Request) -> list[Exchange]:
+        """Send a request, again after a pause if it was turned away for its rate, and return all that became of it.
+
+        Args:
+            request: The request.
+        """
+        async with self.limiter:
+            tries = [await self.exchange(request)]
+            came = time.perf_counter()
+            if _pause(tries[0]) is not None:
+                # Side by side, requests take the room from each other: from now on, one at a time.
+                self.limiter.total_tokens = 1
+                async with self.rest:
+                    patience = 1 if self.turned_away else _PATIENCE
+                    while (pause := _pause(tries[-1])) is not None and len(tries) < patience:
+                        # Those that were turned away together need one pause together.
+                        if came > self.rested_at:
+                            await anyio.sleep(pause)
+                            self.rested_at = time.perf_counter()
+                        tries.append(await self.exchange(request))
+                        came = time.perf_counter()
+            self.turned_away = _pause(tries[-1]) is not None
+            return tries
 
     async def exchange(self, request: Request) -> Exchange:
         """Send a request once and return what became of it.
@@ -148,9 +172,8 @@ class Check:
             timeout=settings.timeout,
         )
         try:
-            async with self.limiter:
-                with anyio.fail_after(settings.timeout):
-                    answer = await self._answer(built, time.perf_counter())
+            with anyio.fail_after(settings.timeout):
+                answer = await self._answer(built, time.perf_counter())
         except TimeoutError:
             return Exchange(request, failure=f"nothing within {settings.timeout:g} s")
         except httpx.DecodingError:
@@ -246,8 +269,9 @@ class Check:
 
     def _learn(self, play: Play) -> None:
         """Keep the codes that became known after their exchanges were recorded."""
-        known = {id(exchange.request): exchange for exchange in play.exchanges if exchange.code}
-        self.exchanges = [known.get(id(exchange.request), exchange) for exchange in self.exchanges]
+        # By the answer: a request that was turned away first has more than one exchange.
+        known = {id(exchange.answer): exchange for exchange in play.exchanges if exchange.code}
+        self.exchanges = [known.get(id(exchange.answer), exchange) for exchange in self.exchanges]
 
     def masked(self, finding: Finding, where: str = "") -> Finding:
         """Return a finding without secrets: both its texts may repeat what an operator said.
@@ -454,7 +478,7 @@ async def _refused_at(check: Check, path: str, token: str | None = None) -> int:
         headers = {name.lower(): value for name, value in check.settings.headers.items()}
         headers |= {"authorization": f"Bearer {token}", "content-type": "application/json"}
         body = b"{}"
-    exchange = await check.exchange(Request("validate-code", "POST", url, tuple(headers.items()), body))
+    exchange = (await check.patiently(Request("validate-code", "POST", url, tuple(headers.items()), body)))[-1]
     if exchange.answer is None:
         raise UnreachableError(f"nobody answers at {check.settings.root}: {exchange.failure}")
     return exchange.answer.status

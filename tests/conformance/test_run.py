@@ -183,6 +183,54 @@ def test_a_request_turned_away_for_its_rate_goes_again(retry_after, monkeypatch)
     assert by_tag(report)["OTPvalidationAPI_01_send_code_success_scenario"].verdict is Verdict.FAIL
 
 
+class Bucket:
+    """An operator that takes so many requests at a time, then one more with each pause."""
+
+    def __init__(self, inner, room):
+        self.inner, self.room, self.left = inner, room, room
+
+    async def pause(self, _):
+        await anyio.lowlevel.checkpoint()
+        self.left = self.room
+
+    async def __call__(self, request):
+        if "_sandbox" not in request.url.path:
+            self.left -= 1
+            if self.left < 0:
+                body = {"status": 429, "code": "TOO_MANY_REQUESTS", "message": "Slow down."}
+                headers = {"x-correlator": request.headers.get("x-correlator", "none"), "retry-after": "1"}
+                return httpx.Response(429, headers=headers, json=body)
+        return await self.inner.handle_async_request(request)
+
+
+@pytest.mark.parametrize("room", [1, 3, 20])
+def test_an_operator_that_limits_rates_is_asked_as_it_wishes(room, monkeypatch):
+    """Requests side by side would take the room from each other, and fail scenarios that are about something else."""
+    sandbox = Sandbox()
+    bucket = Bucket(sandbox.transport(), room)
+    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", bucket.pause)
+
+    report = checked(told(), httpx.MockTransport(bucket))
+
+    assert [outcome.tag for outcome in report.outcomes if outcome.verdict is not Verdict.PASS] == []
+    assert report.texts == sandbox.sent_count
+
+
+def test_patience_is_lost_once(monkeypatch):
+    """An operator that turns everything away does not hold a check up for hours."""
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", sleep)
+    report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(429, headers={"retry-after": "3600"})))
+
+    assert pauses == [30.0, 30.0]
+    assert "limits the rate" in by_tag(report)["OTPvalidationAPI_01_send_code_success_scenario"].findings[0].advice
+    assert "limits the rate" in by_tag(report)["OTPvalidationAPI_400.1_send_code_no_request_body"].findings[0].advice
+
+
 def test_a_quota_that_is_used_up_is_not_pressed():
     """It does not come back by waiting."""
     asked = []
