@@ -1,6 +1,7 @@
 """What a check means for the settings of a client: advice, and a ready-made line of Python."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from camara_otp.conformance.contract import DOCUMENTED_PATH
@@ -10,6 +11,9 @@ from camara_otp.conformance.settings import Settings
 
 _WITH = "OTPvalidationAPI_01_send_code_success_scenario"
 _WITHOUT = "OTPvalidationAPI_02_send_code_success_scenario_without_x-correlator"
+# What a client can be told, and what a scenario says that met a 401 it was not about.
+_OPTION = re.compile(r"`(api_path|base_url|timeout)\b")
+_UNWELCOME = re.compile(r"(refused with|answered) 401 (?!.*instead of 401)")
 
 
 def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
@@ -19,12 +23,12 @@ def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
         outcomes: What was found.
     """
     findings = [finding for outcome in outcomes for finding in outcome.findings]
-    found = [finding.advice for finding in findings if "`" in finding.advice]
+    found = [finding.advice for finding in findings if _OPTION.search(finding.advice)]
     if any(outcome.reason == PATH_UNKNOWN for outcome in outcomes):
         found.insert(0, f"Where the operations are is not known: {PATH_UNKNOWN}.")
     if _refuses_correlators(outcomes):
         found.insert(0, "Requests with an x-correlator are refused: `x_correlator=None`.")
-    unwelcome = sum(" 401 " in finding.text and "instead of" in finding.text for finding in findings)
+    unwelcome = sum(bool(_UNWELCOME.match(finding.text)) for finding in findings)
     if unwelcome > len(findings) / 2:
         found.insert(0, "Most requests were refused with 401: is the access token good, and of this operator?")
     broken = sum(outcome.grade == Grade.BREAKS for outcome in outcomes)
@@ -35,8 +39,11 @@ def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
 
 
 def _refuses_correlators(outcomes: Iterable[Outcome]) -> bool:
-    verdicts = {outcome.tag: outcome.verdict for outcome in outcomes}
-    return verdicts.get(_WITH) is Verdict.FAIL and verdicts.get(_WITHOUT) is Verdict.PASS
+    by_tag = {outcome.tag: outcome for outcome in outcomes}
+    refused, taken = by_tag.get(_WITH), by_tag.get(_WITHOUT)
+    if refused is None or taken is None or taken.verdict is not Verdict.PASS:
+        return False
+    return any(finding.text.startswith("refused with 400 ") for finding in refused.findings)
 
 
 def client_line(settings: Settings, api_path: str, outcomes: Sequence[Outcome], exchanges: Iterable[Exchange]) -> str:

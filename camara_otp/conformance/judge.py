@@ -86,12 +86,24 @@ def against(expect: Expect, exchange: Exchange) -> list[Finding]:
         expect: What must come back.
         exchange: What was sent and what came back.
     """
-    answer = exchange.answer
+    answer, operation = exchange.answer, exchange.request.operation
     if answer is None:
-        return [Finding(Grade.BREAKS, f"no answer: {exchange.failure}", "Raise `timeout`, or look at the network.")]
+        failure = exchange.failure or ""
+        advice = "Raise `timeout`, or look at the network." if failure.startswith(LATE) else _BROKEN_ADVICE
+        return [Finding(Grade.BREAKS, f"no answer: {failure}", advice)]
+    if 300 <= answer.status < 400:
+        return [Finding(Grade.BREAKS, f"answered with a redirect ({answer.status}) instead of {expect}", _REDIRECTED)]
     if expect.codes:
-        return _against_refusal(expect, answer)
-    return _against_success(expect, exchange.request.operation, answer)
+        return _against_refusal(expect, operation, answer)
+    return _against_success(expect, operation, answer)
+
+
+# How the failure of a request begins that nothing came back upon.
+LATE: Final = "nothing within"
+_BROKEN_ADVICE: Final = "The connection or the HTTP on it was broken: look at what stands between, such as gateways."
+_REDIRECTED: Final = "camara_otp never follows one: put the address it leads to into `base_url`."
+_LIMITED_ADVICE: Final = "The operator limits the rate of requests: check fewer scenarios at a time, with --only."
+_REFUSED_ADVICE: Final = "Look at the answer: path, token, number and limits have to be those of this operator."
 
 
 def _against_success(expect: Expect, operation: Operation, answer: Answer) -> list[Finding]:
@@ -110,36 +122,53 @@ def _against_success(expect: Expect, operation: Operation, answer: Answer) -> li
     return []
 
 
-_LIMITED_ADVICE: Final = "The operator limits the rate of requests: check fewer scenarios at a time, with --only."
-_REFUSED_ADVICE: Final = "Look at the answer: path, token, number and limits have to be those of this operator."
-
-
-def _against_refusal(expect: Expect, answer: Answer) -> list[Finding]:
+def _against_refusal(expect: Expect, operation: Operation, answer: Answer) -> list[Finding]:
     if answer.status < 300:
-        return [Finding(Grade.BREAKS, f"accepted with {answer.status} instead of {expect}", _MEND)]
+        return [_accepted(expect, operation, answer)]
     info = error_info(answer)
     code = info.code if info else None
     if answer.status == expect.status and code in expect.codes:
         return []
+    found = _refused_otherwise(expect, operation, answer, code)
+    return [attrs.evolve(found, advice=_LIMITED_ADVICE) if answer.status == 429 and code not in expect.codes else found]
+
+
+def _refused_otherwise(expect: Expect, operation: Operation, answer: Answer, code: str | None) -> Finding:
     if code is None:
         text = f"answered {answer.status} without a code instead of {expect}"
-        advice = f"camara_otp raises HTTP{answer.status}Error with code=None: catch that."
-        return [Finding(Grade.BREAKS, text, _LIMITED_ADVICE if answer.status == 429 else advice)]
+        return Finding(Grade.BREAKS, text, f"camara_otp raises {raised(answer.status)} with code=None: catch that.")
     if code in expect.codes:
         text = f"answered {code} with status {answer.status} instead of {expect.status}"
         advice = "camara_otp picks the class by the code, so it copes; code that looks at the status does not."
-        return [Finding(Grade.DIFFERS, text, advice)]
+        return Finding(Grade.DIFFERS, text, advice)
     if expect.status == 401 and code.startswith(contract.SPECIFIC):
-        return [
-            Finding(Grade.BREAKS, f"let through to {said(answer)} without a good token, instead of {expect}", _MEND)
-        ]
+        return Finding(Grade.BREAKS, f"let through to {said(answer)} without a good token, instead of {expect}", _MEND)
+    text = f"answered {said(answer)} instead of {expect}"
+    if expect.status == 401 and code == "NOT_FOUND" and operation == "validate-code":
+        advice = f"The id was looked up without a good token, or nothing is there at all. {_MEND}"
+        return Finding(Grade.BREAKS, text, advice)
     specific = any(expected.startswith(contract.SPECIFIC) for expected in expect.codes)
     grade = Grade.BREAKS if specific or answer.status >= 500 else Grade.DIFFERS
-    if answer.status == 429:
-        advice = _LIMITED_ADVICE
-    else:
-        advice = f"Your code will meet {code} where the contract has {' or '.join(expect.codes)}: handle both."
-    return [Finding(grade, f"answered {said(answer)} instead of {expect}", advice)]
+    advice = f"Your code will meet {code} where the contract has {' or '.join(expect.codes)}: handle both."
+    return Finding(grade, text, advice)
+
+
+def _accepted(expect: Expect, operation: Operation, answer: Answer) -> Finding:
+    text = f"accepted with {answer.status} instead of {expect}"
+    if operation == "send-code" and expect.status in (400, 406, 415):
+        advice = "Well-formed requests are not concerned; a client with a fault in it is not told."
+        return Finding(Grade.DIFFERS, text, advice)
+    return Finding(Grade.BREAKS, text, _MEND)
+
+
+def raised(status: int) -> str:
+    """Return the name of the class that camara_otp raises for an error of this status.
+
+    Args:
+        status: The HTTP status.
+    """
+    known = status == 408 or any(status in statuses for statuses in contract.PAIRS.values())
+    return f"HTTP{status}Error" if known else "APIError"
 
 
 @attrs.frozen
@@ -217,7 +246,7 @@ def _status(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Findin
         yield Finding(Grade.BREAKS, text, "camara_otp raises UnexpectedResponseError.")
     elif 300 <= status < 400:
         text = f"{operation} answers with a redirect ({status})"
-        yield Finding(Grade.BREAKS, text, "camara_otp never follows one: put the address it leads to into `base_url`.")
+        yield Finding(Grade.BREAKS, text, _REDIRECTED)
     elif status >= 500:
         yield Finding(Grade.BREAKS, f"{operation} answers {said(answer)}", "Clients see outcome_unknown=True.")
 
@@ -248,11 +277,18 @@ def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[F
         yield Finding(Grade.BREAKS, "the answer to send-code holds the code that was texted", _MEND)
 
 
-def _error_info(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
+def _error_info(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+    # No client uses another method: what that meets breaks none.
+    worst = Grade.BREAKS if exchange.request.method == "POST" else Grade.DIFFERS
+    for finding in _ill_formed(answer):
+        yield attrs.evolve(finding, grade=min(finding.grade, worst))
+
+
+def _ill_formed(answer: Answer) -> Iterator[Finding]:
     info = error_info(answer)
     if info is None:
         text = f"the body of a {answer.status} is not ErrorInfo but {_kind(answer)}"
-        yield Finding(Grade.BREAKS, text, f"camara_otp raises HTTP{answer.status}Error with code=None.")
+        yield Finding(Grade.BREAKS, text, f"camara_otp raises {raised(answer.status)} with code=None.")
         return
     if info.place:
         text = f"ErrorInfo stands under `{info.place}`"
@@ -264,7 +300,9 @@ def _members(status: int, table: dict[str, Any]) -> Iterator[Finding]:
     if not isinstance(table.get("code"), str) or not table["code"]:
         yield Finding(Grade.BREAKS, f"the `code` of a {status} is missing or not a text", "Catch the status's class.")
     elif not _CODE_FORM.fullmatch(table["code"]):
-        yield Finding(Grade.DIFFERS, f"the code of a {status} is not in SCREAMING_SNAKE_CASE", "See `.code`.")
+        yield Finding(
+            Grade.DIFFERS, f"the code of a {status} is not in SCREAMING_SNAKE_CASE", "It is in .code as it came."
+        )
     inner = table.get("status")
     if inner is None or isinstance(inner, bool) or not isinstance(inner, int):
         text = f"the `status` in the body of a {status} is missing or not a whole number"
@@ -274,7 +312,7 @@ def _members(status: int, table: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(Grade.DIFFERS, text, "camara_otp copes: it uses the HTTP status.")
     if not isinstance(table.get("message"), str) or not table["message"].strip():
         text = f"the `message` of a {status} is missing, empty or not a text"
-        yield Finding(Grade.DIFFERS, text, "camara_otp copes: `.message` is None.")
+        yield Finding(Grade.DIFFERS, text, "camara_otp copes: the error has no message.")
 
 
 def _kind(answer: Answer) -> str:
@@ -282,6 +320,10 @@ def _kind(answer: Answer) -> str:
         return "empty"
     if answer.body.lstrip()[:1] == b"<":
         return "a page of HTML or XML"
+    try:
+        answer.body.decode()
+    except UnicodeDecodeError:
+        return "text that is not UTF-8"
     return "something else than a JSON object"
 
 
@@ -309,7 +351,7 @@ def _pairs(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
         prefixed = contract.SPECIFIC + code.rpartition(".")[2]
         if prefixed in contract.PAIRS:
             text = f"{code} is not spelled as published: {prefixed}"
-            yield Finding(Grade.BREAKS, text, "Your code will meet this spelling in `.code`.")
+            yield Finding(Grade.BREAKS, text, "Your code will meet this spelling in .code.")
         else:
             yield Finding(Grade.COSMETIC, f"{code} is in no catalogue", "camara_otp raises the class of the status.")
     elif answer.status not in statuses:

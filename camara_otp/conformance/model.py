@@ -79,9 +79,9 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """Return the body as JSON, or None if it is none."""
+        """Return the body as JSON, which is UTF-8, or None if it is none."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body.decode("utf-8-sig"))
         except (ValueError, RecursionError):
             return None
 

@@ -134,6 +134,8 @@ class Play:
         found = authentication_id(answer) if answer is not None and answer.status < 300 else None
         if found is None:
             reason = exchange.failure or (said(answer) if answer else "")
+            if answer is not None and answer.status < 300:
+                reason += " without authenticationId"
             raise BlockedError(f"the send that comes first went wrong: {reason}")
         return Sent(found, message, exchange)
 

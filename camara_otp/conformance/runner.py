@@ -18,6 +18,7 @@ from camara_otp._version import __version__
 from camara_otp.conformance import contract
 from camara_otp.conformance.advice import advice, client_line
 from camara_otp.conformance.judge import (
+    LATE,
     PATH_RULE,
     PATH_UNKNOWN,
     RULES,
@@ -175,7 +176,7 @@ class Check:
             with anyio.fail_after(settings.timeout):
                 answer = await self._answer(built, time.perf_counter())
         except TimeoutError:
-            return Exchange(request, failure=f"nothing within {settings.timeout:g} s")
+            return Exchange(request, failure=f"{LATE} {settings.timeout:g} s")
         except httpx.DecodingError:
             return Exchange(request, failure="a content coding that is broken or was not asked for")
         except httpx.HTTPError as error:

@@ -288,8 +288,11 @@ async def long_correlator(play: Play) -> None:
         play.settings.release, "aZ9-_:;./<>{}" * 19 + "endmark.."
     )
     exchange = await play.ask("validate-code", _body(play, "validate-code"), headers={"x-correlator": value})
+    if exchange.answer is None:
+        play.expect(NOT_FOUND, exchange)
+        return
     # Which refusal an unknown id meets is the business of another scenario.
-    refused = exchange.answer is None or exchange.answer.status >= 500 or not against(INVALID_ARGUMENT, exchange)
+    refused = exchange.answer.status >= 500 or not against(INVALID_ARGUMENT, exchange)
     text = "a correct x-correlator of the greatest length was refused"
     play.judge(exchange, [Finding(Grade.DIFFERS, text, "Send shorter ones, such as UUIDs.")] if refused else [])
 

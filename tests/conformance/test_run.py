@@ -18,7 +18,7 @@ from camara_otp.conformance import (
 )
 from camara_otp.conformance.judge import PATH_UNKNOWN
 from camara_otp.sandbox import Sandbox
-from tests.conformance.wrong import CASES, DEFAULTS
+from tests.conformance.wrong import CASES, DEFAULTS, V01
 
 URL = "http://127.0.0.1:9091"
 
@@ -284,6 +284,43 @@ def test_a_refused_token_is_recognised():
     for only in ("", "01_send_code_success"):
         report = checked(told(), Sandbox(tokens=["another"]).transport(), only=only)
         assert "is the access token good" in report.advice[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no token is needed",
+        "any token is accepted",
+        "a refused token is 403",
+        "401 says unauthenticated in small letters",
+    ],
+)
+def test_a_good_token_is_not_doubted_for_what_bad_ones_meet(name):
+    """What must be refused with 401 and is not, says nothing about the token of the check."""
+    assert "is the access token good" not in " ".join(advised(name).advice)
+
+
+def test_a_request_that_gets_no_answer_does_not_mean_that_correlators_are_refused():
+    """Neither in the advice nor in what is said of long ones."""
+    inner = Sandbox().transport()
+
+    async def handler(request):
+        if "x-correlator" in request.headers and request.headers.get("authorization"):
+            raise httpx.ReadError("reset")
+        return await inner.handle_async_request(request)
+
+    report = checked(told(), httpx.MockTransport(handler))
+    long = by_tag(report)["camara_otp_validate_code_longest_x-correlator"]
+
+    assert "x_correlator" not in report.client + " ".join(report.advice)
+    assert long.findings[0].text == "no answer: ReadError"
+
+
+def test_a_send_without_an_id_is_said_to_be_one():
+    """Its status alone would look like a success."""
+    report = advised("an id is a number")
+
+    assert by_tag(report)[V01].reason == "the send that comes first went wrong: 200 without authenticationId"
 
 
 def test_helpers_that_fail_block_their_scenarios_only():
