@@ -458,11 +458,13 @@ async def _find(check: Check) -> None:
             check.api_path = path
             return
     check.api_path = min(statuses, key=lambda path: _strangeness(statuses[path]))
-    if nowhere is not None:
-        await _find_with_token(check, [path for path, status in statuses.items() if status in _REFUSED])
+    # A gateway may also say 404, or anything, of whatever comes without a token.
+    if nowhere is not None or len(statuses) > len(set(statuses.values())) == 1:
+        refused = [path for path, status in statuses.items() if status in _REFUSED]
+        await _find_with_token(check, refused or [path for path, status in statuses.items() if status != 429])
 
 
-async def _find_with_token(check: Check, paths: list[str]) -> None:
+async def _find_with_token(check: Check, paths: Iterable[str]) -> None:
     check.guessed = True
     for path in paths:
         with suppress(BlockedError, UnreachableError):

@@ -89,11 +89,13 @@ def test_the_operations_are_found(path, settings):
 
 
 def test_operations_that_are_nowhere_fail_everything():
-    """At the first place of all."""
+    """At the first place of all, which is not said to be right."""
     report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(404)), only="401")
 
     assert report.api_path == "/one-time-password-sms/v1"
     assert report.count(Verdict.FAIL) > 5
+    assert by_tag(report)["contract_path"].verdict is Verdict.SKIP
+    assert PATH_UNKNOWN in report.advice[0]
 
 
 def gateway(sandbox, refuses, status=401):
@@ -113,10 +115,11 @@ def without_token(request):
     return request.headers.get("authorization") != "Bearer good-token" or request.headers.get("x-api-key") != "k"
 
 
+@pytest.mark.parametrize("status", [401, 404])
 @pytest.mark.parametrize("path", ["/one-time-password-sms/v1", "/v1/otp", "/otpvalidation"])
-def test_the_operations_are_found_behind_a_gateway_that_asks_for_the_token_first(path):
-    """A 401 is no proof that there is anything; a request without members is, where it is refused as such."""
-    operator = gateway(Sandbox(api_paths=[path]), without_token)
+def test_the_operations_are_found_behind_a_gateway_that_asks_for_the_token_first(path, status):
+    """No 401 or 404 is proof of what is there; a request without members is, where it is refused as such."""
+    operator = gateway(Sandbox(api_paths=[path]), without_token, status)
     report = checked(told(headers={"X-Api-Key": "k"}), operator, only="01_")
 
     assert report.api_path == path
