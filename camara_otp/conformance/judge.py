@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import attrs
@@ -181,6 +181,7 @@ class Yardstick:
 
 
 Check = Callable[[Exchange, Answer, Yardstick], Iterable[Finding]]
+Compare = Callable[[Sequence[Exchange]], Iterable[Finding]]
 
 
 @attrs.frozen
@@ -193,6 +194,7 @@ class Rule:
         source: Where that stands.
         check: Yields the deviations of one answer.
         applies: Tells whether an answer is of the kind that the rule is about.
+        compare: Yields the deviations that only show when such answers are laid side by side.
     """
 
     tag: str
@@ -200,6 +202,7 @@ class Rule:
     source: str
     check: Check
     applies: Callable[[Exchange, Answer], bool] = lambda _, __: True
+    compare: Compare = lambda _: ()
 
 
 def _is_success(_: Exchange, answer: Answer) -> bool:
@@ -275,6 +278,21 @@ def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[F
     head = " ".join(value for name, value in answer.headers if name not in ("date", "x-correlator", "content-length"))
     if code.encode() in body or re.search(rf"(?<![A-Za-z0-9]){re.escape(code)}(?![A-Za-z0-9])", head):
         yield Finding(Grade.BREAKS, "the answer to send-code holds the code that was texted", _MEND)
+
+
+def _guessable(exchanges: Sequence[Exchange]) -> Iterator[Finding]:
+    advice = "Anybody who knows it passes: nothing for more than a test environment."
+    # Fewer may be alike by chance.
+    if len(exchanges) < _ENOUGH_CODES:
+        return
+    codes = [exchange.code or "" for exchange in exchanges]
+    if len(set(codes)) == 1:
+        yield Finding(Grade.DIFFERS, "every text holds the same code", advice)
+    elif all(code.encode() in exchange.request.body for code, exchange in zip(codes, exchanges, strict=True)):
+        yield Finding(Grade.DIFFERS, "every code is a part of what was sent, such as the phone's number", advice)
+
+
+_ENOUGH_CODES: Final = 3
 
 
 def _error_info(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
@@ -398,10 +416,11 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "contract_code_stays_secret",
-        "what is texted is not in the answer",
+        "what is texted is not in the answer, and cannot be known beforehand",
         "the purpose of the API: the code proves who holds the phone",
         _hidden_code,
         _has_known_code,
+        _guessable,
     ),
     Rule(
         "contract_error_info",
@@ -468,11 +487,12 @@ def over_all(
         by: What it measures by.
     """
     found: dict[Finding, list[Exchange]] = {}
-    count = 0
+    concerned: list[Exchange] = []
     for exchange in exchanges:
         answer = exchange.answer
         if answer is not None and rule.applies(exchange, answer):
-            count += 1
+            concerned.append(exchange)
             for finding in rule.check(exchange, answer, by):
                 found.setdefault(finding, []).append(exchange)
-    return sorted(found.items(), key=lambda item: -item[0].grade), count
+    found |= dict.fromkeys(rule.compare(concerned), concerned)
+    return sorted(found.items(), key=lambda item: -item[0].grade), len(concerned)

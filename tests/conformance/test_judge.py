@@ -2,13 +2,14 @@
 
 import json
 
+import attrs
 import pytest
 
 from camara_otp import errors
 from camara_otp.conformance import Grade
 from camara_otp.conformance.judge import RULES, Expect, Yardstick, against, over_all, raised
 from camara_otp.conformance.model import Answer, Exchange, Request
-from tests.conformance.wrong import INFO
+from tests.conformance.wrong import INFO, SECRET
 
 SENT, VALID = Expect(200), Expect(204)
 NO_TOKEN, BAD = Expect(401, ("UNAUTHENTICATED",)), Expect(400, ("INVALID_ARGUMENT",))
@@ -86,3 +87,33 @@ def test_a_body_that_is_no_error_is_told_by_its_kind(body, text, method, grade):
     found, _ = over_all(rule, [answered], Yardstick("1.1.1", 3.0, 10.0))
 
     assert [(finding.grade, text in finding.text) for finding, _ in found] == ([(grade, True)] if text else [])
+
+
+def texted(number, code):
+    """Return a send, with the code that the phone received."""
+    sent = exchange("send-code", 200, {"authenticationId": "an-id"})
+    body = json.dumps({"phoneNumber": number, "message": "{{code}}"}).encode()
+    return attrs.evolve(sent, request=attrs.evolve(sent.request, body=body), code=code)
+
+
+@pytest.mark.parametrize(
+    ("texts", "text"),
+    [
+        ([("+34600000111", "4711"), ("+34600000222", "4711"), ("+34600000333", "4711")], "the same code"),
+        (
+            [("+34600000111", "000111"), ("+34600000222", "000222"), ("+34600000333", "000333")],
+            "a part of what was sent",
+        ),
+        ([("+34600000111", "4711"), ("+34600000222", "4711"), ("+34600000333", "4712")], None),
+        ([("+34600000111", "0001"), ("+34600000222", "0002"), ("+34600000333", "4712")], None),
+        ([("+34600000111", "4711"), ("+34600000222", "4711")], None),
+        ([("+34600000111", "1"), ("+34600000222", "1"), ("+34600000333", "1")], None),
+        ([], None),
+    ],
+)
+def test_codes_that_can_be_known_beforehand_are_no_secret(texts, text):
+    """Where they are many and long enough to be no chance."""
+    rule = next(rule for rule in RULES if rule.tag == SECRET)
+    found, _ = over_all(rule, [texted(*each) for each in texts], Yardstick("1.1.1", 3.0, 10.0))
+
+    assert [(finding.grade, text in finding.text) for finding, _ in found] == ([(Grade.DIFFERS, True)] if text else [])
