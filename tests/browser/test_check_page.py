@@ -52,3 +52,15 @@ def test_the_page_suits_everybody(browser: Browser, page_file: Path, scheme: str
     assert overflow <= 0
     assert (background == "rgb(16, 21, 27)") == (scheme == "dark")
     assert [item["id"] for item in found.response["violations"] if item["impact"] in _IMPACTS] == []
+
+
+def test_the_words_of_a_rule_stay_whole_on_a_phone(browser: Browser, page_file: Path) -> None:
+    """A table that has no room is moved sideways; a code of the contract in slices of four letters is not read."""
+    page = browser.new_page(viewport={"width": 360, "height": 900})
+    try:
+        page.goto(page_file.as_uri())
+        widths = page.eval_on_selector_all("tbody td:nth-child(3)", "cells => cells.map(cell => cell.clientWidth)")
+    finally:
+        page.close()
+
+    assert min(widths) > 150
