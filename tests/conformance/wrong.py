@@ -346,7 +346,6 @@ CASES = [
         {SECRET},
         after=on("send-code", 200, then=lambda ask, a: a.having(x_debug=ask.sandbox.last_code(ask.get("phoneNumber")))),
     ),
-    Case("every text holds the same code", {SECRET}, sandbox={"code_alphabet": "1"}),
     # Correlators, forms, times, places.
     Case("no x-correlator comes back", {ECHO}, sandbox={"correlator": False}),
     Case(
