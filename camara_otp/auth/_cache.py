@@ -76,7 +76,8 @@ class Cache:
     """Serve a token to any number of threads and tasks, at the cost of one fetch at a time.
 
     Args:
-        fetch: obtains a token other than the given one, within `patience` seconds; runs in a thread.
+        fetch: obtains a token other than the given one, within `patience` seconds; is told for how many seconds
+            somebody waits for it; runs in a thread.
         leeway: renew this many seconds ahead of the end, or sooner before the end of a short life.
         patience: seconds after which a flight counts as lost.
         clock: monotonic seconds.
@@ -84,7 +85,7 @@ class Cache:
 
     def __init__(
         self,
-        fetch: Callable[[str | None], Token | Refusal],
+        fetch: Callable[[str | None, float], Token | Refusal],
         *,
         leeway: float,
         patience: float,
@@ -126,7 +127,7 @@ class Cache:
         """Return a token other than `rejected`, or why there is none, within `timeout` seconds."""
         deadline = self._clock() + timeout
         while True:
-            found = self._decide(rejected)
+            found = self._decide(rejected, deadline)
             if isinstance(found, str):
                 return found
             outcome = wait(found, min(deadline, found.until) - self._clock())
@@ -138,7 +139,7 @@ class Cache:
         """Return a token other than `rejected`, or why there is none, within `timeout` seconds."""
         deadline = self._clock() + timeout
         while True:
-            found = self._decide(rejected)
+            found = self._decide(rejected, deadline)
             if isinstance(found, str):
                 return found
             outcome = await await_(found, min(deadline, found.until) - self._clock())
@@ -146,7 +147,7 @@ class Cache:
             if settled is not None:
                 return settled
 
-    def _decide(self, rejected: str | None) -> str | Flight:
+    def _decide(self, rejected: str | None, deadline: float) -> str | Flight:
         """Return a token to serve at once, or the flight to wait for."""
         with self._lock:
             now = self._clock()
@@ -160,7 +161,12 @@ class Cache:
                 return held.value
             flight = self._flight
             if flight is None or now >= flight.until:
-                flight = self._depart(held.value if held is not None else rejected, now)
+                # Ahead of a token's end nobody waits.
+                flight = (
+                    self._depart(rejected, now, deadline - now)
+                    if held is None
+                    else self._depart(held.value, now, self._patience)
+                )
             return flight if held is None else held.value
 
     def _settled(
@@ -178,21 +184,21 @@ class Cache:
             return None
         return outcome.value
 
-    def _depart(self, unwanted: str | None, now: float) -> Flight:
+    def _depart(self, unwanted: str | None, now: float, hurry: float) -> Flight:
         # The thread runs before the flight is noted, and cannot settle before the lock is free: an interrupt in
         # between leaves a token, not a flight that nobody flies.
         flight = Flight(unwanted, now + self._patience, self._void)
         try:
-            _start(self._fly, flight, now)
+            _start(self._fly, flight, now, hurry)
         except RuntimeError:
             flight.set_result(Refusal("no token: this process cannot start another thread to fetch one", again=True))
         else:
             self._flight = flight
         return flight
 
-    def _fly(self, flight: Flight, began: float) -> None:
+    def _fly(self, flight: Flight, began: float, hurry: float) -> None:
         try:
-            outcome = self._fetch(flight.unwanted)
+            outcome = self._fetch(flight.unwanted, hurry)
         except BaseException as error:  # noqa: BLE001 - a caller's own http_client or store may raise anything
             # Nothing above this thread could make use of it, and nobody shall wait for a flight that is over.
             outcome = Refusal(f"no token: fetching it raised {type(error).__name__}")

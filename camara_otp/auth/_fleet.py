@@ -2,19 +2,21 @@
 
 The lock runs out after a few seconds, so a worker that dies with it delays the others by no more than that. A worker
 whose fetch takes longer leaves a mark beside the lock, and renews it as long as it lives: who gets the lock and finds
-the mark gives the lock back and waits on. A store that fails or hangs is left out: the worker fetches a token of its
-own. No machine's clock is trusted by another: what travels is how long something still lives.
+the mark gives the lock back and waits on. A store that fails or hangs is left out, and may take up a part of the time
+that the caller has, but no more: the worker fetches a token of its own. No machine's clock is trusted by another: what
+travels is how long something still lives.
 """
 
 import base64
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from camara_otp.auth._cache import in_thread, lead, wait
 from camara_otp.auth._values import Refusal, Token
@@ -115,28 +117,38 @@ class Fleet:
         self._clock = clock
         self._sleep = sleep
 
-    def fetch(self, unwanted: str | None, own: Callable[[], Token | Refusal], deadline: float) -> Token | Refusal:
-        """Return the fleet's token if it is not the unwanted one, else fetch one by `own` and share it."""
+    def fetch(
+        self, unwanted: str | None, own: Callable[[], Token | Refusal], deadline: float, hurry: float = math.inf
+    ) -> Token | Refusal:
+        """Return the fleet's token if it is not the unwanted one, else fetch one by `own` and share it.
+
+        Args:
+            unwanted: the token that nobody shall be given.
+            own: fetches a token of one's own, before the deadline.
+            deadline: by the clock.
+            hurry: for how many seconds somebody waits for the outcome.
+        """
         self._seal = seal = self._seal or self._make()
+        hurry = max(min(hurry, deadline - self._clock()), 0.0)
+        contact = _Contact(self._store, seal, unwanted, min(_ANSWER, hurry / 4))
         try:
-            return self._shared(seal, unwanted, own, deadline)
+            return self._shared(contact, own, deadline, hurry)
         except StoreDownError as down:
             _log.warning("the token store failed (%s): this worker fetches a token of its own", down)
             return own()
 
     def _shared(
-        self, seal: Seal, unwanted: str | None, own: Callable[[], Token | Refusal], deadline: float
+        self, contact: "_Contact", own: Callable[[], Token | Refusal], deadline: float, hurry: float
     ) -> Token | Refusal:
-        now = self._clock()
-        patience = now + min(LEASE + 0.5, (deadline - now) / 2)
         nap, longest = _LOOK_AGAIN
+        patience = self._clock() + min(LEASE + 0.5, hurry / 2)
         while True:
-            found = self._load(seal, unwanted)
+            found = contact.find()
             if found is not None and not self._due(found):
                 return found
-            lease = self._ask(self._store.acquire, seal.name, LEASE)
+            lease = contact.lock()
             if lease is not None:
-                token = self._renew(seal, lease, unwanted, own, deadline)
+                token = self._renew(contact, lease, own, deadline)
                 if token is not None:
                     return token
             if found is not None:
@@ -145,26 +157,26 @@ class Fleet:
             now = self._clock()
             if now >= deadline:
                 return _TOO_SLOW
-            if now >= patience and not self._is_busy(seal):
+            if now >= patience and not contact.is_busy():
                 # Whoever has the lock gives no sign of life, and a store may keep it for ever.
                 return own()
             self._sleep(min(nap, (patience if now < patience else deadline) - now))
             nap = min(nap * 1.5, longest)
 
     def _renew(
-        self, seal: Seal, lease: str, unwanted: str | None, own: Callable[[], Token | Refusal], deadline: float
+        self, contact: "_Contact", lease: str, own: Callable[[], Token | Refusal], deadline: float
     ) -> Token | Refusal | None:
         """Fetch under the lock; None when another worker, who outlasted its lock, is at it."""
         try:
             # Another worker may have saved one between our look and our lock.
-            found = self._load(seal, unwanted)
+            found = contact.find()
             if found is not None and not self._due(found):
                 return found
-            return None if self._is_busy(seal) else self._fetched(seal, own, deadline)
+            return None if contact.is_busy() else self._fetched(contact, own, deadline)
         finally:
-            self._try(self._store.release, seal.name, lease)
+            contact.unlock(lease)
 
-    def _fetched(self, seal: Seal, own: Callable[[], Token | Refusal], deadline: float) -> Token | Refusal:
+    def _fetched(self, contact: "_Contact", own: Callable[[], Token | Refusal], deadline: float) -> Token | Refusal:
         """Fetch and save, with a sign of life for as long as that takes."""
         try:
             flight = in_thread(own)
@@ -174,39 +186,84 @@ class Fleet:
         beat = min(_BEAT, max(deadline - self._clock(), 0.0) / 4)
         try:
             while (token := wait(flight, beat)) is None:
-                self._try(self._store.save, seal.mark, _BUSY, LEASE)
+                contact.mark(_BUSY)
                 marked = True
             if isinstance(token, Token) and token.left > 0:
-                self._try(self._store.save, seal.name, seal.pack(token, encrypt=self._store.encrypt), token.left)
+                contact.keep(token)
         finally:
             if marked:
-                self._try(self._store.save, seal.mark, _OVER, LEASE)
+                contact.mark(_OVER)
         return token
-
-    def _is_busy(self, seal: Seal) -> bool:
-        kept = self._ask(self._store.load, seal.mark)
-        return kept is not None and kept[0] == _BUSY
 
     def _due(self, token: Token) -> bool:
         return token.left <= lead(token, self._leeway)
 
-    def _load(self, seal: Seal, unwanted: str | None) -> Token | None:
-        kept = self._ask(self._store.load, seal.name)
-        token = seal.unpack(*kept, encrypt=self._store.encrypt) if kept is not None else None
-        return token if token is not None and token.value != unwanted else None
+
+@define
+class _Contact:
+    """The store for the length of one fetch: what it fails to answer may take `budget` seconds, all in all."""
+
+    _store: TokenStore
+    _seal: Seal
+    _unwanted: str | None = field(repr=False)
+    _budget: float
+
+    def find(self) -> Token | None:
+        """Return the fleet's token, unless it is the unwanted one."""
+        kept = self._load(self._seal.name)
+        token = self._seal.unpack(*kept, encrypt=self._store.encrypt) if kept is not None else None
+        return token if token is not None and token.value != self._unwanted else None
+
+    def keep(self, token: Token) -> None:
+        """Share a token, if the store will have it."""
+        self._try(self._store.save, self._seal.name, self._seal.pack(token, encrypt=self._store.encrypt), token.left)
+
+    def lock(self) -> str | None:
+        """Take the lock, or return None."""
+        return self._ask(self._store.acquire, self._seal.name, LEASE)
+
+    def unlock(self, lease: str) -> None:
+        """Give the lock back; otherwise it runs out."""
+        self._try(self._store.release, self._seal.name, lease)
+
+    def mark(self, sign: bytes) -> None:
+        """Show that this worker is still fetching, or no more."""
+        self._try(self._store.save, self._seal.mark, sign, LEASE)
+
+    def is_busy(self) -> bool:
+        """Tell whether another worker shows that it is still fetching."""
+        kept = self._load(self._seal.mark)
+        return kept is not None and kept[0] == _BUSY
+
+    def _load(self, name: str) -> tuple[bytes, float] | None:
+        kept = self._ask(self._store.load, name)
+        if kept is None:
+            return None
+        try:
+            value, left = kept
+            left = float(left)
+        except (TypeError, ValueError):
+            # A store of the caller's own making.
+            raise StoreDownError("load must return bytes and seconds, or None") from None
+        return (value, left) if left > 0 else None
 
     def _ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the store, in a thread, so that one which hangs is left behind."""
+        began = time.monotonic()
+        problem = "no answer"
         try:
             # The tuple tells an answer of None from no answer.
-            answer = wait(in_thread(lambda: (method(*args, **kwargs),)), _ANSWER)
+            answer = wait(in_thread(lambda: (method(*args, **kwargs),)), self._budget)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
-            raise StoreDownError(type(error).__name__) from None
+            answer, problem = None, type(error).__name__
         if answer is None:
-            raise StoreDownError("no answer")
+            self._budget -= time.monotonic() - began
+            raise StoreDownError(problem)
         return answer[0]
 
     def _try(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        if self._budget <= 0:
+            return  # it hangs, as was said already
         try:
             self._ask(method, *args, **kwargs)
         except StoreDownError as down:

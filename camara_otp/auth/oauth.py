@@ -170,10 +170,10 @@ class ClientCredentials(_Renewing):
             del self, client_secret, private_key
             raise error.with_traceback(None) from None
 
-    def _fetch(self, unwanted: str | None) -> Token | Refusal:
+    def _fetch(self, unwanted: str | None, hurry: float) -> Token | Refusal:
         deadline = time.monotonic() + self._authority.timeout
         if self._fleet is not None:
-            return self._fleet.fetch(unwanted, lambda: self._own(deadline), deadline)
+            return self._fleet.fetch(unwanted, lambda: self._own(deadline), deadline, hurry)
         return self._own(deadline)
 
     def _own(self, deadline: float) -> Token | Refusal:
@@ -257,10 +257,10 @@ class JWTBearer(_Renewing):
             del self, private_key, subject
             raise error.with_traceback(None) from None
 
-    def _fetch(self, unwanted: str | None) -> Token | Refusal:
+    def _fetch(self, unwanted: str | None, hurry: float) -> Token | Refusal:
         deadline = time.monotonic() + self._authority.timeout
         if self._fleet is not None:
-            return self._fleet.fetch(unwanted, lambda: self._own(deadline), deadline)
+            return self._fleet.fetch(unwanted, lambda: self._own(deadline), deadline, hurry)
         return self._own(deadline)
 
     def _own(self, deadline: float) -> Token | Refusal:
@@ -455,7 +455,7 @@ class CIBA(_Renewing):
         self._login = {token.refresh: None} if token.refresh is not None else {}
         self._cache.put(_final(token), began)
 
-    def _fetch(self, unwanted: str | None) -> Token | Refusal:  # noqa: ARG002 - there is one way to another token
+    def _fetch(self, unwanted: str | None, hurry: float) -> Token | Refusal:  # noqa: ARG002 - there is one way only
         # What this flight learns belongs to the login that it began with, whatever comes in between.
         login = self._login
         alive = list(login) if login is not None else []

@@ -34,11 +34,13 @@ class Source:
         self.lifetime = lifetime
         self.queue = []
         self.asked = []
+        self.hurries = []
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, unwanted):
+    def __call__(self, unwanted, hurry):
         self.asked.append(unwanted)
+        self.hurries.append(hurry)
         number = len(self.asked)
         assert self.gate.wait(10)
         outcome = self.queue.pop(0) if self.queue else Token(f"t{number}", self.lifetime, self.lifetime)
@@ -112,6 +114,19 @@ def test_the_hot_path_takes_no_lock():
 
     with made._lock:
         assert made.fresh(None) == "t1"
+
+
+def test_a_fetch_is_told_how_long_somebody_waits():
+    """As long as the first caller; ahead of a token's end nobody does, and it has all the time it may take."""
+    clock = Clock()
+    source = Source()
+    made = cache(source, clock=clock)
+    made.get(None, 3.0)
+    clock.now += 3550
+    made.get(None, 3.0)
+    settle(made)
+
+    assert source.hurries == [3.0, 10.0]
 
 
 def test_a_hundred_threads_cost_one_fetch():
@@ -341,10 +356,10 @@ def test_a_lost_flight_is_replaced():
     source, clock = Source(), Clock()
     source.gate.clear()
     made = cache(source, clock=clock, patience=3)
-    first = made._decide(None)
+    first = made._decide(None, 1e9)
     clock.now += 3
 
-    second = made._decide(None)
+    second = made._decide(None, 1e9)
     assert second is not first
     source.gate.set()
     assert wait(first, 5) is not None
@@ -374,7 +389,7 @@ def test_what_was_under_way_before_a_token_was_put_changes_nothing(outcome):
     source.queue = [outcome]
     source.gate.clear()
     made = cache(source)
-    late = made._decide(None)
+    late = made._decide(None, 1e9)
     made.put(Token("new", 3600.0, 3600.0), time.monotonic())
     source.gate.set()
     assert wait(late, 5) is outcome
@@ -533,7 +548,7 @@ def test_a_forked_child_starts_afresh():
     source.gate.clear()
     busy, calm = cache(source), cache(Source())
     calm.get(None, 5)
-    busy._decide(None)
+    busy._decide(None, 1e9)
     with busy._lock:
         pid = os.fork()
         if pid == 0:

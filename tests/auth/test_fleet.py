@@ -47,8 +47,8 @@ class Worker:
             self.during()
         return Refusal("down") if self.refuse else Token(f"{id(self)}-{self.fetched}", self.lifetime, self.lifetime)
 
-    def fetch(self, unwanted=None, timeout=10.0):
-        return self.fleet.fetch(unwanted, self.own, self.clock() + timeout)
+    def fetch(self, unwanted=None, timeout=10.0, hurry=10.0):
+        return self.fleet.fetch(unwanted, self.own, self.clock() + timeout, hurry)
 
 
 @pytest.fixture
@@ -142,6 +142,16 @@ def test_a_short_call_does_not_wait_for_the_lock_to_run_out(store, clock):
     assert clock.now - began <= 1.1
 
 
+def test_a_short_wait_is_not_spent_on_a_dead_worker(store, clock):
+    """Whoever asks may have less time than the provider."""
+    [worker] = workers(store, clock, 1)
+    store.acquire(SEAL.name, 1000)
+    began = clock.now
+
+    assert isinstance(worker.fetch(hurry=2.0), Token)
+    assert clock.now - began <= 1.1
+
+
 def test_a_worker_between_look_and_lock_is_noticed(store, clock):
     """Who gets the lock looks again before it fetches."""
     one, other = workers(store, clock)
@@ -213,6 +223,85 @@ def test_a_store_that_hangs_is_left_behind(clock, monkeypatch):
     assert isinstance(worker.fetch(), Token)
     assert time.monotonic() - began < 1
     gate.set()
+
+
+class Hanging(MemoryStore):
+    """Answer a number of times, then no more."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers = answers
+        self.gate = threading.Event()
+
+    def load(self, name):
+        return self.answered(super().load, name)
+
+    def save(self, name, value, seconds):
+        return self.answered(super().save, name, value, seconds)
+
+    def acquire(self, name, seconds):
+        return self.answered(super().acquire, name, seconds)
+
+    def release(self, name, lease):
+        return self.answered(super().release, name, lease)
+
+    def answered(self, method, *args):
+        self.answers -= 1
+        if self.answers < 0:
+            self.gate.wait(10)
+        return method(*args)
+
+
+@pytest.mark.parametrize("answers", range(7))
+@pytest.mark.parametrize("limit", ["timeout", "hurry"])
+def test_a_store_that_hangs_costs_a_part_of_the_time_there_is(answers, limit, caplog):
+    """At whatever moment it begins: one fetch of one's own, in time, and no second wait for the same silence."""
+    store = Hanging(answers)
+    began = time.monotonic()
+    fetched = []
+
+    def own():
+        time.sleep(0.01)
+        fetched.append(time.monotonic() - began)
+        return Token("t", 3600.0, 3600.0)
+
+    timeout, hurry = (1.2, 10.0) if limit == "timeout" else (10.0, 1.2)
+    got = Fleet(store, lambda: SEAL, 60.0).fetch(None, own, began + timeout, hurry)
+    took = time.monotonic() - began
+    store.gate.set()
+
+    assert got.value == "t"
+    assert len(fetched) == 1
+    assert took < 1.2
+    assert len(caplog.records) == (1 if answers < 6 else 0)
+
+
+@pytest.mark.parametrize(
+    "shape", [lambda kept: kept[0], lambda kept: (kept[0], None), lambda kept: (*kept, 1), lambda _: "text"]
+)
+def test_a_store_that_answers_nonsense_means_a_token_of_ones_own(clock, shape, caplog):
+    """A slip in a store of the caller's own is named in the log, and no call fails for it."""
+    store = MemoryStore(clock=clock)
+    one, other = workers(store, clock)
+    one.fetch()
+    real = store.load
+    store.load = lambda name: shape(real(name))
+
+    assert isinstance(other.fetch(), Token)
+    assert other.fetched == 1
+    assert "bytes and seconds" in caplog.text
+
+
+@pytest.mark.parametrize("left", [0.0, -1.0, float("nan")])
+def test_what_has_no_life_left_is_not_found(clock, left):
+    """Whatever a store makes of seconds."""
+    store = MemoryStore(clock=clock)
+    one, other = workers(store, clock)
+    one.fetch()
+    real = store.load
+    store.load = lambda name: (real(name)[0], left) if real(name) else None
+
+    assert other.fetch().value == f"{id(other)}-1"
 
 
 @pytest.mark.parametrize("value", [b"", b"nonsense", b"[]", b"{}", b'{"token": "t"}', b'{"token":"t","lifetime":"x"}'])

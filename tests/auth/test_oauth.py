@@ -827,14 +827,14 @@ def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
     def overtaken(seen):
         if seen.form["refresh_token"] == "r1" and not inner:
             inner.append(1)
-            inner.append(provider._fetch(None))
+            inner.append(provider._fetch(None, 10.0))
             return answer(access_token="t2", token_type="Bearer", refresh_token="r2")
         return answer(400, error="invalid_grant")
 
     tokens.reply = overtaken
-    assert provider._fetch(None).value == "t2"
+    assert provider._fetch(None, 10.0).value == "t2"
     assert inner[1].code == "invalid_grant"
-    assert provider._fetch(None).code == "invalid_grant"
+    assert provider._fetch(None, 10.0).code == "invalid_grant"
     assert tokens.seen[-1].form["refresh_token"] == "r2"
 
 

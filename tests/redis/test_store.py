@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -155,6 +156,50 @@ def test_a_dead_worker_blocks_nobody(fleet, tokens):
     assert workers.ask() == ["token-2"] * 2
     assert time.monotonic() - began < LEASE + 1
     assert tokens.count == 2
+
+
+def test_a_fleet_renews_once(fleet, tokens):
+    """Eight processes at work with tokens of six seconds: one request for each token, seconds apart."""
+    began = []
+
+    def reply(_):
+        began.append(time.monotonic())
+        return answer(access_token=f"token-{len(began)}", token_type="Bearer", expires_in=6)
+
+    tokens.reply = reply
+    workers = fleet(8)
+    seen = set(workers.ask())
+    while len(began) < 3 or len(seen) < 3:
+        seen.update(workers.ask())
+        time.sleep(0.1)
+
+    assert seen == {"token-1", "token-2", "token-3"}
+    assert all(later - earlier > 1 for earlier, later in pairwise(began))
+
+
+def test_a_fleet_survives_a_flush_and_garbage(server, fleet, tokens):
+    """What is lost or spoilt is fetched once, and shared again."""
+    workers = fleet(8)
+    assert workers.ask() == ["token-1"] * 8
+    server.client.flushall()
+    assert workers.ask("token-1") == ["token-2"] * 8
+    [name] = server.client.keys("camara-otp:token:*")
+    server.client.set(name, b"\x00garbage", ex=1000)
+
+    assert workers.ask("token-2") == ["token-3"] * 8
+    assert tokens.count == 3
+
+
+def test_a_redis_that_hangs_in_the_middle_costs_no_call(server, tokens):
+    """The caller has two seconds; the token arrives, and Redis is silent from then on."""
+    made = provider(server, tokens)
+
+    def reply(_):
+        server.signal(signal.SIGSTOP)
+        return answer(access_token="mine", token_type="Bearer", expires_in=3600)
+
+    tokens.reply = reply
+    assert get(made, timeout=2.0) == "mine"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
