@@ -33,7 +33,7 @@ _log: Final = logging.getLogger("camara_otp.auth")
 
 # Seconds. For how long the lock, and the mark of a fetch that outlasts it, are good without a sign of life.
 LEASE: Final = 3.0
-_BEAT: Final = 1.0
+_BEAT: Final = 0.25
 _ANSWER: Final = 2.0
 _LOOK_AGAIN: Final = (0.05, 0.25)
 _OF_A_STORE: Final = ("encrypt", "load", "save", "acquire", "release")
@@ -141,7 +141,9 @@ class Fleet:
         self, contact: "_Contact", own: Callable[[], Token | Refusal], deadline: float, hurry: float
     ) -> Token | Refusal:
         nap, longest = _LOOK_AGAIN
-        patience = self._clock() + min(LEASE + 0.5, hurry / 2)
+        # Within this time whoever takes over from another has found the lock free and left its mark.
+        handover = longest + 3 * _BEAT
+        heard = self._clock() + min(LEASE + handover, hurry / 2) - handover
         while True:
             found = contact.find()
             if found is not None and not self._due(found):
@@ -157,10 +159,12 @@ class Fleet:
             now = self._clock()
             if now >= deadline:
                 return _TOO_SLOW
-            if now >= patience and not contact.is_busy():
+            if now >= heard and contact.is_busy():
+                heard = now
+            elif now >= heard + handover:
                 # Whoever has the lock gives no sign of life, and a store may keep it for ever.
                 return own()
-            self._sleep(min(nap, (patience if now < patience else deadline) - now))
+            self._sleep(min(nap, heard + handover - now, deadline - now))
             nap = min(nap * 1.5, longest)
 
     def _renew(

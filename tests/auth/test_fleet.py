@@ -402,9 +402,10 @@ def race(store, number, own, timeout=10.0):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Let the lock run out, and signs of life come, twenty times as fast."""
-    monkeypatch.setattr(_fleet, "LEASE", 0.15)
-    monkeypatch.setattr(_fleet, "_BEAT", 0.05)
+    """Let the lock run out, and looks and signs of life come, many times as fast."""
+    monkeypatch.setattr(_fleet, "LEASE", 0.5)
+    monkeypatch.setattr(_fleet, "_BEAT", 0.1)
+    monkeypatch.setattr(_fleet, "_LOOK_AGAIN", (0.01, 0.05))
 
 
 @pytest.mark.usefixtures("quick")
@@ -439,6 +440,46 @@ def test_a_slow_refusal_leaves_the_next_worker_free():
     assert sorted(type(each).__name__ for each in got) == ["Refusal", "Token"]
     assert 0.6 <= fetched[1] < 0.6 + 0.3
     assert store.load(SEAL.mark)[0] != b"busy"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("marked", [False, True])
+def test_who_takes_over_from_a_dead_worker_is_the_only_one(marked):
+    """The others know that somebody is fetching again, however long ago they began to wait."""
+    store = MemoryStore()
+    store.acquire(SEAL.name, 0.3)
+    if marked:
+        store.save(SEAL.mark, b"busy", 0.3)
+    fetched = []
+
+    def own():
+        fetched.append(1)
+        time.sleep(0.7)
+        return Token(f"t{len(fetched)}", 3600.0, 3600.0)
+
+    assert {token.value for token in race(store, 8, own)} == {"t1"}
+    assert fetched == [1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_slow_refusals_come_one_after_the_other():
+    """Whoever has waited for one takes its turn, and a token ends it."""
+    fetched = []
+    flying = []
+
+    def own():
+        fetched.append(1)
+        number = len(fetched)
+        flying.append(number)
+        most.append(len(flying))
+        time.sleep(0.4)
+        flying.remove(number)
+        return Refusal("down") if number < 3 else Token("t", 3600.0, 3600.0)
+
+    most = []
+    race(MemoryStore(), 6, own)
+    assert len(fetched) == 3
+    assert max(most) == 1
 
 
 @pytest.mark.usefixtures("quick")

@@ -158,6 +158,26 @@ def test_a_dead_worker_blocks_nobody(fleet, tokens):
     assert tokens.count == 2
 
 
+def test_a_dead_worker_is_replaced_by_one(fleet, tokens):
+    """Eight that wait when it is killed cost one request, also where a fetch takes a while."""
+    workers = fleet(9)
+    assert workers.ask() == ["token-1"] * 9
+    doomed = workers.processes.pop()
+    tokens.gate.clear()
+    doomed.stdin.write("token-1\n")
+    while tokens.count == 1:
+        time.sleep(0.01)
+    tokens.reply = lambda _: time.sleep(1.5) or answer(access_token="next", token_type="Bearer", expires_in=3600)
+    waiting = ThreadPoolExecutor(1).submit(workers.ask, "token-1")
+    time.sleep(0.2)
+    doomed.kill()
+    doomed.wait(10)
+    tokens.gate.set()
+
+    assert waiting.result(20) == ["next"] * 8
+    assert tokens.count == 3
+
+
 def test_a_fleet_renews_once(fleet, tokens):
     """Eight processes at work with tokens of six seconds: one request for each token, seconds apart."""
     began = []
