@@ -48,7 +48,7 @@ def hold(token: Token, began: float, leeway: float) -> Held:
     Servers count in whole seconds, so a token may end up to one second early. Both leads shrink with the lifetime, so
     that a token of seconds is still used for most of them.
     """
-    expires_at = began + token.left - min(2.0, token.lifetime / 3)
+    expires_at = began + token.left - tail(token)
     renew_at = expires_at if token.final else began + token.left - lead(token, leeway)
     return Held(token.value, renew_at, expires_at, token.final)
 
@@ -56,6 +56,11 @@ def hold(token: Token, began: float, leeway: float) -> Held:
 def lead(token: Token, leeway: float) -> float:
     """Return how many seconds ahead of its end a token is renewed."""
     return min(max(leeway, 2.0), max(token.lifetime / 4, min(3.0, token.lifetime / 2)))
+
+
+def tail(token: Token) -> float:
+    """Return how many seconds ahead of its end a token stops being used."""
+    return min(2.0, token.lifetime / 3)
 
 
 class Flight(Future[Token | Refusal]):

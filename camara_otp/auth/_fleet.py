@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from attrs import define, field, frozen
 
-from camara_otp.auth._cache import in_thread, lead, wait
+from camara_otp.auth._cache import in_thread, lead, tail, wait
 from camara_otp.auth._values import Refusal, Token
 from camara_otp.auth.stores import TokenStore
 from camara_otp.errors import ConfigurationError
@@ -153,7 +153,7 @@ class Fleet:
                 token = self._renew(contact, lease, own, deadline)
                 if token is not None:
                     return token
-            if found is not None:
+            if found is not None and found.left > tail(found):
                 # Another worker is renewing it; it still serves until then.
                 return found
             now = self._clock()

@@ -533,6 +533,22 @@ def test_a_token_that_still_serves_is_served_while_a_slow_fetch_renews_it():
     assert got.value == "old"
 
 
+def test_a_token_about_to_end_is_not_served_while_another_worker_renews_it(store, clock):
+    """Its last seconds are nobody's: servers count in whole ones."""
+    [worker] = workers(store, clock, 1)
+    lease = store.acquire(SEAL.name, LEASE)
+    store.save(SEAL.name, SEAL.pack(Token("old", 6.0, 1.5), encrypt=False), 1.5)
+
+    def nap(seconds):
+        clock.sleep(seconds)
+        store.save(SEAL.name, SEAL.pack(Token("new", 6.0, 6.0), encrypt=False), 6.0)
+        store.release(SEAL.name, lease)
+
+    worker.fleet._sleep = nap
+    assert worker.fetch().value == "new"
+    assert worker.fetched == 0
+
+
 def test_a_process_without_room_for_a_thread_fetches_in_the_one_it_has(store, clock, monkeypatch):
     """The heartbeat is lost, the token is not."""
     [worker] = workers(store, clock, 1)
