@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from camara_otp.auth._values import seconds
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -108,13 +109,20 @@ class RedisStore:
     Args:
         client: a `redis.Redis`; give it socket timeouts, or use `from_url`.
         prefix: put in front of every key.
+
+    Raises:
+        ConfigurationError: the client is a URL, or an async one.
     """
 
     encrypt: bool = True
 
     def __init__(self, client: "redis.Redis", *, prefix: str = "camara-otp:") -> None:
         """Keep the client; nothing is sent yet."""
-        if type(client).__module__.startswith("redis.asyncio"):
+        given: object = client
+        if isinstance(given, str | bytes):
+            del client, given
+            raise ConfigurationError("client: must be a redis.Redis; RedisStore.from_url takes a URL")
+        if any(kind.__module__.startswith("redis.asyncio") for kind in type(client).__mro__):
             raise ConfigurationError(
                 "client: must be a redis.Redis, also for the async client: tokens are fetched in a thread"
             )
@@ -131,18 +139,30 @@ class RedisStore:
             timeout: seconds for connecting and for each answer.
 
         Raises:
-            ConfigurationError: redis-py is not installed; `pip install 'camara-otp[redis]'`.
+            ConfigurationError: redis-py is not installed (`pip install 'camara-otp[redis]'`), or cannot use the URL.
         """
+        try:
+            timeout = seconds("timeout", timeout)
+        except ConfigurationError:
+            del url
+            raise
+        client, problem = None, "RedisStore needs an extra package: pip install 'camara-otp[redis]'"
         try:
             import redis  # noqa: PLC0415 - an extra
         except ImportError:
-            client = None
+            pass
         else:
             kind: Any = redis.Redis
-            client = kind.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+            try:
+                client = kind.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+            except Exception:  # noqa: BLE001 - the driver's own words may quote the password
+                problem = (
+                    "url: must be redis://host:6379/0, rediss://... or unix://..., with what is special in a password "
+                    "percent-encoded"
+                )
         if client is None:
             del url
-            raise ConfigurationError("RedisStore needs an extra package: pip install 'camara-otp[redis]'")
+            raise ConfigurationError(problem)
         return cls(client, prefix=prefix)
 
     def load(self, name: str) -> tuple[bytes, float] | None:

@@ -4,6 +4,7 @@ import base64
 import logging
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -579,3 +580,56 @@ def test_redis_without_its_package_is_refused(monkeypatch):
     with pytest.raises(ConfigurationError, match=r"camara-otp\[redis\]") as caught:
         RedisStore.from_url("redis://:hunter2@127.0.0.1/0")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["redis.asyncio", "redis.asyncio.cluster"])
+def test_an_async_redis_client_of_a_class_of_ones_own_is_refused(module):
+    """It would only be noticed as a store that is always down."""
+    pytest.importorskip("redis")
+    kind = type("Mine", (type("Redis", (), {"__module__": module}),), {"__module__": "app"})
+
+    with pytest.raises(ConfigurationError, match=r"redis\.Redis"):
+        RedisStore(kind())
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2@127.0.0.1/0", b"redis://:hunter2@127.0.0.1/0"])
+def test_a_url_in_place_of_a_client_is_refused(url):
+    """With the method that takes one, and without the password."""
+    with pytest.raises(ConfigurationError, match="from_url") as caught:
+        RedisStore(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2/7@127.0.0.1/0",
+        "http://:hunter2@127.0.0.1/0",
+        "redis://:hunter2@[::1/0",
+        "redis://:hunter2@127.0.0.1?socket_timeout=soon",
+        "127.0.0.1:6379",
+        "",
+        None,
+    ],
+)
+def test_a_url_that_redis_cannot_use_is_refused(url):
+    """As a ConfigurationError, without the driver's words: they quote what follows a slash in the password."""
+    pytest.importorskip("redis")
+    with pytest.raises(ConfigurationError, match="^url: must be") as caught:
+        RedisStore.from_url(url)
+
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    assert "hunter2" not in str(frames)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "1", None])
+def test_a_timeout_that_is_none_is_refused(timeout):
+    """Without one a Redis that hangs keeps a thread for ever."""
+    pytest.importorskip("redis")
+    with pytest.raises(ConfigurationError, match="^timeout: must be") as caught:
+        RedisStore.from_url("redis://:hunter2@127.0.0.1/0", timeout=timeout)
+
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    assert "hunter2" not in str(frames)
