@@ -37,6 +37,8 @@ _BEAT: Final = 0.25
 _ANSWER: Final = 2.0
 _LOOK_AGAIN: Final = (0.05, 0.25)
 _OF_A_STORE: Final = ("encrypt", "load", "save", "acquire", "release")
+# A store that was down, or restored, may come back with what was refused meanwhile.
+_REMEMBERED: Final = 8
 _BUSY, _OVER = b"busy", b"over"
 
 _TOO_SLOW: Final = Refusal(
@@ -113,6 +115,7 @@ class Fleet:
         self._store = store
         self._make = seal
         self._seal: Seal | None = None
+        self._unwanted: tuple[str, ...] = ()
         self._leeway = leeway
         self._clock = clock
         self._sleep = sleep
@@ -123,14 +126,16 @@ class Fleet:
         """Return the fleet's token if it is not the unwanted one, else fetch one by `own` and share it.
 
         Args:
-            unwanted: the token that nobody shall be given.
+            unwanted: the token that nobody shall be given, now or later.
             own: fetches a token of one's own, before the deadline.
             deadline: by the clock.
             hurry: for how many seconds somebody waits for the outcome.
         """
         self._seal = seal = self._seal or self._make()
+        if unwanted is not None:
+            self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]
         hurry = max(min(hurry, deadline - self._clock()), 0.0)
-        contact = _Contact(self._store, seal, unwanted, min(_ANSWER, hurry / 4))
+        contact = _Contact(self._store, seal, self._unwanted, min(_ANSWER, hurry / 4))
         try:
             return self._shared(contact, own, deadline, hurry)
         except StoreDownError as down:
@@ -209,14 +214,14 @@ class _Contact:
 
     _store: TokenStore
     _seal: Seal
-    _unwanted: str | None = field(repr=False)
+    _unwanted: tuple[str, ...] = field(repr=False)
     _budget: float
 
     def find(self) -> Token | None:
-        """Return the fleet's token, unless it is the unwanted one."""
+        """Return the fleet's token, unless it is an unwanted one."""
         kept = self._load(self._seal.name)
         token = self._seal.unpack(*kept, encrypt=self._store.encrypt) if kept is not None else None
-        return token if token is not None and token.value != self._unwanted else None
+        return token if token is not None and token.value not in self._unwanted else None
 
     def keep(self, token: Token) -> None:
         """Share a token, if the store will have it."""

@@ -89,6 +89,20 @@ def test_a_rejected_token_is_replaced_once(store, clock):
     assert (one.fetched, other.fetched) == (2, 0)
 
 
+def test_a_token_once_refused_is_not_taken_from_the_store_again(store, clock):
+    """A store that was down for a while may still hold it, when a later one is refused as well."""
+    one, other = workers(store, clock)
+    old = one.fetch()
+    down, one.fleet._store = one.fleet._store, Broken("load", fails)
+    mine = one.fetch(unwanted=old.value)
+    one.fleet._store = down
+    new = one.fetch(unwanted=mine.value)
+
+    assert new.value not in {old.value, mine.value}
+    assert other.fetch().value == new.value
+    assert other.fetched == 0
+
+
 def test_one_worker_renews_ahead_of_the_end(store, clock):
     """While one holds the lock the others go on with the old token."""
     one, other = workers(store, clock)
