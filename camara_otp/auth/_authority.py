@@ -1,8 +1,8 @@
 """Talk to the operator's authorization server: find its endpoints, send a form, repeat what may be repeated.
 
-A request for a token texts nobody, so a failed one is sent again within the deadline, each time built anew. What must
-not be asked twice (a login that rings the user's phone, a refresh token that works once) is only sent again when it
-never left.
+A request for a token texts nobody, so a failed one is sent again within the deadline, each time built anew. A refresh
+token that works once goes again as well: nothing else could be sent later, and servers that rotate are most lenient at
+once. What must not be asked twice, a login that rings the user's phone, is only sent again when it never left.
 """
 
 import random

@@ -469,9 +469,7 @@ class CIBA(_Renewing):
         refresh = alive[-1]
         deadline = time.monotonic() + self._authority.timeout
         fields = requests.refresh(refresh)
-        outcome = _token(
-            self._authority, lambda where: self._form(fields, where), self._scope, deadline, (refresh,), twice=False
-        )
+        outcome = _token(self._authority, lambda where: self._form(fields, where), self._scope, deadline, (refresh,))
         if isinstance(outcome, Token):
             # Without a new one the old refresh token stays good, RFC 6749 section 6.
             if outcome.refresh is not None and outcome.refresh != refresh:
@@ -494,8 +492,6 @@ def _token(
     scope: str | None,
     deadline: float,
     hidden: tuple[str, ...] = (),
-    *,
-    twice: bool = True,
 ) -> Token | Refusal:
     """Ask the token endpoint, on connections of its own."""
     with authority.line() as line:
@@ -510,7 +506,6 @@ def _token(
             lambda heard: read_token(heard, scope),
             hidden=hidden,
             deadline=deadline,
-            twice=twice,
         )
 
 

@@ -839,19 +839,30 @@ def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
 
 
 @pytest.mark.usefixtures("quick_polls")
-def test_what_works_once_is_sent_once(tokens):
-    """Neither the question to the user nor a refresh is repeated after it may have arrived."""
+def test_the_user_is_asked_once(tokens):
+    """The question that rings the user's phone is not repeated after it may have arrived."""
     tokens.replies = [(503, {}, b"")]
     provider = ciba(tokens)
     with pytest.raises(TokenError, match="503"):
         provider.authorize(timeout=10)
     assert tokens.count == 1
 
-    tokens.replies = [ASKED, answer(access_token="t1", token_type="Bearer", refresh_token="r"), (0, {}, b"")]
+
+@pytest.mark.usefixtures("quick_polls")
+@pytest.mark.parametrize("trouble", [(0, {}, b""), (503, {}, b"")])
+def test_a_renewal_survives_trouble_on_the_way(tokens, trouble):
+    """A refresh that failed is sent again within the deadline, as any request for a token."""
+    tokens.replies = [
+        ASKED,
+        answer(access_token="t1", token_type="Bearer", refresh_token="r1"),
+        trouble,
+        answer(access_token="t2", token_type="Bearer"),
+    ]
+    provider = ciba(tokens)
     provider.authorize(timeout=10)
-    with pytest.raises(TokenError, match="could not be asked"):
-        get(provider, rejected="t1")
-    assert tokens.count == 4
+
+    assert get(provider, rejected="t1") == "t2"
+    assert [seen.form["refresh_token"] for seen in tokens.seen[2:]] == ["r1", "r1"]
 
 
 @pytest.mark.usefixtures("quick_polls")
