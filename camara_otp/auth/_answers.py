@@ -98,9 +98,10 @@ def read_token(heard: Heard, scope: str | None) -> Token | Refusal:
     problem = token_problem(value)
     if problem is not None or not isinstance(value, str):
         return Refusal("the token endpoint's answer holds no usable access_token; check the token URL")
-    # RFC 6749 demands the type; where an answer leaves it out there is nothing to disagree with.
+    # RFC 6749 demands the type; where an answer leaves it out, or null, there is nothing to disagree with.
     # BearerToken is what Apigee writes.
-    kind = document.get("token_type", "Bearer")
+    kind = document.get("token_type")
+    kind = "Bearer" if kind is None else kind
     if not isinstance(kind, str) or kind.lower() not in {"bearer", "bearertoken"}:
         shown = clean(kind, (*heard.secrets, value)) if isinstance(kind, str) else type(kind).__name__
         return Refusal(

@@ -10,6 +10,7 @@ given up and replaced. Ahead of a token's end a flight starts in the background,
 hand. A forked child starts with the token and without the flight, whose thread did not come along.
 """
 
+import logging
 import os
 import threading
 import time
@@ -25,6 +26,8 @@ from attrs import field, frozen
 from camara_otp.auth._values import Refusal, Token
 
 T = TypeVar("T")
+
+_log: Final = logging.getLogger("camara_otp.auth")
 
 # Seconds between two background renewals when the first one failed or brought nothing newer.
 QUIET: Final = 2.0
@@ -209,7 +212,11 @@ class Cache:
             outcome = Refusal(f"no token: fetching it raised {type(error).__name__}")
         with self._lock:
             self._land(flight, outcome, began)
+            served = self._held is not None and self._clock() < self._held.expires_at
         flight.set_result(outcome)
+        if served and isinstance(outcome, Refusal) and not flight.void.is_set():
+            # Nobody waits for a renewal ahead of the end, so nobody else would hear of it before it is too late.
+            _log.warning("the token could not be renewed ahead of its end: %s", outcome.reason)
 
     def _land(self, flight: Flight, outcome: Token | Refusal, began: float) -> None:
         if flight.void.is_set():

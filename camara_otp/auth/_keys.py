@@ -36,8 +36,8 @@ ALGORITHMS: Final[Mapping[str, str]] = {
 _ABOUT_USE: Final = frozenset({"alg", "kid", "use", "key_ops"})
 
 _UNREADABLE: Final = (
-    "private_key: cannot be read as a private key; give the text of a PEM file without a passphrase, or a JWK with "
-    "its private part, RSA, EC or Ed25519"
+    "private_key: cannot be read as a private key; give the text of a PEM file, with its line ends and without a "
+    "passphrase, or a JWK with its private part, RSA, EC or Ed25519"
 )
 
 

@@ -221,6 +221,26 @@ def test_a_failed_early_renewal_is_not_repeated_at_once():
     assert made.get(None, 5) == "t4"
 
 
+def test_a_failed_early_renewal_is_logged(caplog):
+    """Nobody waits for it, so nobody is told otherwise; who waits gets the refusal and no line is needed."""
+    source, clock = Source(), Clock()
+    made = cache(source, clock=clock)
+    made.get(None, 5)
+    source.queue = [DOWN, DOWN]
+    clock.now += 3550
+    made.get(None, 5)
+    settle(made)
+    deadline = time.monotonic() + 5
+    while not caplog.messages and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+    assert caplog.messages == ["the token could not be renewed ahead of its end: down"]
+    assert caplog.records[0].name == "camara_otp.auth"
+    clock.now += 60
+    assert made.get(None, 5) is DOWN
+    assert len(caplog.messages) == 1
+
+
 def test_an_expired_token_is_never_served():
     """After its end callers wait for the next."""
     source, clock = Source(), Clock()
