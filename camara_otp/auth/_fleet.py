@@ -1,8 +1,8 @@
 """Let a fleet of workers hold one token: who finds none in the store takes the lock, fetches and saves.
 
-The lock runs out after a few seconds, so a worker that dies with it delays the others by no more than that. A worker
-whose fetch takes longer leaves a mark beside the lock, and renews it as long as it lives: who gets the lock and finds
-the mark gives the lock back and waits on. A store that fails or hangs is left out, and may take up a part of the time
+The lock runs out after a few seconds, so a worker that dies with it delays the others by no more than that. Whoever
+fetches leaves a mark beside the lock, and renews it as long as it lives: who gets the lock of a fetch that takes longer
+finds the mark, gives the lock back and waits on. A store that fails or hangs is left out, and may take up a part of the time
 that the caller has, but no more: the worker fetches a token of its own. No machine's clock is trusted by another: what
 travels is how long something still lives.
 """
@@ -33,13 +33,18 @@ _log: Final = logging.getLogger("camara_otp.auth")
 
 # Seconds. For how long the lock, and the mark of a fetch that outlasts it, are good without a sign of life.
 LEASE: Final = 3.0
-_BEAT: Final = 0.25
+_BEAT: Final = 1.0
 _ANSWER: Final = 2.0
 _LOOK_AGAIN: Final = (0.05, 0.25)
 _OF_A_STORE: Final = ("encrypt", "load", "save", "acquire", "release")
 # A store that was down, or restored, may come back with what was refused meanwhile.
 _REMEMBERED: Final = 8
-_BUSY, _OVER = b"busy", b"over"
+# A store forgets by the clock alone.
+_AT_ONCE: Final = 0.001
+# An answer that takes longer is slow: every worker has others that wait for it.
+_PROMPT: Final = 0.1
+_LEAST_BUDGET: Final = 0.05
+_BUSY: Final = b"busy"
 
 _TOO_SLOW: Final = Refusal(
     "no token: another worker has been fetching one for the whole time; the token endpoint is slow, or timeout is too "
@@ -126,7 +131,7 @@ class Fleet:
         """Return the fleet's token if it is not the unwanted one, else fetch one by `own` and share it.
 
         Args:
-            unwanted: the token that nobody shall be given, now or later.
+            unwanted: the token to be replaced, which is never taken from the store again.
             own: fetches a token of one's own, before the deadline.
             deadline: by the clock.
             hurry: for how many seconds somebody waits for the outcome.
@@ -135,7 +140,7 @@ class Fleet:
         if unwanted is not None:
             self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]
         hurry = max(min(hurry, deadline - self._clock()), 0.0)
-        contact = _Contact(self._store, seal, self._unwanted, min(_ANSWER, hurry / 4))
+        contact = _Contact(self._store, seal, self._unwanted, max(min(_ANSWER, hurry / 4), _LEAST_BUDGET))
         try:
             return self._shared(contact, own, deadline, hurry)
         except StoreDownError as down:
@@ -146,9 +151,10 @@ class Fleet:
         self, contact: "_Contact", own: Callable[[], Token | Refusal], deadline: float, hurry: float
     ) -> Token | Refusal:
         nap, longest = _LOOK_AGAIN
-        # Within this time whoever takes over from another has found the lock free and left its mark.
-        handover = longest + 3 * _BEAT
-        heard = self._clock() + min(LEASE + handover, hurry / 2) - handover
+        # By then a lock without a mark has run out and somebody has taken it, unless the store keeps it for ever.
+        patience = min(LEASE + 2 * longest, hurry / 2)
+        # Of a worker that was kept from running, only the time between its looks counts: it has missed no sign.
+        silence = 0.0
         while True:
             found = contact.find()
             if found is not None and not self._due(found):
@@ -164,12 +170,13 @@ class Fleet:
             now = self._clock()
             if now >= deadline:
                 return _TOO_SLOW
-            if now >= heard and contact.is_busy():
-                heard = now
-            elif now >= heard + handover:
-                # Whoever has the lock gives no sign of life, and a store may keep it for ever.
+            if contact.is_busy():
+                silence = 0.0
+            elif silence >= patience:
                 return own()
-            self._sleep(min(nap, heard + handover - now, deadline - now))
+            pause = min(nap, patience - silence, deadline - now)
+            self._sleep(pause)
+            silence += pause
             nap = min(nap * 1.5, longest)
 
     def _renew(
@@ -177,11 +184,14 @@ class Fleet:
     ) -> Token | Refusal | None:
         """Fetch under the lock; None when another worker, who outlasted its lock, is at it."""
         try:
+            # In this order: who is not busy any more has saved its token before.
+            if contact.is_busy():
+                return None
             # Another worker may have saved one between our look and our lock.
             found = contact.find()
             if found is not None and not self._due(found):
                 return found
-            return None if contact.is_busy() else self._fetched(contact, own, deadline)
+            return self._fetched(contact, own, deadline)
         finally:
             contact.unlock(lease)
 
@@ -191,17 +201,15 @@ class Fleet:
             flight = in_thread(own)
         except RuntimeError:
             return own()  # this process cannot start another thread
-        marked = False
         beat = min(_BEAT, max(deadline - self._clock(), 0.0) / 4)
         try:
+            contact.mark()
             while (token := wait(flight, beat)) is None:
-                contact.mark(_BUSY)
-                marked = True
+                contact.mark()
             if isinstance(token, Token) and token.left > 0:
                 contact.keep(token)
         finally:
-            if marked:
-                contact.mark(_OVER)
+            contact.unmark()
         return token
 
     def _due(self, token: Token) -> bool:
@@ -210,12 +218,13 @@ class Fleet:
 
 @define
 class _Contact:
-    """The store for the length of one fetch: what it fails to answer may take `budget` seconds, all in all."""
+    """The store for the length of one fetch: its silence and its slow answers may take `budget` seconds, all in all."""
 
     _store: TokenStore
     _seal: Seal
     _unwanted: tuple[str, ...] = field(repr=False)
     _budget: float
+    _has_failed: bool = False
 
     def find(self) -> Token | None:
         """Return the fleet's token, unless it is an unwanted one."""
@@ -235,9 +244,13 @@ class _Contact:
         """Give the lock back; otherwise it runs out."""
         self._try(self._store.release, self._seal.name, lease)
 
-    def mark(self, sign: bytes) -> None:
-        """Show that this worker is still fetching, or no more."""
-        self._try(self._store.save, self._seal.mark, sign, LEASE)
+    def mark(self) -> None:
+        """Show that this worker is fetching."""
+        self._try(self._store.save, self._seal.mark, _BUSY, LEASE)
+
+    def unmark(self) -> None:
+        """Show that it no longer is."""
+        self._try(self._store.save, self._seal.mark, b"", _AT_ONCE)
 
     def is_busy(self) -> bool:
         """Tell whether another worker shows that it is still fetching."""
@@ -259,24 +272,27 @@ class _Contact:
     def _ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the store, in a thread, so that one which hangs is left behind."""
         began = time.monotonic()
-        problem = "no answer"
-        try:
-            # The tuple tells an answer of None from no answer.
-            answer = wait(in_thread(lambda: (method(*args, **kwargs),)), self._budget)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
-            answer, problem = None, type(error).__name__
+        answer, problem = None, "too slow"
+        if self._budget > 0:
+            try:
+                # The tuple tells an answer of None from no answer.
+                answer, problem = wait(in_thread(lambda: (method(*args, **kwargs),)), self._budget), "no answer"
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
+                problem = type(error).__name__
+        took = time.monotonic() - began
+        self._budget -= took if answer is None else max(0.0, took - _PROMPT)
         if answer is None:
-            self._budget -= time.monotonic() - began
+            self._has_failed = True
             raise StoreDownError(problem)
         return answer[0]
 
     def _try(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        if self._budget <= 0:
-            return  # it hangs, as was said already
+        is_known = self._has_failed
         try:
             self._ask(method, *args, **kwargs)
         except StoreDownError as down:
-            _log.warning("the token store failed (%s): the token is not shared", down)
+            if not is_known:
+                _log.warning("the token store failed (%s): the token may not be shared", down)
 
 
 def _fernet(key: bytes) -> "Fernet":
