@@ -2,9 +2,9 @@
 
 The lock runs out after a few seconds, so a worker that dies with it delays the others by no more than that. Whoever
 fetches leaves a mark beside the lock, and renews it as long as it lives: who gets the lock of a fetch that takes longer
-finds the mark, gives the lock back and waits on. A store that fails or hangs is left out, and may take up a part of the time
-that the caller has, but no more: the worker fetches a token of its own. No machine's clock is trusted by another: what
-travels is how long something still lives.
+finds the mark, gives the lock back and waits on. A store that fails, hangs or is slow is left out, and may take up a
+part of the time that the caller has, but no more: the worker fetches a token of its own. No machine's clock is trusted
+by another: what travels is how long something still lives.
 """
 
 import base64

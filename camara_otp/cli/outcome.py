@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from getpass import getpass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 import attrs
 import typer
@@ -73,53 +73,96 @@ def carried_out(command: Callable[..., Any], arguments: Sequence[str]) -> int:
         command: The command.
         arguments: The command line, which the command reads by itself.
     """
-    _mend_streams()
     screen = Screen(as_json="--json" in arguments)
+    with _guarded_streams() as out:
+        try:
+            code = _ended(command, screen)
+            if code == Exit.STOPPED and not out.has_taken:
+                # Between two steps, where Typer alone sees it.
+                screen.json_error("Stopped", "Stopped.", Exit.STOPPED)
+            sys.stdout.flush()
+        except UnwrittenError as error:
+            code = _unwritten(screen, error)
+    return code
+
+
+def _ended(command: Callable[..., Any], screen: "Screen") -> int:
     try:
-        code = command(standalone_mode=False) or Exit.DONE
-        sys.stdout.flush()
+        return int(command(standalone_mode=False) or Exit.DONE)
     except SystemExit as ended:
-        # A closed pipe as Rich and Typer report it: with the code of a check that found deviations. Ours never do.
-        return Exit.UNWRITTEN if ended.code == 1 else int(ended.code or Exit.DONE)
+        return int(ended.code or Exit.DONE)
+    except UnwrittenError:
+        raise
     except Exception as error:  # noqa: BLE001 - else the exit code would be that of a check with deviations
-        if isinstance(error, OSError) and error.errno in _OUTPUT:
-            return unwritten(screen, error)
         return _wrong(screen, error)
-    return int(code)
 
 
-_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
+class UnwrittenError(Exception):
+    """Standard output takes nothing any more; the text is the system's reason, `lost` what people have to know."""
+
+    lost: str = ""
 
 
-def _mend_streams() -> None:
-    """Let no stream that is closed, or that is narrower than what is said, end a command half-way."""
-    for name in ("stdout", "stderr"):
-        stream: Any = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, _Nowhere())
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+class _Guarded:
+    """A stream that ends no command half-way with what others make of its failures.
+
+    What standard error does not take is lost; of standard output, that is said with an error of its own.
+    """
+
+    def __init__(self, stream: Any, *, matters: bool) -> None:
+        self._stream = stream
+        self._matters = matters
+        self.has_taken = False
+
+    def write(self, text: str) -> int:
+        with self._watched():
+            self._stream.write(text)
+            self.has_taken = True
+        return len(text)
+
+    def flush(self) -> None:
+        with self._watched():
+            self._stream.flush()
+
+    @contextmanager
+    def _watched(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self._matters:
+                raise UnwrittenError(error.strerror) from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Nowhere(io.TextIOBase):
-    """Take what is said where there is no stream at all."""
+    """What stands in for a stream that is not there."""
 
-    def write(self, text: str) -> int:
-        """Forget it."""
-        return len(text)
+    def write(self, _: str) -> int:
+        """Refuse it, as a closed descriptor does."""
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-def unwritten(screen: "Screen", error: OSError, text: str = "") -> Exit:
-    """Say that standard output takes nothing any more, and return the exit code.
+@contextmanager
+def _guarded_streams() -> Generator[_Guarded]:
+    given = sys.stdout, sys.stderr
+    for stream in given:
+        if isinstance(stream, io.TextIOWrapper):
+            # A stream that is narrower than what is said is no reason to end, either.
+            stream.reconfigure(errors="backslashreplace")
+    out, err = (_Guarded(stream or _Nowhere(), matters=stream is given[0]) for stream in given)
+    sys.stdout, sys.stderr = cast("tuple[TextIO, TextIO]", (out, err))
+    try:
+        yield out
+    finally:
+        sys.stdout, sys.stderr = given
 
-    Args:
-        screen: Where to say it.
-        error: Why.
-        text: What it did not take.
-    """
-    lost = f" It was to hold: {text}" if text else ""
-    with suppress(OSError):
-        screen.err.print(plain(f"✗ standard output cannot be written: {error.strerror}.{lost}"))
+
+def _unwritten(screen: "Screen", error: UnwrittenError) -> Exit:
+    """Say that standard output takes nothing any more, and return the exit code."""
+    lost = f" It was to hold: {error.lost}" if error.lost else ""
+    screen.err.print(plain(f"✗ standard output cannot be written: {error}.{lost}"))
     with suppress(OSError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         # What still stands in the buffer would fail again at the end of the process.
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
@@ -254,21 +297,28 @@ class Screen:
             text: For people.
         """
         # A script gets an id byte for byte; a terminal would obey what a hostile one holds.
-        line = json.dumps(values, indent=2) if self.as_json else _printable(text) if self.out.is_terminal else text
-        try:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-        except OSError as error:
-            raise typer.Exit(unwritten(self, error, text)) from None
+        if self.as_json:
+            self.json(values, lost=text)
+        else:
+            self._write(_printable(text) if self.out.is_terminal else text, lost=text)
 
-    def json(self, values: Any) -> None:
+    def json(self, values: Any, *, lost: str = "") -> None:
         """Print JSON, one value and a line feed.
 
         Args:
             values: What to print.
+            lost: What people have to know of it where it cannot be printed.
         """
         # In ASCII, so that no terminal and no locale has a say in it.
-        sys.stdout.write(json.dumps(values, indent=2) + "\n")
+        self._write(json.dumps(values, indent=2), lost=lost)
+
+    def _write(self, text: str, *, lost: str) -> None:
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except UnwrittenError as error:
+            error.lost = lost
+            raise
 
     def json_error(self, kind: str, reason: str, code: Exit, *, outcome_unknown: bool = False, **more: Any) -> None:
         """Tell a script, if one listens, of an end that is no `OTPError`.
@@ -282,7 +332,7 @@ class Screen:
         """
         if self.as_json:
             told = {"class": kind, "reason": reason, **more, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}
-            self.json({"error": told})
+            self.json({"error": told}, lost=reason)
 
     def note(self, text: str, style: str = "") -> None:
         """Say something to the person.
@@ -325,7 +375,7 @@ class Screen:
         """
         code = exit_code(error)
         if self.as_json:
-            self.json({"error": {**_as_table(error, code), **_begun(authentication_id)}})
+            self.json({"error": {**_as_table(error, code), **_begun(authentication_id)}}, lost=authentication_id or "")
         else:
             self._explain(error)
         raise typer.Exit(code)
@@ -393,7 +443,7 @@ class Screen:
         """
         try:
             return _answer(f"{question} [y/N]").lower() in ("y", "yes")
-        except (KeyboardInterrupt, EOFError):
+        except (KeyboardInterrupt, EOFError, OSError):
             self.stopped()
 
     def prompt(
@@ -415,7 +465,7 @@ class Screen:
         try:
             while not (answer := _answer(text, hidden=hidden)):
                 pass
-        except (KeyboardInterrupt, EOFError):
+        except (KeyboardInterrupt, EOFError, OSError):  # a terminal that is gone answers no more
             person = at_terminal()
             if otherwise is not None and not person:
                 self.failed(otherwise, authentication_id=authentication_id)

@@ -270,18 +270,19 @@ def test_a_command_ends_with_its_own_code(call, line):
     assert call(*line.split()).code == (Exit.USAGE if "nonsense" in line else Exit.DONE)
 
 
-@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, Exit.STOPPED), (EOFError, Exit.STOPPED)])
-def test_a_stop_between_two_steps_is_a_stop(call, ready, monkeypatch, raised, code):
-    """No traceback, and not the code of a check that found deviations."""
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, EOFError])
+def test_a_stop_between_two_steps_is_a_stop(call, ready, monkeypatch, raised):
+    """No traceback, and not the code of a check that found deviations; scripts are told as of any other."""
 
     def stop(*_, **__):
         raise raised
 
     monkeypatch.setattr("camara_otp.cli.app.resolve", stop)
 
-    ran = call("config")
-
-    assert (ran.code, "Traceback" in ran.err) == (code, False)
+    for options in ([], ["--json"]):
+        ran = call("config", *options)
+        assert (ran.code, "Traceback" in ran.err) == (Exit.STOPPED, False)
+    assert json.loads(ran.out)["error"]["class"] == "Stopped"
 
 
 def test_a_stop_while_a_token_is_fetched_is_told_to_scripts(call, monkeypatch):
@@ -325,7 +326,7 @@ def test_an_id_that_cannot_be_written_is_told_all_the_same(call, ready, sandbox,
     assert "Traceback" not in ran.err
 
 
-@pytest.mark.parametrize("line", ["errors --json", "errors", "errors NONSENSE --json"])
+@pytest.mark.parametrize("line", ["errors --json", "errors", "errors NONSENSE --json", "send --json", "--help"])
 def test_a_full_disk_ends_any_command(call, monkeypatch, line):
     """With a sentence and an exit code of its own."""
     monkeypatch.setattr("sys.stdout", Full())
@@ -355,20 +356,93 @@ def test_a_closed_pipe_is_no_verdict_about_an_operator(ready, line):
 
 
 @posix
-@pytest.mark.parametrize("descriptor", [1, 2])
-def test_a_stream_that_is_closed_is_no_obstacle(ready, sandbox, descriptor):
-    """As under some service managers."""
-    ran = run("send", NUMBER, "--json", preexec_fn=lambda: os.close(descriptor))
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_an_id_that_has_nowhere_to_go_is_told_all_the_same(ready, sandbox, as_json):
+    """Standard output may be closed from the start, as under some service managers."""
+    ran = run("send", NUMBER, *as_json, preexec_fn=lambda: os.close(1))
 
-    assert (ran.returncode, ran.stderr.count("Traceback")) == (Exit.DONE, 0)
-    assert sandbox.sent_count == 1
+    assert (ran.returncode, ran.stderr.count("Traceback")) == (Exit.UNWRITTEN, 0)
+    assert sandbox.messages()[0].authentication_id in ran.stderr
 
 
-def test_no_stream_is_opened_again(call, monkeypatch):
-    """Where there is none at all, what is said is lost and nothing else."""
+def closed():
+    """Leave no standard error at all."""
+    os.close(2)
+
+
+def full():
+    """Put standard error on a disk that is full."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
+
+def broken():
+    """Put standard error into a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, 2)
+
+
+@posix
+@pytest.mark.parametrize("standard_error", [closed, full, broken])
+@pytest.mark.parametrize("options", [[], ["--json"], ["--json", "--verbose"], ["--verbose"]])
+def test_no_failure_of_standard_error_ends_a_command(ready, sandbox, standard_error, options):
+    """The text is out, and the id goes where it should."""
+    ran = run("send", NUMBER, *options, preexec_fn=standard_error)
+
+    assert ran.returncode == Exit.DONE
+    assert sandbox.messages()[0].authentication_id in ran.stdout
+
+
+def test_streams_that_are_not_there_are_left_so(call, monkeypatch):
+    """Afterwards the process has what it had."""
     monkeypatch.setattr("sys.stdout", None)
 
-    assert call("errors", "--json").code == Exit.DONE
+    assert call("errors", "--json").code == Exit.UNWRITTEN
+    assert sys.stdout is None
+
+
+def test_a_last_word_that_cannot_be_written_leaves_the_id(call, ready, sandbox, monkeypatch):
+    """A script's JSON would have held it."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("0x\n"))
+    monkeypatch.setattr("sys.stdout", Full())
+
+    ran = call("verify", NUMBER, "--json")
+
+    assert ran.code == Exit.UNWRITTEN
+    assert sandbox.messages()[0].authentication_id in ran.err
+
+
+class Gone(io.StringIO):
+    """A terminal that went away."""
+
+    def readline(self, _=-1):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_terminal_that_goes_away_is_the_end_of_the_input(call, ready, sandbox, monkeypatch):
+    """The id is told as where the input ends."""
+    monkeypatch.setattr("sys.stdin", Gone())
+
+    ran = call("verify", NUMBER, "--json")
+
+    error = json.loads(ran.out)["error"]
+    assert (ran.code, error["class"]) == (Exit.STOPPED, "Stopped")
+    assert error["authenticationId"] == sandbox.messages()[0].authentication_id
+
+
+@pytest.mark.parametrize("arguments", [["config"], ["check", "--no-sms"]])
+def test_a_fault_of_the_disk_elsewhere_is_no_closed_pipe(call, ready, monkeypatch, arguments):
+    """Standard output works: whoever looks there must not be sent elsewhere."""
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    for where in ("app", "check"):
+        monkeypatch.setattr(f"camara_otp.cli.{where}.resolve", fail)
+
+    ran = call(*arguments, "--json")
+
+    assert (ran.code, json.loads(ran.out)["error"]["exitCode"]) == (Exit.FAULT, Exit.FAULT)
 
 
 def test_a_narrow_locale_ends_no_command(ready, sandbox):
