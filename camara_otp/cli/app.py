@@ -139,8 +139,9 @@ def _send(
 ) -> SendCodeResponse:
     """Send a code, after asking if one went to the number a short while ago."""
     memory, operator = sends.memory_file(environment()), str(settings["base_url"].value)
-    ago = sends.seconds_since(memory, operator, number)
-    if ago is not None:
+    before = sends.last(memory, operator, number)
+    if before is not None:
+        ago = time.time() - before
         screen.sure(
             f"A code went to this number {ago:.0f} s ago, or may have; another one makes it worthless. Send again?",
             yes=yes,
@@ -149,7 +150,7 @@ def _send(
     if text is None:
         text = str(settings["message"].value) if "message" in settings else DEFAULT_MESSAGE
     # Beforehand: a process that is killed half-way may have sent a text, too.
-    sends.remember(memory, operator, number)
+    at = sends.remember(memory, operator, number)
     try:
         with screen.waiting("Sending"):
             return otp.send_code(number, text)
@@ -157,7 +158,7 @@ def _send(
         screen.stopped("\nStopped while sending: a text may have gone out.", outcome_unknown=True)
     except OTPError as error:
         if not error.outcome_unknown:
-            sends.remember(memory, operator, number, ago)
+            sends.take_back(memory, operator, number, at, before)
         screen.failed(error)
 
 
@@ -519,6 +520,6 @@ def _masked(name: str, value: Any) -> Any:
 
 
 # A password in an address is refused where it is used; here it would be shown.
-_USER: Final = re.compile(r"//[^/?#]*@")
+_USER: Final = re.compile(r"//.*@")
 
 app.command()(check)

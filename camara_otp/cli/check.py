@@ -254,9 +254,13 @@ def _writable(screen: Screen, path: Path | None) -> None:
     """End before a text is sent if the report about it could not be written."""
     if path is None:
         return
-    if path.is_dir():
+    try:
+        is_folder, place = path.is_dir(), path if path.exists() else path.parent
+    except OSError as error:
+        screen.usage(f"{path}: {error.strerror}")
+    if is_folder:
         screen.usage(f"{path}: is a folder; name a file in it")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(place, os.W_OK):
         screen.usage(f"{path}: cannot be written; name a file in a folder that is there and is yours")
 
 

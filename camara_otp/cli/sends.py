@@ -28,8 +28,8 @@ def memory_file(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "camara-otp" / "sends.json"
 
 
-def seconds_since(path: Path, operator: str, phone_number: str) -> float | None:
-    """Return how long ago a code went to a number, or None if that is long past.
+def last(path: Path, operator: str, phone_number: str) -> float | None:
+    """Return when a code last went to a number, in seconds since 1970, or None if that is long past.
 
     Args:
         path: The memory.
@@ -37,27 +37,50 @@ def seconds_since(path: Path, operator: str, phone_number: str) -> float | None:
         phone_number: The number.
     """
     memory = _read(path)
-    then = memory["sends"].get(_name(memory, operator, phone_number)) if memory else None
-    ago = time.time() - then if isinstance(then, int | float) else WINDOW
-    return ago if 0 <= ago < WINDOW else None
+    at = memory["sends"].get(_name(memory, operator, phone_number)) if memory else None
+    return at if at is not None and 0 <= time.time() - at < WINDOW else None
 
 
-def remember(path: Path, operator: str, phone_number: str, ago: float | None = 0.0) -> None:
-    """Take note of when a code went to a number; what cannot be written is not remembered.
+def remember(path: Path, operator: str, phone_number: str) -> float:
+    """Take note that a code goes to a number now, and return when that is; what cannot be written is not remembered.
 
     Args:
         path: The memory.
         operator: The operator's address.
         phone_number: The number.
-        ago: How many seconds ago, None for never.
     """
     memory = _read(path) or {"key": secrets.token_hex(16), "sends": {}}
     now = time.time()
     memory["sends"] = {name: then for name, then in memory["sends"].items() if now - then < WINDOW}
+    memory["sends"][_name(memory, operator, phone_number)] = now
+    _write(path, memory)
+    return now
+
+
+def take_back(path: Path, operator: str, phone_number: str, at: float, before: float | None) -> None:
+    """Forget a send that did not come about, unless another process has made one since.
+
+    Args:
+        path: The memory.
+        operator: The operator's address.
+        phone_number: The number.
+        at: What `remember` returned.
+        before: When the send before it was, or None.
+    """
+    memory = _read(path)
+    if memory is None:
+        return
     name = _name(memory, operator, phone_number)
-    memory["sends"].pop(name, None)
-    if ago is not None:
-        memory["sends"][name] = now - ago
+    if memory["sends"].get(name) != at:
+        return
+    if before is None:
+        del memory["sends"][name]
+    else:
+        memory["sends"][name] = before
+    _write(path, memory)
+
+
+def _write(path: Path, memory: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}")

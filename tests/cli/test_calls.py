@@ -2,6 +2,7 @@
 
 import pytest
 
+from camara_otp.cli import sends
 from camara_otp.cli.outcome import Exit, exit_code
 from camara_otp.errors import OTPError, OutcomeUnknownError, UnexpectedResponseError
 from camara_otp.sandbox import Fault
@@ -201,6 +202,29 @@ def test_a_refused_send_does_not_count(cli, ready, sandbox):
     assert cli("send", NUMBER, "--yes").code == Exit.REFUSED
     assert cli("send", NUMBER).code == Exit.USAGE
     assert sandbox.sent_count == 1
+
+
+def test_a_refused_send_takes_back_no_other(cli, ready, sandbox, monkeypatch):
+    """Another process has texted the number meanwhile: that code would be spoilt."""
+    sandbox.add_fault(Fault(status=403, times=1))
+    take_back = sends.take_back
+
+    def late(*arguments):
+        sends.remember(*arguments[:3])
+        take_back(*arguments)
+
+    monkeypatch.setattr("camara_otp.cli.sends.take_back", late)
+
+    assert cli("send", NUMBER).code == Exit.REFUSED
+    assert cli("send", NUMBER).code == Exit.USAGE
+    assert sandbox.sent_count == 0
+
+
+def test_a_memory_that_is_gone_takes_nothing_back(cli, ready, sandbox, monkeypatch, tmp_path):
+    """Somebody cleaned up meanwhile."""
+    sends.take_back(tmp_path / "none.json", "https://api.example.com", NUMBER, 1.0, None)
+
+    assert list(tmp_path.glob("none*")) == []
 
 
 class TestVerify:

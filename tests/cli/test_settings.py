@@ -110,7 +110,7 @@ def test_config_shows_no_secret(cli, profiles, monkeypatch):
     """Neither for people nor for scripts, nor within an address."""
     path = profiles(
         '[one]\nclient_secret = "s3cret-1"\nheaders = { x-key = "s3cret-2" }\n'
-        'base_url = "https://me:s3cret-4@one.example/x"\ntoken_url = "https://me:s3cret@5@one.example"\n'
+        'base_url = "https://me:s3/cret-4@one.example/x"\ntoken_url = "https://me:s3cret@5@one.example"\n'
     )
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", "s3cret-3")
 
@@ -118,6 +118,7 @@ def test_config_shows_no_secret(cli, profiles, monkeypatch):
         ran = cli("config", *arguments)
         assert ran.code == 0
         assert "s3cret" not in ran.out + ran.err
+        assert "cret-4" not in ran.out + ran.err
         assert str(path) in ran.out
     assert shown(cli, "--profile", "one")["headers"] == ({"x-key": "***"}, "profile one")
     assert shown(cli, "--profile", "one")["base_url"] == ("https://***@one.example/x", "profile one")
