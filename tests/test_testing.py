@@ -138,7 +138,17 @@ class TestOwnSettings:
         """Set what a developer may have set for another operator."""
         monkeypatch.setenv("CAMARA_API_PATH", "/v1/other")
 
-    @pytest.fixture(params=[{}, {"api_paths": ["/v1/otp"], "tokens": ["token-of-the-tests"]}], ids=["usual", "own"])
+    @pytest.fixture(
+        params=[
+            {},
+            {
+                "api_paths": ["/v1/otp"],
+                "tokens": ["a-token-without-the-scope", "token-of-the-tests"],
+                "forbidden_tokens": ["a-token-without-the-scope"],
+            },
+        ],
+        ids=["usual", "own"],
+    )
     def otp_sandbox_settings(self, request: pytest.FixtureRequest) -> Settings:
         """Return the settings, as a user overrides them."""
         settings: Settings = request.param

@@ -52,6 +52,7 @@ class Play:
         outside: Helps.
         sends: How many texts each phone received in this check; shared by all scenarios.
         secrets: Texts that must not be shown; shared by all scenarios.
+        side_by_side: Tells whether two requests can be on their way at the same moment.
         exchanges: What went over the wire, in order.
         judged: The places in `exchanges` of what was judged.
         findings: The deviations.
@@ -65,6 +66,7 @@ class Play:
     outside: Outside
     sends: dict[str, int]
     secrets: dict[str, str]
+    side_by_side: Callable[[], bool]
     exchanges: list[Exchange] = attrs.field(factory=list[Exchange])
     judged: set[int] = attrs.field(factory=set[int])
     findings: list[Finding] = attrs.field(factory=list[Finding])

@@ -1,6 +1,7 @@
 """The thin shell around a check: requests out, answers in, scenarios side by side where they may."""
 
 import math
+import os
 import socket
 import time
 import uuid
@@ -8,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import attrs
@@ -81,7 +82,7 @@ class Check:
         guessed: Whether nothing told the path of the operations from any other.
         rest: Held by a request that waits to go again, since it was turned away for its rate.
         rested_at: When the last such wait ended.
-        turned_away: Whether the last request was, however patiently it was sent.
+        turned_away: How many requests were in a row, however patiently they were sent.
     """
 
     settings: Settings
@@ -96,7 +97,7 @@ class Check:
     guessed: bool = False
     rest: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
     rested_at: float = -math.inf
-    turned_away: bool = False
+    turned_away: int = 0
 
     def __attrs_post_init__(self) -> None:
         """Learn what must not be shown."""
@@ -146,7 +147,8 @@ class Check:
                 # Side by side, requests take the room from each other: from now on, one at a time.
                 self.limiter.total_tokens = 1
                 async with self.rest:
-                    patience = 1 if self.turned_away else _PATIENCE
+                    # One may be refused for what it asks for; two in a row, and patience helps none.
+                    patience = 1 if self.turned_away > 1 else _PATIENCE
                     while (pause := _pause(tries[-1])) is not None and len(tries) < patience:
                         # Those that were turned away together need one pause together.
                         if came > self.rested_at:
@@ -154,7 +156,7 @@ class Check:
                             self.rested_at = time.perf_counter()
                         tries.append(await self.exchange(request))
                         came = time.perf_counter()
-            self.turned_away = _pause(tries[-1]) is not None
+            self.turned_away = 0 if _pause(tries[-1]) is None else self.turned_away + 1
             return tries
 
     async def exchange(self, request: Request) -> Exchange:
@@ -190,10 +192,7 @@ class Check:
             if _is_packed_twice(response.headers.get("content-encoding", "")):
                 raise httpx.DecodingError("packed twice", request=request)
             if response.status_code == 204 and "network_stream" in response.extensions:
-                # What follows a 204 would be taken for the next answer, and held against another scenario. The pool
-                # throws away what is shut down; what is closed, it cannot look at on every event loop.
-                with suppress(OSError):
-                    response.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+                _shut_down(response.extensions["network_stream"])
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_BODY:
@@ -221,6 +220,7 @@ class Check:
             self.outside,
             self.sends,
             self.secrets,
+            lambda: self.limiter.total_tokens > 1,
         )
         began, reason = time.perf_counter(), ""
         try:
@@ -313,6 +313,16 @@ class Check:
             return _ruled(PATH_RULE, Verdict.SKIP, reason=PATH_UNKNOWN)
         findings = path_findings(self.api_path)
         return _ruled(PATH_RULE, Verdict.FAIL if findings else Verdict.PASS, findings=findings)
+
+
+def _shut_down(stream: Any) -> None:
+    """Have the pool throw a connection away after a 204: what follows would be taken for the next answer.
+
+    It would be held against another scenario. What is shut down the pool throws away; what is closed, it cannot look at
+    on every event loop. A socket of one's own, since the one of uvloop cannot be shut down.
+    """
+    with suppress(OSError), socket.socket(fileno=os.dup(stream.get_extra_info("socket").fileno())) as own:
+        own.shutdown(socket.SHUT_RDWR)
 
 
 def _is_packed_twice(coding: str) -> bool:

@@ -267,6 +267,7 @@ def right_after_wrong(spare: int, expect: Expect) -> Flow:
 
 async def twice_at_once(play: Play) -> None:
     """Validate the right code twice at the same moment."""
+    _need_side_by_side(play)
     sent = await play.sent()
     code = await play.code(sent)
     done: list[Exchange] = []
@@ -277,9 +278,16 @@ async def twice_at_once(play: Play) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(validate)
         tasks.start_soon(validate)
+    # From the first answer 429 on, they are not.
+    _need_side_by_side(play)
     done.sort(key=lambda exchange: exchange.answer.status if exchange.answer else 999)
     play.expect(VALID, done[0])
     play.expect(Expect(400, (contract.EXPIRED,)), done[1])
+
+
+def _need_side_by_side(play: Play) -> None:
+    if not play.side_by_side():
+        raise BlockedError("only one request at a time: the operator limits the rate, or concurrency is 1")
 
 
 async def long_correlator(play: Play) -> None:

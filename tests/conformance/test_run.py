@@ -1,5 +1,6 @@
 """A check in progress: what it does about operators that are away, slow, odd or busy, and what it advises."""
 
+from collections import defaultdict
 from functools import partial
 
 import anyio
@@ -178,9 +179,11 @@ def test_a_request_turned_away_for_its_rate_goes_again(retry_after, monkeypatch)
     headers = {} if retry_after is None else {"retry-after": retry_after}
     body = {"status": 429, "code": "TOO_MANY_REQUESTS", "message": "Slow down."}
 
-    report = checked(
-        told(), httpx.MockTransport(lambda _: httpx.Response(429, headers=headers, json=body)), only="01_send"
-    )
+    def operator(request):
+        looks_for_the_path = "x-correlator" not in request.headers
+        return httpx.Response(401) if looks_for_the_path else httpx.Response(429, headers=headers, json=body)
+
+    report = checked(told(), httpx.MockTransport(operator), only="01_send")
 
     assert pauses == [0.0 if retry_after == "0" else 1.0] * 2
     assert by_tag(report)["OTPvalidationAPI_01_send_code_success_scenario"].verdict is Verdict.FAIL
@@ -215,8 +218,40 @@ def test_an_operator_that_limits_rates_is_asked_as_it_wishes(room, monkeypatch):
 
     report = checked(told(), httpx.MockTransport(bucket))
 
-    assert [outcome.tag for outcome in report.outcomes if outcome.verdict is not Verdict.PASS] == []
+    # One after the other, they would pass whatever the operator does.
+    others = [(outcome.tag, outcome.verdict) for outcome in report.outcomes if outcome.verdict is not Verdict.PASS]
+    assert others == [("camara_otp_validate_code_twice_at_once", Verdict.SKIP)]
+    assert "only one request at a time" in by_tag(report)["camara_otp_validate_code_twice_at_once"].reason
     assert report.texts == sandbox.sent_count
+
+
+def test_who_asks_one_at_a_time_does_not_judge_two_at_once():
+    """The scenario would pass whatever the operator does, and cost a text."""
+    sandbox = Sandbox()
+    tag = "camara_otp_validate_code_twice_at_once"
+    report = checked(told(concurrency=1), sandbox.transport(), only=tag)
+
+    assert by_tag(report)[tag].verdict is Verdict.SKIP
+    assert sandbox.sent_count == 0
+
+
+def test_one_that_is_turned_away_for_good_leaves_the_others_their_patience(monkeypatch):
+    """As where an operator limits the rate for one number."""
+    answered = defaultdict(list)
+
+    async def sleep(_):
+        await anyio.lowlevel.checkpoint()
+
+    def operator(request):
+        answers = answered[request.headers.get("x-correlator")]
+        answers.append(429 if len(answers) < 2 or b"no place in this text" in request.content else 400)
+        return httpx.Response(answers[-1], json={"status": answers[-1], "code": "X", "message": "Slow down."})
+
+    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", sleep)
+    checked(told(), httpx.MockTransport(operator), only="400.")
+    del answered[None]
+
+    assert sorted(answered.values()) == [[429, 429, 400]] * (len(answered) - 1) + [[429, 429, 429]]
 
 
 def test_patience_is_lost_once(monkeypatch):
@@ -229,7 +264,7 @@ def test_patience_is_lost_once(monkeypatch):
     monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", sleep)
     report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(429, headers={"retry-after": "3600"})))
 
-    assert pauses == [30.0, 30.0]
+    assert pauses == [30.0, 30.0, 30.0, 30.0]
     assert "limits the rate" in by_tag(report)["OTPvalidationAPI_01_send_code_success_scenario"].findings[0].advice
     assert "limits the rate" in by_tag(report)["OTPvalidationAPI_400.1_send_code_no_request_body"].findings[0].advice
 

@@ -176,7 +176,7 @@ def test_authorization_server_never_fails(
     name: str, grant: dict[str, str], login: dict[str, str], authorization: str | None
 ) -> None:
     """The authorization server answers nonsense with an OAuth error."""
-    http = httpx.Client(transport=Sandbox().transport())
+    http = httpx.Client(transport=Sandbox(clock=lambda: float(NOW)).transport())
     headers = {} if authorization is None else {b"authorization": authorization.encode("latin-1")}
     answer = http.post(f"http://localhost/oauth2/{name}", data=grant | login, headers=headers)
     assert answer.status_code in (200, 400, 401)
