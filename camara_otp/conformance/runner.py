@@ -57,6 +57,16 @@ _EXAMPLES: Final = 3
 _LONGEST_PAUSE: Final = 30.0
 
 
+# The first that fits is said.
+_FAILURES: Final[dict[type[Exception], str]] = {
+    httpx.ConnectError: "no connection could be made",
+    httpx.ConnectTimeout: "no connection could be made in time",
+    httpx.ProxyError: "the proxy refused",
+    httpx.RemoteProtocolError: "the connection was closed early, or what came was no HTTP",
+    httpx.NetworkError: "the connection broke",
+}
+
+
 class UnreachableError(Exception):
     """Nobody answers at the base URL, so that there is nothing to check; the text says what was tried."""
 
@@ -182,7 +192,8 @@ class Check:
         except httpx.DecodingError:
             return Exchange(request, failure="a content coding that is broken or was not asked for")
         except httpx.HTTPError as error:
-            return Exchange(request, failure=type(error).__name__)
+            words = next((words for kind, words in _FAILURES.items() if isinstance(error, kind)), "the request failed")
+            return Exchange(request, failure=f"{type(error).__name__}, {words}")
         return Exchange(request, answer)
 
     async def _answer(self, request: httpx.Request, began: float) -> Answer:

@@ -351,7 +351,7 @@ def test_a_request_that_gets_no_answer_does_not_mean_that_correlators_are_refuse
     long = by_tag(report)["camara_otp_validate_code_longest_x-correlator"]
 
     assert "x_correlator" not in report.client + " ".join(report.advice)
-    assert long.findings[0].text == "no answer: ReadError"
+    assert long.findings[0].text == "no answer: ReadError, the connection broke"
 
 
 def test_a_send_without_an_id_is_said_to_be_one():

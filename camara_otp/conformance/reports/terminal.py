@@ -69,6 +69,10 @@ def progress(console: Console, plan: Plan) -> Generator[tuple[OnEvent, Prompt]]:
         yield on_event, prompt
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def _short(tag: str) -> str:
     return tag.removeprefix("OTPvalidationAPI_").removeprefix("camara_otp_")
 
@@ -84,11 +88,11 @@ def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableTy
     playing = [step for step in plan.steps if not step.skip]
     phones = len({step.number for step in playing if step.texts})
     text = Text()
-    text.append(f"{len(playing)} scenarios", "bold")
+    text.append(_counted(len(playing), "scenario"), "bold")
     text.append(f" against {url}\n")
     if plan.texts:
-        text.append(f"{plan.texts} {'' if sandbox else 'real '}text message{'s' * (plan.texts != 1)}", "bold yellow")
-        text.append(f" to {phones} phone{'s' * (phones != 1)}")
+        text.append(_counted(plan.texts, "text message" if sandbox else "real text message"), "bold yellow")
+        text.append(f" to {_counted(phones, 'phone')}")
     else:
         text.append("No text message is sent", "bold")
     if sandbox:
@@ -175,7 +179,8 @@ def _summary(report: Report) -> RenderableType:
             f"{count} {verdict.value if verdict is Verdict.SKIP else verdict.value + 'ed'}", style if count else "dim"
         )
         text.append("   ")
-    text.append(f"{report.texts} texts   {len(report.latencies)} answers   {report.seconds:.1f} s\n", "dim")
+    asked = f"{_counted(report.texts, 'text')}   {_counted(len(report.latencies), 'answer')}   {report.seconds:.1f} s\n"
+    text.append(asked, "dim")
     deviations = ", ".join(f"{count} {grade.words}" for grade, count in report.grades().items() if count)
     text.append(f"Deviations: {deviations or 'none'}\n")
     text.append("\nA client for this operator:\n", "bold")
