@@ -24,15 +24,17 @@ def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     found = [finding.advice for finding in findings if _OPTION.search(finding.advice)]
-    if any(outcome.reason == PATH_UNKNOWN for outcome in outcomes):
+    is_ours = any(outcome.reason == PATH_UNKNOWN for outcome in outcomes)
+    if is_ours:
         found.insert(0, f"Where the operations are is not known: {PATH_UNKNOWN}.")
     if _refuses_correlators(outcomes):
         found.insert(0, "Requests with an x-correlator are refused: `x_correlator=None`.")
     unwelcome = sum(bool(_UNWELCOME.match(finding.text)) for finding in findings)
     if unwelcome > len(findings) / 2:
+        is_ours = True
         found.insert(0, "Most requests were refused with 401: is the access token good, and of this operator?")
     broken = sum(outcome.grade == Grade.BREAKS for outcome in outcomes)
-    if broken:
+    if broken and not is_ours:
         subject = "One deviation breaks" if broken == 1 else f"{broken} deviations break"
         found.append(f"{subject} clients, whatever their settings: show the operator this report.")
     return tuple(dict.fromkeys(found))

@@ -79,7 +79,14 @@ CORRELATOR: Final[Mapping[Release, re.Pattern[str]]] = {
 # Where operators serve the two operations, CAMARA's own place first.
 CAMARA_PATH: Final = "/one-time-password-sms/v1"
 DOCUMENTED_PATH: Final = "/otpvalidation"
-API_PATHS: Final = (CAMARA_PATH, DOCUMENTED_PATH, "/one-time-password-sms/v0", "/v1/otp", "")
+API_PATHS: Final = (
+    CAMARA_PATH,
+    DOCUMENTED_PATH,
+    "/one-time-password-sms/v0",
+    "/one-time-password-sms/v2",
+    "/v1/otp",
+    "",
+)
 
 # Ofcom keeps this number free for films: nobody is texted where a request turns out to be accepted.
 FICTIONAL_NUMBER: Final = "+447700900123"

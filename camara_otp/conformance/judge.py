@@ -459,7 +459,7 @@ PATH_RULE: Final = Rule(
     lambda _, __, ___: (),
 )
 
-PATH_UNKNOWN: Final = "every path is refused alike, so the usual one was taken; if it is another, set `api_path`"
+PATH_UNKNOWN: Final = "every path is answered alike, so the usual one was taken; if it is another, set `api_path`"
 
 
 def path_findings(api_path: str) -> tuple[Finding, ...]:

@@ -5,14 +5,14 @@ import os
 import random
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 import attrs
 
-from camara_otp.conformance.contract import LABEL, MAX_MESSAGE
+from camara_otp.conformance.contract import API_PATHS, LABEL, MAX_MESSAGE
 from camara_otp.conformance.model import RELEASES, Release
 
 How = Literal["ask", "wait", "http", "command"]
@@ -346,6 +346,11 @@ _SANDBOX_LIMITS: Final = {
 _SANDBOX_NUMBERS: Final = ("unreachable", "landline", "blocked", "foreign")
 
 
+def _path_in(paths: Sequence[str]) -> dict[str, str]:
+    """Return the path of a sandbox that serves none of those which are looked for."""
+    return {"api_path": paths[0]} if paths and not set(paths).intersection(API_PATHS) else {}
+
+
 def sandbox_settings(base_url: str, description: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings for a sandbox of this package, which has an inbox to read and a clock to turn.
 
@@ -361,6 +366,7 @@ def sandbox_settings(base_url: str, description: Mapping[str, Any]) -> dict[str,
     release = description.get("release")
     return {
         "base_url": base_url,
+        **_path_in(description.get("apiPaths") or ()),
         # A sandbox may play a release that has no scenarios.
         "release": release if release in RELEASES else RELEASES[-1],
         "numbers": {"reachable": [f"+346{block}{index:02d}" for index in range(60)], **special},
