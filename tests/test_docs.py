@@ -42,6 +42,12 @@ def blocks(path):
     ]
 
 
+def links(path):
+    """Return the pages that a page links to, as a code host shows it: without fenced blocks and comments."""
+    shown = re.sub(r"^( *)```.*?^\1```$|<!--.*?-->", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {(path.parent / target).resolve() for target in re.findall(r"\]\(([^):#\s]+\.md)(?:#[^)]*)?\)", shown)}
+
+
 def served_by_the_page(url):
     """Tell a sandbox on a port of its own from the one that the tutorial starts in a terminal."""
     return url.host in {"127.0.0.1", "localhost", "::1"} and url.port != 9091
@@ -111,3 +117,26 @@ def test_the_examples_are_found(tmp_path):
 
     assert blocks(page) == [(2, "", "a = 1"), (10, "no-run: needs a tower", "b = 2")]
     assert len(blocks(ROOT / "README.md")) >= 2
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    """By links that a reader sees on a code host, where the site's sidebar is not."""
+    reached, waiting = set(), {(ROOT / "README.md").resolve()}
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        waiting |= {target for target in links(page) if target.exists()} - reached
+
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page.resolve() not in reached] == []
+
+
+def test_the_links_are_those_that_a_reader_sees(tmp_path):
+    """Neither what stands in a fence or a comment, nor what leads elsewhere."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](a.md) and [b](../b.md#part)\n\n```{toctree}\nc\n[c](c.md)\n```\n<!-- [d](d.md) -->\n"
+        "[e](https://example.com/e.md) ![f](f.svg) [g](#part)\n",
+        "utf-8",
+    )
+
+    assert links(page) == {(tmp_path / "a.md").resolve(), (tmp_path.parent / "b.md").resolve()}
