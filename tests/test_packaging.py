@@ -51,6 +51,17 @@ def test_the_page_of_dependencies_tells_the_truth():
         assert listed[name] in {said.get("License-Expression"), said.get("License")}, name
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/settings.md"])
+def test_the_tables_of_extras_are_whole(page):
+    """Each extra that can be installed has its line, and no other has one."""
+    text = (Path(__file__).parents[1] / page).read_text("utf-8")
+    table = re.search(r"^\| extra \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+
+    assert table is not None
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \|", table[1], re.MULTILINE)
+    assert sorted(listed) == sorted(metadata("camara-otp").get_all("Provides-Extra"))
+
+
 def test_the_public_interface_is_the_recorded_one():
     """A change of it is a decision: renew the record with `python -m tests.api`, and say so in the changelog."""
     assert "\n".join(api.lines()) + "\n" == api.RECORD.read_text("utf-8")
