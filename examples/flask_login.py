@@ -59,7 +59,7 @@ def ask_number() -> ResponseReturnValue:
         return render_template_string(PAGE, step="number", problem="This number gets no texts. Try another."), 422
     except MaxOTPCodesExceededError:
         return render_template_string(
-            PAGE, step="number", problem="Too many codes. Use the last, or wait an hour."
+            PAGE, step="number", problem="Too many codes. Use the last, or come back later."
         ), 429
     except OTPError as error:
         app.logger.warning("send_code failed: %s", error)

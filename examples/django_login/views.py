@@ -106,7 +106,7 @@ def advice(error):
         case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError():
             return "This number gets no texts from us. Try another."
         case MaxOTPCodesExceededError():
-            return "Too many codes for this number. Use the last one, or wait an hour."
+            return "Too many codes for this number. Use the last one, or come back later."
     log.warning("one-time code: %s", error)  # holds no number and no code
     if error.outcome_unknown:
         return "We cannot tell whether it worked. Ask for a new code in a minute; one that comes now cannot be used."
