@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
@@ -92,6 +93,8 @@ class Check:
         guessed: Whether nothing told the path of the operations from any other.
         rest: Held by a request that waits to go again, since it was turned away for its rate.
         rested_at: When the last such wait ended.
+        risk: Held by a request that has to be refused and could bring a text, where texts are limited.
+        unasked: How many texts it brought.
         turned_away: How many requests were in a row, however patiently they were sent.
     """
 
@@ -107,6 +110,8 @@ class Check:
     guessed: bool = False
     rest: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
     rested_at: float = -math.inf
+    risk: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
+    unasked: int = 0
     turned_away: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -143,6 +148,24 @@ class Check:
         tries = await self.patiently(request)
         self.exchanges.extend(tries)
         return tries[-1]
+
+    async def post_for(self, step: Step, request: Request) -> Exchange:
+        """Send a scenario's request, unless it might cost a text that nobody agreed to.
+
+        Args:
+            step: The scenario with its part in the plan.
+            request: The request.
+        """
+        is_limited = not self.settings.sms or self.settings.max_texts is not None
+        if not is_limited or step.texts or request.operation != "send-code":
+            return await self.post(request)
+        # One at a time: the first text that nobody agreed to is the last.
+        async with self.risk:
+            if self.unasked:
+                raise BlockedError("the operator texts what it has to refuse, and texts are limited")
+            exchange = await self.post(request)
+            self.unasked = _texts([exchange])
+            return exchange
 
     async def patiently(self, request: Request) -> list[Exchange]:
         """Send a request, again after a pause if it was turned away for its rate, and return all that became of it.
@@ -226,7 +249,7 @@ class Check:
             self.settings,
             f"{self.settings.root}{self.api_path}",
             step.number,
-            self.post,
+            partial(self.post_for, step),
             self.token,
             self.outside,
             self.sends,

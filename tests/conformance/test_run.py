@@ -473,3 +473,24 @@ def test_a_person_is_not_asked_for_what_can_do_without():
 
     assert report.count(Verdict.FAIL) == 0
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("limit", [{"sms": False}, {"max_texts": 1}, {}])
+def test_an_operator_that_texts_everything_is_stopped_where_texts_are_limited(limit):
+    """What has to be refused and is not, costs a person money."""
+    texts = []
+
+    def accepting(request):
+        if request.url.path.endswith("/send-code") and b"+346" in request.content:
+            texts.append(request)
+        return httpx.Response(200, json={"authenticationId": "an-id"})
+
+    report = checked(told(**limit), httpx.MockTransport(accepting))
+    skipped = [outcome for outcome in report.outcomes if outcome.reason.startswith("the operator texts what it has")]
+
+    if limit:
+        assert len(texts) == 1 + limit.get("max_texts", 0)
+        assert len(skipped) > 5
+    else:
+        assert len(texts) > 10
+        assert skipped == []

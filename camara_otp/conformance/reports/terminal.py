@@ -95,6 +95,8 @@ def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableTy
         text.append(f" to {_counted(phones, 'phone')}")
     else:
         text.append("No text message is sent", "bold")
+        if any(step.scenario.operation == "send-code" for step in playing):
+            text.append(", as long as the operator refuses what it has to")
     if sandbox:
         text.append("\nThis is a sandbox: its own numbers, inbox and clock are used", "dim")
     left_out: dict[str, int] = {}
