@@ -77,6 +77,9 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
             "api_path: must be a path such as /one-time-password-sms/v1, without blanks, ? or #; "
             "percent-encode other characters, and give query parameters as `params`"
         )
+    for name, part in (("base_url", url.path), ("api_path", between)):
+        if part.rstrip("/").rpartition("/")[2] in ("send-code", "validate-code"):
+            raise ConfigurationError(f"{name}: ends in the name of an operation, which the client adds; leave it out")
     try:
         query = urlencode(dict(params), doseq=True) if params else ""
     except (TypeError, ValueError):

@@ -369,7 +369,7 @@ def _provider(token: TokenSource | Environment | None, *, has_http_client: bool)
         raise ConfigurationError("token: None leaves authorization to `http_client`, which was not given")
     if isinstance(token, Environment):
         text = os.environ.get(token.value)
-        if text is None:
+        if not text:
             raise ConfigurationError(f"token: is missing; give a text, a callable or a provider, or set {token.value}")
         return provider_of(text)
     return provider_of(token)

@@ -244,6 +244,14 @@ def test_a_missing_token_is_refused(kind):
         kind(BASE_URL)
 
 
+@pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
+def test_a_variable_that_is_empty_is_missing(kind, monkeypatch):
+    """As a container has it whose secret was never filled in."""
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", "")
+    with pytest.raises(ConfigurationError, match="token: is missing.* set CAMARA_BEARER_TOKEN"):
+        kind(BASE_URL)
+
+
 @pytest.mark.parametrize(("kind", "wrong"), [(OTPClient, httpx.AsyncClient), (AsyncOTPClient, httpx.Client)])
 def test_the_http_client_of_the_other_world_is_refused(kind, wrong):
     """The message says which one is needed."""

@@ -34,6 +34,17 @@ def test_paths_are_joined_by_concatenation(base_url, api_path, target):
     assert not place.shows_token
 
 
+@pytest.mark.parametrize("operation", ["send-code", "validate-code"])
+def test_an_operation_is_no_part_of_where_it_is(operation):
+    """Else every call would be answered with 404, and look like an unknown number."""
+    for field, arguments in (
+        ("base_url", (f"https://api.example.com/otpvalidation/{operation}/", "")),
+        ("api_path", ("https://api.example.com", f"/otpvalidation/{operation}")),
+    ):
+        with pytest.raises(ConfigurationError, match=f"^{field}: ends in the name of an operation"):
+            endpoint(*arguments, None, allow_http=False)
+
+
 def test_params_follow_the_path():
     """Encoded once, lists repeated."""
     place = endpoint("https://a.example", "/x", {"mock-key": "a b&c", "n": [1, 2]}, allow_http=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 import attrs
 
 from camara_otp.sandbox import gateway
-from camara_otp.sandbox.catalogue import ERRORS, NOT_FOUND
+from camara_otp.sandbox.catalogue import NOT_FOUND
 from camara_otp.sandbox.config import Config, Settings, in_dialect
 from camara_otp.sandbox.faults import Drop, Entry, Fault, FaultBook
 from camara_otp.sandbox.gateway import Answer, Headers, Seen
@@ -174,6 +174,7 @@ class Sandbox:
             ValueError: A setting is out of its limits; the text names it.
         """
         self.config: Config = in_dialect(dialect, settings, config)
+        self._served = ", ".join(path or "/" for path in self.config.api_paths)[:MAX_SHOWN]
         self._lock = threading.Lock()
         self._clock = clock or _steady_clock()
         # A sandbox started later has higher versions, so that a page which reconnects notices.
@@ -221,8 +222,9 @@ class Sandbox:
         with self._lock:
             now = self._now()
             if operation is None:
-                seen = Seen(error=NOT_FOUND, message=ERRORS[NOT_FOUND][1])
-                reply = Reply(gateway.error_answer(self.config, NOT_FOUND, headers=echo), self.config.latency)
+                where = f"Nothing is served at this path; the operations are under {self._served}."
+                seen = Seen(error=NOT_FOUND, message=where)
+                reply = Reply(gateway.error_answer(self.config, NOT_FOUND, where, echo), self.config.latency)
                 self._remember(path[:MAX_SHOWN], reply, seen, echo, now)
             else:
                 reply = self._serve(gateway.Request(operation, method, headers, body), echo, now)

@@ -89,6 +89,19 @@ def test_policy_stops_what_gets_through(browser: Browser, url: str) -> None:
     page.close()
 
 
+def test_what_was_there_does_not_arrive(open_page: Open, send: Send, sandbox: Sandbox) -> None:
+    """It is all there at once, with the operator's own time, when the page is opened."""
+    send(PHONE)
+    sandbox.advance(7200)
+    page = open_page()
+    expect(page.locator(".message")).to_be_visible()
+    assert page.locator(".message").evaluate("node => node.getAnimations().length") == 0
+    ahead = page.evaluate("(now() - Date.now() / 1000)")
+    assert abs(ahead - 7200) < 5
+    clock = "[0, 1, 2].map((ago) => timeFormat.format(new Date((now() - ago) * 1000)))"
+    assert page.evaluate(f"{clock}.includes(document.getElementById('now').textContent)")
+
+
 def test_states(open_page: Open, send: Send, http: httpx.Client, sandbox: Sandbox) -> None:
     """Waiting, verified, superseded, failed and expired are told apart, in words."""
     page = open_page()

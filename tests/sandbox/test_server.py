@@ -201,6 +201,8 @@ def test_routes(caller: Caller, method: str, path: str, expected: tuple[int, str
     answer = caller.http.request(method, path, headers={"x-correlator": "abc"})
     assert outcome(answer) == expected
     assert answer.headers["x-correlator"] == "abc"
+    if answer.status_code == 404:
+        assert "under /otpvalidation, /one-time-password-sms/v1." in answer.json()["message"]
 
 
 @pytest.mark.parametrize(

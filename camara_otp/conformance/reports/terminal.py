@@ -98,7 +98,7 @@ def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableTy
         if any(step.scenario.operation == "send-code" for step in playing):
             text.append(", as long as the operator refuses what it has to")
     if sandbox:
-        text.append("\nThis is a sandbox: its own numbers, inbox and clock are used", "dim")
+        text.append("\nThis is a sandbox: its own numbers and inbox are used, and its clock is moved ahead", "dim")
     left_out: dict[str, int] = {}
     for step in plan.steps:
         if step.skip:
