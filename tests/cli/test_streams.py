@@ -1,5 +1,6 @@
 """The command line as a process: what it makes of standard input, of a stop, of a fault, and of hostile texts."""
 
+import builtins
 import errno
 import io
 import json
@@ -300,9 +301,12 @@ def test_a_stop_while_a_token_is_fetched_is_told_to_scripts(call, monkeypatch):
 
 def test_a_stop_while_starting_is_a_stop(monkeypatch):
     """The packages take their time to load."""
+    load = builtins.__import__
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    def stop(name, *arguments, **options):
+        if name == "camara_otp.cli.app":
+            raise KeyboardInterrupt
+        return load(name, *arguments, **options)
 
     monkeypatch.delitem(sys.modules, "camara_otp.cli.app")
     monkeypatch.setattr("builtins.__import__", stop)
