@@ -31,9 +31,11 @@ T = TypeVar("T")
 
 _log: Final = logging.getLogger("camara_otp.auth")
 
-# Seconds. For how long the lock, and the mark of a fetch that outlasts it, are good without a sign of life.
+# Seconds. For how long the lock is good, and, shorter, the mark beside it without another sign of life.
 LEASE: Final = 3.0
-_BEAT: Final = 1.0
+_BEAT: Final = 0.5
+_SHORTEST_BEAT: Final = 0.05
+_SIGN: Final = 1.5
 _ANSWER: Final = 2.0
 _LOOK_AGAIN: Final = (0.05, 0.25)
 _OF_A_STORE: Final = ("encrypt", "load", "save", "acquire", "release")
@@ -153,6 +155,8 @@ class Fleet:
         nap, longest = _LOOK_AGAIN
         # By then a lock without a mark has run out and somebody has taken it, unless the store keeps it for ever.
         patience = min(LEASE + 2 * longest, hurry / 2)
+        # Where asking takes its time, too, some is left for a fetch of one's own.
+        latest = self._clock() + hurry * 3 / 4
         # Of a worker that was kept from running, only the time between its looks counts: it has missed no sign.
         silence = 0.0
         while True:
@@ -172,7 +176,7 @@ class Fleet:
                 return _TOO_SLOW
             if contact.is_busy():
                 silence = 0.0
-            elif silence >= patience:
+            elif silence >= patience or now >= latest:
                 return own()
             pause = min(nap, patience - silence, deadline - now)
             self._sleep(pause)
@@ -201,7 +205,7 @@ class Fleet:
             flight = in_thread(own)
         except RuntimeError:
             return own()  # this process cannot start another thread
-        beat = min(_BEAT, max(deadline - self._clock(), 0.0) / 4)
+        beat = min(_BEAT, max((deadline - self._clock()) / 4, _SHORTEST_BEAT))
         try:
             contact.mark()
             while (token := wait(flight, beat)) is None:
@@ -246,7 +250,7 @@ class _Contact:
 
     def mark(self) -> None:
         """Show that this worker is fetching."""
-        self._try(self._store.save, self._seal.mark, _BUSY, LEASE)
+        self._try(self._store.save, self._seal.mark, _BUSY, _SIGN)
 
     def unmark(self) -> None:
         """Show that it no longer is."""

@@ -35,7 +35,7 @@ class TokenStore(Protocol):
         ...
 
     def save(self, name: str, value: bytes, seconds: float) -> None:
-        """Keep a value for so many seconds."""
+        """Keep a value for so many seconds, which may be a fraction of one."""
         ...
 
     def acquire(self, name: str, seconds: float) -> str | None:

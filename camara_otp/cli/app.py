@@ -139,9 +139,9 @@ def _send(
 ) -> SendCodeResponse:
     """Send a code, after asking if one went to the number a short while ago."""
     memory, operator = sends.memory_file(environment()), str(settings["base_url"].value)
-    before = sends.last(memory, operator, number)
-    if before is not None:
-        ago = time.time() - before
+    last = sends.last(memory, operator, number)
+    if last is not None:
+        ago = time.time() - last
         screen.sure(
             f"A code went to this number {ago:.0f} s ago, or may have; another one makes it worthless. Send again?",
             yes=yes,
@@ -150,7 +150,7 @@ def _send(
     if text is None:
         text = str(settings["message"].value) if "message" in settings else DEFAULT_MESSAGE
     # Beforehand: a process that is killed half-way may have sent a text, too.
-    at = sends.remember(memory, operator, number)
+    at, before = sends.remember(memory, operator, number)
     try:
         with screen.waiting("Sending"):
             return otp.send_code(number, text)

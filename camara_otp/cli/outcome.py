@@ -133,6 +133,9 @@ class _Guarded:
                 raise UnwrittenError(error.strerror) from None
 
     def __getattr__(self, name: str) -> Any:
+        if name == "buffer":
+            # Whoever wrote bytes there would go round the guard.
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
 
@@ -151,7 +154,7 @@ def _guarded_streams() -> Generator[_Guarded]:
         if isinstance(stream, io.TextIOWrapper):
             # A stream that is narrower than what is said is no reason to end, either.
             stream.reconfigure(errors="backslashreplace")
-    out, err = (_Guarded(stream or _Nowhere(), matters=stream is given[0]) for stream in given)
+    out, err = _Guarded(given[0] or _Nowhere(), matters=True), _Guarded(given[1] or _Nowhere(), matters=False)
     sys.stdout, sys.stderr = cast("tuple[TextIO, TextIO]", (out, err))
     try:
         yield out

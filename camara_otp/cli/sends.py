@@ -41,20 +41,25 @@ def last(path: Path, operator: str, phone_number: str) -> float | None:
     return at if at is not None and 0 <= time.time() - at < WINDOW else None
 
 
-def remember(path: Path, operator: str, phone_number: str) -> float:
-    """Take note that a code goes to a number now, and return when that is; what cannot be written is not remembered.
+def remember(path: Path, operator: str, phone_number: str) -> tuple[float, float | None]:
+    """Take note that a code goes to a number now; what cannot be written is not remembered.
 
     Args:
         path: The memory.
         operator: The operator's address.
         phone_number: The number.
+
+    Returns:
+        When that is, and when the send before it was, which may have been made since `last` was asked.
     """
     memory = _read(path) or {"key": secrets.token_hex(16), "sends": {}}
     now = time.time()
     memory["sends"] = {name: then for name, then in memory["sends"].items() if now - then < WINDOW}
-    memory["sends"][_name(memory, operator, phone_number)] = now
+    name = _name(memory, operator, phone_number)
+    before = memory["sends"].get(name)
+    memory["sends"][name] = now
     _write(path, memory)
-    return now
+    return now, before
 
 
 def take_back(path: Path, operator: str, phone_number: str, at: float, before: float | None) -> None:
@@ -64,8 +69,8 @@ def take_back(path: Path, operator: str, phone_number: str, at: float, before: f
         path: The memory.
         operator: The operator's address.
         phone_number: The number.
-        at: What `remember` returned.
-        before: When the send before it was, or None.
+        at: When it was to be, as `remember` returned.
+        before: When the send before it was, as `remember` returned.
     """
     memory = _read(path)
     if memory is None:

@@ -1,7 +1,6 @@
 """The thin shell around a check: requests out, answers in, scenarios side by side where they may."""
 
 import math
-import os
 import socket
 import time
 import uuid
@@ -94,7 +93,7 @@ class Check:
         rest: Held by a request that waits to go again, since it was turned away for its rate.
         rested_at: When the last such wait ended.
         risk: Held by a request that has to be refused and could bring a text, where texts are limited.
-        unasked: How many texts it brought.
+        may_text: Whether one did, or may have.
         turned_away: How many requests were in a row, however patiently they were sent.
     """
 
@@ -111,7 +110,7 @@ class Check:
     rest: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
     rested_at: float = -math.inf
     risk: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
-    unasked: int = 0
+    may_text: bool = False
     turned_away: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -161,10 +160,10 @@ class Check:
             return await self.post(request)
         # One at a time: the first text that nobody agreed to is the last.
         async with self.risk:
-            if self.unasked:
-                raise BlockedError("the operator texts what it has to refuse, and texts are limited")
+            if self.may_text:
+                raise BlockedError("the operator may text what it has to refuse, and texts are limited")
             exchange = await self.post(request)
-            self.unasked = _texts([exchange])
+            self.may_text = exchange.answer is None or exchange.answer.status < 400
             return exchange
 
     async def patiently(self, request: Request) -> list[Exchange]:
@@ -355,8 +354,10 @@ def _shut_down(stream: Any) -> None:
     It would be held against another scenario. What is shut down the pool throws away; what is closed, it cannot look at
     on every event loop. A socket of one's own, since the one of uvloop cannot be shut down.
     """
-    with suppress(OSError), socket.socket(fileno=os.dup(stream.get_extra_info("socket").fileno())) as own:
-        own.shutdown(socket.SHUT_RDWR)
+    link = stream.get_extra_info("socket")
+    if link is not None:
+        with suppress(OSError), socket.socket(fileno=socket.dup(link.fileno())) as own:
+            own.shutdown(socket.SHUT_RDWR)
 
 
 def _is_packed_twice(coding: str) -> bool:

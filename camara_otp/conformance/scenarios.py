@@ -271,13 +271,19 @@ async def twice_at_once(play: Play) -> None:
     sent = await play.sent()
     code = await play.code(sent)
     done: list[Exchange] = []
+    blocked: list[BlockedError] = []
 
     async def validate() -> None:
-        done.append(await play.validate(sent.authentication_id, code))
+        try:
+            done.append(await play.validate(sent.authentication_id, code))
+        except BlockedError as error:
+            blocked.append(error)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(validate)
         tasks.start_soon(validate)
+    if blocked:
+        raise blocked[0]
     # From the first answer 429 on, they are not.
     _need_side_by_side(play)
     done.sort(key=lambda exchange: exchange.answer.status if exchange.answer else 999)

@@ -263,6 +263,46 @@ def test_a_caller_without_time_counts_no_store_as_down(caplog):
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("pause", [0.03, 0.08])
+@pytest.mark.parametrize("timeout", [1.0, 2.0])
+def test_a_lock_that_nobody_gives_back_costs_no_call(pause, timeout):
+    """Also where each look at the store takes its time, though never enough to call it slow."""
+    store = MemoryStore()
+    store.acquire(SEAL.name, 100)
+    for name in ("load", "save", "acquire", "release"):
+        setattr(store, name, slowly(getattr(store, name), pause))
+    began = time.monotonic()
+    got = Fleet(store, lambda: SEAL, 60.0).fetch(None, lambda: Token("t", 3600.0, 3600.0), began + timeout)
+
+    assert isinstance(got, Token)
+    assert time.monotonic() - began < timeout
+
+
+def test_who_was_killed_at_once_costs_no_call_of_two_seconds():
+    """Its mark outlives it by less."""
+    store = MemoryStore()
+    store.acquire(SEAL.name, LEASE)
+    store.save(SEAL.mark, b"busy", _fleet._SIGN)
+    [got] = race(store, 1, lambda: Token("t", 3600.0, 3600.0), timeout=2.0)
+
+    assert isinstance(got, Token)
+
+
+def test_signs_of_life_do_not_flood_the_store():
+    """However little time is left."""
+    store = MemoryStore()
+    saved = []
+    save = store.save
+    store.save = lambda *arguments: saved.append(arguments) or save(*arguments)
+
+    def own():
+        time.sleep(0.5)
+        return Token("t", 3600.0, 3600.0)
+
+    Fleet(store, lambda: SEAL, 60.0).fetch(None, own, time.monotonic() + 0.01)
+    assert len(saved) < 20
+
+
 def test_a_store_that_hangs_is_left_behind(clock, monkeypatch):
     """Within a bound of our own, whatever timeouts the caller's client has."""
     monkeypatch.setattr(_fleet, "_ANSWER", 0.05)
@@ -460,6 +500,7 @@ def is_marked(store):
 def quick(monkeypatch):
     """Let the lock run out, and looks and signs of life come, many times as fast."""
     monkeypatch.setattr(_fleet, "LEASE", 0.5)
+    monkeypatch.setattr(_fleet, "_SIGN", 0.5)
     monkeypatch.setattr(_fleet, "_BEAT", 0.1)
     monkeypatch.setattr(_fleet, "_LOOK_AGAIN", (0.01, 0.05))
 

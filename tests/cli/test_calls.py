@@ -220,6 +220,23 @@ def test_a_refused_send_takes_back_no_other(cli, ready, sandbox, monkeypatch):
     assert sandbox.sent_count == 0
 
 
+def test_a_refused_send_keeps_one_made_while_it_was_asked_about(cli, ready, sandbox, monkeypatch):
+    """The question may stand open for minutes."""
+    sandbox.add_fault(Fault(status=403, times=1))
+    last = sends.last
+
+    def early(*arguments):
+        found = last(*arguments)
+        sends.remember(*arguments)
+        monkeypatch.setattr("camara_otp.cli.sends.last", last)
+        return found
+
+    monkeypatch.setattr("camara_otp.cli.sends.last", early)
+
+    assert cli("send", NUMBER).code == Exit.REFUSED
+    assert cli("send", NUMBER).code == Exit.USAGE
+
+
 def test_a_memory_that_is_gone_takes_nothing_back(cli, ready, sandbox, monkeypatch, tmp_path):
     """Somebody cleaned up meanwhile."""
     sends.take_back(tmp_path / "none.json", "https://api.example.com", NUMBER, 1.0, None)

@@ -405,6 +405,30 @@ def test_streams_that_are_not_there_are_left_so(call, monkeypatch):
     assert sys.stdout is None
 
 
+@posix
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_command_without_any_stream_is_no_verdict_about_an_operator(ready, sandbox, encoding):
+    """The exit code is all that is left, and must not be that of a check that found deviations."""
+
+    def close():
+        os.close(1)
+        os.close(2)
+
+    sent = run("send", NUMBER, preexec_fn=close, env={**os.environ, "PYTHONIOENCODING": encoding})
+    wrong = run("nonsense", preexec_fn=close, env={**os.environ, "PYTHONIOENCODING": encoding})
+
+    assert (sent.returncode, wrong.returncode) == (Exit.UNWRITTEN, Exit.USAGE)
+    assert sandbox.sent_count == 1
+
+
+@posix
+def test_a_narrow_locale_goes_round_no_guard(ready):
+    """Where letters are ASCII only, libraries look for a way to write bytes."""
+    for arguments, code in ((["nonsense"], Exit.USAGE), (["errors"], Exit.DONE)):
+        ran = run(*arguments, preexec_fn=full, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert ran.returncode == code
+
+
 def test_a_last_word_that_cannot_be_written_leaves_the_id(call, ready, sandbox, monkeypatch):
     """A script's JSON would have held it."""
     monkeypatch.setattr("sys.stdin", io.StringIO("0x\n"))

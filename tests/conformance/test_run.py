@@ -475,6 +475,41 @@ def test_a_person_is_not_asked_for_what_can_do_without():
     assert len(asked) == 3
 
 
+@pytest.mark.parametrize("answer", [httpx.Response(302), httpx.ReadTimeout("late")])
+def test_a_request_that_may_have_brought_a_text_counts_as_one(answer):
+    """Nobody can tell whether it did."""
+    asked = []
+
+    def silent(request):
+        if not request.url.path.endswith("/send-code"):
+            return httpx.Response(401)
+        asked.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    checked(told(sms=False), httpx.MockTransport(silent))
+
+    assert len(asked) == 1
+
+
+def test_a_token_that_runs_out_between_two_requests_at_once_is_no_crash():
+    """Whoever could not be asked is said, and the report is kept."""
+    given = []
+
+    async def token():
+        given.append(1)
+        if len(given) > 1:
+            raise ValueError("no more")
+        return "any"
+
+    tag = "camara_otp_validate_code_twice_at_once"
+    chosen = [scenario for scenario in scenarios("1.1.1") if scenario.tag == tag]
+    report = anyio.run(partial(run, told(), plan(told(), chosen), token, transport=Sandbox().transport()))
+
+    assert (by_tag(report)[tag].verdict, "no more" in by_tag(report)[tag].reason) == (Verdict.SKIP, True)
+
+
 @pytest.mark.parametrize("limit", [{"sms": False}, {"max_texts": 1}, {}])
 def test_an_operator_that_texts_everything_is_stopped_where_texts_are_limited(limit):
     """What has to be refused and is not, costs a person money."""
@@ -486,7 +521,7 @@ def test_an_operator_that_texts_everything_is_stopped_where_texts_are_limited(li
         return httpx.Response(200, json={"authenticationId": "an-id"})
 
     report = checked(told(**limit), httpx.MockTransport(accepting))
-    skipped = [outcome for outcome in report.outcomes if outcome.reason.startswith("the operator texts what it has")]
+    skipped = [outcome for outcome in report.outcomes if outcome.reason.startswith("the operator may text what it has")]
 
     if limit:
         assert len(texts) == 1 + limit.get("max_texts", 0)
