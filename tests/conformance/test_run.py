@@ -38,7 +38,9 @@ def by_tag(report):
 
 def told(**settings):
     """Return the settings for a sandbox."""
-    return settings_from({**sandbox_settings(URL, DEFAULTS), **settings})
+    usual = sandbox_settings(URL, DEFAULTS)
+    # In process a text is there at once, or never.
+    return settings_from({**usual, "read": {**usual["read"], "timeout": 1.0}, **settings})
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
