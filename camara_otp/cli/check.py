@@ -190,7 +190,7 @@ def _chosen(screen: Screen, settings: "Settings", patterns: list[str], *, added:
 def _table(made: dict[str, Setting], file: Path | None, phones: list[str]) -> tuple[dict[str, Any], bool]:
     """Return the settings of a check, and whether they are what a sandbox says about itself."""
     from camara_otp.conformance import sandbox_settings  # noqa: PLC0415
-    from camara_otp.conformance.outside import sandbox_at  # noqa: PLC0415
+    from camara_otp.conformance.hooks import sandbox_at  # noqa: PLC0415
     from camara_otp.conformance.settings import read_toml  # noqa: PLC0415
 
     values: dict[str, Any] = {name: made[name].value for name in _SHARED if name in made}

@@ -6,12 +6,13 @@
 It speaks HTTP by itself and uses nothing of the client, so that it can send what the client never would.
 """
 
+from camara_otp.conformance.check import run
+from camara_otp.conformance.discovery import UnreachableError
 from camara_otp.conformance.model import Finding, Grade, Latency, Outcome, Report, Shown, Verdict
-from camara_otp.conformance.plan import Plan, Step, plan
-from camara_otp.conformance.runner import UnreachableError, run
+from camara_otp.conformance.planning import Plan, Step, plan
 from camara_otp.conformance.scenarios import SCENARIOS, Scenario, scenarios
 from camara_otp.conformance.settings import (
-    Help,
+    Hook,
     Limits,
     Numbers,
     Settings,
@@ -26,7 +27,7 @@ __all__ = [
     "SCENARIOS",
     "Finding",
     "Grade",
-    "Help",
+    "Hook",
     "Latency",
     "Limits",
     "Numbers",

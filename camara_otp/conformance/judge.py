@@ -8,14 +8,14 @@ from typing import Any, Final, cast
 import attrs
 
 from camara_otp.conformance import contract
-from camara_otp.conformance.model import Answer, Exchange, Finding, Grade, Operation, Release
+from camara_otp.conformance.model import Finding, Grade, Operation, ReceivedResponse, Release, RoundTrip
 
 _CODE_FORM = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z][A-Z0-9_]*)?")
 _MEND = "Nothing on the client's side can cope: the operator has to mend it."
 
 
 @attrs.frozen
-class Expect:
+class Expectation:
     """What must come back.
 
     Args:
@@ -40,7 +40,7 @@ class ErrorInfo:
     table: dict[str, Any]
 
 
-def error_info(answer: Answer) -> ErrorInfo | None:
+def error_info(answer: ReceivedResponse) -> ErrorInfo | None:
     """Return the error in an answer's body, also from one level down, or None.
 
     Args:
@@ -62,7 +62,7 @@ def _info(table: dict[str, Any], place: str) -> ErrorInfo:
     return ErrorInfo(code if isinstance(code, str) and code else None, place, table)
 
 
-def authentication_id(answer: Answer) -> str | None:
+def authentication_id(answer: ReceivedResponse) -> str | None:
     """Return the id that a successful send answered with, or None.
 
     Args:
@@ -73,20 +73,20 @@ def authentication_id(answer: Answer) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def said(answer: Answer) -> str:
+def said(answer: ReceivedResponse) -> str:
     """Return an answer's status and code, in short."""
     info = error_info(answer) if answer.status >= 400 else None
     return f"{answer.status} {info.code if info and info.code else ''}".rstrip()
 
 
-def against(expect: Expect, exchange: Exchange) -> list[Finding]:
+def against(expect: Expectation, exchange: RoundTrip) -> list[Finding]:
     """Hold an answer against what a scenario expects.
 
     Args:
         expect: What must come back.
         exchange: What was sent and what came back.
     """
-    answer, operation = exchange.answer, exchange.request.operation
+    answer, operation = exchange.response, exchange.request.operation
     if answer is None:
         failure = exchange.failure or ""
         advice = "Raise `timeout`, or look at the network." if failure.startswith(LATE) else _BROKEN_ADVICE
@@ -106,7 +106,7 @@ _LIMITED_ADVICE: Final = "The operator limits the rate of requests: check fewer 
 _REFUSED_ADVICE: Final = "Look at the answer: path, token, number and limits have to be those of this operator."
 
 
-def _against_success(expect: Expect, operation: Operation, answer: Answer) -> list[Finding]:
+def _against_success(expect: Expectation, operation: Operation, answer: ReceivedResponse) -> list[Finding]:
     if answer.status >= 400:
         advice = _LIMITED_ADVICE if answer.status == 429 else _REFUSED_ADVICE
         return [Finding(Grade.BREAKS, f"refused with {said(answer)} instead of {expect}", advice)]
@@ -122,7 +122,7 @@ def _against_success(expect: Expect, operation: Operation, answer: Answer) -> li
     return []
 
 
-def _against_refusal(expect: Expect, operation: Operation, answer: Answer) -> list[Finding]:
+def _against_refusal(expect: Expectation, operation: Operation, answer: ReceivedResponse) -> list[Finding]:
     if answer.status < 300:
         return [_accepted(expect, operation, answer)]
     info = error_info(answer)
@@ -133,7 +133,9 @@ def _against_refusal(expect: Expect, operation: Operation, answer: Answer) -> li
     return [attrs.evolve(found, advice=_LIMITED_ADVICE) if answer.status == 429 and code not in expect.codes else found]
 
 
-def _refused_otherwise(expect: Expect, operation: Operation, answer: Answer, code: str | None) -> Finding:
+def _refused_otherwise(
+    expect: Expectation, operation: Operation, answer: ReceivedResponse, code: str | None
+) -> Finding:
     if code is None:
         text = f"answered {answer.status} without a code instead of {expect}"
         return Finding(Grade.BREAKS, text, f"camara_otp raises {raised(answer.status)} with code=None: catch that.")
@@ -153,7 +155,7 @@ def _refused_otherwise(expect: Expect, operation: Operation, answer: Answer, cod
     return Finding(grade, text, advice)
 
 
-def _accepted(expect: Expect, operation: Operation, answer: Answer) -> Finding:
+def _accepted(expect: Expectation, operation: Operation, answer: ReceivedResponse) -> Finding:
     text = f"accepted with {answer.status} instead of {expect}"
     if operation == "send-code" and expect.status in (400, 406, 415):
         advice = "Well-formed requests are not concerned; a client with a fault in it is not told."
@@ -172,7 +174,7 @@ def raised(status: int) -> str:
 
 
 @attrs.frozen
-class Yardstick:
+class RuleContext:
     """What the contract rules measure by."""
 
     release: Release
@@ -180,8 +182,8 @@ class Yardstick:
     timeout: float
 
 
-Check = Callable[[Exchange, Answer, Yardstick], Iterable[Finding]]
-Compare = Callable[[Sequence[Exchange]], Iterable[Finding]]
+Check = Callable[[RoundTrip, ReceivedResponse, RuleContext], Iterable[Finding]]
+Compare = Callable[[Sequence[RoundTrip]], Iterable[Finding]]
 
 
 @attrs.frozen
@@ -201,37 +203,37 @@ class Rule:
     rule: str
     source: str
     check: Check
-    applies: Callable[[Exchange, Answer], bool] = lambda _, __: True
+    applies: Callable[[RoundTrip, ReceivedResponse], bool] = lambda _, __: True
     compare: Compare = lambda _: ()
 
 
-def _is_success(_: Exchange, answer: Answer) -> bool:
+def _is_success(_: RoundTrip, answer: ReceivedResponse) -> bool:
     return answer.status < 300
 
 
-def _is_error(_: Exchange, answer: Answer) -> bool:
+def _is_error(_: RoundTrip, answer: ReceivedResponse) -> bool:
     return answer.status >= 400
 
 
-def _has_body(_: Exchange, answer: Answer) -> bool:
+def _has_body(_: RoundTrip, answer: ReceivedResponse) -> bool:
     return bool(answer.body) and answer.status != 204
 
 
-def _announces_body(answer: Answer) -> bool:
+def _announces_body(answer: ReceivedResponse) -> bool:
     """Tell whether there is a body where HTTP has none, so that it is not read as one."""
     length = answer.header("content-length") or "0"
     return bool(answer.body) or length.strip("0") != "" or answer.header("transfer-encoding") is not None
 
 
-def _has_known_code(exchange: Exchange, _: Answer) -> bool:
+def _has_known_code(exchange: RoundTrip, _: ReceivedResponse) -> bool:
     return exchange.request.operation == "send-code" and len(exchange.code or "") >= 4
 
 
-def _carries_correlator(exchange: Exchange, _: Answer) -> bool:
+def _carries_correlator(exchange: RoundTrip, _: ReceivedResponse) -> bool:
     return bool(exchange.request.header("x-correlator"))
 
 
-def _echo(exchange: Exchange, answer: Answer, by: Yardstick) -> Iterator[Finding]:
+def _echo(exchange: RoundTrip, answer: ReceivedResponse, by: RuleContext) -> Iterator[Finding]:
     sent = exchange.request.header("x-correlator")
     came = answer.header("x-correlator")
     if came == sent or not contract.CORRELATOR[by.release].fullmatch(sent or ""):
@@ -242,7 +244,7 @@ def _echo(exchange: Exchange, answer: Answer, by: Yardstick) -> Iterator[Finding
     yield Finding(Grade.DIFFERS, text, "camara_otp copes: it reports the value that it sent.")
 
 
-def _status(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+def _status(exchange: RoundTrip, answer: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
     operation, status = exchange.request.operation, answer.status
     if status < 300 and status != contract.SUCCESS[operation]:
         text = f"{operation} answers {status}; its success is {contract.SUCCESS[operation]}"
@@ -254,7 +256,7 @@ def _status(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Findin
         yield Finding(Grade.BREAKS, f"{operation} answers {said(answer)}", "Clients see outcome_unknown=True.")
 
 
-def _success_body(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+def _success_body(exchange: RoundTrip, answer: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
     if exchange.request.operation == "validate-code":
         if answer.status == 204 and _announces_body(answer):
             text = "a 204 of validate-code has a body, which HTTP does not allow"
@@ -271,7 +273,7 @@ def _success_body(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[
         yield Finding(Grade.BREAKS, text, "camara_otp raises UnexpectedResponseError.")
 
 
-def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+def _hidden_code(exchange: RoundTrip, answer: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
     code = exchange.code or ""
     # An id may hold the digits of a short code by chance.
     body = answer.body.replace((authentication_id(answer) or "\0").encode(), b"")
@@ -280,7 +282,7 @@ def _hidden_code(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[F
         yield Finding(Grade.BREAKS, "the answer to send-code holds the code that was texted", _MEND)
 
 
-def _guessable(exchanges: Sequence[Exchange]) -> Iterator[Finding]:
+def _guessable(exchanges: Sequence[RoundTrip]) -> Iterator[Finding]:
     # As test environments have it, so that no contract is broken; on a live operator it would be the end of it.
     advice = "Right for a test environment; on a live one, anybody who knows it passes."
     # Fewer may be alike by chance.
@@ -296,14 +298,14 @@ def _guessable(exchanges: Sequence[Exchange]) -> Iterator[Finding]:
 _ENOUGH_CODES: Final = 3
 
 
-def _error_info(exchange: Exchange, answer: Answer, _: Yardstick) -> Iterator[Finding]:
+def _error_info(exchange: RoundTrip, answer: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
     # No client uses another method: what that meets breaks none.
     worst = Grade.BREAKS if exchange.request.method == "POST" else Grade.DIFFERS
     for finding in _ill_formed(answer):
         yield attrs.evolve(finding, grade=min(finding.grade, worst))
 
 
-def _ill_formed(answer: Answer) -> Iterator[Finding]:
+def _ill_formed(answer: ReceivedResponse) -> Iterator[Finding]:
     info = error_info(answer)
     if info is None:
         text = f"the body of a {answer.status} is not ErrorInfo but {_kind(answer)}"
@@ -334,7 +336,7 @@ def _members(status: int, table: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(Grade.DIFFERS, text, "camara_otp copes: the error has no message.")
 
 
-def _kind(answer: Answer) -> str:
+def _kind(answer: ReceivedResponse) -> str:
     if not answer.body:
         return "empty"
     if answer.body.lstrip()[:1] == b"<":
@@ -346,7 +348,7 @@ def _kind(answer: Answer) -> str:
     return "something else than a JSON object"
 
 
-def _content_type(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
+def _content_type(_: RoundTrip, answer: ReceivedResponse, __: RuleContext) -> Iterator[Finding]:
     given = answer.header("content-type") or ""
     media_type, parameters = (part.strip().lower() for part in given.partition(";")[::2])
     if media_type != "application/json":
@@ -360,7 +362,7 @@ def _content_type(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Findin
         )
 
 
-def _pairs(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
+def _pairs(_: RoundTrip, answer: ReceivedResponse, __: RuleContext) -> Iterator[Finding]:
     info = error_info(answer)
     code = info.code if info else None
     if not code or not _CODE_FORM.fullmatch(code):
@@ -378,7 +380,7 @@ def _pairs(_: Exchange, answer: Answer, __: Yardstick) -> Iterator[Finding]:
         yield Finding(Grade.DIFFERS, text, "camara_otp picks the class by the code.")
 
 
-def _latency(exchange: Exchange, answer: Answer, by: Yardstick) -> Iterator[Finding]:
+def _latency(exchange: RoundTrip, answer: ReceivedResponse, by: RuleContext) -> Iterator[Finding]:
     if answer.seconds < by.slow:
         return
     text = f"{exchange.request.operation} takes longer than {by.slow:g} s"
@@ -478,8 +480,8 @@ def path_findings(api_path: str) -> tuple[Finding, ...]:
 
 
 def over_all(
-    rule: Rule, exchanges: Iterable[Exchange], by: Yardstick
-) -> tuple[list[tuple[Finding, list[Exchange]]], int]:
+    rule: Rule, exchanges: Iterable[RoundTrip], by: RuleContext
+) -> tuple[list[tuple[Finding, list[RoundTrip]]], int]:
     """Return the distinct deviations from a rule, worst first, each with the exchanges that show it; and of how many.
 
     Args:
@@ -487,10 +489,10 @@ def over_all(
         exchanges: All there were.
         by: What it measures by.
     """
-    found: dict[Finding, list[Exchange]] = {}
-    concerned: list[Exchange] = []
+    found: dict[Finding, list[RoundTrip]] = {}
+    concerned: list[RoundTrip] = []
     for exchange in exchanges:
-        answer = exchange.answer
+        answer = exchange.response
         if answer is not None and rule.applies(exchange, answer):
             concerned.append(exchange)
             for finding in rule.check(exchange, answer, by):

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import attrs
 
-from camara_otp.conformance.model import Answer, Exchange, Shown
+from camara_otp.conformance.model import ReceivedResponse, RoundTrip, Shown
 
 _NUMBER: Final = re.compile(r"(?<![\w-])(\+[0-9]{2})[0-9]{2,10}([0-9]{3})(?![\w-])")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic|dpop) +[A-Za-z0-9\-._~+/]+=*")
@@ -84,7 +84,7 @@ def number_names(number: str) -> dict[str, str]:
     return {number: shown, number[1:]: shown[1:], number.replace("+", "%2B"): shown}
 
 
-def shown(exchange: Exchange, role: str, secrets: Mapping[str, str], private_headers: frozenset[str]) -> Shown:
+def shown(exchange: RoundTrip, role: str, secrets: Mapping[str, str], private_headers: frozenset[str]) -> Shown:
     """Return an exchange fit for anyone's eyes.
 
     Args:
@@ -94,7 +94,7 @@ def shown(exchange: Exchange, role: str, secrets: Mapping[str, str], private_hea
         private_headers: Names of headers, in lower case, whose values are not shown either.
     """
     hidden = private_headers | _PRIVATE_HEADERS
-    answer = exchange.answer
+    answer = exchange.response
     if answer is not None and exchange.request.operation == "send-code" and answer.status < 300:
         answer = _without_code(answer)
     request = exchange.request
@@ -106,7 +106,7 @@ def shown(exchange: Exchange, role: str, secrets: Mapping[str, str], private_hea
     return Shown(role, asked, came, answer.seconds if answer else None)
 
 
-def _without_code(answer: Answer) -> Answer:
+def _without_code(answer: ReceivedResponse) -> ReceivedResponse:
     """Hide what an operator adds to the answer of a send: it may be a code that was never read from the phone."""
     body = answer.json
     if isinstance(body, dict):

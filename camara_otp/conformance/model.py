@@ -50,7 +50,7 @@ class Finding:
 
 
 @attrs.frozen
-class Request:
+class SentRequest:
     """A request as it was sent; header names in lower case."""
 
     operation: Operation
@@ -65,7 +65,7 @@ class Request:
 
 
 @attrs.frozen
-class Answer:
+class ReceivedResponse:
     """An answer, its body decoded and cut at the cap."""
 
     status: int
@@ -87,18 +87,18 @@ class Answer:
 
 
 @attrs.frozen
-class Exchange:
+class RoundTrip:
     """A request and what became of it.
 
     Args:
         request: What was sent.
-        answer: What came back, or None.
+        response: What came back, or None.
         failure: Why nothing came back.
         code: The code that the phone received upon it, once it is known.
     """
 
-    request: Request
-    answer: Answer | None = None
+    request: SentRequest
+    response: ReceivedResponse | None = None
     failure: str | None = None
     code: str | None = attrs.field(default=None, repr=False)
 
@@ -178,7 +178,7 @@ class Report:
         texts: How many sends the operator accepted, each of which is a text.
         outcomes: Scenarios and contract rules, in the order of their tables.
         latencies: All answers, in the order in which they came.
-        advice: What this operator asks of a client's settings.
+        recommendations: What this operator asks of a client's settings.
         client: A line of Python that makes a client for this operator.
     """
 
@@ -190,7 +190,7 @@ class Report:
     texts: int
     outcomes: tuple[Outcome, ...]
     latencies: tuple[Latency, ...]
-    advice: tuple[str, ...]
+    recommendations: tuple[str, ...]
     client: str
 
     def count(self, verdict: Verdict) -> int:

@@ -3,33 +3,49 @@
 Facts: the test definitions of CAMARA one-time-password-sms 1.0.0, 1.1.0 and 1.1.1. Tags are spelled as published.
 """
 
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
-import anyio
 import attrs
 
 from camara_otp.conformance import contract
-from camara_otp.conformance.judge import Expect, against
-from camara_otp.conformance.model import RELEASES, Exchange, Finding, Grade, Operation, Origin, Release
-from camara_otp.conformance.play import BlockedError, Play, Sent
+from camara_otp.conformance.flows import (
+    CLOSED,
+    EXPIRED,
+    FAILED,
+    INVALID_ARGUMENT,
+    INVALID_OTP,
+    NO_METHOD,
+    NOT_FOUND,
+    SENT,
+    UNAUTHENTICATED,
+    VALID,
+    Edit,
+    Flow,
+    cut,
+    empty,
+    having,
+    last_wrong_code,
+    long_correlator,
+    message_of,
+    newest,
+    nothing,
+    one_send_too_many,
+    right_after_wrong,
+    right_code,
+    single,
+    superseded,
+    too_late,
+    turning,
+    twice_at_once,
+    used_twice,
+    without,
+    wrong_code,
+    wrong_method,
+)
+from camara_otp.conformance.judge import Expectation
+from camara_otp.conformance.model import RELEASES, Operation, Origin, Release
 from camara_otp.conformance.settings import Limits, Settings
-
-Flow = Callable[[Play], Awaitable[None]]
-Body = dict[str, Any]
-Edit = Callable[[Body, Settings], Any]
-
-SENT: Final = Expect(200)
-VALID: Final = Expect(204)
-INVALID_ARGUMENT: Final = Expect(400, ("INVALID_ARGUMENT",))
-UNAUTHENTICATED: Final = Expect(401, ("UNAUTHENTICATED",))
-NOT_FOUND: Final = Expect(404, ("NOT_FOUND",))
-INVALID_OTP: Final = Expect(400, (contract.INVALID_OTP,))
-EXPIRED: Final = Expect(400, (contract.EXPIRED,))
-FAILED: Final = Expect(400, (contract.FAILED,))
-NO_METHOD: Final = Expect(405, ("METHOD_NOT_ALLOWED",))
-CLOSED: Final = Expect(400, (contract.FAILED, contract.EXPIRED))
 
 
 @attrs.frozen
@@ -51,7 +67,7 @@ class Scenario:
     tag: str
     operation: Operation
     sent: str
-    expect: Expect
+    expect: Expectation
     flow: Flow = attrs.field(repr=False)
     texts: Callable[[Limits], int] = attrs.field(default=lambda _: 0, repr=False)
     needs: tuple[str, ...] = ()
@@ -79,254 +95,16 @@ NEEDS: Final[dict[str, tuple[Callable[[Settings], bool], str]]] = {
     "blocked": (lambda settings: settings.numbers.blocked is not None, "set numbers.blocked"),
     "foreign": (lambda settings: settings.numbers.foreign is not None, "set numbers.foreign"),
 }
-# Longer than most operators' codes, so that it is wrong wherever the right one is not known.
-WRONG: Final = "0" * contract.MAX_CODE
 SPECIAL_NUMBERS: Final = ("unreachable", "landline", "blocked", "foreign")
 
 
-# How bodies go wrong.
-
-
-def nothing(_: Body, __: Settings) -> Any:
-    """Leave the body out."""
-    return None
-
-
-def empty(_: Body, __: Settings) -> Any:
-    """Send an object without members."""
-    return {}
-
-
-def cut(body: Body, _: Settings) -> Any:
-    """Send JSON that ends too early."""
-    return json.dumps(body).encode()[:-1]
-
-
-def without(name: str) -> Edit:
-    """Leave a member out."""
-    return lambda body, _: {key: value for key, value in body.items() if key != name}
-
-
-def having(name: str, value: object) -> Edit:
-    """Give a member another value."""
-    return lambda body, _: {**body, name: value}
-
-
-def turning(name: str, turn: Callable[[str], object]) -> Edit:
-    """Give a member a value made from its old one."""
-    return lambda body, _: {**body, name: turn(body[name])}
-
-
-def message_of(length: Callable[[Settings], int]) -> Edit:
-    """Send a message of so many characters."""
-    text = f"{contract.LABEL} is your code "
-    return lambda body, settings: {**body, "message": text.ljust(length(settings), ".")}
-
-
-# How scenarios go.
-
-
-def _body(play: Play, operation: Operation) -> Body:
-    if operation == "send-code":
-        return {"phoneNumber": play.number, "message": play.message()}
-    return {"authenticationId": play.never_issued(), "code": "1234"}
-
-
-def single(operation: Operation, expect: Expect, *edits: Edit, bad_token: str = "", **how: Any) -> Flow:
-    """Send one request for each edit, or a well-formed one, and judge it.
-
-    Args:
-        operation: The operation.
-        expect: What must come back.
-        edits: What to make of a well-formed body; each is a request of its own.
-        bad_token: `expired` or `invalid`, for that token instead of the good one.
-        how: For `Play.ask`.
-    """
-
-    async def flow(play: Play) -> None:
-        token = getattr(play.settings.tokens, bad_token) if bad_token else None
-        for edit in edits or (lambda body, _: body,):
-            body = edit(_body(play, operation), play.settings)
-            play.expect(expect, await play.ask(operation, body, token=token, **how))
-
-    return flow
-
-
-def right_code(*, without: tuple[str, ...] = ()) -> Flow:
-    """Validate the right code."""
-
-    async def flow(play: Play) -> None:
-        sent = await play.sent()
-        body = {"authenticationId": sent.authentication_id, "code": await play.code(sent)}
-        play.expect(VALID, await play.ask("validate-code", body, without=without))
-
-    return flow
-
-
-async def one_send_too_many(play: Play) -> None:
-    """Text a phone until the next send has to be refused."""
-    allowed = (play.settings.limits.max_send or 1) - 1
-    too_many = Expect(403, (contract.MAX_CODES,))
-    while True:
-        had = play.sends.get(play.number, 0)
-        exchange = await play.ask("send-code", {"phoneNumber": play.number, "message": play.message()})
-        if had >= allowed:
-            play.expect(too_many, exchange)
-            return
-        if not against(too_many, exchange):
-            text = f"send {had + 1} to a number was refused; {allowed} are allowed"
-            advice = "Did this phone get texts before the check? If not, limits.max_send is another."
-            play.judge(exchange, [Finding(Grade.DIFFERS, text, advice)])
-            return
-        if exchange.answer is None or exchange.answer.status >= 300:
-            raise BlockedError("a send that should have been accepted was not")
-
-
-async def wrong_code(play: Play) -> None:
-    """Validate a wrong code."""
-    sent = await play.sent()
-    play.expect(INVALID_OTP, await play.validate(sent.authentication_id, await _wrong(play, sent)))
-
-
-async def _wrong(play: Play, sent: Sent) -> str:
-    """Return a code that is not the one sent, without asking a person for what a machine can do without."""
-    read = play.settings.read
-    return WRONG if read is None or read.how == "ask" else unlike(await play.code(sent))
-
-
-def unlike(code: str) -> str:
-    """Return a code of the same form that differs."""
-    return code[:-1] + ("2" if code.endswith("1") else "1")
-
-
-async def too_late(play: Play) -> None:
-    """Validate the right code when it has expired."""
-    sent = await play.sent()
-    code = await play.code(sent)
-    await play.expired(sent)
-    play.expect(EXPIRED, await play.validate(sent.authentication_id, code))
-
-
-async def superseded(play: Play) -> None:
-    """Validate the right code of the first of two texts."""
-    first = await play.sent()
-    code = await play.code(first)
-    await play.sent()
-    play.expect(EXPIRED, await play.validate(first.authentication_id, code))
-
-
-async def newest(play: Play) -> None:
-    """Validate the right code of the second of two texts."""
-    first = await play.sent()
-    second = await play.sent()
-    if first.authentication_id == second.authentication_id:
-        play.findings.append(Finding(Grade.BREAKS, "two sends answered the same authenticationId"))
-    play.expect(VALID, await play.validate(second.authentication_id, await play.code(second)))
-
-
-async def used_twice(play: Play) -> None:
-    """Validate the right code a second time."""
-    sent = await play.sent()
-    code = await play.code(sent)
-    await _first_success(play, sent.authentication_id, code)
-    play.expect(EXPIRED, await play.validate(sent.authentication_id, code))
-
-
-async def _first_success(play: Play, authentication_id: str, code: str) -> None:
-    first = await play.validate(authentication_id, code)
-    if first.answer is None or first.answer.status >= 300:
-        raise BlockedError("the right code was refused at its first use")
-
-
-async def _try(play: Play, sent: Sent, wrong: str, times: int) -> None:
-    for _ in range(times):
-        tried = await play.validate(sent.authentication_id, wrong)
-        if tried.answer is None or tried.answer.status < 300:
-            raise BlockedError("a wrong code was not refused")
-
-
-async def last_wrong_code(play: Play) -> None:
-    """Validate wrong codes until the one that closes the verification."""
-    sent = await play.sent()
-    wrong = await _wrong(play, sent)
-    await _try(play, sent, wrong, (play.settings.limits.max_try or 1) - 1)
-    play.expect(FAILED, await play.validate(sent.authentication_id, wrong))
-
-
-def right_after_wrong(spare: int, expect: Expect) -> Flow:
-    """Validate the right code when so many wrong ones are left."""
-
-    async def flow(play: Play) -> None:
-        sent = await play.sent()
-        code = await play.code(sent)
-        await _try(play, sent, unlike(code), (play.settings.limits.max_try or 1) - spare)
-        play.expect(expect, await play.validate(sent.authentication_id, code))
-
-    return flow
-
-
-async def twice_at_once(play: Play) -> None:
-    """Validate the right code twice at the same moment."""
-    _need_side_by_side(play)
-    sent = await play.sent()
-    code = await play.code(sent)
-    done: list[Exchange] = []
-    blocked: list[BlockedError] = []
-
-    async def validate() -> None:
-        try:
-            done.append(await play.validate(sent.authentication_id, code))
-        except BlockedError as error:
-            blocked.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(validate)
-        tasks.start_soon(validate)
-    if blocked:
-        raise blocked[0]
-    # From the first answer 429 on, they are not.
-    _need_side_by_side(play)
-    done.sort(key=lambda exchange: exchange.answer.status if exchange.answer else 999)
-    play.expect(VALID, done[0])
-    play.expect(Expect(400, (contract.EXPIRED,)), done[1])
-
-
-def _need_side_by_side(play: Play) -> None:
-    if not play.side_by_side():
-        raise BlockedError("only one request at a time: the operator limits the rate, or concurrency is 1")
-
-
-async def long_correlator(play: Play) -> None:
-    """Send the longest correlator that the release allows."""
-    value = {"1.0.0": "c0ffee-" * 5 + "1", "1.1.0": "aZ9-" * 13 + "end"}.get(
-        play.settings.release, "aZ9-_:;./<>{}" * 19 + "endmark.."
-    )
-    exchange = await play.ask("validate-code", _body(play, "validate-code"), headers={"x-correlator": value})
-    if exchange.answer is None:
-        play.expect(NOT_FOUND, exchange)
-        return
-    # Which refusal an unknown id meets is the business of another scenario.
-    refused = exchange.answer.status >= 500 or not against(INVALID_ARGUMENT, exchange)
-    text = "a correct x-correlator of the greatest length was refused"
-    play.judge(exchange, [Finding(Grade.DIFFERS, text, "Send shorter ones, such as UUIDs.")] if refused else [])
-
-
-async def wrong_method(play: Play) -> None:
-    """GET what only takes POST."""
-    exchange = await play.ask("send-code", None, method="GET", without=("content-type",))
-    findings = against(NO_METHOD, exchange)
-    refused = exchange.answer is not None and 400 <= exchange.answer.status < 500
-    # Later releases do not list 405, and many gateways say 404: any refusal will do.
-    play.judge(exchange, [attrs.evolve(found, grade=Grade.COSMETIC) if refused else found for found in findings])
-
-
 def _published(
-    tag: str, operation: Operation, sent: str, expect: Expect, flow: Flow | None = None, **more: Any
+    tag: str, operation: Operation, sent: str, expect: Expectation, flow: Flow | None = None, **more: Any
 ) -> Scenario:
     return Scenario(f"OTPvalidationAPI_{tag}", operation, sent, expect, flow or single(operation, expect), **more)
 
 
-def _added(tag: str, operation: Operation, sent: str, expect: Expect, flow: Flow, **more: Any) -> Scenario:
+def _added(tag: str, operation: Operation, sent: str, expect: Expectation, flow: Flow, **more: Any) -> Scenario:
     return Scenario(f"camara_otp_{tag}", operation, sent, expect, flow, origin="added", **more)
 
 
@@ -342,8 +120,8 @@ def _all_but_one(limits: Limits) -> int:
     return max(0, (limits.max_send or 1) - 1)
 
 
-def _refused(code: str, status: int = 403) -> Expect:
-    return Expect(status, (code,))
+def _refused(code: str, status: int = 403) -> Expectation:
+    return Expectation(status, (code,))
 
 
 _ONLY_1_0: Final[tuple[Release, ...]] = ("1.0.0",)
@@ -407,7 +185,7 @@ def _negotiation(operation: Operation, name: str) -> tuple[Scenario, ...]:
     )
 
 
-def _special(tag: str, who: str, sent: str, expect: Expect) -> Scenario:
+def _special(tag: str, who: str, sent: str, expect: Expectation) -> Scenario:
     return _published(tag, "send-code", sent, expect, needs=(who,))
 
 
@@ -419,7 +197,7 @@ def _malformed(tag: str, operation: Operation, sent: str, *edits: Edit) -> Scena
     return _added(tag, operation, sent, INVALID_ARGUMENT, single(operation, INVALID_ARGUMENT, *edits))
 
 
-def _renumbered(old: str, new: str, sent: str, expect: Expect, flow: Flow, **more: Any) -> tuple[Scenario, ...]:
+def _renumbered(old: str, new: str, sent: str, expect: Expectation, flow: Flow, **more: Any) -> tuple[Scenario, ...]:
     """Return a scenario of validate-code under its tag of 1.0.0 and under its tag since 1.1.0."""
     return (
         _published(old, "validate-code", sent, expect, flow, releases=_ONLY_1_0, **more),

@@ -120,7 +120,7 @@ class Tokens:
 
 
 @attrs.frozen(kw_only=True)
-class Help:
+class Hook:
     """How the outside world is asked for something: a person, a pause, an HTTP request, a command.
 
     In `url`, `body` and `command`, `{base_url}`, `{phone_number}` and `{authentication_id}` stand for their values.
@@ -170,7 +170,7 @@ class Help:
 
 
 def _may(*hows: How) -> Any:
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: Help | None) -> None:
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Hook | None) -> None:
         if value is not None and value.how not in hows:
             raise SettingsError(f"{attribute.name}: how must be one of {', '.join(hows)}")
 
@@ -233,9 +233,9 @@ class Settings:
     numbers: Numbers = attrs.field(factory=Numbers)
     limits: Limits = attrs.field(factory=Limits)
     tokens: Tokens = attrs.field(factory=Tokens)
-    read: Help | None = attrs.field(default=None, validator=_may("ask", "http", "command"))
-    expire: Help | None = attrs.field(default=None, validator=_may("wait", "http", "command"))
-    reset: Help | None = attrs.field(default=None, validator=_may("http", "command"))
+    read: Hook | None = attrs.field(default=None, validator=_may("ask", "http", "command"))
+    expire: Hook | None = attrs.field(default=None, validator=_may("wait", "http", "command"))
+    reset: Hook | None = attrs.field(default=None, validator=_may("http", "command"))
     message: str = attrs.field(default=LABEL + " is your code (check {ref})", validator=_message)
     sms: bool = attrs.field(default=True, validator=_one_of(True, False))  # noqa: FBT003
     max_texts: int | None = attrs.field(default=None, validator=_number(0, whole=True, optional=True))
@@ -255,9 +255,9 @@ _PARTS: Final[Mapping[str, type[Any]]] = {
     "numbers": Numbers,
     "limits": Limits,
     "tokens": Tokens,
-    "read": Help,
-    "expire": Help,
-    "reset": Help,
+    "read": Hook,
+    "expire": Hook,
+    "reset": Hook,
 }
 
 

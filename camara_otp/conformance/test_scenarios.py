@@ -1,4 +1,4 @@
-"""The scenarios as test items: `pytest --pyargs camara_otp.conformance --otp-base-url https://api.example.com`."""
+"""The scenarios as test items: `pytest -p camara_otp.testing.check --pyargs camara_otp.conformance`."""
 
 import os
 from collections.abc import AsyncGenerator, Iterator
@@ -23,10 +23,10 @@ from camara_otp.conformance import (
     scenarios,
     settings_from,
 )
+from camara_otp.conformance.check import Check, opened
+from camara_otp.conformance.hooks import prompt_at_terminal, sandbox_at
 from camara_otp.conformance.judge import PATH_RULE, RULES
-from camara_otp.conformance.outside import prompt_at_terminal, sandbox_at
 from camara_otp.conformance.reports.junit import told
-from camara_otp.conformance.runner import Check, opened
 
 _RULES = tuple(rule.tag for rule in (*RULES, PATH_RULE))
 
@@ -49,6 +49,11 @@ def settings_of(config: pytest.Config) -> Settings:
     Raises:
         SettingsError: They are wrong, or name no operator.
     """
+    if not config.pluginmanager.has_plugin("camara_otp.testing.check"):
+        raise SettingsError(
+            "the options of the check are not switched on: "
+            "run pytest -p camara_otp.testing.check --pyargs camara_otp.conformance"
+        )
     option = config.getoption
     url: str | None = option("--otp-base-url") or os.environ.get("CAMARA_BASE_URL")
     file: str | None = option("--otp-settings")
@@ -122,9 +127,9 @@ class Session:
         self._check = check
         self._portal = portal
 
-    def play(self, step: Step) -> Outcome:
+    def perform(self, step: Step) -> Outcome:
         """Perform a scenario."""
-        return self._portal.call(self._check.play, step)
+        return self._portal.call(self._check.perform, step)
 
     def rule(self, tag: str) -> Outcome:
         """Hold the answers so far against a rule."""
@@ -167,7 +172,7 @@ def _report(outcome: Outcome) -> None:
 
 def test_scenario(otp_step: Place, otp_session: Session) -> None:
     """The operator does what the scenario says."""
-    _report(otp_session.play(cast("Step", otp_step.step)))
+    _report(otp_session.perform(cast("Step", otp_step.step)))
 
 
 def test_contract(otp_step: Place, otp_session: Session) -> None:

@@ -181,7 +181,7 @@ def test_numbers_may_be_given_in_passing(cli, ready, sandbox, monkeypatch):
 def test_a_person_reads_the_text(cli, sandbox, person, monkeypatch):
     """Where nothing else can."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
-    monkeypatch.setattr("camara_otp.conformance.outside.sandbox_at", lambda _: None)
+    monkeypatch.setattr("camara_otp.conformance.hooks.sandbox_at", lambda _: None)
     questions = []
 
     async def prompt(question):

@@ -7,21 +7,23 @@ import pytest
 
 from camara_otp import errors
 from camara_otp.conformance import Grade
-from camara_otp.conformance.judge import RULES, Expect, Yardstick, against, over_all, raised
-from camara_otp.conformance.model import Answer, Exchange, Request
+from camara_otp.conformance.judge import RULES, Expectation, RuleContext, against, over_all, raised
+from camara_otp.conformance.model import ReceivedResponse, RoundTrip, SentRequest
 from tests.conformance.wrong import INFO, SECRET
 
-SENT, VALID = Expect(200), Expect(204)
-NO_TOKEN, BAD = Expect(401, ("UNAUTHENTICATED",)), Expect(400, ("INVALID_ARGUMENT",))
-WRONG = Expect(400, ("ONE_TIME_PASSWORD_SMS.INVALID_OTP",))
-BLOCKED = Expect(403, ("ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED",))
+SENT, VALID = Expectation(200), Expectation(204)
+NO_TOKEN, BAD = Expectation(401, ("UNAUTHENTICATED",)), Expectation(400, ("INVALID_ARGUMENT",))
+WRONG = Expectation(400, ("ONE_TIME_PASSWORD_SMS.INVALID_OTP",))
+BLOCKED = Expectation(403, ("ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED",))
 
 
 def exchange(operation, status=None, body=b"", failure=None, method="POST"):
     """Return an exchange with this end."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = None if status is None else Answer(status, (("content-type", "application/json"),), content, 0.01)
-    return Exchange(Request(operation, method, f"http://op/{operation}", (), b""), answer, failure)
+    answer = (
+        None if status is None else ReceivedResponse(status, (("content-type", "application/json"),), content, 0.01)
+    )
+    return RoundTrip(SentRequest(operation, method, f"http://op/{operation}", (), b""), answer, failure)
 
 
 def error(status, code):
@@ -84,7 +86,7 @@ def test_a_body_that_is_no_error_is_told_by_its_kind(body, text, method, grade):
     """It breaks clients only upon requests that clients make."""
     rule = next(rule for rule in RULES if rule.tag == INFO)
     answered = exchange("send-code", 400, body, method=method)
-    found, _ = over_all(rule, [answered], Yardstick("1.1.1", 3.0, 10.0))
+    found, _ = over_all(rule, [answered], RuleContext("1.1.1", 3.0, 10.0))
 
     assert [(finding.grade, text in finding.text) for finding, _ in found] == ([(grade, True)] if text else [])
 
@@ -114,6 +116,6 @@ def texted(number, code):
 def test_codes_that_can_be_known_beforehand_are_no_secret(texts, text):
     """Where they are many and long enough to be no chance."""
     rule = next(rule for rule in RULES if rule.tag == SECRET)
-    found, _ = over_all(rule, [texted(*each) for each in texts], Yardstick("1.1.1", 3.0, 10.0))
+    found, _ = over_all(rule, [texted(*each) for each in texts], RuleContext("1.1.1", 3.0, 10.0))
 
     assert [(finding.grade, text in finding.text) for finding, _ in found] == ([(Grade.COSMETIC, True)] if text else [])

@@ -31,7 +31,7 @@ from camara_otp.conformance import (
 )
 from camara_otp.conformance.contract import PAIRS
 from camara_otp.conformance.masking import mask, number_names, shown
-from camara_otp.conformance.model import Answer, Exchange, Latency, Request
+from camara_otp.conformance.model import Latency, ReceivedResponse, RoundTrip, SentRequest
 from camara_otp.conformance.reports import as_html, as_json, as_junit, as_table
 from camara_otp.conformance.reports.page import _round_up
 from camara_otp.conformance.reports.terminal import progress, rendered
@@ -85,7 +85,7 @@ def report(*outcomes, latencies=LATENCIES):
         texts=1,
         outcomes=outcomes,
         latencies=latencies,
-        advice=("Set `timeout=20`.",),
+        recommendations=("Set `timeout=20`.",),
         client='OTPClient("https://api.example.com")',
     )
 
@@ -125,7 +125,7 @@ def pieces(text):
 
 
 def repeats_as_json(request):
-    """Answer as a gateway does that repeats the request in its error, cut off by a report at any place."""
+    """ReceivedResponse as a gateway does that repeats the request in its error, cut off by a report at any place."""
     said = {**{name: [value] for name, value in request.headers.items()}, "url": str(request.url)}
     padding = "z" * (len(request.headers.get("authorization", "")) * 7 % 1900)
     seen = {name: request.headers.get(name, "") for name in ("x-correlator", "x-api-key")}
@@ -137,7 +137,7 @@ def repeats_as_json(request):
 
 
 def repeats_as_page(request):
-    """Answer with a page that shows the request, escaped; a body without spaces, cut off by a report."""
+    """ReceivedResponse with a page that shows the request, escaped; a body without spaces, cut off by a report."""
     shown = "<br>".join(f"{name}={html.escape(value)}" for name, value in request.headers.items())
     padding = "z" * (1300 - len(request.content) * 31 % 900)
     return httpx.Response(502, html=f"<pre>{html.escape(str(request.url))}{padding}{shown}</pre>")
@@ -172,8 +172,10 @@ def test_a_report_says_which_key_was_repeated(repeated):
 def test_a_secret_at_the_place_where_a_body_is_cut_is_masked_whole(cut):
     """Half a secret looks like none."""
     secret = "s3cr3t-0f-thirty-two-letters-abcd"
-    answer = Answer(400, (), b"z" * (cut - 20) + secret.encode() + b"z" * 100, 0.1)
-    made = shown(Exchange(Request("send-code", "POST", URL, (), b""), answer), "judged", {secret: "<x>"}, frozenset())
+    answer = ReceivedResponse(400, (), b"z" * (cut - 20) + secret.encode() + b"z" * 100, 0.1)
+    made = shown(
+        RoundTrip(SentRequest("send-code", "POST", URL, (), b""), answer), "judged", {secret: "<x>"}, frozenset()
+    )
 
     assert not {piece for piece in pieces(secret) if piece in made.answer}
 

@@ -99,7 +99,7 @@ def test_operations_that_are_nowhere_fail_everything():
     assert report.api_path == "/one-time-password-sms/v1"
     assert report.count(Verdict.FAIL) > 5
     assert by_tag(report)["contract_path"].verdict is Verdict.SKIP
-    assert PATH_UNKNOWN in report.advice[0]
+    assert PATH_UNKNOWN in report.recommendations[0]
 
 
 def gateway(sandbox, refuses, status=401):
@@ -145,8 +145,8 @@ def test_operations_that_nothing_tells_from_other_paths_are_said_to_be_guessed()
 
     assert report.api_path == "/one-time-password-sms/v1"
     assert (outcome.verdict, outcome.reason) == (Verdict.SKIP, PATH_UNKNOWN)
-    assert PATH_UNKNOWN in report.advice[0]
-    assert "show the operator" not in " ".join(report.advice)
+    assert PATH_UNKNOWN in report.recommendations[0]
+    assert "show the operator" not in " ".join(report.recommendations)
 
 
 @pytest.mark.parametrize("dialect", ["mock", "v2", "omantel", "camara"])
@@ -191,7 +191,7 @@ def test_a_request_turned_away_for_its_rate_goes_again(retry_after, monkeypatch)
     async def sleep(seconds):
         pauses.append(seconds)
 
-    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", sleep)
+    monkeypatch.setattr("camara_otp.conformance.throttle.anyio.sleep", sleep)
     headers = {} if retry_after is None else {"retry-after": retry_after}
     body = {"status": 429, "code": "TOO_MANY_REQUESTS", "message": "Slow down."}
 
@@ -230,7 +230,7 @@ def test_an_operator_that_limits_rates_is_asked_as_it_wishes(room, monkeypatch):
     """Requests side by side would take the room from each other, and fail scenarios that are about something else."""
     sandbox = Sandbox()
     bucket = Bucket(sandbox.transport(), room)
-    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", bucket.pause)
+    monkeypatch.setattr("camara_otp.conformance.throttle.anyio.sleep", bucket.pause)
 
     report = checked(told(), httpx.MockTransport(bucket))
 
@@ -263,7 +263,7 @@ def test_one_that_is_turned_away_for_good_leaves_the_others_their_patience(monke
         answers.append(429 if len(answers) < 2 or b"no place in this text" in request.content else 400)
         return httpx.Response(answers[-1], json={"status": answers[-1], "code": "X", "message": "Slow down."})
 
-    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", sleep)
+    monkeypatch.setattr("camara_otp.conformance.throttle.anyio.sleep", sleep)
     checked(told(), httpx.MockTransport(operator), only="400.")
     del answered[None]
 
@@ -277,7 +277,7 @@ def test_patience_is_lost_once(monkeypatch):
     async def sleep(seconds):
         pauses.append(seconds)
 
-    monkeypatch.setattr("camara_otp.conformance.runner.anyio.sleep", sleep)
+    monkeypatch.setattr("camara_otp.conformance.throttle.anyio.sleep", sleep)
     report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(429, headers={"retry-after": "3600"})))
 
     assert pauses == [30.0, 30.0, 30.0, 30.0]
@@ -320,7 +320,7 @@ def test_the_advice_fits_the_operator(name, client, advice):
     report = advised(name)
 
     assert client in report.client
-    assert advice in " ".join(report.advice)
+    assert advice in " ".join(report.recommendations)
 
 
 def test_the_client_line_names_headers_but_not_their_values():
@@ -337,8 +337,8 @@ def test_a_refused_token_is_recognised():
     """Else the person would look for the fault in every scenario."""
     for only in ("", "01_send_code_success"):
         report = checked(told(), Sandbox(tokens=["another"]).transport(), only=only)
-        assert "is the access token good" in report.advice[0]
-        assert "show the operator" not in " ".join(report.advice)
+        assert "is the access token good" in report.recommendations[0]
+        assert "show the operator" not in " ".join(report.recommendations)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_a_refused_token_is_recognised():
 )
 def test_a_good_token_is_not_doubted_for_what_bad_ones_meet(name):
     """What must be refused with 401 and is not, says nothing about the token of the check."""
-    assert "is the access token good" not in " ".join(advised(name).advice)
+    assert "is the access token good" not in " ".join(advised(name).recommendations)
 
 
 def test_a_request_that_gets_no_answer_does_not_mean_that_correlators_are_refused():
@@ -367,7 +367,7 @@ def test_a_request_that_gets_no_answer_does_not_mean_that_correlators_are_refuse
     report = checked(told(), httpx.MockTransport(handler))
     long = by_tag(report)["camara_otp_validate_code_longest_x-correlator"]
 
-    assert "x_correlator" not in report.client + " ".join(report.advice)
+    assert "x_correlator" not in report.client + " ".join(report.recommendations)
     assert long.findings[0].text == "no answer: ReadError, the connection broke"
 
 

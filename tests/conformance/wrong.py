@@ -208,7 +208,7 @@ def on(operation, status=None, code=None, then=lambda ask, said: None):
 
 
 def validates_when(condition):
-    """Answer a refused validation with success under a condition."""
+    """ReceivedResponse a refused validation with success under a condition."""
     return on(
         "validate-code", 400, then=lambda ask, said: SUCCESS if ask.get("code") and condition(ask, said) else None
     )
@@ -227,7 +227,7 @@ def info(**members):
 
 
 class OnePerNumber:
-    """Answer every send to a number with the id of the first, whose verification moves on."""
+    """ReceivedResponse every send to a number with the id of the first, whose verification moves on."""
 
     def __init__(self):
         self.first = {}

@@ -24,7 +24,7 @@ def as_table(report: Report) -> dict[str, Any]:
         "deviations": {grade.words: count for grade, count in report.grades().items()},
         "latency": {operation: latency_of(report, operation) for operation in _OPERATIONS},
         "client": report.client,
-        "advice": list(report.advice),
+        "recommendations": list(report.recommendations),
         "outcomes": [_outcome(outcome) for outcome in report.outcomes],
     }
 

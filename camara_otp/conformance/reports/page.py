@@ -97,7 +97,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _client(report: Report) -> str:
-    advice = "".join(f"<li>{_prose(line)}</li>" for line in report.advice)
+    advice = "".join(f"<li>{_prose(line)}</li>" for line in report.recommendations)
     return (
         f"<h2>A client for this operator</h2>\n<pre><code>{escape(report.client)}</code></pre>"
         f"{f'<ul>{advice}</ul>' if advice else ''}"

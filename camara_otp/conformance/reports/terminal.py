@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from camara_otp.conformance.check import OnEvent
+from camara_otp.conformance.hooks import Prompt, prompt_at_terminal
 from camara_otp.conformance.model import Grade, Origin, Outcome, Report, Shown, Verdict
-from camara_otp.conformance.outside import Prompt, prompt_at_terminal
-from camara_otp.conformance.plan import Plan
-from camara_otp.conformance.runner import OnEvent
+from camara_otp.conformance.planning import Plan
 from camara_otp.conformance.scenarios import Scenario
 
 _VERDICTS: Final = {Verdict.PASS: ("green", "✓ pass"), Verdict.FAIL: ("red", "✗ fail"), Verdict.SKIP: ("dim", "- skip")}
@@ -187,6 +187,6 @@ def _summary(report: Report) -> RenderableType:
     text.append(f"Deviations: {deviations or 'none'}\n")
     text.append("\nA client for this operator:\n", "bold")
     text.append(f"  {report.client}")
-    for line in report.advice:
+    for line in report.recommendations:
         text.append(f"\n  - {line}", "dim")
     return Panel(text, title="Result", title_align="left", border_style="green" if report.is_good() else "red")

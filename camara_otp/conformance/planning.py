@@ -7,7 +7,8 @@ from typing import Final
 import attrs
 
 from camara_otp.conformance.contract import FICTIONAL_NUMBER
-from camara_otp.conformance.scenarios import NEEDS, SPECIAL_NUMBERS, Scenario, one_send_too_many, too_late
+from camara_otp.conformance.flows import one_send_too_many, too_late
+from camara_otp.conformance.scenarios import NEEDS, SPECIAL_NUMBERS, Scenario
 from camara_otp.conformance.settings import Settings
 
 NO_SMS: Final = "it takes a text, and none are to be sent"
@@ -178,10 +179,10 @@ def _when(settings: Settings, scenario: Scenario) -> tuple[bool, bool, int]:
 
 def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
     """Tell whether a scenario lets all codes expire, not its own alone."""
-    help_ = settings.expire
-    if scenario.flow is not too_late or help_ is None or help_.how == "wait":
+    hook = settings.expire
+    if scenario.flow is not too_late or hook is None or hook.how == "wait":
         return False
-    return not (help_.is_for_one("authentication_id") or help_.is_for_one("phone_number"))
+    return not (hook.is_for_one("authentication_id") or hook.is_for_one("phone_number"))
 
 
 def _one_by_one(settings: Settings, steps: Iterable[Step]) -> bool:

@@ -3,8 +3,8 @@
 import pytest
 
 from camara_otp.conformance import plan, scenarios, settings_from
-from camara_otp.conformance.plan import NO_MONEY, NO_NUMBER, NO_ROOM, NO_SMS, TOO_MANY
-from camara_otp.conformance.scenarios import one_send_too_many, too_late
+from camara_otp.conformance.flows import one_send_too_many, too_late
+from camara_otp.conformance.planning import NO_MONEY, NO_NUMBER, NO_ROOM, NO_SMS, TOO_MANY
 
 PHONES = ["+34600000101", "+34600000102"]
 HTTP = {"how": "http", "url": "http://127.0.0.1/"}

@@ -15,7 +15,7 @@ import httpx
 from camara_otp.conformance.contract import LABEL, MAX_CODE
 
 if TYPE_CHECKING:
-    from camara_otp.conformance.settings import Help, Settings
+    from camara_otp.conformance.settings import Hook, Settings
 
 Prompt = Callable[[str], Awaitable[str]]
 
@@ -24,7 +24,7 @@ _GLANCE: Final = 0.05
 _OUTPUT: Final = 65536
 
 
-class HelpError(Exception):
+class HookError(Exception):
     """Help that did not come; the text says why."""
 
 
@@ -144,7 +144,7 @@ def _filled(value: Any, words: Mapping[str, str]) -> Any:
 
 
 @attrs.frozen
-class Outside:
+class Hooks:
     """The helpers of one check.
 
     Args:
@@ -166,36 +166,36 @@ class Outside:
             authentication_id: The id that the send answered with.
 
         Raises:
-            HelpError: It cannot be had.
+            HookError: It cannot be had.
         """
-        help_ = self.settings.read
-        if help_ is None:
-            raise HelpError("nothing says how a text is read: set [read]")
-        if help_.how == "ask":
+        hook = self.settings.read
+        if hook is None:
+            raise HookError("nothing says how a text is read: set [read]")
+        if hook.how == "ask":
             return await self._asked(phone_number, sent)
         words = {"phone_number": phone_number, "authentication_id": authentication_id}
         last = "nothing came"
-        with anyio.move_on_after(help_.timeout):
+        with anyio.move_on_after(hook.timeout):
             while True:
                 try:
-                    text = await self._carried_out("read", help_, words)
-                except HelpError as error:
+                    text = await self._carried_out("read", hook, words)
+                except HookError as error:
                     last = str(error)
                 else:
-                    code = code_in(text, sent, help_.pattern)
+                    code = code_in(text, sent, hook.pattern)
                     if code is not None:
                         return code
                     last = "what came holds no code" if text.strip() else last
-                await anyio.sleep(min(_INTERVAL, help_.timeout / 4))
-        raise HelpError(f"no text could be read within {help_.timeout:g} s: {last}")
+                await anyio.sleep(min(_INTERVAL, hook.timeout / 4))
+        raise HookError(f"no text could be read within {hook.timeout:g} s: {last}")
 
     async def _asked(self, phone_number: str, sent: str) -> str:
         shown = f"{phone_number[:3]}...{phone_number[-3:]}"
         answer = (await self.prompt(f'The code in the text "{sent}" to {shown} (Enter if none came): ')).strip()
         if not answer:
-            raise HelpError("the person at the terminal had no code to give")
+            raise HookError("the person at the terminal had no code to give")
         if len(answer) > MAX_CODE:
-            raise HelpError(f"what was typed has more than {MAX_CODE} characters")
+            raise HookError(f"what was typed has more than {MAX_CODE} characters")
         return answer
 
     async def expire(self, phone_number: str, authentication_id: str) -> None:
@@ -206,22 +206,22 @@ class Outside:
             authentication_id: The id that the send answered with.
 
         Raises:
-            HelpError: It cannot be done.
+            HookError: It cannot be done.
         """
-        help_ = self.settings.expire
-        if help_ is None:
-            raise HelpError("nothing says how a code expires: set [expire]")
-        if help_.how == "wait":
+        hook = self.settings.expire
+        if hook is None:
+            raise HookError("nothing says how a code expires: set [expire]")
+        if hook.how == "wait":
             await anyio.sleep(self.waiting)
         else:
-            await self._once("expire", help_, {"phone_number": phone_number, "authentication_id": authentication_id})
+            await self._once("expire", hook, {"phone_number": phone_number, "authentication_id": authentication_id})
 
     @property
     def waiting(self) -> float:
         """Return how long a code has to be waited out, in seconds."""
-        help_, lifetime = self.settings.expire, self.settings.limits.code_lifetime
-        if help_ is not None and help_.seconds is not None:
-            return help_.seconds
+        hook, lifetime = self.settings.expire, self.settings.limits.code_lifetime
+        if hook is not None and hook.seconds is not None:
+            return hook.seconds
         return 302.0 if lifetime is None else lifetime + 2
 
     async def reset(self, phone_number: str) -> None:
@@ -231,50 +231,50 @@ class Outside:
             phone_number: The phone concerned.
 
         Raises:
-            HelpError: It cannot be done.
+            HookError: It cannot be done.
         """
-        help_ = self.settings.reset
-        assert help_ is not None  # noqa: S101  (the plan asks for it only where it is set)
-        await self._once("reset", help_, {"phone_number": phone_number, "authentication_id": ""})
+        hook = self.settings.reset
+        assert hook is not None  # noqa: S101  (the plan asks for it only where it is set)
+        await self._once("reset", hook, {"phone_number": phone_number, "authentication_id": ""})
 
-    async def _once(self, name: str, help_: "Help", words: Mapping[str, str]) -> None:
-        with anyio.move_on_after(help_.timeout):
-            await self._carried_out(name, help_, words)
+    async def _once(self, name: str, hook: "Hook", words: Mapping[str, str]) -> None:
+        with anyio.move_on_after(hook.timeout):
+            await self._carried_out(name, hook, words)
             return
-        raise HelpError(f"[{name}]: it took longer than {help_.timeout:g} s")
+        raise HookError(f"[{name}]: it took longer than {hook.timeout:g} s")
 
-    async def _carried_out(self, name: str, help_: "Help", words: Mapping[str, str]) -> str:
+    async def _carried_out(self, name: str, hook: "Hook", words: Mapping[str, str]) -> str:
         words = {"base_url": self.settings.root, **words}
         try:
-            return await (self._requested(help_, words) if help_.how == "http" else _run(help_, words))
-        except HelpError as error:
-            raise HelpError(f"[{name}]: {error}") from None
+            return await (self._requested(hook, words) if hook.how == "http" else _run(hook, words))
+        except HookError as error:
+            raise HookError(f"[{name}]: {error}") from None
 
-    async def _requested(self, help_: "Help", words: Mapping[str, str]) -> str:
+    async def _requested(self, hook: "Hook", words: Mapping[str, str]) -> str:
         quoted = {name: word if name == "base_url" else quote(word, safe="") for name, word in words.items()}
-        body = None if help_.body is None else _filled(help_.body, words)
+        body = None if hook.body is None else _filled(hook.body, words)
         try:
             answer = await self.http.request(
-                help_.method, _filled(help_.url, quoted), headers=dict(help_.headers), json=body, timeout=help_.timeout
+                hook.method, _filled(hook.url, quoted), headers=dict(hook.headers), json=body, timeout=hook.timeout
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HelpError(f"{help_.method} cannot reach its url: {type(error).__name__}") from None
+            raise HookError(f"{hook.method} cannot reach its url: {type(error).__name__}") from None
         if not answer.is_success:
-            raise HelpError(f"{help_.method} was answered with {answer.status_code}")
-        if not help_.field:
+            raise HookError(f"{hook.method} was answered with {answer.status_code}")
+        if not hook.field:
             return answer.text
         try:
-            return str(dug(answer.json(), help_.field))
+            return str(dug(answer.json(), hook.field))
         except ValueError:
-            raise HelpError(f"{help_.method} was not answered with JSON, in which to look for {help_.field}") from None
+            raise HookError(f"{hook.method} was not answered with JSON, in which to look for {hook.field}") from None
 
 
-async def _run(help_: "Help", words: Mapping[str, str]) -> str:
-    command = _filled(list(help_.command), words)
+async def _run(hook: "Hook", words: Mapping[str, str]) -> str:
+    command = _filled(list(hook.command), words)
     try:
         done = await anyio.run_process(command, check=False)
     except OSError as error:
-        raise HelpError(f"the command cannot be run: {error.strerror}") from None
+        raise HookError(f"the command cannot be run: {error.strerror}") from None
     if done.returncode:
-        raise HelpError(f"the command ended with exit code {done.returncode}")
+        raise HookError(f"the command ended with exit code {done.returncode}")
     return done.stdout[-_OUTPUT:].decode("utf-8", "replace")

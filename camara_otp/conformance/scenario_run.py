@@ -8,12 +8,12 @@ from typing import Any, Final, cast
 
 import attrs
 
-from camara_otp.conformance.judge import Expect, against, authentication_id, said
-from camara_otp.conformance.model import Exchange, Finding, Operation, Request
-from camara_otp.conformance.outside import HelpError, Outside
+from camara_otp.conformance.hooks import HookError, Hooks
+from camara_otp.conformance.judge import Expectation, against, authentication_id, said
+from camara_otp.conformance.model import Finding, Operation, RoundTrip, SentRequest
 from camara_otp.conformance.settings import Settings
 
-Post = Callable[[Request], Awaitable[Exchange]]
+Post = Callable[[SentRequest], Awaitable[RoundTrip]]
 Token = Callable[[], Awaitable[str]]
 
 
@@ -36,11 +36,11 @@ class Sent:
 
     authentication_id: str = attrs.field(repr=False)
     message: str
-    exchange: Exchange
+    exchange: RoundTrip
 
 
 @attrs.define(eq=False)
-class Play:
+class ScenarioRun:
     """One performance of one scenario, and what it left behind.
 
     Args:
@@ -63,11 +63,11 @@ class Play:
     number: str
     post: Post
     token: Token
-    outside: Outside
+    hooks: Hooks
     sends: dict[str, int]
     secrets: dict[str, str]
     side_by_side: Callable[[], bool]
-    exchanges: list[Exchange] = attrs.field(factory=list[Exchange])
+    exchanges: list[RoundTrip] = attrs.field(factory=list[RoundTrip])
     judged: set[int] = attrs.field(factory=set[int])
     findings: list[Finding] = attrs.field(factory=list[Finding])
 
@@ -84,7 +84,7 @@ class Play:
         token: str | None = None,
         without: Iterable[str] = (),
         headers: dict[str, str] | None = None,
-    ) -> Exchange:
+    ) -> RoundTrip:
         """Send one request, right or wrong, and return what became of it.
 
         Args:
@@ -105,17 +105,17 @@ class Play:
         }
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         kept = tuple((name, value) for name, value in fields.items() if name not in without)
-        exchange = await self.post(Request(operation, method, f"{self.url}/{operation}", kept, content))
+        exchange = await self.post(SentRequest(operation, method, f"{self.url}/{operation}", kept, content))
         self._remember(exchange, body)
         return exchange
 
-    def _remember(self, exchange: Exchange, body: Any) -> None:
+    def _remember(self, exchange: RoundTrip, body: Any) -> None:
         self.exchanges.append(exchange)
         if isinstance(body, dict):
             values = cast("dict[str, Any]", body)
             self._conceal(values.get("authenticationId"), "<authenticationId>")
             self._conceal(values.get("code"), "<code>")
-        answer = exchange.answer
+        answer = exchange.response
         if exchange.request.operation == "send-code" and answer is not None and answer.status < 300:
             self.sends[self.number] = self.sends.get(self.number, 0) + 1
             self._conceal(authentication_id(answer), "<authenticationId>")
@@ -132,7 +132,7 @@ class Play:
         """
         message = self.message()
         exchange = await self.ask("send-code", {"phoneNumber": self.number, "message": message})
-        answer = exchange.answer
+        answer = exchange.response
         found = authentication_id(answer) if answer is not None and answer.status < 300 else None
         if found is None:
             reason = exchange.failure or (said(answer) if answer else "")
@@ -151,8 +151,8 @@ class Play:
             BlockedError: It cannot be read.
         """
         try:
-            code = await self.outside.code(self.number, sent.message, sent.authentication_id)
-        except HelpError as error:
+            code = await self.hooks.code(self.number, sent.message, sent.authentication_id)
+        except HookError as error:
             raise BlockedError(str(error)) from None
         self._conceal(code, "<code>")
         known = attrs.evolve(sent.exchange, code=code)
@@ -160,7 +160,7 @@ class Play:
         self.exchanges[at] = known
         return code
 
-    async def validate(self, authentication_id: str, code: str) -> Exchange:
+    async def validate(self, authentication_id: str, code: str) -> RoundTrip:
         """Try a code.
 
         Args:
@@ -179,11 +179,11 @@ class Play:
             BlockedError: It cannot be made to.
         """
         try:
-            await self.outside.expire(self.number, sent.authentication_id)
-        except HelpError as error:
+            await self.hooks.expire(self.number, sent.authentication_id)
+        except HookError as error:
             raise BlockedError(str(error)) from None
 
-    def expect(self, expect: Expect, exchange: Exchange) -> None:
+    def expect(self, expect: Expectation, exchange: RoundTrip) -> None:
         """Judge an answer.
 
         Args:
@@ -191,12 +191,12 @@ class Play:
             exchange: What came back.
         """
         found = against(expect, exchange)
-        read, answer = self.settings.read, exchange.answer
+        read, answer = self.settings.read, exchange.response
         if found and read is not None and read.how == "ask" and answer is not None and "INVALID_OTP" in said(answer):
             found = [attrs.evolve(finding, advice=f"{finding.advice} {_MISTYPED}") for finding in found]
         self.judge(exchange, found)
 
-    def judge(self, exchange: Exchange, findings: Iterable[Finding]) -> None:
+    def judge(self, exchange: RoundTrip, findings: Iterable[Finding]) -> None:
         """Take note of what is wrong with an answer.
 
         Args:

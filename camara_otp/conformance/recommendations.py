@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from camara_otp.conformance.contract import DOCUMENTED_PATH
 from camara_otp.conformance.judge import PATH_UNKNOWN, room
-from camara_otp.conformance.model import Exchange, Grade, Outcome, Verdict
+from camara_otp.conformance.model import Grade, Outcome, RoundTrip, Verdict
 from camara_otp.conformance.settings import Settings
 
 _WITH = "OTPvalidationAPI_01_send_code_success_scenario"
@@ -16,7 +16,7 @@ _OPTION = re.compile(r"`(api_path|base_url|timeout)\b")
 _UNWELCOME = re.compile(r"(refused with|answered) 401 (?!.*instead of 401)")
 
 
-def advice(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+def recommendations(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """Return what to set in a client, and what no setting can cope with.
 
     Args:
@@ -48,7 +48,7 @@ def _refuses_correlators(outcomes: Iterable[Outcome]) -> bool:
     return any(finding.text.startswith("refused with 400 ") for finding in refused.findings)
 
 
-def client_line(settings: Settings, api_path: str, outcomes: Sequence[Outcome], exchanges: Iterable[Exchange]) -> str:
+def client_line(settings: Settings, api_path: str, outcomes: Sequence[Outcome], exchanges: Iterable[RoundTrip]) -> str:
     """Return the line that makes a client for this operator.
 
     Args:
@@ -60,7 +60,7 @@ def client_line(settings: Settings, api_path: str, outcomes: Sequence[Outcome], 
     arguments = [json.dumps(settings.root), "token=..."]
     if api_path != DOCUMENTED_PATH:
         arguments.append(f"api_path={json.dumps(api_path)}")
-    slowest = max((exchange.answer.seconds for exchange in exchanges if exchange.answer), default=0.0)
+    slowest = max((exchange.response.seconds for exchange in exchanges if exchange.response), default=0.0)
     if slowest >= settings.slow:
         arguments.append(f"timeout={room(slowest)}")
     if _refuses_correlators(outcomes):

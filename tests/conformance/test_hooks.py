@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from camara_otp.conformance import settings_from
-from camara_otp.conformance.outside import HelpError, Outside, code_in, dug, prompt_at_terminal, sandbox_at
+from camara_otp.conformance.hooks import HookError, Hooks, code_in, dug, prompt_at_terminal, sandbox_at
 from camara_otp.sandbox import Sandbox
 
 PHONE = "+34600000100"
@@ -21,7 +21,7 @@ def outside(handler=lambda request: httpx.Response(200, text="1234 is your code 
     """Return helpers that a function answers."""
     made = settings_from({"base_url": "https://api.example.com/", **settings})
     http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
-    return Outside(made, http, prompt) if prompt else Outside(made, http)
+    return Hooks(made, http, prompt) if prompt else Hooks(made, http)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_a_text_that_does_not_come_is_given_up(answer, words):
             raise answer
         return answer
 
-    with pytest.raises(HelpError, match=words):
+    with pytest.raises(HookError, match=words):
         await outside(handler, read={"how": "http", "url": "http://h/", "timeout": 0.05}).code(PHONE, SENT, "id")
 
 
@@ -110,7 +110,7 @@ async def test_an_answer_that_is_not_json_is_said():
     """Where a place in JSON was asked for."""
     read = {"how": "http", "url": "http://h/", "field": "a", "timeout": 0.05}
 
-    with pytest.raises(HelpError, match="was not answered with JSON"):
+    with pytest.raises(HookError, match="was not answered with JSON"):
         await outside(read=read).code(PHONE, SENT, "id")
 
 
@@ -130,7 +130,7 @@ async def test_a_text_is_read_by_a_command():
 )
 async def test_a_command_that_fails_is_said(command, words):
     """With its exit code."""
-    with pytest.raises(HelpError, match=words):
+    with pytest.raises(HookError, match=words):
         await outside(reset={"how": "command", "command": command}).reset(PHONE)
 
 
@@ -151,7 +151,7 @@ async def test_a_person_is_asked(answer, code, words):
     if code:
         assert await helpers.code(PHONE, SENT, "id") == code
     else:
-        with pytest.raises(HelpError, match=words):
+        with pytest.raises(HookError, match=words):
             await helpers.code(PHONE, SENT, "id")
     assert SENT in questions[0]
     assert PHONE not in questions[0]
@@ -232,16 +232,16 @@ async def test_help_that_takes_too_long_is_given_up():
 
     helpers = outside(handler, reset={"how": "http", "url": "http://h/", "timeout": 0.05})
 
-    with pytest.raises(HelpError, match="longer than"):
+    with pytest.raises(HookError, match="longer than"):
         await helpers.reset(PHONE)
 
 
 @pytest.mark.anyio
 async def test_help_that_is_not_set_up_is_said():
     """The plan leaves such scenarios out; a caller of its own does not."""
-    with pytest.raises(HelpError, match=r"set \[read\]"):
+    with pytest.raises(HookError, match=r"set \[read\]"):
         await outside().code(PHONE, SENT, "id")
-    with pytest.raises(HelpError, match=r"set \[expire\]"):
+    with pytest.raises(HookError, match=r"set \[expire\]"):
         await outside().expire(PHONE, "id")
 
 

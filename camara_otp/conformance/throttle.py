@@ -1,0 +1,79 @@
+"""Bound the requests in flight, and repeat a request that was refused for its rate."""
+
+import math
+import time
+from typing import Final
+
+import anyio
+import attrs
+
+from camara_otp.conformance.judge import error_info
+from camara_otp.conformance.model import RoundTrip, SentRequest
+from camara_otp.conformance.transport import Transport
+
+_MAX_ATTEMPTS: Final = 3
+_MAX_PAUSE: Final = 30.0
+
+
+@attrs.define(eq=False)
+class Throttle:
+    """The limit on requests in flight.
+
+    Args:
+        transport: sends one request
+        limiter: bounds how many requests are in flight
+        pausing: held by a request that waits to be repeated
+        paused_until: the time at which the last pause ended
+        refused_in_a_row: how many requests in a row were refused for their rate after all attempts
+    """
+
+    transport: Transport
+    limiter: anyio.CapacityLimiter
+    pausing: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
+    paused_until: float = -math.inf
+    refused_in_a_row: int = 0
+
+    @property
+    def is_concurrent(self) -> bool:
+        """Tell whether two requests can be in flight at once."""
+        return self.limiter.total_tokens > 1
+
+    async def send(self, request: SentRequest) -> list[RoundTrip]:
+        """Send a request, repeat it after a pause if it was refused for its rate, and return all round trips.
+
+        Args:
+            request: the request
+        """
+        async with self.limiter:
+            tries = [await self.transport.send(request)]
+            came = time.perf_counter()
+            if _pause(tries[0]) is not None:
+                # Concurrent requests use up each other's rate: from now on, one at a time.
+                self.limiter.total_tokens = 1
+                async with self.pausing:
+                    # One request may be refused for its content; after two in a row, waiting does not help.
+                    attempts = 1 if self.refused_in_a_row > 1 else _MAX_ATTEMPTS
+                    while (pause := _pause(tries[-1])) is not None and len(tries) < attempts:
+                        # Requests that were refused together need one pause together.
+                        if came > self.paused_until:
+                            await anyio.sleep(pause)
+                            self.paused_until = time.perf_counter()
+                        tries.append(await self.transport.send(request))
+                        came = time.perf_counter()
+            self.refused_in_a_row = 0 if _pause(tries[-1]) is None else self.refused_in_a_row + 1
+            return tries
+
+
+def _pause(trip: RoundTrip) -> float | None:
+    """Return the seconds to wait before a request that was refused for its rate is repeated, or None."""
+    response = trip.response
+    if response is None or response.status != 429:
+        return None
+    info = error_info(response)
+    if info is not None and info.code == "QUOTA_EXCEEDED":
+        return None
+    try:
+        wanted = float(response.header("retry-after") or "1")
+    except ValueError:
+        wanted = 1.0
+    return min(wanted, _MAX_PAUSE) if math.isfinite(wanted) and wanted >= 0 else 1.0
