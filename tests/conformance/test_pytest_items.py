@@ -16,13 +16,12 @@ ROOT = Path(__file__).parents[2]
 def items(tmp_path):
     """Return a function that runs pytest on the package's scenarios."""
 
-    def run(*arguments, **environ):
+    def run(*arguments, is_on=True, **environ):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("CAMARA", "PYTEST"))}
-        # The package has to be found without being installed; the plug-in comes with that.
+        # The package has to be found without being installed.
         environment |= {"PYTHONPATH": str(ROOT), "CAMARA_BEARER_TOKEN": "t", **environ}
         command = [sys.executable, "-m", "pytest", "--pyargs", "camara_otp.conformance", "-p", "no:cacheprovider"]
-        if not installed():
-            command += ["-p", "camara_otp_pytest"]
+        command += ["-p", "camara_otp.testing.check"] * is_on
         return subprocess.run(
             [*command, "-p", "no:schemathesis", *arguments],
             cwd=tmp_path,
@@ -34,13 +33,6 @@ def items(tmp_path):
         )
 
     return run
-
-
-def installed():
-    """Tell whether pytest finds the options by itself."""
-    from importlib.metadata import entry_points
-
-    return any(entry.value == "camara_otp_pytest" for entry in entry_points(group="pytest11"))
 
 
 def test_every_scenario_is_an_item(items):
@@ -104,12 +96,19 @@ def test_a_token_file_will_do_and_no_text_need_be_sent(items, tmp_path):
     assert sandbox.sent_count == 0
 
 
-def test_the_options_cost_other_test_runs_nothing():
-    """The plug-in imports nothing of the package."""
-    program = "import sys, camara_otp_pytest; print('camara_otp' in sys.modules)"
+def test_no_entry_point_adds_options_to_other_test_runs(items):
+    """pytest loads nothing of the package unless it is told to."""
+    from importlib.metadata import distribution
 
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
+    assert not [entry for entry in distribution("camara-otp").entry_points if entry.group == "pytest11"]
+    assert "--otp-base-url" not in items("--help", is_on=False).stdout
+    assert "--otp-base-url" in items("--help").stdout
 
-    assert done.stdout.strip() == "False"
+
+def test_items_without_the_plugin_say_how_to_switch_it_on(items):
+    """In one line, not with a traceback."""
+    done = items(is_on=False)
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "pytest -p camara_otp.testing.check --pyargs camara_otp.conformance" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -1,7 +1,9 @@
-"""The options of `pytest --pyargs camara_otp.conformance`; all else is in that package.
+"""The options of `pytest --pyargs camara_otp.conformance`, and the order of its items.
 
-pytest imports this in every run of everybody who has camara-otp installed. So it stands outside the package, which it
-does not import, and costs nothing.
+Switched on with `pytest -p camara_otp.testing.check`, or in your own `conftest.py` with
+`pytest_plugins = ["camara_otp.testing.check"]`. There is no entry point, so other test runs do not load it.
+
+PYTEST_DONT_REWRITE: this module has no assert.
 """
 
 from typing import Any, Final
@@ -11,11 +13,11 @@ import pytest
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("--otp-base-url", {"metavar": "URL", "help": "the operator's API root"}),
     ("--otp-settings", {"metavar": "FILE", "help": "TOML file with numbers, limits and how texts are read"}),
-    ("--otp-release", {"metavar": "RELEASE", "help": "release whose scenarios run: 1.0.0, 1.1.0 or 1.1.1"}),
-    ("--otp-api-path", {"metavar": "PATH", "help": "path between root and operation; by default it is looked for"}),
-    ("--otp-token-file", {"metavar": "FILE", "help": "file with the access token; by default CAMARA_BEARER_TOKEN"}),
-    ("--otp-no-sms", {"action": "store_true", "help": "only scenarios that send no text"}),
-    ("--otp-published-only", {"action": "store_true", "help": "only CAMARA's own scenarios"}),
+    ("--otp-release", {"metavar": "RELEASE", "help": "release whose scenarios are run: 1.0.0, 1.1.0 or 1.1.1"}),
+    ("--otp-api-path", {"metavar": "PATH", "help": "path between root and operation; default: it is searched"}),
+    ("--otp-token-file", {"metavar": "FILE", "help": "file with the access token; default: CAMARA_BEARER_TOKEN"}),
+    ("--otp-no-sms", {"action": "store_true", "help": "run only scenarios that send no text"}),
+    ("--otp-published-only", {"action": "store_true", "help": "run only CAMARA's own scenarios"}),
 )
 
 
@@ -28,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the scenarios in the order of their plan, whatever shuffles tests: some use what others left."""
+    """Keep the scenarios in the order of their plan, under pytest-randomly too: some use the texts of others."""
     places = [index for index, item in enumerate(items) if _place(item) is not None]
     ordered = sorted((items[index] for index in places), key=_place)
     for index, item in zip(places, ordered, strict=True):

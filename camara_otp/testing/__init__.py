@@ -1,0 +1,161 @@
+"""Fixtures and helpers for your own tests: `pytest_plugins = ["camara_otp.testing"]` switches them on.
+
+The operator is the sandbox: your code talks to the real client, and no text is ever sent.
+
+PYTEST_DONT_REWRITE: there is no assert here, and a test module may import helpers before the plugin is switched on.
+"""
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+import attrs
+import pytest
+
+from camara_otp import AsyncOTPClient, OTPClient, RetryPolicy
+from camara_otp.errors import (
+    CODES,
+    STATUSES,
+    APIError,
+    OTPError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    TokenError,
+    TransportError,
+    UnexpectedResponseError,
+)
+from camara_otp.sandbox import Fault, Sandbox
+from camara_otp.sandbox.config import Settings
+
+__all__ = [
+    "BASE_URL",
+    "async_otp_client",
+    "fail_next",
+    "otp_client",
+    "otp_environment",
+    "otp_sandbox",
+    "otp_sandbox_server",
+    "otp_sandbox_settings",
+]
+
+BASE_URL: Final = "https://operator.test/camara"
+"""The base URL of the clients in process; no such host exists."""
+
+# A test should not wait between attempts.
+_RETRY: Final = RetryPolicy(first_wait=0.001, max_wait=0.001)
+
+# What makes a call end in each of the errors that are no answer of the operator's.
+_NO_ANSWER: Final[dict[type[OTPError], Fault]] = {
+    RequestNotSentError: Fault(drop="connect"),
+    OutcomeUnknownError: Fault(drop="after"),
+    TransportError: Fault(drop="after"),
+    UnexpectedResponseError: Fault(status=200, html=True, acts=True),
+}
+
+
+@pytest.fixture
+def otp_sandbox_settings() -> Settings:
+    """Settings of the sandbox; override this fixture to change them: return {"max_send": 10}."""
+    return {}
+
+
+@pytest.fixture
+def otp_sandbox(otp_sandbox_settings: Settings) -> Sandbox:
+    """Return the operator of one test: `last_code()`, `messages()`, `sent_count`, `advance()`, `add_fault()`."""
+    return Sandbox(**otp_sandbox_settings)
+
+
+@pytest.fixture
+def otp_client(otp_sandbox: Sandbox) -> Iterator[OTPClient]:
+    """Return a client of `otp_sandbox`, in process."""
+    path, token = _way_in(otp_sandbox)
+    with (
+        otp_sandbox.client() as http,
+        OTPClient(BASE_URL, token=token, api_path=path, http_client=http, retry=_RETRY) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def async_otp_client(otp_sandbox: Sandbox) -> AsyncOTPClient:
+    """Return an asynchronous client of `otp_sandbox`, in process, for any event loop; it holds nothing to close."""
+    path, token = _way_in(otp_sandbox)
+    http = otp_sandbox.async_client()
+    return AsyncOTPClient(BASE_URL, token=token, api_path=path, http_client=http, retry=_RETRY)
+
+
+@pytest.fixture
+def otp_sandbox_server(otp_sandbox: Sandbox) -> Iterator[str]:
+    """Serve `otp_sandbox` on a free port of this machine and return the base URL; needs the extra `sandbox`."""
+    with otp_sandbox.serve() as url:
+        yield url
+
+
+@pytest.fixture
+def otp_environment(otp_sandbox: Sandbox, otp_sandbox_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point clients that are made without arguments at `otp_sandbox`, by the environment; return the base URL."""
+    path, token = _way_in(otp_sandbox)
+    monkeypatch.setenv("CAMARA_BASE_URL", otp_sandbox_server)
+    monkeypatch.setenv("CAMARA_BEARER_TOKEN", token)
+    monkeypatch.setenv("CAMARA_API_PATH", path)
+    return otp_sandbox_server
+
+
+def _way_in(sandbox: Sandbox) -> tuple[str, str]:
+    """Return a path that the sandbox serves and a token that it takes, whatever its settings and our environment."""
+    config = sandbox.config
+    good = (config.tokens or frozenset()) - config.forbidden_tokens - config.expired_tokens - config.invalid_tokens
+    return config.api_paths[0], min(good, default="testing")
+
+
+def fail_next(
+    sandbox: Sandbox,
+    error: type[OTPError],
+    *,
+    operation: Literal["send-code", "validate-code"] | None = None,
+    phone_number: str | None = None,
+    calls: int = 1,
+    retry_after: int | None = None,
+) -> None:
+    """Make the next calls end in an error, the client's own repetitions included.
+
+    The operator does not act on them, except where the error means that it may have: the text is sent, or the code
+    checked, for `OutcomeUnknownError`, `TransportError` and `UnexpectedResponseError`.
+
+    Args:
+        sandbox: The operator, as the fixture `otp_sandbox` gives it.
+        error: The class to be raised, or one of its subclasses is: `InvalidOTPError`, `HTTP503Error`, `APIError`.
+        operation: `send-code` or `validate-code`, if only one of them.
+        phone_number: Only calls that concern this number.
+        calls: How many calls fail.
+        retry_after: Seconds that the operator asks to wait, as a Retry-After header.
+
+    Raises:
+        ValueError: No operator can cause this error, since it arises before anything is sent; or it is
+            `RequestNotSentError` and the sandbox is served on a port, which takes every connection.
+    """
+    if error is RequestNotSentError and sandbox.served:
+        raise ValueError(
+            "RequestNotSentError: a sandbox that is served takes every connection; use `otp_client`, which needs no "
+            "port, or point your client at a port where nobody listens: http://127.0.0.1:1"
+        )
+    fault = attrs.evolve(
+        _cause(error),
+        operation=operation,
+        phone_number=phone_number,
+        retry_after=retry_after,
+        times=calls,
+        whole_call=True,
+    )
+    sandbox.add_fault(fault)
+
+
+def _cause(error: type[OTPError]) -> Fault:
+    if error in _NO_ANSWER:
+        return _NO_ANSWER[error]
+    if issubclass(error, APIError):
+        status = next((status for status, family in STATUSES.items() if issubclass(error, family)), None)
+        code = next((code for code, kind in CODES.items() if kind is error), None)
+        # An error without a status of its own, APIError itself, is what an unlisted status gives.
+        return Fault(status=status or 418, code=code)
+    remedy = "give the client a `token` that raises it" if error is TokenError else "call it with what is wrong"
+    raise ValueError(f"{error.__name__} arises before anything is sent; no operator can cause it: {remedy}")
