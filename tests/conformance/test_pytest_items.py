@@ -97,7 +97,7 @@ def test_a_token_file_will_do_and_no_text_need_be_sent(items, tmp_path):
 
 
 def test_no_entry_point_adds_options_to_other_test_runs(items):
-    """pytest loads nothing of the package unless it is told to."""
+    """Importing pytest loads nothing of the package unless it is told to."""
     from importlib.metadata import distribution
 
     assert not [entry for entry in distribution("camara-otp").entry_points if entry.group == "pytest11"]
