@@ -1,137 +1,343 @@
-"""Take secrets out of a server's words, however the server has escaped them.
+r"""Mask secrets in a text that a server wrote.
 
-A list of escapings is never whole: JSON alone writes one slash in four ways. So the escapings of the text are undone,
-character by character with its place kept, and what then reads like a secret is blotted out where it stood.
+A secret can be echoed in more spellings than a list can hold: escaped for JSON, HTML or a URL, more than once, grouped
+with blanks or dashes, in base64, or cut off. So both sides are reduced to one form before they are compared:
+
+1. Undo the escapes of the text until nothing changes. Each step is a reading of the text.
+2. Normalize each reading: NFKD, no case, no accents, ASCII digits, one kind of blank, no invisible characters.
+3. Compare letters and digits only, and check what stands between them.
+
+Each character of a reading keeps its place in the text, so the mask covers what was written there.
 """
 
+import base64
 import html
 import re
-from collections.abc import Iterable
-from typing import Final
-from urllib.parse import unquote
+import unicodedata
+from collections.abc import Generator, Iterable, Mapping
+from html.entities import html5
+from typing import Final, NamedTuple, cast
 
-BLOT: Final = "***"
+MASK: Final = "***"
 
-# JSON's \uXXXX, in runs because of surrogate pairs; HTML's references; percent-encoding, in runs because of UTF-8. Each
-# may have been escaped twice.
-_ESCAPES: Final = re.compile(
-    r"(?P<json>(?:(?<!\\)\\++u[0-9a-fA-F]{4})+)"  # from the first backslash on, or a run of them would cost its square
-    r"|(?P<html>&(?:amp;)*(?:\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});)"
-    r"|(?P<url>(?:%(?:25)*[0-9a-fA-F]{2})+)"
-)
-# What is left of backslashes after that: JSON's \n is a blank, any other only hides what follows it.
-_SLASHES: Final = re.compile(r"\\+([nrtbf])?")
-_ESCAPED: Final = re.compile(r"[\\&%]")
-_UNITS: Final = re.compile(r"u([0-9a-fA-F]{4})")
-_LONG_RUN: Final = re.compile(r"[a-z0-9]{8,}")
-_RUNS: Final = re.compile(r"[a-z0-9]+")
-_BLANKS: Final = re.compile(
-    r"[\s+\x00-\x1f]"
-)  # forms write a blank as +, and many a server turns a line end into a blank
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return a text with every secret in it, plain or escaped, replaced by asterisks."""
-    for secret in secrets:
-        # Most escapings leave ASCII letters and digits alone: where a run of them is missing, so is the secret.
-        if secret and (_ESCAPED.search(text) or _run_of(secret.lower()) in text.lower()):
-            text = _without(text, secret)
-    return text
+_PASSES: Final = 6
+"""Escapes nested deeper, in turns, are hostile: the text is withheld."""
+_SHORT: Final = 10
+"""A shorter secret is found with separators only as whole words; a longer one is unlikely to occur by chance."""
+_GAP: Final = 5
+"""Separators allowed between two characters of a short secret or a phone number."""
+_ALONE: Final = 3
+"""A secret of up to so many characters is part of many words, so it is masked only where it stands alone."""
+_TELLING: Final = 7
+"""The last digits of a phone number that identify it, with or without its country and area code."""
+_CUT_DIGITS: Final = 3
+"""A phone number with up to so many of its last digits cut off is masked too."""
+_PIECE: Final = 16
+"""The shortest piece of a long secret that is masked; of prose, at least half, since words are common."""
+_ENCODED: Final = 5
+"""The shortest base64 or hexadecimal form that is searched for."""
 
 
-# Digits as people set a number: 7 or more, with up to three signs between two of them.
-_NUMBERS: Final = re.compile(r"\d(?:[ .()/\u00a0\u2009\u2010-\u2013-]{0,3}\d){6,}")
-_TELLING_DIGITS: Final = 7
-"""The last digits of a number that tell whose it is, with or without its country and area code."""
-
-
-def without_number(text: str, number: str) -> str:
-    """Return a text without a phone number, however it is grouped and whichever prefix it is written with.
+def redact(text: str, secrets: Iterable[str] | Mapping[str, str]) -> str:
+    """Return the text with every secret masked, in whatever spelling it occurs.
 
     Args:
-        text: any.
-        number: its digits, country code first.
+        text: any text, of a server or about one.
+        secrets: the values to mask. Phone numbers and numeric codes are compared by their digits, other values by
+            their letters and digits. A mapping gives the text to show in place of each value; otherwise `***`.
+
+    Returns:
+        the text with masks, or `***` alone if its escapes are nested too deep to be read.
     """
-    telling = number[-_TELLING_DIGITS:]
-    return _NUMBERS.sub(lambda found: BLOT if telling in re.sub(r"\D", "", found[0]) else found[0], text)
-
-
-def _without(text: str, secret: str) -> str:
-    if len(secret) > 3:
-        text = text.replace(secret, BLOT)
-    read, spans = _read(text)
-    sought = _read(secret)[0].strip()
-    if not sought:
+    masks = cast("Mapping[str, str]", secrets) if isinstance(secrets, Mapping) else dict.fromkeys(secrets, MASK)
+    wanted = sorted(filter(None, masks), key=len, reverse=True)
+    if not wanted or not text:
         return text
+    spans: list[tuple[int, int, str]] = []
+    for reading in _readings(text):
+        if reading is None:
+            return MASK
+        for secret in wanted:
+            spans += [(start, end, masks[secret]) for start, end in _occurrences(secret, reading)]
+    return _masked(text, spans)
+
+
+def _masked(text: str, spans: list[tuple[int, int, str]]) -> str:
+    """Replace each group of overlapping spans by the mask of the longest one."""
     parts: list[str] = []
-    done, at = 0, read.find(sought)
-    while at >= 0:
-        end = at + len(sought)
-        # A code of one to three characters may be part of any word, so it goes only where it stands alone.
-        if len(secret) > 3 or not (read[max(at - 1, 0) : at].isalnum() or read[end : end + 1].isalnum()):
-            parts += [text[done : max(spans[at][0], done)], BLOT]
-            done = spans[end - 1][1]
+    done = 0
+    groups: list[tuple[int, int, str, int]] = []
+    for start, end, mask in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if groups and start < groups[-1][1]:
+            first, last, kept, longest = groups[-1]
+            groups[-1] = (first, max(last, end), *((mask, end - start) if end - start > longest else (kept, longest)))
         else:
-            end = at + 1
-        at = read.find(sought, end)
+            groups.append((start, end, mask, end - start))
+    for start, end, mask, _ in groups:
+        parts += [text[done:start], mask]
+        done = end
     return "".join([*parts, text[done:]])
 
 
-def _read(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """Return a text as a reader sees it, folded, and where in the text each of its characters stands."""
-    pieces: list[str] = []
-    spans: list[tuple[int, int]] = []
-    done = 0
-    for found in _ESCAPES.finditer(text):
-        pieces.append(text[done : found.start()])
-        spans += [(place, place + 1) for place in range(done, found.start())]
-        meant = _undone(found)
-        pieces.append(meant)
-        # A run goes as a whole: which of its bytes made which character does not matter.
-        spans += [found.span()] * len(meant)
-        done = found.end()
-    pieces.append(text[done:])
-    spans += [(place, place + 1) for place in range(done, len(text))]
-    return _without_slashes("".join(pieces), spans)
+# --- Readings --------------------------------------------------------------------------------------------------------
 
 
-def _without_slashes(text: str, spans: list[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:
+class _Reading(NamedTuple):
+    """A text with some escapes undone, normalized.
+
+    `places` holds the span in the original text of each character; `squashed` holds the letters and digits alone, and
+    `kept` the index of each of them.
+    """
+
+    folded: str
+    places: list[tuple[int, int]]
+    squashed: str
+    kept: list[int]
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return the span in the original text of the characters from `first` to `last`, inclusive."""
+        return self.places[first][0], self.places[last][1]
+
+
+def _readings(text: str) -> Generator[_Reading | None]:
+    """Yield the text with no, one, two ... layers of escapes undone; None if there are too many layers."""
+    places = [(place, place + 1) for place in range(len(text))]
+    for _ in range(_PASSES):
+        yield _normalized(text, places)
+        undone, places = _without_escapes(text, places)
+        if undone == text:
+            return
+        text = undone
+    yield None
+
+
+class _Folding(dict[str, str]):
+    """The normal form of each character, computed once."""
+
+    def __missing__(self, character: str) -> str:
+        self[character] = folded = _fold(character)
+        return folded
+
+
+def _fold(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in {"Zs", "Zl", "Zp", "Cc"} or character == "+":  # forms write a blank as +
+        return " "
+    if category in {"Cf", "Mn", "Me"} or character in _FILLERS:
+        return ""
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
+    return "".join(str(unicodedata.digit(c, c)) for c in letters if not unicodedata.combining(c))
+
+
+_FILLERS: Final = "\u115f\u1160\u2800\u3164\uffa0"  # shown as nothing, although they count as letters or signs
+_FOLDING: Final = _Folding()
+_LIMIT: Final = 20_000
+"""Characters whose normal form is remembered: more than a language needs, less than a hostile server can send."""
+
+
+def _normalized(text: str, places: list[tuple[int, int]]) -> _Reading:
+    if len(_FOLDING) > _LIMIT:
+        _FOLDING.clear()
+    pieces = [_FOLDING[character] for character in text]
+    folded = "".join(pieces)
+    if len(folded) != len(text) or "" in pieces:
+        places = [place for piece, place in zip(pieces, places, strict=True) for _ in piece]
+    kept = [index for index, character in enumerate(folded) if character.isalnum()]
+    return _Reading(folded, places, "".join([folded[index] for index in kept]), kept)
+
+
+# Bytes and UTF-16 units are taken in runs, since several of them make one character. A run that is escaped again
+# carries more backslashes, `amp;` or `25`.
+_ESCAPES: Final = re.compile(
+    r"(?P<unit>(?:(?<!\\)\\++u[0-9a-fA-F]{4})+)"  # from the first backslash on: linear in a run of them
+    r"|(?P<point>(?<!\\)\\++(?:u\{[0-9a-fA-F]{1,6}\}|U[0-9a-fA-F]{8}))"
+    r"|(?P<byte>(?:(?<!\\)\\++x[0-9a-fA-F]{2})+)"
+    r"|(?P<other>\\++[nrtbf]?)"
+    r"|(?P<markup><[a-zA-Z/!][^<>]{0,99}>|\x1b\[[0-9;]*[a-zA-Z])"  # tags, and colors of a terminal
+    r"|(?P<html>&(?:amp;)*+(?:\#[0-9]{1,7};?|\#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};|nbsp))"
+    r"|(?P<url>(?:%(?:25)*+u[0-9a-fA-F]{4})+|(?:%(?:25)*[0-9a-fA-F]{2})+)"
+)
+_HEX: Final = re.compile(r"[ux%](?:25)*?([0-9a-fA-F]{4}|[0-9a-fA-F]{2})(?![0-9a-fA-F])")
+
+
+def _without_escapes(text: str, places: list[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:
+    """Undo one layer of escapes. All characters of a run stand where the whole run stood."""
     pieces: list[str] = []
     kept: list[tuple[int, int]] = []
     done = 0
-    for found in _SLASHES.finditer(text):
-        pieces.append(text[done : found.start()])
-        kept += spans[done : found.start()]
-        if found[1]:
-            pieces.append(" ")
-            kept.append((spans[found.start()][0], spans[found.end() - 1][1]))
-        done = found.end()
+    for found in _ESCAPES.finditer(text):
+        start, end = found.span()
+        meaning = _meaning(found[0], found.lastgroup or "")
+        pieces += [text[done:start], meaning]
+        kept += places[done:start]
+        kept += [(places[start][0], places[end - 1][1])] * len(meaning)
+        done = end
     pieces.append(text[done:])
-    kept += spans[done:]
-    return _folded("".join(pieces)), kept
+    kept += places[done:]
+    return "".join(pieces), kept
 
 
-def _undone(found: re.Match[str]) -> str:
-    text = found[0]
-    match found.lastgroup:
-        case "json":
-            units = b"".join(int(unit, 16).to_bytes(2, "little") for unit in _UNITS.findall(text))
-            return units.decode("utf-16-le", "replace")
-        case "html":
-            return html.unescape(re.sub(r"^&(?:amp;)+(?=[#a-zA-Z])", "&", text))
-        case _:
-            return unquote(re.sub(r"%(?:25)*(?=[0-9a-fA-F]{2})", "%", text), errors="replace")
+def _meaning(escape: str, kind: str) -> str:
+    if kind == "html":
+        return _character(re.sub(r"^&(?:amp;)+(?=[#a-zA-Z])", "&", escape))
+    if kind in {"unit", "byte", "url"}:
+        return _decoded("".join(_HEX.findall(escape)), is_utf16=kind == "unit" or escape.lstrip("%25").startswith("u"))
+    if kind == "point":
+        point = int(re.sub(r"[^0-9a-fA-F]", "", escape), 16)
+        return chr(point) if point <= 0x10FFFF else ""
+    # A backslash before any other character than these stands for that character.
+    return "" if escape.endswith("\\") else " "
 
 
-def _folded(text: str) -> str:
-    """Return a text of the same length, in which letters have no case and every blank is the same."""
-    lowered = text.lower()
-    if len(lowered) != len(text):
-        lowered = "".join(character.lower()[:1] for character in text)
-    return _BLANKS.sub(" ", lowered)
+def _decoded(digits: str, *, is_utf16: bool) -> str:
+    content = bytes.fromhex(digits)
+    if is_utf16:
+        return content.decode("utf-16-be", "replace")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
-def _run_of(value: str) -> str:
-    """Return a run of ASCII letters and digits in a value: a long one if there is one, else the longest."""
-    long = _LONG_RUN.search(value)
-    return long[0] if long else max(_RUNS.findall(value), key=len, default="")
+def _character(reference: str) -> str:
+    if reference.startswith("&#"):
+        return html.unescape(reference)
+    name = reference[1:].rstrip(";")
+    return html5.get(f"{name};", reference)
+
+
+# --- Comparison ------------------------------------------------------------------------------------------------------
+
+
+def _occurrences(secret: str, reading: _Reading) -> Generator[tuple[int, int]]:
+    spellings = {_as_read(secret, 1), _as_read(secret, _PASSES)}
+    for folded, squashed in spellings:
+        yield from _verbatim(folded, reading)
+        if squashed.isdecimal() and len(squashed) >= _TELLING:
+            yield from _phone_numbers(squashed, reading)
+        elif len(squashed) < _SHORT:
+            yield from _spaced(squashed, reading)
+        else:
+            yield from _anywhere(squashed, reading)
+            yield from _pieces(squashed, reading, is_prose=" " in folded)
+    for encoded in _encodings(secret):
+        yield from _anywhere(encoded, reading)
+        yield from _pieces(encoded, reading, is_prose=" " in secret)
+
+
+def _as_read(secret: str, passes: int) -> tuple[str, str]:
+    """Return the normal form of a secret, as it stands and squashed, with up to so many layers of escapes undone."""
+    text = secret
+    for _ in range(passes - 1):
+        text, _places = _without_escapes(text, [(0, 0)] * len(text))
+    folded = "".join([_FOLDING[character] for character in text])
+    squashed = "".join(filter(str.isalnum, folded))
+    return folded.strip() if squashed or folded.isspace() else folded, squashed
+
+
+def _find(needle: str, text: str) -> Generator[int]:
+    """Yield the places of a text, without overlaps."""
+    at = text.find(needle) if needle else -1
+    while at >= 0:
+        yield at
+        at = text.find(needle, at + len(needle))
+
+
+def _verbatim(folded: str, reading: _Reading) -> Generator[tuple[int, int]]:
+    text = reading.folded
+    for at in _find(folded, text):
+        end = at + len(folded)
+        if len(folded) > _ALONE or not (text[max(at - 1, 0) : at].isalnum() or text[end : end + 1].isalnum()):
+            yield reading.span(at, end - 1)
+
+
+def _anywhere(needle: str, reading: _Reading) -> Generator[tuple[int, int]]:
+    for at in _find(needle, reading.squashed):
+        yield reading.span(reading.kept[at], reading.kept[at + len(needle) - 1])
+
+
+_DATE: Final = re.compile(r"(?<![0-9])[0-9]{4}-(?:0[1-9]|1[0-2])-[0-3][0-9](?:[t ][0-2][0-9]:[0-5][0-9](?::[0-9.]+)?)?")
+
+
+def _spaced(needle: str, reading: _Reading) -> Generator[tuple[int, int]]:
+    """Find a short secret whose characters are grouped, as in 481-516: a sequence of whole words."""
+    if len(needle) <= _ALONE:
+        return
+    text, kept = reading.folded, reading.kept
+    for at in _find_overlapping(needle, reading.squashed):
+        first, last = kept[at], kept[at + len(needle) - 1]
+        if text[max(first - 1, 0) : first].isalnum() or text[last + 1 : last + 2].isalnum():
+            continue
+        if _is_near(kept, at, at + len(needle) - 1) and not _is_in_date(text, first, last):
+            yield reading.span(first, last)
+
+
+def _find_overlapping(needle: str, text: str) -> Generator[int]:
+    at = text.find(needle)
+    while at >= 0:
+        yield at
+        at = text.find(needle, at + 1)
+
+
+def _is_near(kept: list[int], first: int, last: int) -> bool:
+    """Tell whether neighbours among the letters and digits are close enough to be read as one value."""
+    return all(kept[at + 1] - kept[at] <= _GAP + 1 for at in range(first, last))
+
+
+def _is_in_date(text: str, first: int, last: int) -> bool:
+    around = _DATE.finditer(text, max(first - 20, 0), last + 20)
+    return any(found.start() <= first and last < found.end() for found in around)
+
+
+def _phone_numbers(digits: str, reading: _Reading) -> Generator[tuple[int, int]]:
+    """Find a number by its last digits, or by all but its last digits, however it is grouped and prefixed."""
+    squashed, kept = reading.squashed, reading.kept
+    for needle in {digits[-_TELLING:], digits[: max(len(digits) - _CUT_DIGITS, _TELLING)]}:
+        for at in _find(needle, squashed):
+            last = at + len(needle) - 1
+            if not _is_near(kept, at, last):
+                continue
+            first = at
+            # The country code, the prefix for abroad and the trunk prefix; and the digits after a cut.
+            while (
+                at - first < _SHORT and first and squashed[first - 1].isdecimal() and _is_near(kept, first - 1, first)
+            ):
+                first -= 1
+            while last + 1 < len(kept) and squashed[last + 1].isdecimal() and kept[last + 1] == kept[last] + 1:
+                last += 1
+            yield reading.span(kept[first], kept[last])
+
+
+def _pieces(secret: str, reading: _Reading, *, is_prose: bool) -> Generator[tuple[int, int]]:
+    """Find pieces of a long secret, as of a token that was cut off."""
+    if len(secret) <= _SHORT:
+        return
+    shortest = len(secret) // 2 if is_prose else min(_PIECE, len(secret) * 2 // 3)
+    # Each piece of that length holds one of the blocks whole.
+    block = max((shortest + 1) // 2, 1)
+    text = reading.squashed
+    for begin in range(0, len(secret) - block + 1, block):
+        needle = secret[begin : begin + block]
+        at = text.find(needle)
+        while at >= 0:
+            before = _common(text[max(at - begin, 0) : at][::-1], secret[:begin][::-1])
+            after = _common(text[at : at + len(secret) - begin], secret[begin:])
+            if before + after >= shortest:
+                yield reading.span(reading.kept[at - before], reading.kept[at + after - 1])
+            at = text.find(needle, at + after - block + 1)
+
+
+def _common(one: str, other: str) -> int:
+    """Return the length of the common beginning of two texts."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _encodings(secret: str) -> set[str]:
+    """Return the secret in hexadecimal, and the part of its base64 that depends on it alone, in each alignment."""
+    content = secret.encode(errors="surrogatepass")
+    forms = {content.hex()}
+    for offset in range(3):
+        encoded = base64.b64encode(bytes(offset) + content).decode()
+        first, last = -(-offset * 8 // 6), (offset + len(content)) * 8 // 6
+        forms.add("".join(filter(str.isalnum, encoded[first:last].lower())))
+    return {form for form in forms if len(form) >= _ENCODED}

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from camara_otp._redaction import redacted, without_number
+from camara_otp._redaction import redact
 from camara_otp.errors import CODES, SUPERSEDED, APIError, OTPError, UnexpectedResponseError, error_class
 from camara_otp.models import (
     MAX_AUTHENTICATION_ID_LENGTH,
@@ -108,31 +108,26 @@ def _parse(body: bytes) -> Any:
 
 
 class Secrets(NamedTuple):
-    """The values of one call that no text may show: texts, and the digits of a phone number."""
+    """The values of one call that no text may show."""
 
     values: tuple[str, ...]
-    number: str | None = None
 
     def __repr__(self) -> str:
         """Return a text without them."""
         return "Secrets(***)"
 
     def hidden_in(self, text: str) -> str:
-        """Return a text with every secret in it, plain or escaped, replaced by asterisks."""
-        text = redacted(text, self.values)
-        return text if self.number is None else without_number(text, self.number)
+        """Return a text with every secret masked, in whatever spelling it occurs."""
+        return redact(text, self.values)
 
 
 def secrets_of(request: SendCodeRequest | ValidateCodeRequest, token: str | None) -> Secrets:
     """Return what must stay out of every text about a request."""
-    number = None
     if isinstance(request, SendCodeRequest):
-        # The number without its +, so that it is found however a server writes it.
-        number = request.phone_number[1:]
-        values = (request.message, number)
+        values = (request.message, request.phone_number)
     else:
         values = (request.authentication_id, request.code)
-    return Secrets(values if token is None else (token, *values), number)
+    return Secrets(values if token is None else (token, *values))
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------

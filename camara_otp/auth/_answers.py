@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from camara_otp._exchange import Answer
-from camara_otp._redaction import redacted, without_number
+from camara_otp._redaction import MASK, redact
 from camara_otp._tokens import token_problem
 from camara_otp.auth._scope import missing
 from camara_otp.auth._values import Endpoint, Refusal, Token, endpoint
@@ -174,17 +174,15 @@ def read_seconds(value: object, unstated: float) -> float:
 
 def clean(text: str, secrets: Sequence[str]) -> str:
     """Return a server's words, printable, short, and without anything that must not be shown."""
-    text = redacted(text, secrets)
-    for secret in secrets:
-        if secret.startswith(_TEL):
-            text = without_number(text, secret.removeprefix(_TEL))
-    text = _CREDENTIAL.sub("***", text)
+    # A login hint is a phone number with the prefix of its URI.
+    text = redact(text, {*secrets, *(secret.removeprefix(_TEL) for secret in secrets)})
+    text = _CREDENTIAL.sub(MASK, text)
     text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
 
-_TEL: Final = "tel:+"
+_TEL: Final = "tel:"
 # Signed tokens, whole or cut off, and telephone numbers.
 _CREDENTIAL: Final = re.compile(r"ey[A-Za-z0-9_-]{8,}[A-Za-z0-9_.-]*|\+?[0-9]{7,}")
 
