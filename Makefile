@@ -4,48 +4,78 @@ BIN := .venv/dev/bin
 DEMO := .venv/demo/bin
 EXAMPLES := .venv/examples/bin
 
-.PHONY: help demo test faults soak test-browser test-httpx2 test-redis test-oidc test-examples docs linkcheck matrix fuzz fuzz-long bench bench-transports bench-instructions lint format types contract build clean
+TASKS := $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+.PHONY: $(TASKS) tests examples benchmarks FORCE
 
 help: ## list the tasks
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+# Folders of these names exist, so that make would call them up to date.
+tests: test
+examples: test-examples
+benchmarks: bench
+
+# Installing must not depend on variables that are meant for the program.
+CLEAN := env -u PYTHONWARNINGS -u PYTHONPATH -u PYTHONOPTIMIZE
+
+# Changes only when PYTHON names another interpreter; then every environment is made again.
+.venv/.python: FORCE
+	@mkdir -p .venv
+	@$(CLEAN) $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
+	@$(CLEAN) $(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)' > $@.new
+	@cmp -s $@ $@.new && rm $@.new || mv $@.new $@
 
 # $(1) is the environment's folder, $(2) what is installed into it.
 define environment
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(1)
-	$(1)/bin/python -m pip install -q --upgrade 'pip>=25.1'
-	$(1)/bin/python -m pip install -q $(2)
+	@if [ -e $(1)/.python ] && ! cmp -s .venv/.python $(1)/.python; then rm -rf $(1); fi
+	$(CLEAN) $(PYTHON) -m venv $(1)
+	$(CLEAN) $(1)/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	$(CLEAN) $(1)/bin/python -m pip install -q $(2)
+	@cp .venv/.python $(1)/.python
 	@touch $(1)/.ready
 endef
 
-.venv/demo/.ready: pyproject.toml
+.venv/demo/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/demo,-e '.[sandbox]')
 
-.venv/dev/.ready: pyproject.toml
+.venv/dev/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel$(,)cli$(,)httpx2]' --group dev)
 
-.venv/browser/.ready: pyproject.toml
+.venv/browser/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/browser,-e '.[sandbox$(,)phone]' --group browser)
 
-.venv/build/.ready: pyproject.toml
+.venv/build/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/build,--group build)
 
-.venv/docs/.ready: pyproject.toml
+.venv/docs/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/docs,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel]' --group docs)
 
-.venv/bench/.ready: pyproject.toml
+.venv/bench/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/bench,-e '.[httpx2]' --group bench)
 
-.venv/examples/.ready: pyproject.toml
+.venv/examples/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/examples,-e '.[sandbox$(,)phone$(,)otel]' --group test --group examples)
 
+.venv/fuzz/.ready: pyproject.toml .venv/.python
+	$(call environment,.venv/fuzz,-e . --group fuzz)
+
 , := ,
+
+# With COVERAGE=1 each suite measures coverage into a file of its own; `make coverage` adds them up.
+measure = $(if $(COVERAGE),COVERAGE_FILE="$(CURDIR)/.coverage.$@") $(1) -m pytest $(if $(COVERAGE),--cov --cov-report=)
 
 demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
 	@$(DEMO)/python examples/demo.py
 
-test: .venv/dev/.ready ## run the tests
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term-missing $(ARGS)
+test: .venv/dev/.ready ## run the tests, except the long ones; at most two minutes
+	$(call measure,$(BIN)/python) -n auto -m 'not long' $(ARGS)
+
+test-long: .venv/dev/.ready ## run the long tests: the fault table, many calls at once, fuzzing, processes
+	$(call measure,$(BIN)/python) -n auto -m long $(ARGS)
+
+coverage: .venv/dev/.ready ## add up what the suites covered that ran with COVERAGE=1
+	$(BIN)/coverage combine --keep
+	$(BIN)/coverage report
 
 faults: .venv/dev/.ready ## drive the clients through every fault and print the report
 	$(BIN)/python -m tests.faults
@@ -54,7 +84,7 @@ soak: .venv/dev/.ready ## run both clients at full speed for ten minutes: make s
 	$(BIN)/python -m tests.faults.soak $(MINUTES)
 
 test-browser: .venv/browser/.ready ## run the inbox page and the example logins in the system's Chromium
-	.venv/browser/bin/python -m pytest tests/browser $(ARGS)
+	$(call measure,.venv/browser/bin/python) tests/browser $(ARGS)
 
 # The suites of both clients, but for what is about httpx itself: its mocks, its instrumentation, its sandbox transport.
 CLIENT_SUITES = tests/test_client.py tests/test_contract.py tests/exchange tests/faults/test_faults.py \
@@ -62,20 +92,17 @@ CLIENT_SUITES = tests/test_client.py tests/test_contract.py tests/exchange tests
 	--ignore tests/exchange/test_observers.py --ignore tests/exchange/test_interception.py
 
 test-httpx2: .venv/dev/.ready ## run the suites of both clients over an httpx2 client of the caller's
-	CAMARA_OTP_TESTS_HTTP=httpx2 $(BIN)/python -m pytest -n auto $(CLIENT_SUITES) $(ARGS)
+	CAMARA_OTP_TESTS_HTTP=httpx2 $(call measure,$(BIN)/python) -n auto $(CLIENT_SUITES) $(ARGS)
 
 test-redis: .venv/dev/.ready ## test sharing tokens, on a Redis of its own (needs redis-server)
-	$(BIN)/python -m pytest tests/redis $(ARGS)
+	$(call measure,$(BIN)/python) tests/redis $(ARGS)
 
 test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, against a certified OpenID provider (needs node, npm)
-	$(BIN)/python -m pytest tests/oidc $(ARGS)
+	$(call measure,$(BIN)/python) tests/oidc $(ARGS)
 
 tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
 	npm ci --prefix tests/oidc --no-audit --no-fund --loglevel=error
 	@touch $@
-
-.venv/fuzz/.ready: pyproject.toml
-	$(call environment,.venv/fuzz,-e . --group fuzz)
 
 # New inputs go to a folder of their own; what is worth keeping is moved to tests/fuzz/corpus by hand.
 FUZZ = mkdir -p .fuzz && .venv/fuzz/bin/python -m tests.fuzz.answers .fuzz tests/fuzz/corpus \
@@ -94,7 +121,7 @@ linkcheck: .venv/docs/.ready ## try the links that lead out of the site (needs i
 	.venv/docs/bin/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
 
 test-examples: .venv/examples/.ready ## run the examples and the notebook against the local operator
-	$(EXAMPLES)/python -m pytest tests/examples $(ARGS)
+	$(call measure,$(EXAMPLES)/python) tests/examples $(ARGS)
 
 bench: .venv/dev/.ready ## measure what a call costs, against one written by hand; minutes
 	$(BIN)/python benchmarks/client.py $(ARGS)
@@ -109,7 +136,7 @@ lint: .venv/dev/.ready ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: .venv/dev/.ready ## mend style
+format: .venv/dev/.ready ## fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -126,7 +153,7 @@ build: .venv/build/.ready ## build wheel and sdist into dist/, check both, and i
 	.venv/build/bin/python -m build -q
 	.venv/build/bin/twine check --strict dist/*
 	.venv/build/bin/check-wheel-contents dist/*.whl
-	$(PYTHON) -m venv .venv/bare
+	$(CLEAN) $(PYTHON) -m venv .venv/bare
 	.venv/bare/bin/python -m pip install -q dist/*.whl
 	.venv/build/bin/python tests/bare.py .venv/bare/bin/python build/sbom.cdx.json
 
@@ -134,4 +161,4 @@ matrix: .venv/build/.ready ## run the tests on the wheel, with every Python ther
 	.venv/build/bin/nox
 
 clean: ## remove what the tasks made
-	rm -rf .venv .fuzz dist tests/oidc/node_modules .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .fuzz dist tests/oidc/node_modules .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -74,7 +74,7 @@ def received(operator: Sandbox) -> str:
     """Look at the phone; return the code in its newest text."""
     text = operator.messages(NUMBER)[-1]
     print(f"  send_code        accepted; the phone {NUMBER} shows")
-    print(f"                   ┃ {text.text}")
+    print(f"                   | {text.text}")
     return text.code
 
 

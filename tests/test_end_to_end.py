@@ -1,5 +1,6 @@
 """The whole way over real HTTP: the default transport against the sandbox's server, and in process."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -182,12 +183,12 @@ def test_nobody_listening_is_not_sent(shell, unused_port):
 
 @pytest.fixture
 def unused_port():
-    """Return a port of loopback that nobody listens on."""
+    """Yield a port of loopback that refuses connections: bound until the test ends, but not listening."""
     import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        yield probe.getsockname()[1]
 
 
 @respx.mock
@@ -213,10 +214,16 @@ async def test_the_default_async_transport_is_mocked_by_respx():
     assert route.call_count == 1
 
 
-def test_the_demo_says_what_it_did():
-    """`make demo`, as a newcomer sees it."""
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_the_demo_runs_in_every_terminal(encoding):
+    """`make demo` prints ASCII only."""
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "demo.py"], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, ROOT / "examples" / "demo.py"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        encoding="ascii",
+        check=True,
+        timeout=60,
     )
 
     assert done.stdout.count("is your short code to authenticate with Cool App via SMS") == 2

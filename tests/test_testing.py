@@ -238,6 +238,7 @@ def test_clients_take_the_short_way(otp_sandbox: Sandbox, monkeypatch: pytest.Mo
     assert [call.status for call in otp_sandbox.calls()] == [200, 204] * 2
 
 
+@pytest.mark.long
 def test_plugin_is_off_until_asked_for(pytester: pytest.Pytester) -> None:
     """Installing the package adds no fixture to anybody's tests; one line does, and settings can be overridden."""
     pytester.makepyfile(test_off="def test(otp_sandbox): pass")

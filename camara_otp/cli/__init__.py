@@ -8,7 +8,7 @@ def main() -> None:
     try:
         # They need the extra.
         from camara_otp.cli.app import app  # noqa: PLC0415
-        from camara_otp.cli.outcome import carried_out  # noqa: PLC0415
+        from camara_otp.cli.outcome import run_command  # noqa: PLC0415
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
             raise
@@ -16,4 +16,4 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(carried_out(app, sys.argv[1:]))
+    sys.exit(run_command(app, sys.argv[1:]))

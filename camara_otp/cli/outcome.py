@@ -1,8 +1,6 @@
 """How a command ends: what it prints for people, what for scripts, and with which exit code."""
 
-import errno
 import inspect
-import io
 import json
 import logging
 import os
@@ -10,11 +8,11 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import IntEnum
 from getpass import getpass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, NoReturn, TextIO
 
 import attrs
 import typer
@@ -30,6 +28,7 @@ from camara_otp import (
     RequestValidationError,
     TokenError,
 )
+from camara_otp.cli.streams import recording_streams
 
 
 class Exit(IntEnum):
@@ -66,110 +65,35 @@ _MEANINGS = {
 }
 
 
-def carried_out(command: Callable[..., Any], arguments: Sequence[str]) -> int:
-    """Carry a command out and return the exit code; whatever becomes of it, scripts get their JSON.
+def run_command(command: Callable[..., Any], arguments: Sequence[str]) -> int:
+    """Run a command and return the exit code; a script that asked for JSON gets JSON in every case.
 
     Args:
-        command: The command.
-        arguments: The command line, which the command reads by itself.
+        command: the command, which reads the command line itself
+        arguments: the command line
     """
-    screen = Screen(as_json="--json" in arguments)
-    with _guarded_streams() as out:
-        try:
-            code = _ended(command, screen)
-            if code == Exit.STOPPED and not out.has_taken:
-                # Between two steps, where Typer alone sees it.
-                screen.json_error("Stopped", "Stopped.", Exit.STOPPED)
-            sys.stdout.flush()
-        except UnwrittenError as error:
-            code = _unwritten(screen, error)
+    with recording_streams() as out:
+        screen = Screen(as_json="--json" in arguments)
+        code = _run(command, screen)
+        if code == Exit.STOPPED and not out.has_written:
+            # Stopped between two steps, which only Typer notices.
+            screen.json_error("Stopped", "Stopped.", Exit.STOPPED)
+        sys.stdout.flush()
+        if out.failure:
+            # Includes the id of a text that was sent: without it, its code cannot be checked.
+            text = f"✗ standard output cannot be written: {out.failure}. Not written:\n{out.unwritten.rstrip()}"
+            screen.err.print(plain(text))
+            code = Exit.UNWRITTEN
     return code
 
 
-def _ended(command: Callable[..., Any], screen: "Screen") -> int:
+def _run(command: Callable[..., Any], screen: "Screen") -> int:
     try:
         return int(command(standalone_mode=False) or Exit.DONE)
     except SystemExit as ended:
         return int(ended.code or Exit.DONE)
-    except UnwrittenError:
-        raise
-    except Exception as error:  # noqa: BLE001 - else the exit code would be that of a check with deviations
+    except Exception as error:  # noqa: BLE001 - the exit code would otherwise be that of a check with deviations
         return _wrong(screen, error)
-
-
-class UnwrittenError(Exception):
-    """Standard output takes nothing any more; the text is the system's reason, `lost` what people have to know."""
-
-    lost: str = ""
-
-
-class _Guarded:
-    """A stream that ends no command half-way with what others make of its failures.
-
-    What standard error does not take is lost; of standard output, that is said with an error of its own.
-    """
-
-    def __init__(self, stream: Any, *, matters: bool) -> None:
-        self._stream = stream
-        self._matters = matters
-        self.has_taken = False
-
-    def write(self, text: str) -> int:
-        with self._watched():
-            self._stream.write(text)
-            self.has_taken = True
-        return len(text)
-
-    def flush(self) -> None:
-        with self._watched():
-            self._stream.flush()
-
-    @contextmanager
-    def _watched(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            if self._matters:
-                raise UnwrittenError(error.strerror) from None
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "buffer":
-            # Whoever wrote bytes there would go round the guard.
-            raise AttributeError(name)
-        return getattr(self._stream, name)
-
-
-class _Nowhere(io.TextIOBase):
-    """What stands in for a stream that is not there."""
-
-    def write(self, _: str) -> int:
-        """Refuse it, as a closed descriptor does."""
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
-@contextmanager
-def _guarded_streams() -> Generator[_Guarded]:
-    given = sys.stdout, sys.stderr
-    for stream in given:
-        if isinstance(stream, io.TextIOWrapper):
-            # A stream that is narrower than what is said is no reason to end, either.
-            stream.reconfigure(errors="backslashreplace")
-    out, err = _Guarded(given[0] or _Nowhere(), matters=True), _Guarded(given[1] or _Nowhere(), matters=False)
-    sys.stdout, sys.stderr = cast("tuple[TextIO, TextIO]", (out, err))
-    try:
-        yield out
-    finally:
-        sys.stdout, sys.stderr = given
-
-
-def _unwritten(screen: "Screen", error: UnwrittenError) -> Exit:
-    """Say that standard output takes nothing any more, and return the exit code."""
-    lost = f" It was to hold: {error.lost}" if error.lost else ""
-    screen.err.print(plain(f"✗ standard output cannot be written: {error}.{lost}"))
-    with suppress(OSError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        # What still stands in the buffer would fail again at the end of the process.
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
-    return Exit.UNWRITTEN
 
 
 def _wrong(screen: "Screen", error: Exception) -> Exit:
@@ -301,27 +225,22 @@ class Screen:
         """
         # A script gets an id byte for byte; a terminal would obey what a hostile one holds.
         if self.as_json:
-            self.json(values, lost=text)
+            self.json(values)
         else:
-            self._write(_printable(text) if self.out.is_terminal else text, lost=text)
+            self._write(_printable(text) if self.out.is_terminal else text)
 
-    def json(self, values: Any, *, lost: str = "") -> None:
+    def json(self, values: Any) -> None:
         """Print JSON, one value and a line feed.
 
         Args:
-            values: What to print.
-            lost: What people have to know of it where it cannot be printed.
+            values: what to print
         """
-        # In ASCII, so that no terminal and no locale has a say in it.
-        self._write(json.dumps(values, indent=2), lost=lost)
+        # In ASCII, which every locale can write.
+        self._write(json.dumps(values, indent=2))
 
-    def _write(self, text: str, *, lost: str) -> None:
-        try:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-        except UnwrittenError as error:
-            error.lost = lost
-            raise
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
     def json_error(self, kind: str, reason: str, code: Exit, *, outcome_unknown: bool = False, **more: Any) -> None:
         """Tell a script, if one listens, of an end that is no `OTPError`.
@@ -335,7 +254,7 @@ class Screen:
         """
         if self.as_json:
             told = {"class": kind, "reason": reason, **more, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}
-            self.json({"error": told}, lost=reason)
+            self.json({"error": told})
 
     def note(self, text: str, style: str = "") -> None:
         """Say something to the person.
@@ -378,7 +297,7 @@ class Screen:
         """
         code = exit_code(error)
         if self.as_json:
-            self.json({"error": {**_as_table(error, code), **_begun(authentication_id)}}, lost=authentication_id or "")
+            self.json({"error": {**_as_table(error, code), **_begun(authentication_id)}})
         else:
             self._explain(error)
         raise typer.Exit(code)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import inspect
 import os
 import re
@@ -59,7 +60,11 @@ def main(
         config = load(file, environ, **{name: parse(name, text) for name, text in options.items() if text is not None})
         server.check_exposure(host, expose=expose)
         listener = server.listen(host, port)
-    except (ValueError, RuntimeError, OSError) as error:
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            parser.exit(2, f"{parser.prog}: {error}\n")
+        parser.exit(2, f"{parser.prog}: port {port}: already in use; choose another with --port, or --port 0 for any\n")
+    except (ValueError, RuntimeError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     with listener:
         url = server.url_of(listener)

@@ -5,10 +5,14 @@ import errno
 import io
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
@@ -123,7 +127,7 @@ def test_a_token_and_a_code_share_standard_input(monkeypatch, url, sandbox):
     assert sent.returncode == 0
 
     ran = run("validate", sent.stdout.strip(), "--token-stdin", stdin=f"{TOKEN}\n{sandbox.last_code(NUMBER)}\n")
-    assert (ran.returncode, ran.stdout) == (0, "✓ The code is right.\n")
+    assert (ran.returncode, "The code is right.\n" in ran.stdout) == (0, True)
 
     wrong = run("verify", "+346661114401", "--token-stdin", "--json", stdin=f"{TOKEN}\n0x\n")
     assert json.loads(wrong.stdout)["error"]["class"] == "InvalidOTPError"
@@ -164,30 +168,54 @@ def test_what_is_no_text_is_refused(ready, monkeypatch, sandbox):
     assert sandbox.sent_count == 0
 
 
-def stopped(*arguments, when, stdin=subprocess.PIPE, pause=0.0):
-    """Run a command, press Ctrl-C once a condition holds, and return exit code and outputs."""
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    end = time.monotonic() + 30
-    while not when() and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.02)
-    time.sleep(pause)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    return process.returncode, out, err
+def stopped(*arguments, when, stdin=subprocess.PIPE):
+    """Run a command, press Ctrl-C once standard error fulfills a condition, and return exit code and outputs."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Tests may run with SIGINT ignored, as under nohup, which a process would inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        end, err = time.monotonic() + 60, b""
+        try:
+            while not when(err.decode()) and time.monotonic() < end and process.poll() is None:
+                if select.select([process.stderr], [], [], 0.02)[0]:
+                    err += os.read(process.stderr.fileno(), 65_536)
+            process.send_signal(signal.SIGINT)
+            out, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return process.returncode, out.decode(), (err + rest).decode()
+
+
+@pytest.fixture
+def silent_operator():
+    """Listen, and return the URL and an event that is set once a request has arrived; nothing is answered."""
+    arrived = threading.Event()
+
+    def accept():
+        with suppress(OSError), listener.accept()[0] as connection:
+            while connection.recv(65_536):
+                arrived.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", arrived
+        thread.join(10)
 
 
 @posix
 @pytest.mark.parametrize("operation", ["send-code", "validate-code"])
-def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, sandbox, operation):
+def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, silent_operator, operation):
     """For people and for scripts: the answer is not known."""
-    sandbox.add_fault(Fault(delay=20, operation=operation))
+    url, arrived = silent_operator
     command = ["send", NUMBER] if operation == "send-code" else ["validate", "an-id", "1234"]
     words = {"send-code": "a text may have gone out", "validate-code": "does not count as verified"}[operation]
-    began = time.monotonic()
 
-    code, out, err = stopped(*command, "--json", when=lambda: time.monotonic() > began + 3)
+    code, out, err = stopped(*command, "--base-url", url, "--json", when=lambda _: arrived.is_set())
 
     error = json.loads(out)["error"]
     assert (code, error["exitCode"], error["outcomeUnknown"]) == (Exit.STOPPED, Exit.STOPPED, True)
@@ -198,14 +226,14 @@ def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, sandbo
 @pytest.mark.parametrize(
     "url", ["http://[", "http://x:abc", "http://x:99999", "http://a b", "http://ex ample.com", "http://ü.example", "x"]
 )
-def test_an_address_that_is_none_is_refused(url, monkeypatch):
+def test_an_address_that_is_none_is_refused(call, url, monkeypatch):
     """Not with a traceback, nor as if the operator were away."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
-    ran = run("check", url, "--no-sms")
+    ran = call("check", url, "--no-sms")
 
-    assert ran.returncode == Exit.USAGE
-    assert "base_url" in ran.stderr
-    assert "Traceback" not in ran.stderr
+    assert ran.code == Exit.USAGE
+    assert "base_url" in ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_a_fault_of_ours_has_an_exit_code_of_its_own(ready):
@@ -341,15 +369,16 @@ def test_a_full_disk_ends_any_command(call, monkeypatch, line):
 
 
 @posix
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("line", ["errors", "--help", f"send {NUMBER}"])
-def test_a_closed_pipe_is_no_verdict_about_an_operator(ready, line):
+def test_a_closed_pipe_is_no_verdict_about_an_operator(ready, line, unbuffered):
     """`camara-otp check ... | head -1` must not look like a check that found deviations."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
         ran = subprocess.run(
             [*COMMAND, *line.split()], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, text=True,
-            timeout=60, check=False,
+            timeout=60, check=False, env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
     finally:
         os.close(writer)
@@ -388,10 +417,14 @@ def broken():
 
 @posix
 @pytest.mark.parametrize("standard_error", [closed, full, broken])
-@pytest.mark.parametrize("options", [[], ["--json"], ["--json", "--verbose"], ["--verbose"]])
-def test_no_failure_of_standard_error_ends_a_command(ready, sandbox, standard_error, options):
-    """The text is out, and the id goes where it should."""
-    ran = run("send", NUMBER, *options, preexec_fn=standard_error)
+@pytest.mark.parametrize(
+    ("options", "unbuffered"),
+    [([], ""), ([], "1"), (["--json"], ""), (["--json", "--verbose"], ""), (["--verbose"], "")],
+)
+def test_no_failure_of_standard_error_ends_a_command(ready, sandbox, standard_error, options, unbuffered):
+    """The flush of the interpreter at exit must not set exit code 120 either."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ran = run("send", NUMBER, *options, preexec_fn=standard_error, env=environment)
 
     assert ran.returncode == Exit.DONE
     assert sandbox.messages()[0].authentication_id in ran.stdout
@@ -578,7 +611,7 @@ def test_a_check_stopped_at_a_question_ends_at_once(ready, sandbox, tmp_path):
     try:
         began = time.monotonic()
         command = ["check", ready, "--settings", str(file), "--only", "*01_validate*", "--yes"]
-        code, _, err = stopped(*command, when=lambda: sandbox.sent_count, stdin=terminal, pause=1.0)
+        code, _, err = stopped(*command, when=lambda shown: "(Enter" in shown, stdin=terminal)
     finally:
         os.close(keyboard)
         os.close(terminal)
@@ -625,7 +658,7 @@ def test_a_person_who_stops_at_the_question_is_told_how_to_go_on(ready, sandbox)
 
     keyboard, terminal = pty.openpty()
     try:
-        code, out, err = stopped("verify", NUMBER, when=lambda: sandbox.sent_count, stdin=terminal, pause=1.0)
+        code, out, err = stopped("verify", NUMBER, when=lambda shown: "Code:" in shown, stdin=terminal)
     finally:
         os.close(keyboard)
         os.close(terminal)

@@ -9,6 +9,8 @@ import pytest
 
 from camara_otp.sandbox import Sandbox
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 import anyio
 
 from camara_otp import AsyncOTPClient, OTPClient, OTPError, RetryPolicy, TransportError
-from tests.faults.scenarios import ROWS, TIMEOUT, steps
+from tests.faults.scenarios import ROWS, TIMEOUT
 
 NUMBER = "+34666111333444"
 MESSAGE = "zq-message-zq {{code}}"
@@ -24,7 +24,9 @@ CODE = "zqcodezq"
 TOKEN = "zq-token-zq"
 SECRETS = ("zq-", "zqcode", "666111333444")
 ARGUMENTS = {"send_code": (NUMBER, MESSAGE), "validate_code": (AUTHENTICATION_ID, CODE)}
-SLACK = 0.5
+# Rows that do not end by the deadline get a deadline that a busy machine cannot reach.
+AMPLE = 20.0
+SLACK = 2.0
 CAP = 65_536
 HEAVY = (
     "a gzip bomb",
@@ -73,7 +75,7 @@ class Result:
                 yield "leak", shown[:300]
             if outcome.__cause__ or outcome.__context__:
                 yield "chained", repr(outcome.__cause__ or outcome.__context__)
-        if self.seconds > TIMEOUT + SLACK:
+        if self.seconds > _timeout(scenario) + SLACK:
             yield "late", f"{self.seconds:.2f} s"
         if self.peak > CAP + 8 * 2**20:
             yield "over memory", f"{self.peak / 2**20:.1f} MiB"
@@ -94,8 +96,12 @@ def _url(scenario, listener):
     return f"{'https' if scenario.tls else 'http'}://127.0.0.1:{listener.port}"
 
 
+def _timeout(scenario):
+    return TIMEOUT if scenario.slow else AMPLE
+
+
 def _options(scenario):
-    return {"token": TOKEN, "timeout": TIMEOUT, "retry": RetryPolicy(first_wait=0.01), **scenario.options}
+    return {"token": TOKEN, "timeout": _timeout(scenario), "retry": RetryPolicy(first_wait=0.01), **scenario.options}
 
 
 @functools.cache
@@ -103,19 +109,25 @@ def _trusting():
     return ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
 
 
+class _Refusing:
+    """A port that refuses connections: bound, so that no other listener gets it, but not listening."""
+
+    posts, trouble = 0, ()
+
+    def __init__(self):
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+
+    def close(self):
+        self._socket.close()
+
+
 def _listen(faults, scenario):
-    context = None if scenario.tls in (None, "stalled") else getattr(faults, scenario.tls)
-    listener = faults.listen(scenario.script or steps("close"), tls=context)
     if scenario.script is None:
-        listener.close()
-        while _answers(listener.port):
-            time.sleep(0.01)
-    return listener
-
-
-def _answers(port):
-    with socket.socket() as trial:
-        return trial.connect_ex(("127.0.0.1", port)) == 0
+        return _Refusing()
+    context = None if scenario.tls in (None, "stalled") else getattr(faults, scenario.tls)
+    return faults.listen(scenario.script, tls=context)
 
 
 def run_sync(faults, scenarios, http=None, workers=16):
@@ -200,6 +212,7 @@ def report(results):
     """Return the report over all modes."""
     kinds = Counter(kind for result in results for kind, _ in result.problems())
     modes = sorted({result.mode for result in results}, key=MODES.index)
+    slowest = max(result.seconds for result in results if result.scenario.slow)
     lines = [
         f"faults: {len({result.scenario.name for result in results})} scenarios, modes: {', '.join(modes)}",
         *(
@@ -214,6 +227,6 @@ def report(results):
                 ("outcome_unknown wrong", "outcome_unknown wrong"),
             )
         ),
-        f"  slowest: {max(result.seconds for result in results):.2f} s of {TIMEOUT} s allowed",
+        f"  slowest row with a deadline of {TIMEOUT} s: {slowest:.2f} s",
     ]
     return "\n".join(lines)

@@ -25,6 +25,7 @@ def test_every_fault_has_its_defined_end(faults, mode, monkeypatch, pytestconfig
     assert len(results) == len(ROWS) >= 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", drive.MODES)
 def test_every_fault_has_the_same_end_through_a_callers_client(faults, mode, monkeypatch):
     """But for what it cannot be made to tell or to keep, and errs to the safe side.

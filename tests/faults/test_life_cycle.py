@@ -42,6 +42,7 @@ def open_sockets():
     return held
 
 
+@pytest.mark.long
 def test_32_threads_share_a_client(faults):
     """16,000 calls, and every answer belongs to its request."""
     listener = faults.listen(echo)
@@ -62,6 +63,7 @@ def test_32_threads_share_a_client(faults):
     assert listener.connections <= 64
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_1000_tasks_share_a_client(faults, backend):
     """Every answer belongs to its request."""
@@ -87,6 +89,7 @@ def test_1000_tasks_share_a_client(faults, backend):
     assert listener.posts == 1000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_1000_cancellations_leave_the_pool_usable(faults, backend):
     """At any point of a call; nothing leaks, and no stray answer is taken."""
@@ -122,6 +125,7 @@ def test_1000_cancellations_leave_the_pool_usable(faults, backend):
     assert open_sockets() <= before + 2
 
 
+@pytest.mark.long
 def test_1000_deadline_hits_leave_the_pool_usable(faults, shell):
     """The connection of a late answer is closed, and the answer never taken for another's."""
 
@@ -361,6 +365,7 @@ def test_without_any_socket_the_request_is_not_sent(faults, shell, monkeypatch):
         shell.client(url(listener), token=TOKEN, retry=None).send_code(NUMBER, MESSAGE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("operation", ["send_code", "validate_code"])
 def test_a_soak_retains_nothing(faults, shell, operation):
     """The short form of `make soak`: memory after 2,000 calls is what it was after 500."""

@@ -47,6 +47,7 @@ def leaves(first, stray, pause, left):
     return script
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
 @pytest.mark.parametrize("pause", [None, 0.02], ids=["at once", "a moment later"])
 @pytest.mark.parametrize("stray", STRAYS)

@@ -19,6 +19,8 @@ from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE
 from tests.sandbox.contract import assert_published
 from tests.sandbox.openapi_facts import load
 
+pytestmark = pytest.mark.long
+
 RELEASES = ("1.0.0", "1.1.0", "1.1.1", "2.0.0")
 bounded = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), database=None)
 
