@@ -1,45 +1,58 @@
-"""What can go wrong, as classes: one tree, and one table from the operator's code to the class.
+"""Exception tree, and the table from the operator's code to the class.
 
     OTPError
-    ├── ConfigurationError        the client cannot work as it was set up
+    ├── ConfigurationError        a setting is missing or wrong
     ├── RequestValidationError    an argument breaks a limit of the API; nothing was sent
-    ├── TokenError                no token could be had; nothing was sent
-    ├── TransportError            no usable answer
+    ├── TokenError                no access token could be obtained; nothing was sent
+    ├── TransportError            no usable response
     │   ├── RequestNotSentError   the operator cannot have seen the request
     │   └── OutcomeUnknownError   the operator may have acted
-    ├── UnexpectedResponseError   an answer outside the contract
+    ├── UnexpectedResponseError   a response outside the contract
     └── APIError                  the operator refused: HTTP status 400 and up
         └── HTTP400Error ...      one class per HTTP status
             └── InvalidOTPError ...  one class per error code
 
-Texts hold no token, code, message or number, and instances hold plain values only: they pickle, copy and travel
-between processes.
+Each class holds its cause and its remedy as data: the docs, the command line and notebooks print them. Texts hold no
+token, code, message or number. Instances hold plain values only, so they can be pickled, copied and sent to another
+process.
 """
 
 from collections.abc import Iterable, Mapping
 from html import escape
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+
+_ASK_FIRST: Final = "Ask the user whether a text arrived before sending again."
 
 
 class OTPError(Exception):
-    """Say that a call did not do what it was asked to; every exception of this package is one.
+    """Base class of every exception of this package.
 
     Attributes:
+        cause: why this class of error occurs.
+        remedy: what to do about it.
         operation: `"send_code"` or `"validate_code"`; None outside a call.
         x_correlator: the correlator of the call: the operator's echo, else the value sent, else None.
-        attempts: API requests begun in this call, token requests not counted.
-        outcome_unknown: True when the operator may have acted (texted the person, or spent an attempt) although
-            the call failed. Ask the person before sending again.
+        attempts: API requests begun in this call; token requests are not counted.
+        outcome_unknown: True when the operator may have acted (sent the text, or counted an attempt) although the
+            call failed. Ask the user before sending again.
     """
+
+    cause: ClassVar[str] = "A call of this package failed."
+    remedy: ClassVar[str] = "Read the message of the error."
 
     operation: str | None = None
     x_correlator: str | None = None
     attempts: int = 0
     outcome_unknown: bool = False
 
+    def __init_subclass__(cls) -> None:
+        """Document a class that has no docstring by its cause and remedy."""
+        super().__init_subclass__()
+        cls.__doc__ = cls.__doc__ or f"{cls.cause}\n\n{cls.remedy}"
+
     def __init__(self, reason: str = "") -> None:
-        """Keep the reason, a sentence for people."""
+        """Store the reason, one sentence."""
         super().__init__(reason)
         self._reason = reason
 
@@ -55,9 +68,10 @@ class OTPError(Exception):
         return f"{self._reason} [{known}]" if known else self._reason
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
-        facts = ("operation", "status", "code", "message", "retry_after", "field", "outcome_unknown", "attempts")
-        return html_of(self, [(name, getattr(self, name, None)) for name in (*facts, "x_correlator")])
+        """Return the table that a notebook shows."""
+        names = ("field", "operation", "status", "code", "message", "retry_after", "outcome_unknown", "attempts")
+        facts = [(name, getattr(self, name, None)) for name in (*names, "x_correlator")]
+        return html_of(self, [("reason", self._reason or None), *facts, ("cause", self.cause), ("remedy", self.remedy)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from plain values, so that keyword-only constructors do not stop pickle and copy."""
@@ -65,7 +79,7 @@ class OTPError(Exception):
 
 
 def html_of(value: object, facts: Iterable[tuple[str, object]]) -> str:
-    """Return a value as a small HTML table for a notebook: its class, and the facts that are known, escaped."""
+    """Return a value as an HTML table for a notebook: its class, and the facts that are not None, escaped."""
     rows = (f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts if fact is not None)
     return f"<table><caption>{escape(type(value).__name__)}</caption>{''.join(rows)}</table>"
 
@@ -77,112 +91,126 @@ def _restore(kind: type[OTPError], args: tuple[object, ...], state: dict[str, ob
 
 
 class ConfigurationError(OTPError, ValueError):
-    """The client, a provider or a policy cannot work as it was set up.
+    """A setting of the client, of a provider or of a policy is missing or wrong."""
 
-    Mend what the message names: `base_url`, a missing token, plain http, a header, a closed client.
-    """
+    cause = "A setting of the client, of a provider or of a policy is missing or wrong. Nothing was sent."
+    remedy = "Fix the setting that the message names, for example `base_url`, the token or a header."
 
 
 class RequestValidationError(OTPError, ValueError):
     """An argument breaks a limit of the API. Nothing was sent.
 
     Attributes:
-        field: the argument, by its Python name.
-        reason: the rule and the remedy. The value itself is never repeated.
+        field: the Python name of the argument.
+        reason: the rule and the remedy; never the value.
     """
+
+    cause = "An argument breaks a limit of the API. Nothing was sent."
+    remedy = "Change the argument that the message names."
 
     field: str
     reason: str
 
     def __init__(self, field: str, reason: str) -> None:
-        """Name the field and the rule that it breaks."""
+        """Store the name of the argument and the rule that it breaks."""
         super().__init__(f"{field}: {reason}")
-        self.args: tuple[Any, ...] = (field, reason)  # task queues that speak JSON rebuild an error from these
+        self.args: tuple[Any, ...] = (field, reason)  # task queues rebuild an error from its arguments
         self.field = field
         self.reason = reason
 
 
 class TokenError(OTPError):
-    """No token could be had, so the API was not called with one.
+    """No access token could be obtained, so the API was not called with one.
 
     Attributes:
-        error: the token endpoint's error code, RFC 6749 section 5.2 (`"invalid_client"`, ...); None without one.
-        error_description: the token endpoint's own words, cleaned; None without them.
+        error: the error code of the token endpoint, RFC 6749 section 5.2 (`"invalid_client"`, ...), or None.
+        error_description: the text of the token endpoint, masked and printable, or None.
     """
+
+    cause = "No access token could be obtained. Nothing was sent to the API."
+    remedy = "Check the credentials, the scope and the URL of the token endpoint."
 
     error: str | None
     error_description: str | None
 
     def __init__(self, reason: str = "", *, error: str | None = None, error_description: str | None = None) -> None:
-        """Keep the reason and, where the token endpoint gave them, its error code and words."""
+        """Store the reason, and the error code and text of the token endpoint."""
         super().__init__(reason)
         self.error = error
         self.error_description = error_description
 
 
 class TransportError(OTPError):
-    """No usable answer came back: the network, TLS or time failed."""
+    """No usable response: the network, TLS or the deadline failed."""
+
+    cause = "No usable response arrived: the network, TLS or the deadline failed."
+    remedy = "Read `outcome_unknown` before you call again."
 
 
 class RequestNotSentError(TransportError):
-    """The operator cannot have seen the request: no text was sent, no attempt was spent.
-
-    Calling again is safe, at once or later.
+    """The operator cannot have seen the request: it sent no text and counted no attempt.
 
     Attributes:
-        permanent: True when calling again cannot help, as with a certificate that does not verify.
+        permanent: True when calling again cannot help, as with a certificate that is not valid.
     """
+
+    cause = "The operator cannot have seen the request: it sent no text and counted no attempt."
+    remedy = "Calling again is safe. If `permanent` is True, fix the URL or the certificate first."
 
     permanent: bool
 
     def __init__(self, reason: str = "", *, permanent: bool = False) -> None:
-        """Keep the reason, and whether calling again is pointless."""
+        """Store the reason, and whether calling again cannot help."""
         super().__init__(reason)
         self.permanent = permanent
 
 
 class OutcomeUnknownError(TransportError):
-    """The request left and no whole answer came: a timeout, a reset, a lost connection.
+    """The request was sent, but no complete response arrived: a timeout, a reset or a lost connection."""
 
-    The operator may have texted the person or spent an attempt. Ask the person whether a text arrived before
-    sending again; after validate_code, start again with send_code.
-    """
+    cause = "The request was sent, but no complete response arrived. The operator may have acted."
+    remedy = (
+        "After send_code, ask the user whether a text arrived before sending again. After validate_code, start again "
+        "with send_code."
+    )
 
     outcome_unknown = True
 
 
 class UnexpectedResponseError(OTPError):
-    """An answer outside the contract: a 2xx that is not the documented success, a redirect, an unreadable body.
-
-    It is never a success, and the operator may have acted. Check `base_url` and `api_path` first.
+    """A response outside the contract: another 2xx than the documented one, a redirect, an unreadable body.
 
     Attributes:
         status: the HTTP status.
     """
 
+    cause = "The response is outside the contract. It is never a success, and the operator may have acted."
+    remedy = "Check `base_url` and `api_path` first."
+
     outcome_unknown = True
     status: int
 
     def __init__(self, reason: str = "", status: int = 0) -> None:
-        """Keep the reason and the HTTP status."""
+        """Store the reason and the HTTP status."""
         super().__init__(reason)
-        # All that the constructor takes, so that what rebuilds an exception from its arguments, as Celery does, can.
-        self.args: tuple[Any, ...] = (reason, status)
+        self.args: tuple[Any, ...] = (reason, status)  # task queues rebuild an error from its arguments
         self.status = status
 
 
 class APIError(OTPError):
     """The operator refused: HTTP status 400 and up.
 
-    Statuses and codes that the contract does not know arrive as this class or as the class of their status, with
-    the raw code kept.
+    A status or code that the contract does not define raises this class or the class of its status; the code is kept.
 
     Attributes:
-        status: the HTTP status; a status in the body is not believed.
-        code: the operator's code as it came, or None when the body holds none.
-        message: the operator's words, cleaned and short; for people and logs, never to be branched on.
+        status: the HTTP status; a status in the body is ignored.
+        code: the operator's code as received, or None without one.
+        message: the operator's text, masked and short. It is for people and logs: do not branch on it.
         retry_after: seconds to wait, from the Retry-After header, at most one day; None without one.
     """
+
+    cause = "The operator refused the request (HTTP status 400 and up)."
+    remedy = "Read the code and the message, and check them with the operator."
 
     status: int
     code: str | None
@@ -192,346 +220,293 @@ class APIError(OTPError):
     def __init__(
         self, status: int, code: str | None = None, message: str | None = None, *, retry_after: float | None = None
     ) -> None:
-        """Keep what the operator said."""
+        """Store the status, code, message and wait."""
         super().__init__(f"{status} {code or 'without an error code'}" + (f": {message}" if message else ""))
         self.args: tuple[Any, ...] = (status, code, message)
         self.status = status
         self.code = code
         self.message = message
         self.retry_after = retry_after
-        # A refusal is final below 500, but for ABORTED: a concurrent operation may have been this very one.
+        # A status below 500 is final, except for ABORTED: the concurrent operation may be this very one.
         self.outcome_unknown: bool = status >= 500 or (status == 409 and code == "ABORTED")
 
 
 class HTTP400Error(APIError):
-    """The operator refuses the request or the verification (HTTP 400)."""
+    cause = "The operator rejected the request or the verification (HTTP 400)."
+    remedy = "Compare the arguments with the operator's documentation."
 
 
 class HTTP401Error(APIError):
-    """The operator does not accept the token (HTTP 401)."""
+    cause = "The operator did not accept the access token (HTTP 401)."
+    remedy = "Get a new token from the operator's token endpoint."
 
 
 class HTTP403Error(APIError):
-    """The operator will not do this (HTTP 403)."""
+    cause = "The operator does not allow this request (HTTP 403)."
+    remedy = "Check the scope of the token and your subscription with the operator."
 
 
 class HTTP404Error(APIError):
-    """The number, the authentication_id or the path itself is not known to the operator (HTTP 404).
-
-    Without a code it is most often the path: check `base_url` and `api_path`.
-    """
+    cause = "The number, the authentication_id or the path is unknown to the operator (HTTP 404)."
+    remedy = "Check `base_url` and `api_path` first: without a code, the path is the usual cause."
 
 
 class HTTP405Error(APIError):
-    """The path takes no POST: most often `base_url` or `api_path` is wrong (HTTP 405)."""
+    cause = "The path does not accept POST (HTTP 405)."
+    remedy = "Check `base_url` and `api_path`."
 
 
 class HTTP406Error(APIError):
-    """The operator cannot answer in JSON (HTTP 406)."""
+    cause = "The operator cannot respond in JSON (HTTP 406)."
+    remedy = "Report it to the operator: the request asks for application/json."
 
 
 class HTTP408Error(APIError):
-    """The operator gave up waiting for the whole request (HTTP 408)."""
+    cause = "The operator stopped waiting for the rest of the request (HTTP 408)."
+    remedy = "Call again, and check the network if it happens often."
 
 
 class HTTP409Error(APIError):
-    """The request collides with another one (HTTP 409)."""
+    cause = "The request conflicts with another one (HTTP 409)."
+    remedy = "Wait, then ask the user whether a text arrived before sending again."
 
 
 class HTTP410Error(APIError):
-    """The resource, or this version of the API, was switched off (HTTP 410)."""
+    cause = "The resource, or this version of the API, was switched off (HTTP 410)."
+    remedy = "Move to the operator's current `api_path`."
 
 
 class HTTP412Error(APIError):
-    """The operator's system is not in a state to do this (HTTP 412)."""
+    cause = "The operator's system is not in a state to handle the request (HTTP 412)."
+    remedy = "Report it to the operator."
 
 
 class HTTP415Error(APIError):
-    """The operator does not take JSON here (HTTP 415)."""
+    cause = "The operator does not accept JSON on this path (HTTP 415)."
+    remedy = "Check `base_url` and `api_path`."
 
 
 class HTTP422Error(APIError):
-    """The request is well formed, yet the identifier in it cannot be served (HTTP 422)."""
+    cause = "The request is well-formed, but the operator cannot serve this number (HTTP 422)."
+    remedy = "Check the number and the kind of token agreed with the operator."
 
 
 class HTTP429Error(APIError):
-    """A rate limit or a quota is used up (HTTP 429)."""
+    cause = "A rate limit or a quota is used up (HTTP 429)."
+    remedy = "Wait `retry_after` seconds if it is set."
 
 
 class HTTP500Error(APIError):
-    """The operator failed while it handled the request (HTTP 500): it may have acted."""
+    cause = "The operator failed while it handled the request (HTTP 500). It may have acted."
+    remedy = _ASK_FIRST
 
 
 class HTTP501Error(APIError):
-    """The operator does not implement this (HTTP 501)."""
+    cause = "The operator does not implement this operation (HTTP 501)."
+    remedy = "Check `base_url` and `api_path` with the operator."
 
 
 class HTTP502Error(APIError):
-    """A gateway could not reach the operator's inner service (HTTP 502): it may have acted."""
+    cause = "A gateway could not reach the operator's system (HTTP 502). The operator may have acted."
+    remedy = _ASK_FIRST
 
 
 class HTTP503Error(APIError):
-    """The operator is overloaded or under maintenance (HTTP 503): it may have acted."""
+    cause = "The operator is overloaded or under maintenance (HTTP 503). It may have acted."
+    remedy = _ASK_FIRST
 
 
 class HTTP504Error(APIError):
-    """A gateway gave up waiting for the operator (HTTP 504): it may have acted."""
+    cause = "A gateway stopped waiting for the operator's system (HTTP 504). The operator may have acted."
+    remedy = _ASK_FIRST
 
 
 class InvalidArgumentError(HTTP400Error):
-    """The request breaks the operator's schema.
-
-    Compare the number, the message and the x-correlator with its rules; it may allow fewer characters.
-    """
+    cause = "The request breaks the operator's schema."
+    remedy = "Compare the number, the message and the x-correlator with the operator's rules, which may be stricter."
 
 
 class OutOfRangeError(HTTP400Error):
-    """A value lies outside the operator's range.
-
-    Change the value; nothing in this API has a documented range.
-    """
+    cause = "A value lies outside the operator's range."
+    remedy = "Change the value. No value of this API has a documented range, so ask the operator for it."
 
 
 class InvalidOTPError(HTTP400Error):
-    """The code is wrong, and attempts are left.
-
-    Ask the person to type it again; never repeat the same code by itself.
-    """
+    cause = "The code is wrong, and attempts are left."
+    remedy = "Ask the user to type the code again. Never submit the same code twice."
 
 
 class VerificationExpiredError(HTTP400Error):
-    """The authentication_id is too old, was superseded by a newer code, or was already used.
-
-    Start again with send_code.
-    """
+    cause = "The authentication_id is too old, was superseded by a newer code, or was already used."
+    remedy = "Start again with send_code."
 
 
 class VerificationFailedError(HTTP400Error):
-    """The attempts for this authentication_id are used up.
-
-    Start again with send_code.
-    """
+    cause = "The attempts for this authentication_id are used up."
+    remedy = "Start again with send_code."
 
 
 class UnauthenticatedError(HTTP401Error):
-    """The token is missing, invalid or expired.
-
-    Get a new token; a token provider that can renew does so by itself, once.
-    """
+    cause = "The token is missing, invalid or expired."
+    remedy = "Get a new token. A token provider renews it once by itself."
 
 
 class AuthenticationRequiredError(HTTP401Error):
-    """The token is no longer good and a fresh login is needed.
-
-    Get a new token, with the user's part in it if the token is three-legged.
-    """
+    cause = "The token is no longer valid and a new login is needed."
+    remedy = "Get a new token. A three-legged token needs the user to log in again."
 
 
 class PermissionDeniedError(HTTP403Error):
-    """The token lacks the scope, or the application is not entitled to the API.
-
-    Request the scope one-time-password-sms:send-validate and check the subscription with the operator.
-    """
+    cause = "The token lacks the scope, or the application is not entitled to the API."
+    remedy = "Request the scope one-time-password-sms:send-validate and check the subscription with the operator."
 
 
 class MaxOTPCodesExceededError(HTTP403Error):
-    """Too many codes were sent to this number.
-
-    Wait long before the next one, and tell the person to use the last code received.
-    """
+    cause = "Too many codes were sent to this number."
+    remedy = "Tell the user to enter the last code received. Wait before sending another."
 
 
 class PhoneNumberNotAllowedError(HTTP403Error):
-    """The number cannot receive the text: a landline, a fraud rule, a line without SMS.
-
-    Offer another number or another way to verify.
-    """
+    cause = "The number cannot receive the text: a landline, a fraud rule, a line without SMS."
+    remedy = "Offer another number or another way to verify."
 
 
 class PhoneNumberBlockedError(HTTP403Error):
-    """Text messages to this number are barred.
-
-    Offer another number or another way to verify.
-    """
+    cause = "The operator blocks text messages to this number."
+    remedy = "Offer another number or another way to verify."
 
 
 class InvalidTokenContextError(HTTP403Error):
-    """The number is not the one that the three-legged token stands for.
-
-    Use that user's number, or a two-legged token.
-    """
+    cause = "The number does not belong to the user of the three-legged token."
+    remedy = "Use that user's number, or a two-legged token."
 
 
 class NotFoundError(HTTP404Error):
-    """For send_code: the number is not this operator's. For validate_code: the authentication_id was never issued.
-
-    Check the number and the operator, or start again with send_code. If no call succeeds, check `base_url` and
-    `api_path`.
-    """
+    cause = (
+        "For send_code: the number is not this operator's. For validate_code: the authentication_id was never issued."
+    )
+    remedy = (
+        "Check the number and the operator, or start again with send_code. If no call succeeds, check "
+        "`base_url` and `api_path`."
+    )
 
 
 class IdentifierNotFoundError(HTTP404Error):
-    """The number matches no subscription of this operator.
-
-    Check the number, or route it to the operator that serves it.
-    """
+    cause = "The number matches no subscription of this operator."
+    remedy = "Check the number, or route it to the operator that serves it."
 
 
 class MethodNotAllowedError(HTTP405Error):
-    """The route takes no POST.
-
-    Check `base_url` and `api_path`.
-    """
+    cause = "The path does not accept POST."
+    remedy = "Check `base_url` and `api_path`."
 
 
 class NotAcceptableError(HTTP406Error):
-    """The operator cannot answer in JSON.
-
-    Report it to the operator: the request asks for application/json.
-    """
+    cause = "The operator cannot respond in JSON."
+    remedy = "Report it to the operator: the request asks for application/json."
 
 
 class AbortedError(HTTP409Error):
-    """Another operation on the number or authentication_id is under way; this one may have taken effect.
-
-    Wait, then ask the person whether a text arrived before sending again.
-    """
+    cause = "Another operation on the number or authentication_id is in progress. This one may have taken effect."
+    remedy = "Wait, then ask the user whether a text arrived before sending again."
 
 
 class AlreadyExistsError(HTTP409Error):
-    """What was to be created exists already.
-
-    Do not repeat; report it to the operator.
-    """
+    cause = "The resource exists already."
+    remedy = "Do not repeat the call. Report it to the operator."
 
 
 class ConflictError(HTTP409Error):
-    """The operator found a duplicate entry.
-
-    Do not repeat; report it to the operator.
-    """
+    cause = "The operator found a duplicate entry."
+    remedy = "Do not repeat the call. Report it to the operator."
 
 
 class IncompatibleStateError(HTTP409Error):
-    """The target is in a state that does not allow this.
-
-    Start again with send_code.
-    """
+    cause = "The target is in a state that does not allow this."
+    remedy = "Start again with send_code."
 
 
 class GoneError(HTTP410Error):
-    """The resource, or this version of the API, is switched off.
-
-    Move to the operator's current `api_path`.
-    """
+    cause = "The resource, or this version of the API, is switched off."
+    remedy = "Move to the operator's current `api_path`."
 
 
 class FailedPreconditionError(HTTP412Error):
-    """The operator's system is in no state to do this.
-
-    Report it to the operator.
-    """
+    cause = "The operator's system is not in a state to handle the request."
+    remedy = "Report it to the operator."
 
 
 class UnsupportedMediaTypeError(HTTP415Error):
-    """The operator does not take JSON on this route.
-
-    Check `base_url` and `api_path`.
-    """
+    cause = "The operator does not accept JSON on this path."
+    remedy = "Check `base_url` and `api_path`."
 
 
 class ServiceNotApplicableError(HTTP422Error):
-    """The service is not available for this number.
-
-    Offer another number or another way to verify.
-    """
+    cause = "The service is not available for this number."
+    remedy = "Offer another number or another way to verify."
 
 
 class MissingIdentifierError(HTTP422Error):
-    """The operator could not tell which line is meant.
-
-    Check the number and the kind of token agreed with the operator.
-    """
+    cause = "The operator cannot tell which line is meant."
+    remedy = "Check the number and the kind of token agreed with the operator."
 
 
 class UnsupportedIdentifierError(HTTP422Error):
-    """The operator does not take this kind of identifier.
-
-    Check the number with the operator.
-    """
+    cause = "The operator does not support this kind of identifier."
+    remedy = "Check the number with the operator."
 
 
 class UnnecessaryIdentifierError(HTTP422Error):
-    """The token already names the user, and the number is mandatory here.
-
-    Use a two-legged token.
-    """
+    cause = "The token already identifies the user, but this API requires the number."
+    remedy = "Use a two-legged token."
 
 
 class IdentifierMismatchError(HTTP422Error):
-    """The number does not fit the user that the token names.
-
-    Use that user's number, or a two-legged token.
-    """
+    cause = "The number does not belong to the user of the token."
+    remedy = "Use that user's number, or a two-legged token."
 
 
 class TooManyRequestsError(HTTP429Error):
-    """A rate or spike limit was reached; the request was refused unread.
-
-    Wait `retry_after` seconds if it is given; `RetryPolicy(rate_limited=True)` does.
-    """
+    cause = "A rate limit was reached. The operator did not process the request."
+    remedy = "Wait `retry_after` seconds if it is set. `RetryPolicy(rate_limited=True)` does so."
 
 
 class QuotaExceededError(HTTP429Error):
-    """The business quota is used up.
-
-    Do not repeat; raise the quota with the operator.
-    """
+    cause = "The business quota is used up."
+    remedy = "Do not repeat the call. Ask the operator for a higher quota."
 
 
 class InternalError(HTTP500Error):
-    """The operator failed; whether it acted is not known.
-
-    Do not send again by yourself: ask the person whether a text arrived.
-    """
+    cause = "The operator failed. It may have acted."
+    remedy = _ASK_FIRST
 
 
 class DataLossError(HTTP500Error):
-    """The operator lost data; whether it acted is not known.
-
-    Do not send again by yourself: ask the person whether a text arrived.
-    """
+    cause = "The operator lost data. It may have acted."
+    remedy = _ASK_FIRST
 
 
-class NotImplementedError(HTTP501Error):  # noqa: A001 - named after its code, like every leaf; import it by name
-    """The operator does not implement this.
-
-    Check `base_url` and `api_path` with the operator.
-    """
+class OperationNotImplementedError(HTTP501Error):
+    cause = "The operator does not implement this operation."
+    remedy = "Check `base_url` and `api_path` with the operator."
 
 
 class BadGatewayError(HTTP502Error):
-    """An inner service of the operator could not be reached; whether it acted is not known.
-
-    Do not send again by yourself: ask the person whether a text arrived.
-    """
+    cause = "A gateway could not reach the operator's system. The operator may have acted."
+    remedy = _ASK_FIRST
 
 
 class UnavailableError(HTTP503Error):
-    """The operator is overloaded or under maintenance; whether it acted is not known.
-
-    Wait, and ask the person whether a text arrived before sending again.
-    """
+    cause = "The operator is overloaded or under maintenance. It may have acted."
+    remedy = "Wait, then ask the user whether a text arrived before sending again."
 
 
 class GatewayTimeoutError(HTTP504Error):
-    """The operator's inner service took too long; whether it acted is not known.
-
-    Do not send again by yourself: ask the person whether a text arrived.
-    """
+    cause = "The operator's system took too long. It may have acted."
+    remedy = _ASK_FIRST
 
 
-# The class of each HTTP status; any other status from 400 up is APIError itself.
+# Any other status from 400 up is APIError itself.
 STATUSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
     {
         400: HTTP400Error,
@@ -555,7 +530,7 @@ STATUSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
     }
 )
 
-# The class of each code of today's contract, by the code as it travels.
+# By the code as sent by the operator.
 CODES: Final[Mapping[str, type[APIError]]] = MappingProxyType(
     {
         "INVALID_ARGUMENT": InvalidArgumentError,
@@ -590,14 +565,14 @@ CODES: Final[Mapping[str, type[APIError]]] = MappingProxyType(
         "QUOTA_EXCEEDED": QuotaExceededError,
         "INTERNAL": InternalError,
         "DATA_LOSS": DataLossError,
-        "NOT_IMPLEMENTED": NotImplementedError,
+        "NOT_IMPLEMENTED": OperationNotImplementedError,
         "BAD_GATEWAY": BadGatewayError,
         "UNAVAILABLE": UnavailableError,
         "TIMEOUT": GatewayTimeoutError,
     }
 )
 
-# Spellings of earlier drafts and of gateways, and the code of today that each stands for.
+# Spellings of earlier drafts and of gateways, with the code that replaced each.
 SUPERSEDED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "INVALID_INPUT": "INVALID_ARGUMENT",
@@ -619,7 +594,7 @@ SUPERSEDED: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def error_class(status: int, code: str | None) -> type[APIError]:
-    """Return the class for an answer: by its code where that is known, else by its HTTP status."""
+    """Return the class of a response: by its code if the code is known, else by its HTTP status."""
     if code is not None:
         known = CODES.get(SUPERSEDED.get(code, code))
         if known is not None:

@@ -3,7 +3,6 @@
 A table stands between two comments, `<!-- name -->` and `<!-- /name -->`; what is between them is written here.
 """
 
-import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +31,11 @@ def errors_table() -> str:
     parts: list[str] = []
     for status, family in STATUSES.items():
         rows = [
-            f"| `{code}` | `{kind.__name__}` | {cause} | {remedy} |"
+            f"| `{code}` | `{kind.__name__}` | {kind.cause} | {kind.remedy} |"
             for code, kind in CODES.items()
             if issubclass(kind, family)
-            for cause, remedy in [_cause_and_remedy(kind)]
         ]
-        parts.append(f"### {status}: `{family.__name__}`\n\n{inspect.getdoc(family)}\n")
+        parts.append(f"### {status}: `{family.__name__}`\n\n{family.cause} {family.remedy}\n")
         if rows:
             parts.append("| code | class | when | what to do |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
@@ -71,20 +69,14 @@ def failures_table() -> str:
         UnexpectedResponseError,
         APIError,
     )
-    rows = [
-        f"| `{kind.__name__}` | {(inspect.getdoc(kind) or '').splitlines()[0]} | {_unknown(kind)} |" for kind in kinds
-    ]
-    return "| class | when | `outcome_unknown` |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    rows = [f"| `{kind.__name__}` | {kind.cause} | {kind.remedy} | {_unknown(kind)} |" for kind in kinds]
+    return "| class | when | what to do | `outcome_unknown` |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _unknown(kind: type[OTPError]) -> str:
     if kind is APIError:
         return "True from 500 up, and for 409 `ABORTED`"
     return str(kind.outcome_unknown)
-
-
-def _cause_and_remedy(kind: type[APIError]) -> list[str]:
-    return [" ".join(part.split()) for part in (inspect.getdoc(kind) or "").split("\n\n")]
 
 
 TABLES: Final[dict[str, Callable[[], str]]] = {

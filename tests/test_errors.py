@@ -2,7 +2,10 @@
 
 import copy
 import inspect
+import os
 import pickle
+import subprocess
+import sys
 import traceback
 
 import pytest
@@ -89,7 +92,9 @@ def test_every_code_has_the_class_that_its_name_says(code):
     name = "".join(
         "OTP" if word == "OTP" else word.title() for word in code.removeprefix("ONE_TIME_PASSWORD_SMS.").split("_")
     )
-    expected = {"TimeoutError": "GatewayTimeoutError"}.get(f"{name}Error", f"{name}Error")
+    expected = {"TimeoutError": "GatewayTimeoutError", "NotImplementedError": "OperationNotImplementedError"}.get(
+        f"{name}Error", f"{name}Error"
+    )
 
     assert CODES[code].__name__ == expected
     assert CODES[code].__bases__[0] in STATUSES.values()
@@ -172,7 +177,40 @@ def test_every_error_is_exported_and_says_what_to_do(kind):
     assert getattr(camara_otp, kind.__name__) is kind
     assert kind.__name__ in camara_otp.__all__
     assert kind.__doc__
-    if kind in CODES.values():
-        cause, remedy = inspect.cleandoc(kind.__doc__).split("\n\n")
-        assert cause.endswith(".")
-        assert remedy.endswith(".")
+    for text in (kind.cause, kind.remedy):
+        assert text[0].isupper() or text[0] == "`"
+        assert text.endswith(".")
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_class_has_a_cause_of_its_own(kind):
+    """An inherited cause would say less than the name of the class."""
+    assert "cause" in vars(kind)
+    assert "remedy" in vars(kind) or kind.remedy == errors.HTTP500Error.remedy
+
+
+SHOW = """
+from camara_otp import errors
+for kind in vars(errors).values():
+    if isinstance(kind, type) and issubclass(kind, errors.OTPError):
+        error = kind(400, "CODE", "text") if issubclass(kind, errors.APIError) else kind("one", "two") \\
+            if kind is errors.RequestValidationError else kind("one")
+        print(kind.__name__, kind.cause, kind.remedy, error, error._repr_html_())
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-c", SHOW], ["-m", "camara_otp.cli", "errors"]], ids=["notebook", "command line"]
+)
+def test_errors_say_the_same_without_docstrings(arguments):
+    """`python -OO` removes docstrings and assertions."""
+    plain, optimized = (
+        subprocess.run(
+            [sys.executable, *options, *arguments],
+            capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        ).stdout
+        for options in ([], ["-OO"])
+    )  # fmt: skip
+
+    assert "The code is wrong, and attempts are left." in plain
+    assert optimized == plain

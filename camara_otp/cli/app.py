@@ -26,7 +26,7 @@ from camara_otp import (
 from camara_otp.auth import MemoryStore, StaticToken
 from camara_otp.cli import sends
 from camara_otp.cli.check import check
-from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, cause_and_remedy, exit_code, plain
+from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, exit_code, plain
 from camara_otp.cli.settings import (
     DEFAULT_MESSAGE,
     KNOWN,
@@ -301,7 +301,7 @@ def verify(
             except (VerificationExpiredError, VerificationFailedError) as error:
                 if as_json or not at_terminal():
                     screen.failed(error)
-                screen.note(f"✗ {cause_and_remedy(type(error))[0]}", "yellow")
+                screen.note(f"✗ {error.cause}", "yellow")
                 if not screen.agrees("Send another code?"):
                     screen.note("No other code was sent.")
                     raise typer.Exit(exit_code(error)) from None
@@ -432,10 +432,9 @@ def errors(
     if not wanted:
         screen.usage(f"{code}: there is no such code; `camara-otp errors` shows all")
     rows = [
-        {"code": name, "class": kind.__name__, "status": _status(kind), "cause": cause, "remedy": remedy}
+        {"code": name, "class": kind.__name__, "status": _status(kind), "cause": kind.cause, "remedy": kind.remedy}
         for name, kind in CODES.items()
         if name in wanted
-        for cause, remedy in [cause_and_remedy(kind)]
     ]
     if as_json:
         screen.json(rows)

@@ -1,6 +1,5 @@
 """How a command ends: what it prints for people, what for scripts, and with which exit code."""
 
-import inspect
 import json
 import logging
 import os
@@ -131,17 +130,6 @@ def exit_code(error: OTPError) -> Exit:
         if isinstance(error, kind):
             return code
     return Exit.UNKNOWN
-
-
-def cause_and_remedy(kind: type[OTPError]) -> tuple[str, str]:
-    """Return why an error comes and what to do about it, as its class says.
-
-    Args:
-        kind: The class.
-    """
-    parts = (inspect.getdoc(kind) or "").split("\n\n")
-    words = [" ".join(part.split()) for part in parts if not part.startswith(("Attributes:", "Args:"))]
-    return words[0], words[1] if len(words) > 1 else ""
 
 
 def at_terminal() -> bool:
@@ -303,7 +291,7 @@ class Screen:
         raise typer.Exit(code)
 
     def _explain(self, error: OTPError) -> None:
-        cause, remedy = cause_and_remedy(type(error))
+        cause, remedy = error.cause, error.remedy
         text = Text()
         if isinstance(error, APIError):
             text.append(f"✗ HTTP {error.status}{f' {error.code}' if error.code else ''}", "bold red")

@@ -345,7 +345,7 @@ class TestErrors:
     )
     def test_one_code_is_shown(self, cli, name):
         """However it is spelled."""
-        assert "Ask the person to type it again" in cli("errors", name).out
+        assert "Ask the user to type the code again" in cli("errors", name).out
         assert len(cli("errors", name, "--json").json) == 1
 
     def test_a_status_and_a_beginning_show_several(self, cli):

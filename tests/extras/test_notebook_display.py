@@ -1,14 +1,20 @@
 """What a notebook shows of results and errors: the facts, escaped, and nothing personal."""
 
+import html
+
 import pytest
 
 from camara_otp import (
+    ConfigurationError,
     InvalidOTPError,
     OTPError,
     OutcomeUnknownError,
+    RequestNotSentError,
     RequestValidationError,
     SendCodeResponse,
+    TokenError,
     TooManyRequestsError,
+    UnexpectedResponseError,
     ValidateCodeResponse,
 )
 
@@ -41,6 +47,25 @@ def test_an_error_shows_what_a_page_would_branch_on():
         assert f">{fact}<" in shown
     assert "<th>outcome_unknown</th><td>True</td>" in OutcomeUnknownError("reset")._repr_html_()
     assert "<th>field</th><td>code</td>" in RequestValidationError("code", "is too long")._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConfigurationError("base_url: is missing"), "base_url: is missing"),
+        (RequestValidationError("code", "is too long"), "code: is too long"),
+        (TokenError("refused", error="invalid_client"), "refused"),
+        (RequestNotSentError("refused"), "refused"),
+        (OutcomeUnknownError("reset"), "reset"),
+        (UnexpectedResponseError("HTTP 302", 302), "HTTP 302"),
+        (InvalidOTPError(400, "CODE", "text"), "400 CODE: text"),
+    ],
+)
+def test_every_error_shows_its_reason_its_cause_and_its_remedy(error, reason):
+    shown = error._repr_html_()
+
+    for name, text in (("reason", reason), ("cause", error.cause), ("remedy", error.remedy)):
+        assert f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" in shown
 
 
 @pytest.mark.parametrize(
