@@ -3,6 +3,7 @@
     OTPError
     ├── ConfigurationError        a setting is missing or wrong
     ├── RequestValidationError    an argument breaks a limit of the API; nothing was sent
+    ├── SendRefusedError          a limit of the guard refuses the text; nothing was sent
     ├── TokenError                no access token could be obtained; nothing was sent
     ├── TransportError            no usable response
     │   ├── RequestNotSentError   the operator cannot have seen the request
@@ -19,10 +20,12 @@ process.
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from math import ceil
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 _ASK_FIRST: Final = "Ask the user whether a text arrived before sending again."
+_TWO_MINUTES: Final = 120.0
 
 
 class OTPError(Exception):
@@ -117,6 +120,40 @@ class RequestValidationError(OTPError, ValueError):
         self.args: tuple[Any, ...] = (field, reason)  # task queues rebuild an error from its arguments
         self.field = field
         self.reason = reason
+
+
+class SendRefusedError(OTPError):
+    """A limit of `camara_otp.guard` refuses the text. Nothing was sent.
+
+    Show the user its message, which never names the limit, and answer HTTP 429 with `retry_after`.
+
+    Attributes:
+        rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit. For
+            logs; do not show it to the user.
+        retry_after: seconds until the same text may be asked for again; None where that is unknown, and where it will
+            not be allowed.
+    """
+
+    cause = "A limit of the guard refuses the text. Nothing was sent."
+    remedy = "Show the message to the user, and allow another try after `retry_after` seconds."
+
+    rule: str
+    retry_after: float | None
+
+    def __init__(self, rule: str, retry_after: float | None = None) -> None:
+        """Store the rule and the time, and derive the message."""
+        if rule == "country":
+            advice = "No code can be sent to this number. Use another number."
+        elif retry_after is None:
+            advice = "No code was sent. Try again later."
+        elif retry_after <= _TWO_MINUTES:
+            advice = f"No code was sent. Try again in {max(1, ceil(retry_after))} seconds."
+        else:
+            advice = f"No code was sent. Try again in {ceil(retry_after / 60)} minutes."
+        super().__init__(advice)
+        self.args: tuple[Any, ...] = (rule, retry_after)
+        self.rule = rule
+        self.retry_after = retry_after
 
 
 class TokenError(OTPError):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-__all__ = ["DURATION", "OTHER", "REQUESTS", "CallRecord", "instrument", "observe"]
+    from camara_otp.guard import GuardEvent
+
+__all__ = ["DURATION", "OTHER", "REQUESTS", "CallRecord", "guard_metrics", "instrument", "observe"]
 
 Client = TypeVar("Client", OTPClient, AsyncOTPClient)
 
@@ -152,6 +154,53 @@ def instrument(
 
     _watch(client, begin)
     return client
+
+
+def guard_metrics(*, meter_provider: "MeterProvider | None" = None) -> "Callable[[GuardEvent], None]":
+    """Return a hook that counts the events of a guard in OpenTelemetry: `Guard(on_event=guard_metrics())`.
+
+    Counters: `camara_otp.guard.refusals` by `camara_otp.guard.rule`; `camara_otp.guard.texts` and
+    `camara_otp.guard.verified` by `camara_otp.guard.prefix`, whose ratio is the conversion;
+    `camara_otp.guard.store_failures`. A refused text adds no prefix, so an attack adds few.
+
+    Args:
+        meter_provider: where metrics go; the global one by default.
+
+    Returns:
+        The hook.
+
+    Raises:
+        ModuleNotFoundError: the extra is missing; install `camara-otp[otel]`.
+    """
+    try:
+        from opentelemetry import metrics  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "camara_otp.telemetry.guard_metrics needs opentelemetry-api; install it with: "
+            "pip install 'camara-otp[otel]'",
+            name=error.name,
+        ) from error
+    meter = metrics.get_meter("camara_otp", __version__, meter_provider)
+    refusals = meter.create_counter("camara_otp.guard.refusals", unit="{text}", description="Texts refused by a rule.")
+    texts = meter.create_counter("camara_otp.guard.texts", unit="{text}", description="Texts sent, or perhaps sent.")
+    verified = meter.create_counter("camara_otp.guard.verified", unit="{text}", description="Texts that were verified.")
+    failures = meter.create_counter("camara_otp.guard.store_failures", description="Operations without an answer.")
+
+    def count(event: "GuardEvent") -> None:
+        prefix = {"camara_otp.guard.prefix": event.prefix or ""}
+        match event.kind:
+            case "refused":
+                refusals.add(1, {"camara_otp.guard.rule": event.rule or ""})
+            case "sent":
+                texts.add(1, prefix)
+            case "verified":
+                verified.add(1, prefix)
+            case "store_failed":
+                failures.add(1)
+            case "returned":
+                pass
+
+    return count
 
 
 def _labels(record: CallRecord) -> dict[str, str | int | bool]:

@@ -15,6 +15,7 @@ MODULES = (
     "camara_otp",
     "camara_otp.auth",
     "camara_otp.conformance",
+    "camara_otp.guard",
     "camara_otp.messages",
     "camara_otp.phone",
     "camara_otp.sandbox",

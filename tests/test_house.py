@@ -26,6 +26,7 @@ ARROWS = {
     "_tokens": {"errors"},
     "auth": {"errors", "_exchange", "_endpoint", "_redaction", "_tokens", "auth"},
     "client": {"errors", "models", "retry", "_tokens", "_wire", "_endpoint", "_exchange", "_version"},
+    "guard": {"errors", "models", "guard"},
     "sandbox": {"sandbox"},
     "conformance": {"conformance", "_version"},
 }

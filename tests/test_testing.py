@@ -18,12 +18,14 @@ from camara_otp.errors import (
     OutcomeUnknownError,
     RequestNotSentError,
     RequestValidationError,
+    SendRefusedError,
     TokenError,
     TooManyRequestsError,
     TransportError,
     UnexpectedResponseError,
     VerificationExpiredError,
 )
+from camara_otp.guard import Guard, MemoryStore
 from camara_otp.sandbox import Sandbox
 from camara_otp.sandbox.config import Settings
 from camara_otp.testing import BASE_URL, fail_next
@@ -82,6 +84,18 @@ class TestFixtures:
             client.send_code(PHONE, TEXT)
         assert otp_sandbox.sent_count == 1
 
+    def test_guard_store(self, otp_guard_store: MemoryStore, otp_sandbox: Sandbox) -> None:
+        """A guard of the application counts in a store of this test, on the clock of the sandbox."""
+        guard = Guard(cooldown=30.0)
+        guard.store = otp_guard_store
+        with guard.sending(PHONE):
+            otp_sandbox.advance(29)
+        with pytest.raises(SendRefusedError, match="in 1 seconds"), guard.sending(PHONE):
+            pass
+        otp_sandbox.advance(1)
+        with guard.sending(PHONE):
+            pass
+
     def test_respx(self, otp_sandbox: Sandbox) -> None:
         """Code that brings its own connection can be caught by respx."""
         with respx.mock:
@@ -123,7 +137,7 @@ def test_selected_calls_fail(otp_client: OTPClient, otp_sandbox: Sandbox) -> Non
     otp_client.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
 
 
-@pytest.mark.parametrize("error", [TokenError, RequestValidationError, ConfigurationError, OTPError])
+@pytest.mark.parametrize("error", [TokenError, RequestValidationError, ConfigurationError, SendRefusedError, OTPError])
 def test_errors_no_operator_can_cause(otp_sandbox: Sandbox, error: type[OTPError]) -> None:
     """An error that arises on this side is refused with the reason."""
     with pytest.raises(ValueError, match="before anything is sent"):
@@ -267,7 +281,7 @@ def test_plugin_is_off_until_asked_for(pytester: pytest.Pytester) -> None:
 def test_every_error_class_is_covered() -> None:
     """Each public error is either caused on demand or refused with the reason."""
     ours = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OTPError)}
-    assert ours == {*CAUSED, TokenError, RequestValidationError, ConfigurationError, OTPError}
+    assert ours == {*CAUSED, TokenError, RequestValidationError, ConfigurationError, SendRefusedError, OTPError}
 
 
 def test_drops_on_a_real_port(otp_sandbox_server: str, otp_sandbox: Sandbox) -> None:
@@ -284,7 +298,7 @@ def test_examples_in_the_docs(pytester: pytest.Pytester) -> None:
     line, *examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     pytester.makeconftest(line)
     pytester.makepyfile(**{f"test_example_{number}": example for number, example in enumerate(examples)})
-    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=7)
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=8)
 
 
 def test_every_fixture_is_in_the_docs() -> None:

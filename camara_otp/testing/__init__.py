@@ -23,6 +23,7 @@ from camara_otp.errors import (
     TransportError,
     UnexpectedResponseError,
 )
+from camara_otp.guard import MemoryStore
 from camara_otp.sandbox import Fault, Sandbox
 from camara_otp.sandbox.config import Settings
 
@@ -32,6 +33,7 @@ __all__ = [
     "fail_next",
     "otp_client",
     "otp_environment",
+    "otp_guard_store",
     "otp_sandbox",
     "otp_sandbox_server",
     "otp_sandbox_settings",
@@ -98,6 +100,15 @@ def otp_environment(otp_sandbox: Sandbox, otp_sandbox_server: str, monkeypatch: 
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", token)
     monkeypatch.setenv("CAMARA_API_PATH", path)
     return otp_sandbox_server
+
+
+@pytest.fixture
+def otp_guard_store(otp_sandbox: Sandbox) -> MemoryStore:
+    """Return an empty store for a guard, on the clock of `otp_sandbox`: `otp_sandbox.advance(30)` ends a cool-down.
+
+    Put it into the guard of your application: `monkeypatch.setattr(guard, "store", otp_guard_store)`.
+    """
+    return MemoryStore(clock=lambda: otp_sandbox.now)
 
 
 def _way_in(sandbox: Sandbox) -> tuple[str, str]:

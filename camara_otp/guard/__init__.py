@@ -1,0 +1,15 @@
+"""Guard: limits that keep a login page from being used to pump texts.
+
+    guard = Guard(countries=["34"], limits=[Limit("number", 5, per=3600), Limit("ip", 20, per=3600)])
+    with guard.sending(number, ip=client_ip):  # raises SendRefusedError; then nothing was sent
+        sent = otp.send_code(number, MESSAGE)
+
+The docs page "Protect your login page" shows the rest.
+"""
+
+from camara_otp.errors import SendRefusedError
+from camara_otp.guard.guard import Guard, GuardEvent
+from camara_otp.guard.rules import Limit
+from camara_otp.guard.stores import MemoryStore, RedisStore
+
+__all__ = ["Guard", "GuardEvent", "Limit", "MemoryStore", "RedisStore", "SendRefusedError"]
