@@ -7,8 +7,9 @@ with OTPClient("https://api.example.com/camara", token="...") as otp:
     otp.validate_code(sent.authentication_id, "AJY3")  # returns, or raises; only HTTP 204 returns
 """
 
-from camara_otp._tokens import TokenProvider
+from camara_otp._call import CallRecord
 from camara_otp._version import __version__
+from camara_otp.auth.providers import TokenProvider
 from camara_otp.client import AsyncOTPClient, OTPClient
 from camara_otp.errors import (
     AbortedError,
@@ -92,6 +93,7 @@ __all__ = [
     "AsyncOTPClient",
     "AuthenticationRequiredError",
     "BadGatewayError",
+    "CallRecord",
     "ConfigurationError",
     "ConflictError",
     "DataLossError",

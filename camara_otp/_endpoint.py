@@ -1,14 +1,16 @@
-"""Where the operator is, and what travels with every request: checked once, when a client is made.
+"""URLs that receive a token or a secret, checked when a client or a provider is made.
 
-A base_url decides who gets the token, so everything that two readers could take for two different hosts is refused.
+Rejects URLs that different parsers may resolve to different hosts.
 """
 
 import re
+import socket
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from camara_otp._checks import text
 from camara_otp.errors import ConfigurationError
 
 Params = Mapping[str, str | int | Sequence[str | int]]
@@ -16,32 +18,6 @@ Params = Mapping[str, str | int | Sequence[str | int]]
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _PATH: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")  # RFC 3986 section 3.3
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_HEADER_VALUE: Final = re.compile(r"[!-~]([ \t!-~]*[!-~])?|")  # RFC 9110 section 5.5, ASCII alone
-
-# What the client sets by itself, and what would change how a message is framed or read.
-_RESERVED: Final[Mapping[str, str]] = {
-    "authorization": "give the token as `token`",
-    "content-type": "it is always application/json",
-    "accept": "it is always application/json",
-    "x-correlator": "give a callable as `x_correlator`, or a value with each call",
-} | dict.fromkeys(
-    (
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ),
-    "it belongs to the connection",
-)
 
 
 class Endpoint(NamedTuple):
@@ -67,11 +43,10 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
         allow_http: True lets the token travel over plain http to a host that is not loopback.
 
     Raises:
-        ConfigurationError: an argument is refused; the message names it, the rule and the remedy.
+        ConfigurationError: an argument is rejected; the message names it, the rule and the remedy.
     """
     url = split_url("base_url", base_url, allow_http=allow_http)
-    _text("api_path", api_path)
-    between = api_path.strip("/")
+    between = text("api_path", api_path).strip("/")
     if not _PATH.fullmatch(between):
         raise ConfigurationError(
             "api_path: must be a path such as /one-time-password-sms/v1, without blanks, ? or #; "
@@ -81,9 +56,12 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
         if part.rstrip("/").rpartition("/")[2] in ("send-code", "validate-code"):
             raise ConfigurationError(f"{name}: ends in the name of an operation, which the client adds; leave it out")
     try:
-        query = urlencode(dict(params), doseq=True) if params else ""
+        pairs = dict(params or {})
+        query = None if None in pairs.values() else urlencode(pairs, doseq=True)
     except (TypeError, ValueError):
-        raise ConfigurationError("params: must be a mapping of names to texts, or to lists of texts") from None
+        query = None
+    if query is None:
+        raise ConfigurationError("params: must be a mapping of names to texts, or to lists of texts; got another value")
     path = url.path.rstrip("/") + (f"/{between}" if between else "")
     return Endpoint(url.origin, path, f"?{query}" if query else "", url.in_the_clear)
 
@@ -107,7 +85,7 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     Raises:
         ConfigurationError: the URL is not of that form, or would show the token to the network.
     """
-    _text(field, url)
+    url = text(field, url)
     if not _VISIBLE.fullmatch(url):
         raise ConfigurationError(
             f"{field}: must be an ASCII URL without blanks or control characters; "
@@ -140,54 +118,44 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     return SplitURL(f"{parts.scheme}://{authority}" + (f":{port}" if port else ""), parts.path, in_the_clear)
 
 
-def _text(field: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{field}: must be text (str), not {type(value).__name__}")
-
-
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine by its name or address: localhost, 127.0.0.0/8, ::1."""
-    if host == "localhost":
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def is_local(host: str) -> bool:
+    """Tell whether a host may be this machine or a neighbor on its link, however the address is written."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
         return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = _address(name)
+    if address is None:
+        try:
+            address = IPv4Address(socket.inet_aton(name))  # 127.1, 0x7f000001, as resolvers read them
+        except OSError:
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
-def _ip_literal(host: str) -> str | None:
+def shown_url(url: str) -> str:
+    """Return a URL for messages: user name, password and query are masked, because they may hold a key."""
+    scheme, mark, rest = url.partition("://")
+    before, at, host = rest.rpartition("@")
+    if "?" in before:  # a query that holds an @, or a password that holds a question mark
+        return f"{scheme}{mark}***"
+    address, query, _ = host.partition("?")
+    return f"{scheme}{mark}{'***@' if at else ''}{address}{'?***' if query else ''}"
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        return f"[{ip_address(host)}]" if "%" not in host else None
+        return ip_address(host)
     except ValueError:
         return None
 
 
-def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers of every request: the defaults, and the caller's own, which win.
-
-    Raises:
-        ConfigurationError: a name or a value is no header, or the name is one that the client sets by itself.
-    """
-    chosen = {name.lower(): (name, value) for name, value in defaults.items()}
-    if headers is not None and not _is_mapping(headers):
-        raise ConfigurationError("headers: must be a mapping of names to values, each a text")
-    for name, value in (headers or {}).items():
-        if not _is_text(name, _HEADER_NAME):
-            raise ConfigurationError("headers: a name must be text of letters, digits and hyphens")
-        if name.lower() in _RESERVED:
-            raise ConfigurationError(f"headers: {name} cannot be set here; {_RESERVED[name.lower()]}")
-        if not _is_text(value, _HEADER_VALUE):
-            del value, headers
-            raise ConfigurationError(
-                f"headers: the value of {name} must be visible ASCII text without line ends or blanks around it"
-            )
-        chosen[name.lower()] = (name, value)
-    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in chosen.values())
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_text(value: object, pattern: re.Pattern[str]) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
+def _ip_literal(host: str) -> str | None:
+    address = _address(host)
+    return f"[{address}]" if address is not None and "%" not in host else None

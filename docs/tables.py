@@ -21,7 +21,7 @@ from camara_otp.errors import (
     TokenError,
     UnexpectedResponseError,
 )
-from camara_otp.retry import RULES
+from camara_otp.retry import RULES, Outcome
 
 _PAGES: Final = Path(__file__).parent
 
@@ -47,11 +47,27 @@ def superseded_table() -> str:
     return "| code | arrives as |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
+COVERED: Final = {
+    Outcome.NOT_SENT: "no name, connection refused, connect or pool timeout, broken TLS handshake, proxy refusal",
+    Outcome.NEVER_TO_BE_SENT: "a certificate that does not verify",
+    Outcome.TOKEN_REJECTED: "401, whatever its code, unless the code is one of the API's own "
+    "(`ONE_TIME_PASSWORD_SMS.*`)",
+    Outcome.RATE_LIMITED: "429 with `TOO_MANY_REQUESTS`",
+    Outcome.REFUSED: "every other 4xx but 409 `ABORTED`, `QUOTA_EXCEEDED` and `MAX_OTP_CODES_EXCEEDED` included",
+    Outcome.UNKNOWN: "a failure or timeout after the first byte was sent, 5xx, 409 `ABORTED`, any response outside the "
+    "contract",
+}
+
+
+def _may_have_acted(outcome: Outcome) -> str:
+    return "**yes**" if outcome is Outcome.UNKNOWN else "no"
+
+
 def outcomes_table() -> str:
-    """Return the rules by which the client repeats, and what is known after each outcome."""
+    """Return the rules by which the client repeats a request, and the outcomes that they cover."""
     rows = [
-        f"| {outcome.value} | {rule.covers} | {rule.repeat.value} | {'**yes**' if rule.outcome_unknown else 'no'} |"
-        for outcome, rule in RULES.items()
+        f"| {outcome.value} | {COVERED[outcome]} | {repeat.value} | {_may_have_acted(outcome)} |"
+        for outcome, repeat in RULES.items()
     ]
     return (
         "| outcome | covers | sent again | may the operator have acted? |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"

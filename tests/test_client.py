@@ -15,7 +15,7 @@ from camara_otp import (
     APIError,
     AsyncOTPClient,
     ConfigurationError,
-    HTTP401Error,
+    InvalidOTPError,
     OTPClient,
     OTPError,
     OutcomeUnknownError,
@@ -234,7 +234,7 @@ def test_a_refused_setting_leaves_no_secret_in_the_traceback(kind, options, envi
     ours = [frame for frame in stack if "tests" not in frame.filename]
     assert ours
     assert not [frame.name for frame in ours if "secret" in repr(frame.locals)]
-    assert ours[-1].locals["self"] == f"{kind.__name__}(never set up)"
+    assert ours[-1].locals["self"] == f"{kind.__name__}(not set up)"
 
 
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
@@ -380,14 +380,37 @@ def test_401_without_another_token_is_raised_at_once(shell, token):
     assert len(operator.requests) == 1
 
 
-def test_a_401_of_another_meaning_is_never_repeated(shell):
-    """A code that is not about the token."""
-    operator = Operator(refused(401, "EXPIRED_CODE"))
+def test_a_401_with_a_code_of_the_api_is_never_repeated(shell):
+    """The API's own codes concern the verification, not the token."""
+    operator = Operator(refused(401, "ONE_TIME_PASSWORD_SMS.INVALID_OTP"))
 
-    with pytest.raises(HTTP401Error):
+    with pytest.raises(InvalidOTPError):
         shell.mocked(operator, token=Renewing("a", "b")).validate_code(ID, "1")
 
     assert len(operator.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(401, json={"status": 401, "code": code, "message": "m"})
+        for code in ("UNAUTHENTICATED", "UNAUTHORIZED", "900901", "INVALID_TOKEN", "EXPIRED_CODE")
+    ]
+    + [
+        httpx.Response(401, json={"error": {"code": "401"}}),
+        httpx.Response(401, json={"error": {"code": 401}}),
+        httpx.Response(401, html="<html>Please log in</html>"),
+        httpx.Response(401),
+    ],
+    ids=lambda response: response.text or "empty",
+)
+def test_any_other_401_renews_the_token_once(shell, response):
+    """Gateways reject a token with codes of their own, or with a page."""
+    operator = Operator(response, verified())
+
+    shell.mocked(operator, token=Renewing("a", "b")).validate_code(ID, "1")
+
+    assert operator.tokens == ["Bearer a", "Bearer b"]
 
 
 def test_a_token_of_the_call_is_used_for_it_alone(shell):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from camara_otp import SendCodeRequest, ValidateCodeRequest, errors
+from camara_otp._settings import DEFAULT_API_PATH
 from camara_otp._wire import SEND_CODE, VALIDATE_CODE, encode
-from camara_otp.client import DEFAULT_API_PATH
 from camara_otp.errors import CODES, STATUSES
 from camara_otp.models import MAX_AUTHENTICATION_ID_LENGTH, MAX_CODE_LENGTH, MAX_MESSAGE_LENGTH
 from docs.tables import errors_table

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camara_otp._endpoint import endpoint, is_loopback, split_url, static_headers
+from camara_otp._endpoint import endpoint, is_loopback, split_url
+from camara_otp._headers import static_headers
 from camara_otp.errors import ConfigurationError
 
 

@@ -17,7 +17,7 @@ from camara_otp.errors import (
     UnexpectedResponseError,
     error_class,
 )
-from camara_otp.retry import RULES, Outcome, Repeat, RetryPolicy, outcome_of, wait_before_repeat, wants_new_token
+from camara_otp.retry import RULES, NextAttempt, Outcome, Repeat, RetryPolicy, next_attempt, outcome_of
 
 POLICY = RetryPolicy()
 EAGER = RetryPolicy(max_attempts=50, rate_limited=True)
@@ -26,6 +26,19 @@ EAGER = RetryPolicy(max_attempts=50, rate_limited=True)
 def refusal(status, code=None, retry_after=None):
     """Return the error of an answer."""
     return error_class(status, code)(status, code, retry_after=retry_after)
+
+
+def wait_before_repeat(policy, error, **state):
+    """Return the wait before the next attempt of a call that has renewed its token already, or None."""
+    following = next_attempt(policy, error, may_renew=False, **state)
+    assert following is None or not following.renew_token
+    return None if following is None else following.wait
+
+
+def wants_new_token(error, policy=POLICY, *, may_renew=True, remaining=10.0):
+    """Tell whether the next attempt needs another token."""
+    following = next_attempt(policy, error, attempts=1, remaining=remaining, jitter=0.5, may_renew=may_renew)
+    return following == NextAttempt(renew_token=True)
 
 
 ROWS = [
@@ -37,7 +50,11 @@ ROWS = [
     (refusal(401, "UNAUTHENTICATED"), Outcome.TOKEN_REJECTED),
     (refusal(401, "AUTHENTICATION_REQUIRED"), Outcome.TOKEN_REJECTED),
     (refusal(401), Outcome.TOKEN_REJECTED),
-    (refusal(401, "EXPIRED_CODE"), Outcome.REFUSED),
+    (refusal(401, "UNAUTHORIZED"), Outcome.TOKEN_REJECTED),
+    (refusal(401, "900901"), Outcome.TOKEN_REJECTED),
+    (refusal(401, "INVALID_TOKEN"), Outcome.TOKEN_REJECTED),
+    (refusal(401, "ONE_TIME_PASSWORD_SMS.INVALID_OTP"), Outcome.REFUSED),
+    (refusal(401, "ONE_TIME_PASSWORD_SMS.BRAND_NEW"), Outcome.REFUSED),
     (refusal(403, "UNAUTHENTICATED"), Outcome.REFUSED),
     (refusal(500, "UNAUTHENTICATED"), Outcome.UNKNOWN),
     (refusal(429, "TOO_MANY_REQUESTS", 1.0), Outcome.RATE_LIMITED),
@@ -56,9 +73,10 @@ def test_an_error_falls_under_one_row(error, outcome):
 
 
 def test_every_row_is_reached_and_agrees_on_what_is_unknown():
-    """The table has no row without an error, and says of each what the error says of itself."""
+    """No row of the table is without an error, and a request with an unknown outcome is never repeated."""
     assert {outcome for _, outcome in ROWS} == set(Outcome) == set(RULES)
-    assert all(RULES[outcome].outcome_unknown is error.outcome_unknown for error, outcome in ROWS)
+    assert all((outcome is Outcome.UNKNOWN) is error.outcome_unknown for error, outcome in ROWS)
+    assert RULES[Outcome.UNKNOWN] is Repeat.NEVER
 
 
 @pytest.mark.parametrize("policy", [POLICY, EAGER, None])
@@ -71,8 +89,8 @@ def test_nothing_that_may_have_been_processed_is_repeated(status, policy):
         wait = wait_before_repeat(policy, error, attempts=1, remaining=10.0, jitter=0.5)
 
         assert (wait is not None) is (policy is EAGER and (status, code) == (429, "TOO_MANY_REQUESTS"))
-        assert wants_new_token(error) is (
-            status == 401 and code in {"UNAUTHENTICATED", "AUTHENTICATION_REQUIRED", None}
+        assert wants_new_token(error, policy) is (
+            status == 401 and not (code or "").startswith("ONE_TIME_PASSWORD_SMS.")
         )
 
 
@@ -158,7 +176,8 @@ def test_a_bad_policy_is_refused(options, names):
 
 def test_only_a_rejected_token_repeats_with_a_new_one():
     """The rule stands once in the table."""
-    assert [outcome for outcome, rule in RULES.items() if rule.repeat is Repeat.WITH_NEW_TOKEN] == [
-        Outcome.TOKEN_REJECTED
-    ]
+    assert [outcome for outcome, rule in RULES.items() if rule is Repeat.WITH_NEW_TOKEN] == [Outcome.TOKEN_REJECTED]
     assert isinstance(refusal(401), errors.HTTP401Error)
+    assert wants_new_token(refusal(401))
+    assert not wants_new_token(refusal(401), may_renew=False)
+    assert not wants_new_token(refusal(401), remaining=0.0)

@@ -10,16 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camara_otp import errors
+from camara_otp._exchange import Answer
+from camara_otp._headers import retry_after
+from camara_otp._secret import Secret
+from camara_otp._text import MAX_EXCERPT, Secrets
 from camara_otp._wire import (
-    MAX_EXCERPT,
-    Secrets,
-    correlator_of,
+    SEND_CODE,
+    VALIDATE_CODE,
+    CallContext,
     encode,
     error_info_of,
     read_send_code,
     read_validate_code,
-    retry_after_of,
-    secrets_of,
     with_call_headers,
 )
 from camara_otp.errors import CODES, STATUSES, SUPERSEDED, APIError, OTPError, UnexpectedResponseError
@@ -27,15 +29,21 @@ from camara_otp.models import ErrorInfo, SendCodeRequest, SendCodeResponse, Vali
 
 NUMBER = "+346661113334"
 MESSAGE = '{{code}} is "your" <code>\nfor Café'
-NO_SECRETS = Secrets(())
 READERS = [read_send_code, read_validate_code]
 
 
-def read(reader, status, body=b"", headers=(), fault=None, sent="sent-1", secrets=NO_SECRETS, now=0.0):
-    """Read an answer; the body may be given as a JSON value."""
+def context(request=None, token=None, x_correlator="sent-1"):
+    """Return what is known about a call; without a request there is nothing to mask but the token."""
+    made = CallContext(SEND_CODE if isinstance(request, SendCodeRequest) else VALIDATE_CODE, request, x_correlator)
+    made.token = Secret(token) if token is not None else None
+    return made
+
+
+def read(reader, status, body=b"", headers=(), fault=None, call=None, now=0.0):
+    """Read a response; the body may be given as a JSON value."""
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    return reader(status, headers, body, fault, sent=sent, secrets=secrets, now=now)
+    return reader(Answer(status, headers, body, fault), call or context(), now)
 
 
 def test_a_request_carries_the_documented_properties_and_no_others():
@@ -50,7 +58,7 @@ def test_each_attempt_carries_token_and_correlator():
     """Both are left out where there is none."""
     static = ((b"Accept", b"application/json"),)
 
-    assert with_call_headers(static, "tok", "corr") == [
+    assert with_call_headers(static, Secret("tok"), "corr") == [
         (b"Accept", b"application/json"),
         (b"Authorization", b"Bearer tok"),
         (b"x-correlator", b"corr"),
@@ -237,13 +245,13 @@ def test_a_success_whose_body_could_not_be_read_is_unknown():
 )
 def test_the_operators_echo_is_preferred_where_it_fits(headers, expected):
     """An echo outside the pattern, or one that shows a secret, is dropped."""
-    assert correlator_of(headers, "sent-1", Secrets(("secret-token",))) == expected
+    assert context(token="secret-token").reported_correlator(headers) == expected
 
 
 def test_without_a_correlator_there_is_none_unless_the_operator_gives_one():
     """None stays None."""
-    assert correlator_of([], None, NO_SECRETS) is None
-    assert correlator_of([(b"x-correlator", b"theirs")], None, NO_SECRETS) == "theirs"
+    assert context(x_correlator=None).reported_correlator([]) is None
+    assert context(x_correlator=None).reported_correlator([(b"x-correlator", b"theirs")]) == "theirs"
 
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -280,7 +288,7 @@ def test_retry_after_is_read_in_both_forms_and_capped(value, seconds):
     """Seconds or an HTTP date, never negative, at most a day; anything else is none."""
     headers = [(b"retry-after", value.encode("utf-8"))]
 
-    assert retry_after_of(headers, NOW.timestamp()) == seconds
+    assert retry_after(headers, NOW.timestamp()) == seconds
 
 
 def test_retry_after_stands_on_the_error():
@@ -309,11 +317,11 @@ def test_retry_after_stands_on_the_error():
 def test_no_text_of_a_server_repeats_a_secret(wrap, status):
     """Token, number, message, id and code vanish from code, message and excerpt."""
     request = SendCodeRequest(NUMBER, MESSAGE)
-    secrets = secrets_of(request, "eyJhb.Gci-Oi_J")
+    call = context(request, "eyJhb.Gci-Oi_J")
     for secret in (NUMBER, MESSAGE, "eyJhb.Gci-Oi_J"):
         echo = wrap(secret)
         for body in (echo.encode(), json.dumps({"code": f"BAD {echo}", "message": f"no: {echo}"}).encode()):
-            error = read(read_send_code, status, body, secrets=secrets)
+            error = read(read_send_code, status, body, call=call)
             shown = f"{error} {error!r} {error.__dict__}"
             assert "***" in shown
             assert not [s for s in ("666111", "eyJhb", "is your", "Caf", "for ") if s in shown], shown
@@ -321,14 +329,14 @@ def test_no_text_of_a_server_repeats_a_secret(wrap, status):
 
 def test_a_short_code_vanishes_where_it_stands_alone():
     """A code of three characters must not eat the words around it."""
-    secrets = secrets_of(ValidateCodeRequest("ea0840f3", "or"), None)
+    secrets = context(ValidateCodeRequest("ea0840f3", "or")).secrets
 
     assert secrets.hidden_in("the code 'or' is wrong, or for ever") == "the code '***' is wrong, *** for ever"
 
 
 def test_a_secret_of_signs_alone_vanishes_too():
     """A code without letters and digits has no run to look for first."""
-    assert Secrets(("#!*+",)).hidden_in("code #!*+ refused") == "code *** refused"
+    assert Secrets("#!*+").hidden_in("code #!*+ refused") == "code *** refused"
 
 
 @given(
@@ -364,19 +372,19 @@ def test_what_a_person_types_never_changes_what_the_operator_said(known):
     """Each word of a code of the contract, as the code and as the id: class, code and outcome_unknown stay."""
     body = json.dumps({"code": known, "message": "m"}).encode()
     for status in (400, 401, 409, 429):
-        honest = read(read_validate_code, status, body, secrets=Secrets(()))
+        honest = read(read_validate_code, status, body)
         for word in {known[:10], *re.split(r"[._]", known)}:
             for typed in (word[:10], word[:10].lower()):
-                secrets = secrets_of(ValidateCodeRequest(typed, typed), typed)
-                error = read(read_validate_code, status, body, secrets=secrets)
+                call = context(ValidateCodeRequest(typed, typed), typed)
+                error = read(read_validate_code, status, body, call=call)
                 assert type(error) is type(honest)
                 assert (error.code, error.outcome_unknown) == (known, honest.outcome_unknown)
 
 
 def test_a_code_that_nobody_knows_is_kept_short_and_without_secrets():
     """It may be an echo, of any length."""
-    secrets = secrets_of(ValidateCodeRequest("ea0840f3", "zebra"), None)
-    error = read(read_validate_code, 400, json.dumps({"code": "ZEBRA" + "X" * 60_000}).encode(), secrets=secrets)
+    call = context(ValidateCodeRequest("ea0840f3", "zebra"))
+    error = read(read_validate_code, 400, json.dumps({"code": "ZEBRA" + "X" * 60_000}).encode(), call=call)
     assert error.code.startswith("***X")
     assert len(error.code) == MAX_EXCERPT
 
@@ -397,7 +405,7 @@ def test_a_code_that_nobody_knows_is_kept_short_and_without_secrets():
 )
 def test_a_number_vanishes_however_it_is_written(written):
     """With any grouping and any prefix; other numbers stay."""
-    secrets = secrets_of(SendCodeRequest(NUMBER, MESSAGE), None)
+    secrets = context(SendCodeRequest(NUMBER, MESSAGE)).secrets
     shown = secrets.hidden_in(f"not to {written}, since 2024-11-23 12:30; call +1 555 0100 200")
     assert not re.search(r"111.{0,3}33", shown)
     assert "2024-11-23 12:30; call +1 555 0100 200" in shown

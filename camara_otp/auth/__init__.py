@@ -1,13 +1,19 @@
-"""Tokens: where they come from, and how they are kept.
+"""Tokens: how they are obtained and kept.
 
 `ClientCredentials`, `JWTBearer` and `CIBA` fetch tokens from the operator and renew them; `RedisStore` shares them
-between workers. `StaticToken` and `CallableToken` are what `token="..."` and `token=function` turn into; any object
-with the two methods of `TokenProvider` will do.
+between workers. `StaticToken` and `CallableToken` stand for `token="..."` and `token=function`; any object with the
+two methods of `TokenProvider` is accepted.
+
+One renewal passes through these modules in one direction: a grant (`client_credentials`, `jwt_bearer`, `ciba`) builds
+the form, `token_endpoint` sends it and `answers` reads the response, `sharing` looks in the store first if there is
+one, `cache` lets one fetch serve every caller, and the client reads the cache.
 """
 
-from camara_otp._tokens import CallableToken, StaticToken, TokenProvider, TokenSource
-from camara_otp.auth._scope import scope
-from camara_otp.auth.oauth import CIBA, ClientCredentials, JWTBearer
+from camara_otp.auth.ciba import CIBA
+from camara_otp.auth.client_credentials import ClientCredentials
+from camara_otp.auth.jwt_bearer import JWTBearer
+from camara_otp.auth.providers import CallableToken, StaticToken, TokenProvider, TokenSource
+from camara_otp.auth.scope import scope
 from camara_otp.auth.stores import MemoryStore, RedisStore, TokenStore
 
 __all__ = [

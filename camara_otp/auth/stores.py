@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from camara_otp.auth._values import seconds
+from camara_otp._checks import seconds
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:

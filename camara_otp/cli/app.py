@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import re
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -23,6 +22,7 @@ from camara_otp import (
     VerificationFailedError,
     __version__,
 )
+from camara_otp._endpoint import shown_url
 from camara_otp.auth import MemoryStore, StaticToken
 from camara_otp.cli import sends
 from camara_otp.cli.check import check
@@ -512,13 +512,10 @@ def _row(name: str, made: Setting | None) -> dict[str, Any]:
 
 def _masked(name: str, value: Any) -> Any:
     if not KNOWN[name].hidden:
-        return _USER.sub("//***@", value) if isinstance(value, str) else value
+        return shown_url(value) if isinstance(value, str) and "://" in value else value
     if isinstance(value, dict):
         return dict.fromkeys(cast("dict[str, Any]", value), "***")
     return "***"
 
-
-# A password in an address is refused where it is used; here it would be shown.
-_USER: Final = re.compile(r"//.*@")
 
 app.command()(check)

@@ -41,8 +41,7 @@ class Limit:
     """At most `count` texts within `per` seconds, for each value of a key.
 
     Attributes:
-        key: `"number"`, `"prefix"`, `"all"` (all texts share the limit), or the name of a keyword that you pass to
-            `Guard.sending`, as in `"ip"`.
+        key: `"number"`, `"prefix"`, or the name of a keyword that you pass to `Guard.sending`, as in `"ip"`.
         count: texts, at least 1.
         per: seconds, from 0.001 on.
 

@@ -1,11 +1,10 @@
-"""The pages of the login."""
+"""The two pages of the login."""
 
 from django.urls import path
-from views import AskCode, AskNumber, leave, welcome
+from views import AskCode, AskNumber, welcome
 
 urlpatterns = [
     path("login", AskNumber.as_view(), name="number"),
     path("code", AskCode.as_view(), name="code"),
     path("welcome", welcome, name="welcome"),
-    path("logout", leave, name="logout"),
 ]

@@ -6,19 +6,19 @@ import math
 import pytest
 
 from camara_otp._exchange import Answer
-from camara_otp.auth._answers import (
+from camara_otp._text import Secrets, cleaned
+from camara_otp.auth.answers import (
     REMEDIES,
     UNSTATED_LIFETIME,
-    Asked,
-    Endpoints,
-    Heard,
-    clean,
-    read_asked,
-    read_discovery,
+    Refusal,
+    Reply,
+    StartedLogin,
+    Token,
     read_seconds,
+    read_started_login,
     read_token,
 )
-from camara_otp.auth._values import Refusal, Token
+from camara_otp.auth.discovery import Endpoints, issuer_of, read_configuration
 
 SCOPE = "one-time-password-sms:send-validate"
 NOW = 1_800_000_000.0
@@ -29,7 +29,7 @@ SECRET = "s3cr3t/+ value"
 def heard(body, status=200, headers=(), fault=None, secrets=(SECRET,)):
     """Return what was heard from a token endpoint."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Heard("the token endpoint", Answer(status, tuple(headers), raw, fault), secrets, NOW)
+    return Reply("the token endpoint", Answer(status, tuple(headers), raw, fault), Secrets(*secrets), NOW)
 
 
 def good(**more):
@@ -279,7 +279,7 @@ def test_a_secret_in_the_error_code_is_not_shown_either():
 
 def test_words_are_printable_and_short():
     """Line ends, escape codes and novels do not reach a log."""
-    text = clean("a\r\nb\x1b[31m\u202e" + "x" * 500, ())
+    text = cleaned("a\r\nb\x1b[31m\u202e" + "x" * 500, Secrets())
 
     assert text.isprintable()
     assert text.startswith("a b [31m x")
@@ -288,24 +288,27 @@ def test_words_are_printable_and_short():
 
 def test_a_secret_is_cut_before_the_text_is():
     """Half a secret at the end of a shortened text is a secret as well."""
-    assert "s3cr3t" not in clean("x" * 190 + SECRET, (SECRET,))
+    assert "s3cr3t" not in cleaned("x" * 190 + SECRET, Secrets(SECRET))
 
 
 def test_a_login_is_read():
     """Id, interval and limit, with CIBA's default for the interval."""
-    assert read_asked(heard({"auth_req_id": "1", "interval": 2, "expires_in": "60"})) == Asked("1", 2.0, 60.0)
-    assert read_asked(heard({"auth_req_id": "1", "expires_in": 60})) == Asked("1", 5.0, 60.0)
+    assert read_started_login(heard({"auth_req_id": "1", "interval": 2, "expires_in": "60"})) == StartedLogin(
+        "1", 2.0, 60.0
+    )
+    assert read_started_login(heard({"auth_req_id": "1", "expires_in": 60})) == StartedLogin("1", 5.0, 60.0)
 
 
 @pytest.mark.parametrize("body", [{}, {"auth_req_id": ""}, {"auth_req_id": 1}, {"error": "unknown_user_id"}])
 def test_a_login_without_an_id_is_refused(body):
     """There is nothing to poll with."""
-    assert isinstance(read_asked(heard(body)), Refusal)
+    assert isinstance(read_started_login(heard(body)), Refusal)
 
 
-def discovery(allow_http=False, backchannel=False, **document):
+def discovery(allow_http=False, backchannel=False, asked="https://op.example", **document):
     """Read an OpenID configuration."""
-    return read_discovery(heard(document), "https://op.example", backchannel=backchannel, allow_http=allow_http)
+    issuer = issuer_of(asked, allow_http=True)
+    return read_configuration(heard(document), issuer, backchannel=backchannel, allow_http=allow_http)
 
 
 def test_discovery_names_the_endpoints():

@@ -10,9 +10,10 @@ import anyio
 import pytest
 import trio
 
-from camara_otp.auth import _cache
-from camara_otp.auth._cache import QUIET, Cache, await_, hold, in_thread, lead, wait
-from camara_otp.auth._values import Refusal, Token
+from camara_otp._threads import await_future, run_in_thread, wait
+from camara_otp.auth import cache as cache_module
+from camara_otp.auth.answers import Refusal, Token
+from camara_otp.auth.cache import RETRY_PAUSE, TokenCache, cached_token
 
 DOWN = Refusal("down", again=True)
 
@@ -51,13 +52,13 @@ class Source:
 
 def cache(source, *, leeway=60.0, patience=10.0, **options):
     """Return a cache over a source."""
-    return Cache(source, leeway=leeway, patience=patience, **options)
+    return TokenCache(source, leeway=leeway, patience=patience, **options)
 
 
 def settle(made):
     """Wait until no fetch is under way."""
     deadline = time.monotonic() + 5
-    while made._flight is not None:
+    while made._fetch is not None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -68,29 +69,29 @@ def settle(made):
 )
 def test_leads_shrink_with_the_lifetime(lifetime, renew, expire):
     """An hour is renewed a minute ahead, three seconds a fraction ahead."""
-    held = hold(Token("t", lifetime, lifetime), 0.0, 60.0)
+    held = cached_token(Token("t", lifetime, lifetime), 0.0, 60.0)
 
     assert (held.renew_at, held.expires_at) == pytest.approx((renew, expire))
 
 
 def test_a_leeway_of_zero_renews_just_before_the_end():
     """Never after the token has stopped being used."""
-    held = hold(Token("t", 3600, 3600), 0.0, 0.0)
+    held = cached_token(Token("t", 3600, 3600), 0.0, 0.0)
 
     assert held.renew_at == held.expires_at == 3598
 
 
 def test_a_token_from_a_store_keeps_its_lead():
     """What is left counts, but the lead is that of the whole life."""
-    held = hold(Token("t", 3600, 100), 0.0, 60.0)
+    held = cached_token(Token("t", 3600, 100), 0.0, 60.0)
 
     assert (held.renew_at, held.expires_at) == (40, 98)
-    assert lead(Token("t", 3600, 100), 60.0) == 60
+    assert Token("t", 3600, 100).renew_ahead(60.0) == 60
 
 
 def test_a_final_token_is_used_to_its_end():
     """Nobody tries to renew what cannot be renewed."""
-    held = hold(Token("t", 3600, 3600, final=True), 0.0, 60.0)
+    held = cached_token(Token("t", 3600, 3600, final=True), 0.0, 60.0)
 
     assert held.renew_at == held.expires_at
 
@@ -213,7 +214,7 @@ def test_a_failed_early_renewal_is_not_repeated_at_once():
         assert made.get(None, 5) == "t1"
         settle(made)
     assert len(source.asked) == 2
-    clock.now += QUIET
+    clock.now += RETRY_PAUSE
     assert made.get(None, 5) == "t1"
     settle(made)
     assert len(source.asked) == 3
@@ -234,7 +235,7 @@ def test_a_failed_early_renewal_is_logged(caplog):
     while not caplog.messages and time.monotonic() < deadline:
         time.sleep(0.001)
 
-    assert caplog.messages == ["the token could not be renewed ahead of its end: down"]
+    assert caplog.messages == ["the token could not be renewed ahead of its expiry: down"]
     assert caplog.records[0].name == "camara_otp.auth"
     clock.now += 60
     assert made.get(None, 5) is DOWN
@@ -553,7 +554,7 @@ def test_no_thread_no_token(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_cache, "_start", no_thread)
+        patch.setattr(cache_module, "start_thread", no_thread)
         outcome = made.get(None, 5)
     assert isinstance(outcome, Refusal)
     assert "thread" in outcome.reason
@@ -596,7 +597,7 @@ def test_waiting_for_what_is_done_takes_no_time():
 
 
 async def _waited(future):
-    return await await_(future, 0)
+    return await await_future(future, 0)
 
 
 def test_an_error_in_a_thread_belongs_to_who_waits():
@@ -606,7 +607,7 @@ def test_an_error_in_a_thread_belongs_to_who_waits():
         raise LookupError("x")
 
     with pytest.raises(LookupError):
-        wait(in_thread(fail), 5)
+        wait(run_in_thread(fail), 5)
 
 
 def test_a_timeout_raised_in_a_thread_is_not_taken_for_ours():
@@ -617,4 +618,4 @@ def test_a_timeout_raised_in_a_thread_is_not_taken_for_ours():
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        wait(in_thread(fail), 5)
+        wait(run_in_thread(fail), 5)

@@ -11,8 +11,8 @@ from joserfc import jwk
 
 from camara_otp import auth
 from camara_otp.auth import ClientCredentials, TokenStore
-from camara_otp.auth._answers import REMEDIES
-from camara_otp.auth._fleet import LEASE
+from camara_otp.auth.answers import REMEDIES
+from camara_otp.auth.sharing import LOCK_SECONDS
 from camara_otp.sandbox import Sandbox
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -60,8 +60,8 @@ def test_the_figures_on_the_pages_are_those_of_the_code():
 
     assert f"leeway={defaults['leeway']:g}" in PAGES["tokens.md"]
     assert f"timeout={defaults['timeout']:g}" in PAGES["tokens.md"]
-    assert LEASE == 3.0
-    assert "after three seconds" in PAGES["share-tokens.md"]
+    assert LOCK_SECONDS == 4.0
+    assert "expires after four seconds" in PAGES["share-tokens.md"]
 
 
 def test_the_stores_methods_are_the_protocols():

@@ -2,9 +2,8 @@
 
 import pytest
 
-from camara_otp.auth._answers import Asked
-from camara_otp.auth._login import log_in
-from camara_otp.auth._values import Refusal, Token
+from camara_otp.auth.answers import Refusal, StartedLogin, Token
+from camara_otp.auth.ciba import poll_login
 
 TOKEN = Token("t", 3600, 3600)
 PENDING = Refusal("pending", "authorization_pending")
@@ -24,7 +23,7 @@ class World:
         self.give_up_at = give_up_at
 
     def log_in(self, timeout):
-        return log_in(lambda: self.asked, self.poll, deadline=timeout, clock=lambda: self.now, stopped=self.stopped)
+        return poll_login(lambda: self.asked, self.poll, deadline=timeout, clock=lambda: self.now, stopped=self.stopped)
 
     def poll(self, identifier):
         self.ids.append(identifier)
@@ -39,7 +38,7 @@ class World:
 
 def asked(interval=5.0, expires_in=120.0):
     """Return a login that was asked for."""
-    return Asked("id", interval, expires_in)
+    return StartedLogin("id", interval, expires_in)
 
 
 def test_polls_keep_the_interval():

@@ -6,8 +6,9 @@ from unittest.mock import AsyncMock, MagicMock, Mock, NonCallableMock
 import anyio
 import pytest
 
-from camara_otp._tokens import afetch, fetch, provider_of, token_problem
+from camara_otp._secret import Secret
 from camara_otp.auth import CallableToken, StaticToken, TokenProvider
+from camara_otp.auth.providers import afetch_token, fetch_token, provider_of, token_problem
 from camara_otp.errors import ConfigurationError, TokenError
 
 BAD_TOKENS = [
@@ -145,16 +146,16 @@ async def test_every_kind_of_provider_gives_its_token():
         return "t"
 
     for provider in (StaticToken("t"), CallableToken(lambda: "t"), Own(lambda: "t")):
-        assert fetch(provider, None, 1.0) == "t"
-        assert await afetch(provider, None, 1.0) == "t"
-    assert await afetch(CallableToken(later), None, 1.0) == "t"
+        assert fetch_token(provider, None, 1.0) == Secret("t")
+        assert await afetch_token(provider, None, 1.0) == Secret("t")
+    assert await afetch_token(CallableToken(later), None, 1.0) == Secret("t")
 
 
 def test_a_provider_hears_what_was_rejected_and_what_time_is_left():
     """So that it can renew within the call's deadline."""
     own = Own(lambda: "new")
 
-    fetch(own, "old", 2.5)
+    fetch_token(own, Secret("old"), 2.5)
 
     assert own.asked == [("old", 2.5)]
 
@@ -164,10 +165,10 @@ def test_a_provider_hears_what_was_rejected_and_what_time_is_left():
 async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
     """Named as a value, without the token."""
     for result in (
-        fetch(Own(lambda: bad), None, 1.0),
-        fetch(CallableToken(lambda: bad), None, 1.0),
-        await afetch(Own(lambda: bad), None, 1.0),
-        await afetch(CallableToken(lambda: bad), None, 1.0),
+        fetch_token(Own(lambda: bad), None, 1.0),
+        fetch_token(CallableToken(lambda: bad), None, 1.0),
+        await afetch_token(Own(lambda: bad), None, 1.0),
+        await afetch_token(CallableToken(lambda: bad), None, 1.0),
     ):
         assert isinstance(result, TokenError)
         assert "the token that was provided" in str(result)
@@ -177,8 +178,8 @@ async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
 async def test_what_a_provider_raises_is_chained():
     """The cause is theirs, with their frames and none of ours."""
     for result in (
-        fetch(CallableToken(raising(KeyError("vault"))), "old-token", 1.0),
-        await afetch(CallableToken(raising(KeyError("vault"))), "old-token", 1.0),
+        fetch_token(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
+        await afetch_token(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
     ):
         assert isinstance(result, TokenError)
         assert "KeyError" in str(result)
@@ -193,7 +194,7 @@ def test_a_token_error_of_a_provider_is_kept():
     """Its text says all that is to say; its frames may know secrets and go."""
     error = TokenError("no luck", error="invalid_client")
 
-    result = fetch(CallableToken(raising(error)), None, 1.0)
+    result = fetch_token(CallableToken(raising(error)), None, 1.0)
 
     assert result is error
     assert result.__traceback__ is None
@@ -204,9 +205,9 @@ def test_a_token_error_of_a_provider_is_kept():
 async def test_interruptions_pass_through(stop):
     """KeyboardInterrupt is nobody's TokenError."""
     with pytest.raises(stop):
-        fetch(CallableToken(raising(stop())), None, 1.0)
+        fetch_token(CallableToken(raising(stop())), None, 1.0)
     with pytest.raises(stop):
-        await afetch(CallableToken(raising(stop())), None, 1.0)
+        await afetch_token(CallableToken(raising(stop())), None, 1.0)
 
 
 def test_an_async_callable_is_refused_by_the_sync_client():
@@ -220,7 +221,7 @@ def test_an_async_callable_is_refused_by_the_sync_client():
             return iter(())
 
     for function in (later, Awaitable):
-        result = fetch(CallableToken(function), None, 1.0)
+        result = fetch_token(CallableToken(function), None, 1.0)
         assert isinstance(result, TokenError)
         assert "AsyncOTPClient" in str(result)
 
@@ -239,7 +240,7 @@ async def test_a_slow_provider_ends_with_the_deadline():
 
     began = time.monotonic()
     for provider in (CallableToken(slow), Slow(None)):
-        result = await afetch(provider, None, 0.05)
+        result = await afetch_token(provider, None, 0.05)
         assert isinstance(result, TokenError)
         assert "in time" in str(result)
     assert time.monotonic() - began < 1.0

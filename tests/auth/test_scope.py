@@ -3,7 +3,7 @@
 import pytest
 
 from camara_otp.auth import scope
-from camara_otp.auth._scope import checked, missing
+from camara_otp.auth.scope import checked_scope, missing_scopes
 from camara_otp.errors import ConfigurationError
 
 API = "one-time-password-sms:send-validate"
@@ -46,7 +46,7 @@ def test_what_no_scope_can_hold_is_refused(names, options, field):
 
 def test_a_scope_of_a_users_own_is_taken_as_it_is():
     """The free text of an operator passes."""
-    assert checked("dpv:X#a openid Any-Thing/else") == "dpv:X#a openid Any-Thing/else"
+    assert checked_scope("dpv:X#a openid Any-Thing/else") == "dpv:X#a openid Any-Thing/else"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,11 @@ def test_a_scope_of_a_users_own_is_taken_as_it_is():
         (API, f"{API} more", []),
         (API, "other", [API]),
         (API, "", [API]),
-        (API, API.upper(), [API]),
+        (API, API.upper(), []),
+        (API, f"api://op.example/{API}", []),
+        (API, f"openid,{API},profile", []),
+        (API, f"other, {API}", []),
+        (API, f"x{API}", [API]),
         (f"openid dpv:X offline_access {API}", API, []),
         (f"dpv:X#{API}", API, []),
         (f"dpv:X#{API}", f"dpv:X#{API}", []),
@@ -67,4 +71,4 @@ def test_a_scope_of_a_users_own_is_taken_as_it_is():
 )
 def test_a_narrower_grant_is_told_from_an_equal_one(requested, granted, lacking):
     """Purposes and OpenID's own scopes may be left out of an answer."""
-    assert missing(requested, granted) == lacking
+    assert missing_scopes(requested, granted) == lacking

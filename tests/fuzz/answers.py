@@ -27,9 +27,11 @@ def check(data: bytes) -> None:
         ValidateCodeRequest,
         ValidateCodeResponse,
     )
+    from camara_otp._exchange import Answer
     from camara_otp._exchange.answer import Babble, Body
     from camara_otp._exchange.framing import Framing
-    from camara_otp._wire import read_send_code, read_validate_code, secrets_of
+    from camara_otp._secret import Secret
+    from camara_otp._wire import SEND_CODE, VALIDATE_CODE, CallContext, read_send_code, read_validate_code
 
     if len(data) < 2:
         return
@@ -65,15 +67,10 @@ def check(data: bytes) -> None:
     assert len(content) <= CAP
 
     request = SendCodeRequest(NUMBER, MESSAGE) if sending else ValidateCodeRequest(AUTHENTICATION_ID, CODE)
-    result = (read_send_code if sending else read_validate_code)(
-        status,
-        headers,
-        content,
-        fault,
-        sent="sent-1",
-        secrets=secrets_of(request, TOKEN),
-        now=time.time(),
-    )
+    call = CallContext(SEND_CODE if sending else VALIDATE_CODE, request, "sent-1")
+    call.token = Secret(TOKEN)
+    reader = read_send_code if sending else read_validate_code
+    result = reader(Answer(status, headers, content, fault), call, time.time())
     if isinstance(result, SendCodeResponse):
         assert (sending, status, fault) == (1, 200, None)
         assert 1 <= len(result.authentication_id) <= 36

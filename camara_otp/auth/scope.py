@@ -1,9 +1,9 @@
-"""Scope strings: what a token may be used for, and the purpose of using it."""
+"""Scope strings: what a token may be used for, and the purpose of its use."""
 
 import re
 from typing import Final
 
-from camara_otp.auth._values import text
+from camara_otp._checks import text
 from camara_otp.errors import ConfigurationError
 
 SEND_VALIDATE: Final = "one-time-password-sms:send-validate"
@@ -12,8 +12,8 @@ SEND_VALIDATE: Final = "one-time-password-sms:send-validate"
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 _PURPOSE: Final = re.compile(r"(?:dpv:)?([A-Za-z][A-Za-z0-9]*)")
 
-# What an answer may leave out of its scope without granting less of the API.
-_NOT_ACCESS: Final = frozenset({"openid", "offline_access", "profile", "email", "phone", "address"})
+# Scopes of OpenID Connect: an answer may leave them out without granting less of the API.
+_OPENID: Final = frozenset({"openid", "offline_access", "profile", "email", "phone", "address"})
 
 
 def scope(
@@ -26,14 +26,14 @@ def scope(
         purpose: a purpose of the W3C Data Privacy Vocabulary, as `"FraudPreventionAndDetection"`, with or without
             `dpv:` in front. Three-legged tokens need one; for client credentials the operator decides.
         joined: write the older form `dpv:Purpose#scope`, which some operators still publish.
-        openid: ask for `openid` too, as CIBA wants.
-        offline: ask for `offline_access` too, so that a refresh token may come along.
+        openid: ask for `openid` too, which CIBA requires.
+        offline: ask for `offline_access` too, to obtain a refresh token.
 
     Returns:
         The scopes, separated by blanks.
 
     Raises:
-        ConfigurationError: a name or the purpose holds what a scope cannot hold, or `joined` lacks a purpose.
+        ConfigurationError: a name or the purpose holds a character that no scope can hold, or `joined` lacks a purpose.
 
     Source: CAMARA Security and Interoperability Profile, "Purpose as a scope".
     """
@@ -42,16 +42,16 @@ def scope(
     if purpose is None:
         if joined:
             raise ConfigurationError("joined: needs a purpose to join to the scope")
-        return checked(" ".join([*parts, *names]))
+        return checked_scope(" ".join([*parts, *names]))
     known = _PURPOSE.fullmatch(text("purpose", purpose))
     if known is None:
         raise ConfigurationError("purpose: must be a term of the Data Privacy Vocabulary, letters and digits only")
     term = f"dpv:{known[1]}"
     parts += [f"{term}#{name}" for name in names] if joined else [term, *names]
-    return checked(" ".join(parts))
+    return checked_scope(" ".join(parts))
 
 
-def checked(value: object) -> str:
+def checked_scope(value: object) -> str:
     """Return a scope string that a request can carry.
 
     Raises:
@@ -63,14 +63,21 @@ def checked(value: object) -> str:
     return names
 
 
-def missing(requested: str, granted: str) -> list[str]:
-    """Return what was requested of the API and not granted; purposes and OpenID's own scopes do not count."""
-    has = {name for part in granted.split() for name in (part, part.rpartition("#")[2])}
+def missing_scopes(requested: str, granted: str) -> list[str]:
+    """Return the requested scopes of the API that were not granted; purposes and OpenID's own scopes do not count.
+
+    Servers write the granted scope in their own ways: separated by commas, in another case, with the name of the
+    resource in front (`api://resource/scope`).
+    """
+    has = {part for name in re.split(r"[\s,]+", granted.lower()) for part in (name, name.rpartition("#")[2])}
     return [
         name
         for name in requested.split()
-        if name not in _NOT_ACCESS
+        if name not in _OPENID
         and not (name.startswith("dpv:") and "#" not in name)
-        and name not in has
-        and name.rpartition("#")[2] not in has
+        and not any(_is_granted(wanted.lower(), has) for wanted in (name, name.rpartition("#")[2]))
     ]
+
+
+def _is_granted(wanted: str, granted: set[str]) -> bool:
+    return wanted in granted or any(name.endswith(f"/{wanted}") for name in granted)

@@ -24,10 +24,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jws
 from joserfc.jws import JWSRegistry
 
-from camara_otp._tokens import afetch, fetch
-from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, _authority, scope
-from camara_otp.auth._authority import pause_before
-from camara_otp.auth._values import Refusal
+from camara_otp._secret import Secret
+from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, scope, token_endpoint
+from camara_otp.auth.answers import Refusal
+from camara_otp.auth.providers import afetch_token, fetch_token
+from camara_otp.auth.token_endpoint import pause_before
 from camara_otp.errors import ConfigurationError, TokenError
 from tests.auth.server import answer
 
@@ -39,7 +40,7 @@ HINT = "tel:+34666111333"
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
     """Repeat at once."""
-    monkeypatch.setattr(_authority.random, "uniform", lambda low, high: 0.01)
+    monkeypatch.setattr(token_endpoint.random, "uniform", lambda low, high: 0.01)
 
 
 def secret(tokens, **options):
@@ -317,7 +318,7 @@ def test_bad_answers_become_token_errors(tokens, reply, code, said):
 
 def test_nobody_listens():
     """A refused connection is repeated, then told."""
-    with pytest.raises(TokenError, match="could not be asked.*check its URL"):
+    with pytest.raises(TokenError, match="could not be reached.*check its URL"):
         get(ClientCredentials("http://127.0.0.1:9/token", "client", client_secret=SECRET, timeout=2))
 
 
@@ -484,7 +485,7 @@ def test_an_interrupted_login_leaves_no_secret_in_the_traceback(tokens, alarm, m
     assert [text for text in shown if any(secret in text for secret in (SECRET, HINT[4:], "r3q-id"))] == []
 
 
-@pytest.mark.parametrize("ask", [get, lambda provider, rejected: fetch(provider, rejected, 5.0)])
+@pytest.mark.parametrize("ask", [get, lambda provider, rejected: fetch_token(provider, Secret(rejected), 5.0)])
 def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, alarm, ask):
     """The refused one may well be good for another operator's gateway."""
     tokens.gate.clear()
@@ -502,7 +503,7 @@ def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, al
     "ask",
     [
         lambda provider: provider.aget_token(rejected="r3fused", timeout=5.0),
-        lambda provider: afetch(provider, "r3fused", 5.0),
+        lambda provider: afetch_token(provider, Secret("r3fused"), 5.0),
     ],
 )
 async def test_a_cancelled_wait_for_a_token_leaves_none_in_the_traceback(tokens, ask):
@@ -689,7 +690,7 @@ def test_wrong_arguments_of_a_ciba_login(options, field):
 @pytest.fixture
 def quick_polls(monkeypatch):
     """Poll every few milliseconds."""
-    monkeypatch.setattr("camara_otp.auth._login.FLOOR", 0.01)
+    monkeypatch.setattr("camara_otp.auth.ciba.SHORTEST_INTERVAL", 0.01)
 
 
 def ciba(tokens, **options):
@@ -753,7 +754,7 @@ def test_a_login_that_ran_out_has_to_be_repeated(tokens):
     provider = ciba(tokens)
     provider.authorize(timeout=10)
 
-    with pytest.raises(TokenError, match="run out, and no refresh token is left"):
+    with pytest.raises(TokenError, match="has expired, and no refresh token is left"):
         get(provider)
     provider.authorize(timeout=10)
     assert get(provider) == "t1"
@@ -827,14 +828,14 @@ def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
     def overtaken(seen):
         if seen.form["refresh_token"] == "r1" and not inner:
             inner.append(1)
-            inner.append(provider._fetch(None, 10.0))
+            inner.append(provider._renew(None, 10.0))
             return answer(access_token="t2", token_type="Bearer", refresh_token="r2")
         return answer(400, error="invalid_grant")
 
     tokens.reply = overtaken
-    assert provider._fetch(None, 10.0).value == "t2"
+    assert provider._renew(None, 10.0).value == "t2"
     assert inner[1].code == "invalid_grant"
-    assert provider._fetch(None, 10.0).code == "invalid_grant"
+    assert provider._renew(None, 10.0).code == "invalid_grant"
     assert tokens.seen[-1].form["refresh_token"] == "r2"
 
 
@@ -878,7 +879,7 @@ def test_a_login_survives_a_failing_poll(tokens):
 @pytest.mark.usefixtures("quick_polls")
 def test_too_many_requests_end_no_login_and_no_renewal(tokens, monkeypatch):
     """429 means later, for the question, the poll and the refresh, and Retry-After is kept to."""
-    monkeypatch.setattr("camara_otp.auth._authority.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("camara_otp.auth.token_endpoint.random.uniform", lambda *_: 0.0)
     soon = {"Retry-After": "1"}
     tokens.replies = [
         (429, {}, b""),
@@ -954,7 +955,7 @@ def test_a_login_without_a_thread_is_a_token_error(tokens, monkeypatch):
 
     async def log_in():
         with monkeypatch.context() as patch:
-            patch.setattr("camara_otp.auth._cache._start", no_thread)
+            patch.setattr("camara_otp._threads.start_thread", no_thread)
             await ciba(tokens).aauthorize(timeout=5)
 
     with pytest.raises(TokenError, match="thread"):
@@ -974,7 +975,7 @@ async def test_a_refused_token_request_reaches_the_async_client(tokens):
 @pytest.mark.anyio
 async def test_a_login_that_hangs_is_left_behind(tokens, monkeypatch):
     """The task does not wait for a thread that is late."""
-    monkeypatch.setattr("camara_otp.auth.oauth._GRACE", -0.9)
+    monkeypatch.setattr("camara_otp.auth.ciba.GRACE", -0.9)
     tokens.gate.clear()
 
     with pytest.raises(TokenError, match="in time"):
@@ -984,7 +985,7 @@ async def test_a_login_that_hangs_is_left_behind(tokens, monkeypatch):
 
 def test_a_login_by_discovery(tokens, monkeypatch):
     """Both endpoints from the issuer."""
-    monkeypatch.setattr("camara_otp.auth._login.FLOOR", 0.01)
+    monkeypatch.setattr("camara_otp.auth.ciba.SHORTEST_INTERVAL", 0.01)
     tokens.replies = [discovery(tokens), ASKED, TOKEN]
     provider = CIBA(issuer=tokens.origin, client_id="client", client_secret=SECRET, login_hint=HINT)
     provider.authorize(timeout=10)
@@ -1019,7 +1020,7 @@ def test_a_login_needs_a_sensible_timeout(tokens, timeout):
     assert tokens.count == 0
 
 
-# Shared tokens; the store's own rules are tested in test_fleet.
+# Shared tokens; the store's own rules are tested in test_sharing.
 
 
 def test_two_providers_share_a_token(tokens, keys):
@@ -1108,7 +1109,7 @@ def test_an_argument_of_a_wrong_type_is_named_and_not_shown(keys, options, field
     with pytest.raises(ConfigurationError, match=f"^{field}: ") as caught:
         ClientCredentials(**given)
     frames = traceback.walk_tb(caught.value.__traceback__)
-    inside = [frame.f_locals for frame, _ in frames if frame.f_code.co_filename.endswith("oauth.py")]
+    inside = [frame.f_locals for frame, _ in frames if frame.f_code.co_filename.endswith("client_credentials.py")]
     assert inside
     assert not any(name in frame for frame in inside for name in ("client_secret", "private_key"))
 

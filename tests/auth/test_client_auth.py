@@ -9,9 +9,18 @@ import pytest
 from joserfc import jwk, jws
 from joserfc.jws import JWSRegistry
 
-from camara_otp.auth import _requests as requests
-from camara_otp.auth._keys import ALGORITHMS, PrivateKeyError, Signer, material, signer
-from camara_otp.auth._requests import Key, Secret
+from camara_otp._secret import Secret
+from camara_otp.auth import client_auth
+from camara_otp.auth.assertions import (
+    ALGORITHMS,
+    ASSERTION_LIFETIME,
+    PrivateKeyError,
+    Signer,
+    assertion_claims,
+    key_material,
+    signer_of,
+)
+from camara_otp.auth.client_auth import ClientKey, ClientSecret
 from camara_otp.errors import ConfigurationError, TokenError
 
 URL = "https://op.example/token"
@@ -31,6 +40,16 @@ def verified(assertion, key):
     return made.headers(), json.loads(made.payload)
 
 
+def secret_of(client_id, secret, *, basic=True):
+    """Return a credential with a secret."""
+    return ClientSecret(client_id, Secret(secret), basic=basic)
+
+
+def key_of(given, alg=None, kid=None):
+    """Return a credential with a key."""
+    return ClientKey("client", signer_of(given, alg, kid), None, key_material(given))
+
+
 def fields(form):
     """Return a form's fields as they were written."""
     return dict(pair.split("=") for pair in form.body.decode().split("&"))
@@ -38,7 +57,7 @@ def fields(form):
 
 def test_client_credentials_with_basic():
     """The header holds both parts form-encoded, then base64 (RFC 6749 section 2.3.1)."""
-    form = Secret("cli:ent ü", "s/e+c%r t", basic=True).form(requests.client_credentials("a b"), URL, NOW, str)
+    form = secret_of("cli:ent ü", "s/e+c%r t").form({"grant_type": "client_credentials", "scope": "a b"}, URL, NOW)
 
     headers = dict(form.headers)
     assert headers[b"content-type"] == b"application/x-www-form-urlencoded"
@@ -47,21 +66,18 @@ def test_client_credentials_with_basic():
     assert scheme == b"Basic"
     assert base64.b64decode(value) == b"cli%3Aent+%C3%BC:s%2Fe%2Bc%25r+t"
     assert form.body == b"grant_type=client_credentials&scope=a+b"
-    assert "s/e+c%r t" in form.secrets
-    assert value.decode() in form.secrets
+    assert form.secrets.hidden_in("is s/e+c%r t wrong?") == "is *** wrong?"
+    assert form.secrets.hidden_in(f"is {value.decode()} wrong?") == "is *** wrong?"
 
 
 def test_client_credentials_with_post():
     """Id and secret go in the form, and no header."""
-    form = Secret("client", "s e+c", basic=False).form(requests.client_credentials("a:b#c"), URL, NOW, str)
+    form = secret_of("client", "s e+c", basic=False).form(
+        {"grant_type": "client_credentials", "scope": "a:b#c"}, URL, NOW
+    )
 
     assert b"Authorization" not in dict(form.headers)
     assert form.body == b"grant_type=client_credentials&scope=a%3Ab%23c&client_id=client&client_secret=s+e%2Bc"
-
-
-def test_client_credentials_without_a_scope():
-    """None leaves the field out."""
-    assert requests.client_credentials(None) == {"grant_type": "client_credentials"}
 
 
 @pytest.mark.parametrize(
@@ -78,35 +94,35 @@ def test_client_credentials_with_an_assertion(keys, kind, alg, shape):
         "jwk": lambda: key.as_dict(private=True),
         "jwk text": lambda: " " + json.dumps(key.as_dict(private=True)),
     }[shape]()
-    credential = Key("client", signer(given, alg, "k1"), None)
+    credential = key_of(given, alg, "k1")
 
-    form = credential.form(requests.client_credentials("a"), URL, NOW, lambda: "unique")
+    form = credential.form({"grant_type": "client_credentials"}, URL, NOW)
 
     sent = fields(form)
     assert sent["grant_type"] == "client_credentials"
     assert sent["client_assertion_type"] == "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
     header, claims = verified(sent["client_assertion"], key)
     assert header == {"alg": alg, "typ": "JWT", "kid": "k1"}
+    assert len(claims.pop("jti")) == 36
     assert claims == {
         "iss": "client",
         "sub": "client",
         "aud": URL,
         "iat": 1_800_000_000,
         "exp": 1_800_000_120,
-        "jti": "unique",
     }
-    assert form.secrets == (sent["client_assertion"],)
+    assert form.secrets.hidden_in(sent["client_assertion"]) == "***"
     assert b"Authorization" not in dict(form.headers)
 
 
 def test_assertions_live_no_longer_than_the_profile_allows():
     """At most 300 seconds, with room for clocks that differ."""
-    assert 60 <= requests.ASSERTION_LIFETIME <= 240
+    assert 60 <= ASSERTION_LIFETIME <= 240
 
 
 def test_the_audience_can_be_another():
     """Some operators want the issuer."""
-    form = Key("client", FakeSigner(), "https://op.example").form({}, URL, NOW, str)
+    form = ClientKey("client", FakeSigner(), "https://op.example", b"").form({}, URL, NOW)
 
     assert json.loads(fields(form)["client_assertion"])["aud"] == "https://op.example"
 
@@ -124,9 +140,9 @@ class FakeSigner(Signer):
 @pytest.fixture(autouse=True)
 def _readable_forms(monkeypatch):
     """Let FakeSigner's JSON through unencoded."""
-    real = requests.urlencode
+    real = client_auth.urlencode
     monkeypatch.setattr(
-        requests,
+        client_auth,
         "urlencode",
         lambda fields: "&".join(
             f"{name}={value}" if value.startswith("{") else real({name: value}) for name, value in fields.items()
@@ -136,44 +152,7 @@ def _readable_forms(monkeypatch):
 
 def test_each_assertion_is_new():
     """A jti is never used twice."""
-    assert len({requests.new_id() for _ in range(1000)}) == 1000
-
-
-def test_jwt_bearer_sends_the_assertion_alone(keys):
-    """Grant, scope and login in one; no scope field, no client fields."""
-    key = Key("client", signer(keys["P-256"].as_pem(private=True), None, None), None)
-
-    form = requests.jwt_bearer(key, "tel:+34666111333", "dpv:X a", url=URL, now=NOW, fresh=lambda: "unique")
-
-    sent = fields(form)
-    assert sorted(sent) == ["assertion", "grant_type"]
-    assert sent["grant_type"] == "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"
-    header, claims = verified(sent["assertion"], keys["P-256"])
-    assert header == {"alg": "ES256", "typ": "JWT"}
-    assert claims == {
-        "iss": "client",
-        "sub": "tel:+34666111333",
-        "aud": URL,
-        "iat": 1_800_000_000,
-        "exp": 1_800_000_120,
-        "jti": "unique",
-        "scope": "dpv:X a",
-    }
-
-
-def test_ciba_encodes_the_plus_sign():
-    """A plus sign that is not encoded arrives as a blank."""
-    form = Secret("client", "s", basic=True).form(
-        requests.backchannel("openid dpv:X a", "tel:+34666111333"), URL, NOW, str
-    )
-
-    assert form.body == b"scope=openid+dpv%3AX+a&login_hint=tel%3A%2B34666111333"
-
-
-def test_polling_and_refreshing():
-    """The grants by their names."""
-    assert requests.poll("id") == {"grant_type": "urn:openid:params:grant-type:ciba", "auth_req_id": "id"}
-    assert requests.refresh("r") == {"grant_type": "refresh_token", "refresh_token": "r"}
+    assert len({assertion_claims("a", "b", "c", NOW)["jti"] for _ in range(1000)}) == 1000
 
 
 @pytest.mark.parametrize(
@@ -181,22 +160,22 @@ def test_polling_and_refreshing():
 )
 def test_the_algorithm_follows_the_key(keys, kind, alg):
     """Nothing to set in the usual case."""
-    assert signer(keys[kind].as_pem(private=True), None, None).alg == alg
+    assert signer_of(keys[kind].as_pem(private=True), None, None).alg == alg
 
 
 def test_a_jwk_brings_its_algorithm_and_name(keys):
     """`alg` and `kid` of the JWK count, unless given."""
     jwk_ = keys["RSA"].as_dict(private=True) | {"alg": "PS256", "kid": "from-jwk", "use": "sig"}
 
-    assert (signer(jwk_, None, None).alg, signer(jwk_, None, None).kid) == ("PS256", "from-jwk")
-    assert (signer(jwk_, "RS256", "own").alg, signer(jwk_, "RS256", "own").kid) == ("RS256", "own")
+    assert (signer_of(jwk_, None, None).alg, signer_of(jwk_, None, None).kid) == ("PS256", "from-jwk")
+    assert (signer_of(jwk_, "RS256", "own").alg, signer_of(jwk_, "RS256", "own").kid) == ("RS256", "own")
 
 
 def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
     """A key registered for one signature serves for another of its kind."""
     jwk_ = keys["RSA"].as_dict(private=True) | {"alg": "RS256", "kid": "from-jwk", "use": "sig", "key_ops": ["sign"]}
 
-    header, claims = verified(signer(jwk_, "PS256", None).sign({"iss": "client"}), keys["RSA"])
+    header, claims = verified(signer_of(jwk_, "PS256", None).sign({"iss": "client"}), keys["RSA"])
 
     assert header == {"alg": "PS256", "typ": "JWT", "kid": "from-jwk"}
     assert claims == {"iss": "client"}
@@ -206,7 +185,7 @@ def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
 def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
     """Not at the first token, where nobody would think of the key."""
     with pytest.raises(PrivateKeyError, match="^private_key: is not for signing"):
-        signer(keys["P-256"].as_dict(private=True) | said, None, None)
+        signer_of(keys["P-256"].as_dict(private=True) | said, None, None)
 
 
 @pytest.mark.parametrize(
@@ -215,20 +194,20 @@ def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
 def test_a_key_of_the_wrong_kind_is_refused(keys, kind, alg):
     """Said at once, with both kinds."""
     with pytest.raises(ConfigurationError, match=f"^alg: {alg} needs a key of kind {ALGORITHMS[alg]}.*is {kind}"):
-        signer(keys[kind].as_pem(private=True), alg, None)
+        signer_of(keys[kind].as_pem(private=True), alg, None)
 
 
 @pytest.mark.parametrize("alg", ["HS256", "none", "RS1"])
 def test_an_unknown_algorithm_is_refused(keys, alg):
     """Symmetric ones and none are no private_key_jwt."""
     with pytest.raises(ConfigurationError, match="^alg: "):
-        signer(keys["RSA"].as_pem(private=True), alg, None)
+        signer_of(keys["RSA"].as_pem(private=True), alg, None)
 
 
 def test_a_curve_without_a_signature_is_refused():
     """secp256k1 is not for this."""
     with pytest.raises(ConfigurationError, match="^alg: "):
-        signer(jwk.ECKey.generate_key("secp256k1").as_dict(private=True), None, None)
+        signer_of(jwk.ECKey.generate_key("secp256k1").as_dict(private=True), None, None)
 
 
 @pytest.mark.parametrize("shape", ["pem", "jwk"])
@@ -238,7 +217,7 @@ def test_a_public_key_is_refused(keys, shape):
     given = key.as_pem(private=False) if shape == "pem" else key.as_dict(private=False)
 
     with pytest.raises(ConfigurationError, match="public key"):
-        signer(given, None, None)
+        signer_of(given, None, None)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +239,7 @@ def test_a_public_key_is_refused(keys, shape):
 def test_what_is_no_key_is_refused_and_not_shown(given):
     """The text names the forms, never the value; no foreign exception hangs on it."""
     with pytest.raises(ConfigurationError, match="^private_key: ") as caught:
-        signer(given, None, None)
+        signer_of(given, None, None)
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -270,7 +249,7 @@ def test_what_is_no_key_is_refused_and_not_shown(given):
 def test_an_encrypted_key_is_refused(keys):
     """There is no passphrase argument: the caller decrypts."""
     with pytest.raises(ConfigurationError, match="passphrase"):
-        signer(keys["RSA"].as_pem(private=True, password="hunter2"), None, None)
+        signer_of(keys["RSA"].as_pem(private=True, password="hunter2"), None, None)
 
 
 @pytest.mark.parametrize("blocked", ["joserfc", "joserfc.jwk"])
@@ -279,14 +258,14 @@ def test_signing_without_its_package_is_refused_at_once(keys, monkeypatch, block
     monkeypatch.setitem(sys.modules, blocked, None)
 
     with pytest.raises(ConfigurationError, match=r"pip install 'camara-otp\[oauth\]'"):
-        signer(keys["RSA"].as_pem(private=True), None, None)
+        signer_of(keys["RSA"].as_pem(private=True), None, None)
 
 
 def test_a_wrong_key_is_caught_as_either(keys):
     """A fault of the set-up, and the reason why there is no token; it travels between processes."""
     for kind in (ConfigurationError, TokenError, ValueError):
         with pytest.raises(kind) as caught:
-            signer(keys["P-256"].as_pem(private=True), "RS256", None)
+            signer_of(keys["P-256"].as_pem(private=True), "RS256", None)
     error = pickle.loads(pickle.dumps(caught.value))
 
     assert (str(error), error.error, error.outcome_unknown) == (str(caught.value), None, False)
@@ -294,10 +273,10 @@ def test_a_wrong_key_is_caught_as_either(keys):
 
 def test_a_signer_does_not_show_its_key(keys):
     """Nor does a credential."""
-    credential = Key("client", signer(keys["P-256"].as_dict(private=True), None, "k"), None)
+    credential = key_of(keys["P-256"].as_dict(private=True), None, "k")
 
     assert keys["P-256"].as_dict(private=True)["d"] not in repr(credential)
-    assert "s3cr3t" not in repr(Secret("client", "s3cr3t", basic=True))
+    assert "s3cr3t" not in repr(secret_of("client", "s3cr3t"))
 
 
 def test_key_material_is_the_same_for_the_same_key(keys):
@@ -305,6 +284,6 @@ def test_key_material_is_the_same_for_the_same_key(keys):
     pem = keys["P-256"].as_pem(private=True)
     jwk_ = keys["P-256"].as_dict(private=True)
 
-    assert material(pem) == material(pem.decode() + "\n") == material(b" " + pem)
-    assert material(jwk_) == material(dict(reversed(jwk_.items())))
-    assert material(jwk_) != material(pem)
+    assert key_material(pem) == key_material(pem.decode() + "\n") == key_material(b" " + pem)
+    assert key_material(jwk_) == key_material(dict(reversed(jwk_.items())))
+    assert key_material(jwk_) != key_material(pem)

@@ -1,0 +1,382 @@
+"""One logical call, shared by both clients: its attempts, the renewal of its token, its verdict and its report.
+
+A client's run loop does the I/O: it fetches the token, sends the request, sleeps. Everything it does next is decided
+here. Errors travel as values up to the public methods, which raise them in a frame that holds no secret.
+"""
+
+import inspect
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, Protocol, TypeVar, cast
+
+import attrs
+
+from camara_otp import _wire
+from camara_otp._checks import seconds
+from camara_otp._exchange import Answer, Failure, Outgoing
+from camara_otp._secret import Secret
+from camara_otp._settings import Settings, new_x_correlator
+from camara_otp._wire import CallContext
+from camara_otp.auth.providers import TokenProvider, TokenSource, provider_of
+from camara_otp.errors import (
+    CODES,
+    SUPERSEDED,
+    APIError,
+    ConfigurationError,
+    OTPError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RequestValidationError,
+    TokenError,
+    UnexpectedResponseError,
+)
+from camara_otp.models import (
+    SendCodeRequest,
+    SendCodeResponse,
+    ValidateCodeRequest,
+    ValidateCodeResponse,
+    masked,
+    x_correlator_problem,
+)
+from camara_otp.retry import NextAttempt, next_attempt
+
+T = TypeVar("T")
+
+_logger: Final = logging.getLogger("camara_otp")
+
+
+class Options:
+    """The arguments that every call takes besides its request; None stands for the client's setting."""
+
+    __slots__ = ("timeout", "token", "x_correlator")
+
+    def __init__(self, x_correlator: str | None, token: TokenSource | None, timeout: float | None) -> None:
+        """Keep the arguments."""
+        self.x_correlator = x_correlator
+        self.token = token
+        self.timeout = timeout
+
+
+class Call(Generic[T]):
+    """One logical call: its bytes, made once, and every decision about them."""
+
+    __slots__ = (
+        "_began",
+        "_body",
+        "_deadline",
+        "_headers",
+        "_policy",
+        "_read",
+        "_rejection",
+        "_renewed",
+        "_target",
+        "context",
+        "provider",
+    )
+
+    def __init__(
+        self, settings: Settings, context: CallContext, request: _wire.Request, read: _wire.Reader[T], options: Options
+    ) -> None:
+        """Check the arguments of the call and make its bytes.
+
+        Raises:
+            ConfigurationError: `token` or `timeout` cannot be used.
+            RequestValidationError: `x_correlator` breaks a limit.
+        """
+        self.context = context
+        context.request = request
+        context.x_correlator = _correlator(options.x_correlator, settings.x_correlator)
+        self.provider: TokenProvider | None = settings.provider if options.token is None else provider_of(options.token)
+        timeout = settings.timeout if options.timeout is None else seconds("timeout", options.timeout)
+        self._deadline = time.monotonic() + timeout
+        self._target = settings.endpoint.target(context.operation.path)
+        self._headers = settings.headers
+        self._policy = settings.policy
+        self._read = read
+        self._body = _wire.encode(request)
+        self._began = 0.0
+        self._renewed = False
+        self._rejection: OTPError | None = None  # the 401 to raise if the renewed token is the same again
+
+    @property
+    def token(self) -> Secret | None:
+        """Return the token of the last attempt."""
+        return self.context.token
+
+    @property
+    def remaining(self) -> float:
+        """Return the seconds left."""
+        return self._deadline - time.monotonic()
+
+    def begin(self, token: Secret | TokenError | None) -> OTPError | None:
+        """Begin an attempt with this token; return the error that prevents it."""
+        context = self.context
+        if isinstance(token, TokenError):
+            return context.attach(token)
+        rejection, self._rejection = self._rejection, None
+        if rejection is not None and token == context.token:
+            return rejection
+        self._began = time.monotonic()
+        if self._began >= self._deadline:
+            late = TokenError if context.attempts == 0 and token is not None else RequestNotSentError
+            return context.attach(late("the time of the call was over before the request could be sent"))
+        context.token = token
+        context.attempts += 1
+        return None
+
+    def outgoing(self) -> Outgoing:
+        """Return the request of the attempt that was begun."""
+        return Outgoing(
+            "POST",
+            self._target,
+            _wire.with_call_headers(self._headers, self.context.token, self.context.x_correlator),
+            self._body,
+            self._deadline,
+            None if self._policy is None else self._policy.connect_timeout,
+        )
+
+    def judge(self, outcome: Answer | Failure) -> T | OTPError | NextAttempt:
+        """Return the verdict on an attempt: the result, the error, or another attempt."""
+        if isinstance(outcome, Failure):
+            result: T | OTPError = self.context.attach(_transport_error(outcome))
+        else:
+            result = self._read(outcome, self.context, time.time())
+        if _logger.isEnabledFor(logging.DEBUG):
+            self._log(outcome, result)
+        if not isinstance(result, OTPError):
+            return result
+        following = next_attempt(
+            self._policy,
+            result,
+            attempts=self.context.attempts,
+            remaining=self.remaining,
+            jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+            may_renew=self.provider is not None and not self._renewed,
+        )
+        if following is None:
+            return result
+        if following.renew_token:
+            self._renewed, self._rejection = True, result
+        return following
+
+    def _log(self, outcome: Answer | Failure, result: object) -> None:
+        context, request = self.context, self.context.request
+        if isinstance(outcome, Failure):
+            shown = type(result).__name__
+        else:
+            shown = " ".join(filter(None, ["HTTP", str(outcome.status), getattr(result, "code", None)]))
+        _logger.debug(
+            "%s %sattempt %d: %s in %.0f ms, x-correlator %s",
+            context.operation.name,
+            f"to {masked(request.phone_number)} " if isinstance(request, SendCodeRequest) else "",
+            context.attempts,
+            shown,
+            (time.monotonic() - self._began) * 1000,
+            context.x_correlator,
+        )
+
+
+def send_code_call(
+    settings: Settings, phone_number: str | SendCodeRequest, message: str | None, options: Options
+) -> Call[SendCodeResponse] | OTPError:
+    """Return the call to make, or the error that prevents it."""
+    context = CallContext(_wire.SEND_CODE)
+    try:
+        if isinstance(phone_number, SendCodeRequest):
+            request = _without(message, "message", phone_number)
+        else:
+            request = SendCodeRequest(phone_number, _given(message, "message"))
+        del phone_number, message  # the call below may run code of the caller's, and be interrupted in it
+        return Call(settings, context, request, _wire.read_send_code, options)
+    except OTPError as error:
+        return context.attach(error.with_traceback(None))
+
+
+def validate_code_call(
+    settings: Settings, authentication_id: str | ValidateCodeRequest, code: str | None, options: Options
+) -> Call[ValidateCodeResponse] | OTPError:
+    """Return the call to make, or the error that prevents it."""
+    context = CallContext(_wire.VALIDATE_CODE)
+    try:
+        if isinstance(authentication_id, ValidateCodeRequest):
+            request = _without(code, "code", authentication_id)
+        else:
+            request = ValidateCodeRequest(authentication_id, _given(code, "code"))
+        del authentication_id, code  # as above
+        return Call(settings, context, request, _wire.read_validate_code, options)
+    except OTPError as error:
+        return context.attach(error.with_traceback(None))
+
+
+def _without(value: str | None, field: str, request: T) -> T:
+    if value is not None:
+        raise RequestValidationError(field, "is given in the request already; leave it out of the call")
+    return request
+
+
+def _given(value: str | None, field: str) -> str:
+    if value is None:
+        raise RequestValidationError(field, "is missing; give it as the second argument")
+    return value
+
+
+def _correlator(given: str | None, factory: Callable[[], str] | None) -> str | None:
+    if given is None:
+        if factory is None:
+            return None
+        if factory is new_x_correlator:
+            return factory()
+        try:
+            given = factory()
+        except Exception as error:
+            raise ConfigurationError(f"x_correlator: the callable raised {type(error).__name__}") from error
+        if inspect.iscoroutine(given):
+            given.close()
+            raise ConfigurationError("x_correlator: the callable is asynchronous; give a plain one")
+    problem = x_correlator_problem(given)
+    if problem is not None:
+        raise RequestValidationError(*problem)
+    return given
+
+
+def _transport_error(failure: Failure) -> OTPError:
+    if failure.sent:
+        return OutcomeUnknownError(failure.reason)
+    return RequestNotSentError(failure.reason, permanent=failure.permanent)
+
+
+# --- Reports ---------------------------------------------------------------------------------------------------------
+
+OTHER: Final = "_OTHER"
+"""Stands for an error code outside the contract, which an operator could choose freely."""
+
+
+@attrs.frozen
+class CallRecord:
+    """The outcome of one call, without anything personal.
+
+    Attributes:
+        operation: `"send_code"` or `"validate_code"`.
+        seconds: duration: token, every attempt and every wait.
+        attempts: API requests begun; more than one if the first one cannot have arrived.
+        status: the HTTP status of the response, or None without one.
+        code: the operator's error code, `"_OTHER"` for one outside the contract, None without one.
+        error: the name of the exception's class, None if the call returned.
+        outcome_unknown: True if the operator may have acted although the call failed.
+        x_correlator: the correlator of the call, which identifies it in the operator's records.
+        server_address: the operator's host.
+        server_port: its port.
+    """
+
+    operation: str
+    seconds: float
+    attempts: int
+    status: int | None
+    code: str | None
+    error: str | None
+    outcome_unknown: bool
+    x_correlator: str | None
+    server_address: str
+    server_port: int
+
+    @property
+    def server(self) -> str:
+        """Return the operator's host and port."""
+        return f"{self.server_address}:{self.server_port}"
+
+
+class CallObserver(Protocol):
+    """An observer that is told when a call starts, too, as tracing needs it."""
+
+    def call_started(self, operation: str, /) -> Callable[[CallRecord], object]:
+        """Return the function to call after the call ended."""
+        ...
+
+
+OnCall = Callable[[CallRecord], object] | CallObserver
+"""An observer of calls: a function that is told about each call after it ended, or a `CallObserver`."""
+
+
+def checked_observers(on_call: "OnCall | Sequence[OnCall] | None") -> list[OnCall]:
+    """Return the observers of a client.
+
+    Raises:
+        ConfigurationError: one of them is neither callable nor a `CallObserver`, or is asynchronous.
+    """
+    if on_call is None:
+        return []
+    given: list[OnCall] = [*on_call] if isinstance(on_call, list | tuple) else [cast("OnCall", on_call)]
+    for observer in given:
+        if not (callable(observer) or hasattr(observer, "call_started")) or inspect.iscoroutinefunction(observer):
+            raise ConfigurationError("on_call: must be a plain function, or several, called with a CallRecord")
+    return given
+
+
+class Report:
+    """One call that is observed. An exception of an observer is logged, and never reaches the caller."""
+
+    __slots__ = ("_began", "_call", "_ends", "_server")
+
+    def __init__(self, observers: Sequence[OnCall], call: Call[T] | OTPError, server: tuple[str, int]) -> None:
+        """Tell the observers that the call starts, where they want to know."""
+        self._call = call
+        self._server = server
+        operation = str(call.operation if isinstance(call, OTPError) else call.context.operation.name)
+        self._ends = [_end_of(observer, operation) for observer in observers]
+        self._began = time.monotonic()
+
+    def end(self, result: object) -> None:
+        """Tell the observers how the call ended, in reverse order: the last to start is the first to end."""
+        record = _record(self._call, result, time.monotonic() - self._began, self._server)
+        for end in reversed(self._ends):
+            if end is not None:
+                _guarded(end, record)
+
+
+def _end_of(observer: OnCall, operation: str) -> Callable[[CallRecord], object] | None:
+    started: Callable[[str], Callable[[CallRecord], object]] | None = getattr(observer, "call_started", None)
+    if started is None:
+        return cast("Callable[[CallRecord], object]", observer)
+    return _guarded(started, operation)
+
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+def _guarded(function: Callable[[A], R], argument: A) -> R | None:
+    try:
+        return function(argument)
+    except Exception as error:  # noqa: BLE001 - an error of an observer must not change the call
+        _logger.warning("an observer of calls raised %s; the call continued without it", type(error).__name__)
+        return None
+
+
+def _record(call: "Call[T] | OTPError", result: object, duration: float, server: tuple[str, int]) -> CallRecord:
+    failed = result if isinstance(result, BaseException) else None
+    if isinstance(call, OTPError):
+        operation, attempts, x_correlator = str(call.operation), call.attempts, call.x_correlator
+    else:
+        context = call.context
+        operation, attempts, x_correlator = context.operation.name, context.attempts, context.x_correlator
+    # A call that was interrupted after its request began may have reached the operator.
+    interrupted = failed is not None and attempts > 0
+    status = 200 if isinstance(result, SendCodeResponse) else 204 if failed is None else None
+    code = None
+    if isinstance(failed, APIError | UnexpectedResponseError):
+        status = failed.status
+        code = failed.code if isinstance(failed, APIError) else None
+    return CallRecord(
+        operation=operation,
+        seconds=duration,
+        attempts=attempts,
+        status=status,
+        code=code if code is None or code in CODES or code in SUPERSEDED else OTHER,
+        error=None if failed is None else type(failed).__name__,
+        outcome_unknown=failed.outcome_unknown if isinstance(failed, OTPError) else interrupted,
+        x_correlator=getattr(result, "x_correlator", x_correlator),
+        server_address=server[0],
+        server_port=server[1],
+    )

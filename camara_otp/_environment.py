@@ -1,0 +1,303 @@
+"""The settings outside the program: environment variables, a file of profiles, and the token that they lead to.
+
+`OTPClient.from_env`, `AsyncOTPClient.from_env` and the command line read them through this module.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import attrs
+
+from camara_otp._checks import without_bom
+from camara_otp._settings import DEFAULT_API_PATH, DEFAULT_TIMEOUT
+from camara_otp.auth.providers import TokenProvider
+from camara_otp.errors import ConfigurationError
+
+Kind = Literal["text", "seconds", "yes or no", "table"]
+
+
+@attrs.frozen
+class SettingSpec:
+    """The form and purpose of a setting.
+
+    Attributes:
+        kind: its type.
+        variable: its environment variable, or None.
+        about: its purpose.
+        hidden: whether its value is a secret.
+        default: its value where it is not set.
+    """
+
+    kind: Kind
+    variable: str | None
+    about: str
+    hidden: bool = False
+    default: Any = None
+
+
+DEFAULT_MESSAGE: Final = "{{code}} is your code"
+
+SETTINGS: Final[dict[str, SettingSpec]] = {
+    "base_url": SettingSpec("text", "CAMARA_BASE_URL", "the operator's API root"),
+    "api_path": SettingSpec("text", "CAMARA_API_PATH", "path between root and operation", default=DEFAULT_API_PATH),
+    "timeout": SettingSpec("seconds", "CAMARA_TIMEOUT", "seconds for one call", default=DEFAULT_TIMEOUT),
+    "x_correlator": SettingSpec("yes or no", None, "whether calls carry an x-correlator", default=True),
+    "allow_http": SettingSpec("yes or no", None, "whether a token may travel over plain http", default=False),
+    "headers": SettingSpec("table", None, "extra headers", hidden=True),
+    "params": SettingSpec("table", None, "extra query parameters", hidden=True),
+    "message": SettingSpec("text", None, "the text to send, with the label {{code}}", default=DEFAULT_MESSAGE),
+    "check": SettingSpec("text", None, "TOML file with the settings of `check`"),
+    "token": SettingSpec("text", "CAMARA_BEARER_TOKEN", "the access token", hidden=True),
+    "token_file": SettingSpec("text", "CAMARA_BEARER_TOKEN_FILE", "file with the access token"),
+    "token_url": SettingSpec("text", "CAMARA_TOKEN_URL", "the operator's token endpoint"),
+    "issuer": SettingSpec("text", "CAMARA_ISSUER", "the operator's issuer, instead of the token endpoint"),
+    "client_id": SettingSpec("text", "CAMARA_CLIENT_ID", "the client id for client credentials"),
+    "client_secret": SettingSpec("text", "CAMARA_CLIENT_SECRET", "the client secret", hidden=True),
+    "client_secret_file": SettingSpec("text", "CAMARA_CLIENT_SECRET_FILE", "file with the client secret"),
+    "private_key": SettingSpec("text", "CAMARA_PRIVATE_KEY", "the private key, PEM or JWK", hidden=True),
+    "private_key_file": SettingSpec("text", "CAMARA_PRIVATE_KEY_FILE", "file with the private key"),
+    "client_auth": SettingSpec("text", "CAMARA_CLIENT_AUTH", "how the client authenticates"),
+    "scope": SettingSpec("text", "CAMARA_SCOPE", "the scope to request"),
+}
+# A token, or the settings that obtain one. They are read from one source together: a secret of one source must not be
+# sent with the client id of another.
+_CREDENTIALS: Final = tuple(SETTINGS)[tuple(SETTINGS).index("token") :]
+# A source with one of these has credentials of its own.
+_PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
+_CLIENT: Final = ("base_url", "api_path", "timeout", "allow_http", "headers", "params")
+
+_WORDS: Final[dict[Kind, str]] = {
+    "text": "a text",
+    "seconds": "a number of seconds",
+    "yes or no": "true or false",
+    "table": "a table of texts",
+}
+
+
+@attrs.frozen
+class Setting:
+    """The value of a setting and its source."""
+
+    value: Any = attrs.field(repr=False)
+    source: str
+
+
+def profiles_file(environ: Mapping[str, str]) -> Path:
+    """Return the path of the file of profiles."""
+    given = environ.get("CAMARA_PROFILES")
+    if given:
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(environ.get("APPDATA") or home() / "AppData" / "Roaming") / "camara-otp" / "profiles.toml"
+    return Path(environ.get("XDG_CONFIG_HOME") or home() / ".config") / "camara-otp" / "profiles.toml"
+
+
+def home() -> Path:
+    """Return the user's home folder; without one, as in some containers, a path under which no file can be."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.devnull)
+
+
+def expanded(path: Path, name: str) -> Path:
+    """Return a path with `~` expanded.
+
+    Args:
+        path: the path.
+        name: the setting that holds it.
+
+    Raises:
+        ConfigurationError: there is no such home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"{name}: {path}: there is no such home folder; give the whole path") from None
+
+
+def profile(name: str, path: Path) -> dict[str, Any]:
+    """Return a profile.
+
+    Raises:
+        ConfigurationError: the file has no such profile, or a setting in it is unknown or of the wrong type.
+    """
+    tables = profiles(path)
+    if name not in tables:
+        known = ", ".join(tables) or "none"
+        raise ConfigurationError(f"profile {name}: is not in {path}; there: {known}")
+    for key, value in tables[name].items():
+        kind = SETTINGS[key].kind if key in SETTINGS else None
+        if kind is None:
+            raise ConfigurationError(f"profile {name}: {key} is unknown; there are {', '.join(SETTINGS)}")
+        if not _fits(kind, value):
+            raise ConfigurationError(f"profile {name}: {key} must be {_WORDS[kind]}")
+    return tables[name]
+
+
+def profiles(path: Path) -> dict[str, dict[str, Any]]:
+    """Return all profiles by name; none if there is no file.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    return {name: cast("dict[str, Any]", table) for name, table in content.items() if isinstance(table, dict)}
+
+
+def _fits(kind: Kind, value: Any) -> bool:
+    if kind == "table":
+        return isinstance(value, dict) and all(isinstance(item, str) for item in cast("dict[str, Any]", value).values())
+    if kind == "seconds":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, bool if kind == "yes or no" else str)
+
+
+def resolve(
+    options: Mapping[str, Any], environ: Mapping[str, str], named_profile: str | None, path: Path
+) -> dict[str, Setting]:
+    """Return every setting that is set: options win, then the named profile, then the environment.
+
+    A profile that only the environment names (CAMARA_PROFILE) comes last.
+
+    Args:
+        options: settings given by the caller, as on the command line; None counts as unset.
+        environ: the environment; an empty variable counts as unset.
+        named_profile: the profile that the caller named, or None.
+        path: the file of profiles.
+
+    Raises:
+        ConfigurationError: a profile is missing or wrong, or a variable is.
+    """
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("option", {name: value for name, value in options.items() if value is not None}),
+        ("environment", _variables(environ)),
+    ]
+    standing = environ.get("CAMARA_PROFILE")
+    if named_profile is not None:
+        layers.insert(1, (f"profile {named_profile}", profile(named_profile, path)))
+    elif standing:
+        layers.append((f"profile {standing}", profile(standing, path)))
+    found: dict[str, Setting] = {}
+    with_credentials = next((source for source, layer in layers if any(name in layer for name in _PROOFS)), None)
+    for source, layer in layers:
+        for name, value in layer.items():
+            fits = name not in _CREDENTIALS or with_credentials is None or source in (with_credentials, "option")
+            if name not in found and fits:
+                found[name] = Setting(value, source)
+    return found
+
+
+def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, spec in SETTINGS.items():
+        value = without_bom(environ.get(spec.variable, "")) if spec.variable else ""
+        if not value:
+            continue
+        values[name] = value
+        if spec.kind == "seconds":
+            try:
+                values[name] = float(value)
+            except ValueError:
+                raise ConfigurationError(f"{spec.variable}: must be {_WORDS[spec.kind]}") from None
+    return values
+
+
+def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> dict[str, Any]:
+    """Return the arguments of a client for the environment and its profiles.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
+    """
+    try:
+        settings = resolve({}, environ, named_profile, profiles_file(environ))
+        return arguments_for(settings, token_source(settings))
+    except ConfigurationError as error:
+        raise error.with_traceback(None) from None  # the frames below hold secrets
+
+
+def arguments_for(settings: Mapping[str, Setting], token: str | TokenProvider) -> dict[str, Any]:
+    """Return the arguments of a client for settings and the token that belongs to them.
+
+    Raises:
+        ConfigurationError: base_url is missing.
+    """
+    if "base_url" not in settings:
+        raise ConfigurationError("base_url: is missing; set CAMARA_BASE_URL, or name a profile that has it")
+    arguments = {name: settings[name].value for name in _CLIENT if name in settings}
+    if "x_correlator" in settings and settings["x_correlator"].value is False:
+        arguments["x_correlator"] = None
+    return arguments | {"token": token}
+
+
+def has_token(settings: Mapping[str, Setting]) -> bool:
+    """Tell whether settings hold a token, or a part of client credentials."""
+    return any(name in settings for name in (*_PROOFS, "client_id"))
+
+
+def token_source(settings: Mapping[str, Setting]) -> str | TokenProvider:
+    """Return the token, or the provider that fetches one.
+
+    Raises:
+        ConfigurationError: there is none; the text names the settings to make.
+    """
+    if "token" in settings:
+        return str(settings["token"].value)
+    if "token_file" in settings:
+        return secret_in(Path(settings["token_file"].value), "token_file")
+    if "client_id" in settings:
+        return client_credentials(settings)
+    if has_token(settings):
+        raise ConfigurationError("client_id: is missing; client credentials need it: CAMARA_CLIENT_ID, or a profile")
+    raise ConfigurationError(
+        "token: is missing; set CAMARA_BEARER_TOKEN or CAMARA_BEARER_TOKEN_FILE, or client credentials: "
+        "CAMARA_TOKEN_URL or CAMARA_ISSUER, CAMARA_CLIENT_ID, and CAMARA_CLIENT_SECRET or CAMARA_PRIVATE_KEY_FILE"
+    )
+
+
+def client_credentials(settings: Mapping[str, Setting], **more: Any) -> TokenProvider:
+    """Return the provider that fetches tokens with client credentials.
+
+    Args:
+        settings: the settings.
+        more: further arguments of `ClientCredentials`.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong.
+    """
+    from camara_otp.auth.client_credentials import ClientCredentials  # noqa: PLC0415 - most callers have a token
+
+    values = {name: setting.value for name, setting in settings.items() if name in _CREDENTIALS}
+    for file, name in (("client_secret_file", "client_secret"), ("private_key_file", "private_key")):
+        if file in values:
+            values[name] = secret_in(Path(values.pop(file)), file)
+    return ClientCredentials(**values, **more)
+
+
+def secret_in(path: Path, name: str) -> str:
+    """Return the content of a file, without a byte order mark and without white space around it.
+
+    Args:
+        path: the file.
+        name: the setting that holds its path.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is empty.
+    """
+    file = expanded(path, name)
+    try:
+        text = file.read_text("utf-8-sig").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{name}: {path}: {getattr(error, 'strerror', None) or 'is not text'}") from None
+    if not text:
+        raise ConfigurationError(f"{name}: {path} is empty")
+    return text

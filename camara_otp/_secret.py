@@ -1,0 +1,31 @@
+"""Secrets that no renderer of a traceback shows."""
+
+
+class Secret:
+    """A text that must not be shown: a token, a client secret, a phone number, a code.
+
+    It is a plain object without fields or iteration, so that no serializer of an error tracker or a console reaches
+    the text, whatever it does with tuples, data classes and attrs classes. Open it where bytes are made.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """Keep the text."""
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        """Compare two secrets by their texts."""
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        """Return the hash of the text."""
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        """Return a mask."""
+        return "Secret(***)"

@@ -1,0 +1,72 @@
+"""Run a function in a thread of its own, and wait for it in a thread or in a task of any event loop."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+T = TypeVar("T")
+
+
+def start_thread(target: Callable[..., None], *args: Any) -> None:
+    """Start a daemon thread.
+
+    Raises:
+        RuntimeError: the process cannot start another thread.
+    """
+    threading.Thread(target=target, args=args, name="camara-otp token", daemon=True).start()
+
+
+def run_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
+    """Run a function in a thread of its own and return its future.
+
+    Raises:
+        RuntimeError: the process cannot start another thread.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = function(*args)
+        except BaseException as error:  # noqa: BLE001 - raised again where the future is read
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    start_thread(run)
+    return future
+
+
+def wait(future: Future[T], timeout: float) -> T | None:
+    """Wait for a future in a thread; return None after `timeout` seconds."""
+    if not future.done():
+        try:
+            return future.result(max(timeout, 0.0))
+        except TimeoutError:
+            if not future.done():
+                return None
+    return future.result()
+
+
+async def await_future(future: Future[T], timeout: float) -> T | None:
+    """Wait for a future in a task, on any event loop that anyio supports; return None after `timeout` seconds."""
+    if not future.done():
+        done = anyio.Event()
+        # Newer releases of anyio wrap the loop's own handle.
+        handle: Any = anyio.lowlevel.current_token()
+        handle = getattr(handle, "native_token", handle)
+        call = getattr(handle, "call_soon_threadsafe", None) or handle.run_sync_soon
+
+        def wake(_: Future[T]) -> None:
+            try:
+                call(done.set)
+            except RuntimeError:
+                return  # the loop was closed, and its tasks with it
+
+        future.add_done_callback(wake)
+        with anyio.move_on_after(max(timeout, 0.0)):
+            await done.wait()
+    return future.result() if future.done() else None

@@ -1,0 +1,223 @@
+"""What an authorization server answers: pure functions from a response to a value or a refusal.
+
+Nothing that the server says is shown before it was cleaned: a careless server repeats the secret, the assertion or
+the phone number in its error text.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from attrs import field, frozen
+
+from camara_otp._exchange import Answer
+from camara_otp._headers import date_of, retry_after
+from camara_otp._text import Secrets, cleaned
+from camara_otp.auth.providers import token_problem
+from camara_otp.auth.scope import missing_scopes
+from camara_otp.errors import TokenError
+
+TOO_MANY: Final = 429
+# Used when a response does not state the lifetime of its token; a 401 renews the token sooner.
+UNSTATED_LIFETIME: Final = 300.0
+_LONGEST_LIFETIME: Final = 30 * 86400.0
+_CLOCK_TOLERANCE: Final = 30
+
+# What to do about each error code of RFC 6749, CIBA Core and RFC 9449.
+REMEDIES: Final[Mapping[str, str]] = {
+    "invalid_request": "check the endpoint's URL, client_auth and scope",
+    "invalid_client": "check client_id and its secret or key, and client_auth; for a key also kid, alg, audience and "
+    "this machine's clock",
+    "invalid_grant": "the grant has expired, or consent is missing: authorize again; with JWTBearer check subject, "
+    "key, kid, alg, audience and this machine's clock",
+    "unauthorized_client": "ask the operator to enable this grant for the client",
+    "unsupported_grant_type": "the operator does not offer this grant; ask which one it agreed for the client",
+    "invalid_scope": "check scope; some operators require a purpose, as camara_otp.auth.scope(purpose=...) writes",
+    "invalid_target": "check the scope and the audience agreed with the operator",
+    "access_denied": "the user or the operator refused; do not ask again automatically",
+    "expired_token": "the user did not answer in time; authorize again",
+    "unknown_user_id": "the operator does not know the login_hint; check the number",
+    "invalid_binding_message": "the operator does not accept this request; report it",
+    "missing_user_code": "the operator requires a user code, which CAMARA does not; report it",
+    "invalid_request_object": "the operator requires signed requests; ask it to accept unsigned ones",
+    "invalid_dpop_proof": "the operator requires DPoP, which this package does not support; ask it for Bearer tokens",
+    "use_dpop_nonce": "the operator requires DPoP, which this package does not support; ask it for Bearer tokens",
+    "authorization_pending": "the user has not answered yet",
+    "slow_down": "the requests come too fast",
+    "temporarily_unavailable": "try again later",
+    "server_error": "try again later; if it persists, report it to the operator",
+}
+_REMEDY: Final = "look it up in the operator's documentation"
+# A status without an error code comes from a gateway more often than from the authorization server.
+_CREDENTIALS_REFUSED: Final = "check client_id and its secret or key, client_auth, and the URL"
+
+
+@frozen
+class Token:
+    """A token as it was just obtained.
+
+    `lifetime` and `left` are seconds; they differ when the token comes from a store. A `final` token cannot be
+    renewed, so no renewal is tried ahead of its expiry.
+    """
+
+    value: str = field(repr=False)
+    lifetime: float
+    left: float
+    refresh: str | None = field(default=None, repr=False)
+    final: bool = False
+
+    def renew_ahead(self, leeway: float) -> float:
+        """Return how many seconds ahead of its expiry the token is renewed; fewer for a short lifetime."""
+        return min(max(leeway, 2.0), max(self.lifetime / 4, min(3.0, self.lifetime / 2)))
+
+    def safety_margin(self) -> float:
+        """Return how many seconds ahead of its expiry the token is no longer used: servers count whole seconds."""
+        return min(2.0, self.lifetime / 3)
+
+
+@frozen
+class Refusal:
+    """Why there is no token: a TokenError as a value, so that it can be kept and shared.
+
+    `again` says that a repetition may help, after at least `wait` seconds.
+    """
+
+    reason: str
+    code: str | None = None
+    description: str | None = None
+    again: bool = False
+    wait: float = 0.0
+
+    def error(self) -> TokenError:
+        """Return a new exception; two callers must never raise the same instance."""
+        return TokenError(self.reason, error=self.code, error_description=self.description)
+
+
+@frozen
+class StartedLogin:
+    """A login that the server has started: poll with the id, every `interval` seconds, for `expires_in` seconds."""
+
+    auth_req_id: str = field(repr=False)
+    interval: float
+    expires_in: float
+
+
+@frozen
+class Reply:
+    """A response, the server's name for messages, the secrets of the request, and the wall-clock time of receipt."""
+
+    server: str
+    answer: Answer
+    secrets: Secrets
+    now: float
+
+    def cleaned(self, words: str) -> str:
+        """Return the server's words without secrets, signed tokens and phone numbers."""
+        return cleaned(words, self.secrets, credentials=True)
+
+
+def read_token(reply: Reply, scope: str | None) -> Token | Refusal:
+    """Read the response of a token endpoint to a request for this scope."""
+    document = read_document(reply)
+    if isinstance(document, Refusal):
+        return document
+    value = document.get("access_token")
+    if not isinstance(value, str) or token_problem(value) is not None:
+        return Refusal("the token endpoint's answer holds no usable access_token; check the token URL")
+    # RFC 6749 requires the type; an answer without one, or with null, is accepted. Apigee writes BearerToken.
+    kind = document.get("token_type")
+    kind = "Bearer" if kind is None else kind
+    if not isinstance(kind, str) or kind.lower() not in {"bearer", "bearertoken"}:
+        shown = reply.cleaned(kind) if isinstance(kind, str) else type(kind).__name__
+        return Refusal(
+            f"the token endpoint issued a token of type {shown}, which cannot be used here; ask the operator for "
+            "Bearer tokens, without DPoP"
+        )
+    granted = document.get("scope")
+    # An empty text is no scope (RFC 6749 section 3.3), as if the field were left out.
+    missing = missing_scopes(scope, granted) if scope and isinstance(granted, str) and granted.strip() else []
+    if missing:
+        return Refusal(
+            f"the token endpoint granted less than the requested scope: {' '.join(missing)} is missing; ask the "
+            "operator to grant it to the client, or request less"
+        )
+    lifetime = read_seconds(document.get("expires_in"), UNSTATED_LIFETIME)
+    refresh = document.get("refresh_token")
+    return Token(value, lifetime, lifetime, refresh if isinstance(refresh, str) and refresh else None)
+
+
+def read_started_login(reply: Reply) -> StartedLogin | Refusal:
+    """Read the response of a backchannel authentication endpoint."""
+    document = read_document(reply)
+    if isinstance(document, Refusal):
+        return document
+    identifier = document.get("auth_req_id")
+    if not isinstance(identifier, str) or not identifier:
+        return Refusal("the backchannel endpoint's answer holds no auth_req_id; check the backchannel URL")
+    # CIBA Core section 7.3: five seconds where the interval is left out.
+    return StartedLogin(
+        identifier,
+        read_seconds(document.get("interval"), 5.0),
+        read_seconds(document.get("expires_in"), UNSTATED_LIFETIME),
+    )
+
+
+def read_document(reply: Reply) -> dict[str, Any] | Refusal:
+    """Return the JSON object of a success, or the reason why there is none."""
+    server, status, fault = reply.server, reply.answer.status, reply.answer.fault
+    wait = retry_after(reply.answer.headers, reply.now) or 0.0
+    passing = status >= 500 or status == TOO_MANY
+    if 300 <= status < 400:
+        return Refusal(f"{server} redirects (HTTP {status}), which is not followed; give the URL that it leads to")
+    if fault is not None:
+        return Refusal(
+            f"{server} sent an unreadable response (HTTP {status}): {fault}; check its URL", again=passing, wait=wait
+        )
+    document = _json_object(reply.answer.body)
+    code = document.get("error") if document is not None else None
+    if document is not None and isinstance(code, str) and code:
+        code = reply.cleaned(code)
+        words = document.get("error_description")
+        words = reply.cleaned(words) if isinstance(words, str) else None
+        reason = f"{server} refused: {code}{f' ({words})' if words else ''}; {REMEDIES.get(code, _REMEDY)}"
+        if code in {"invalid_client", "invalid_grant"}:
+            reason += _clock_skew(reply)
+        return Refusal(reason, code, words or None, again=passing, wait=wait)
+    if status != 200:
+        remedy = _CREDENTIALS_REFUSED if status in (401, 403) else "check its URL"
+        later = ", and try again later" if passing else ""
+        return Refusal(
+            f"{server} answered HTTP {status} without an error code; {remedy}{later}", again=passing, wait=wait
+        )
+    if document is None:
+        return Refusal(f"{server} sent something else than a JSON object; check its URL")
+    return document
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _clock_skew(reply: Reply) -> str:
+    """Return a clause about this machine's clock, where it differs enough from the server's to matter."""
+    date = date_of(reply.answer.headers)
+    if date is None or abs(date - reply.now) <= _CLOCK_TOLERANCE:
+        return ""
+    skew = round(date - reply.now)
+    return f"; this machine's clock is {abs(skew)} s {'behind' if skew > 0 else 'ahead of'} the server's"
+
+
+def read_seconds(value: object, unstated: float) -> float:
+    """Return a duration that came as a number or as text; `unstated` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return unstated
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return unstated
+    return min(max(number, 0.0), _LONGEST_LIFETIME) if not math.isnan(number) else unstated
