@@ -6,7 +6,7 @@ A table stands between two comments, `<!-- name -->` and `<!-- /name -->`; what 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from camara_otp.errors import (
     CODES,
@@ -22,6 +22,7 @@ from camara_otp.errors import (
     UnexpectedResponseError,
 )
 from camara_otp.retry import RULES, Outcome
+from camara_otp.sandbox.config import DESCRIPTIONS, Config
 
 _PAGES: Final = Path(__file__).parent
 
@@ -95,11 +96,27 @@ def _unknown(kind: type[OTPError]) -> str:
     return str(kind.outcome_unknown)
 
 
+def sandbox_table() -> str:
+    """Return the settings of the sandbox with their defaults and meanings."""
+    config = Config()
+    rows = [f"| `{name}` | {_default(getattr(config, name))} | {meaning} |" for name, meaning in DESCRIPTIONS.items()]
+    return "| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _default(value: object) -> str:
+    if isinstance(value, frozenset | tuple):
+        return ", ".join(sorted(cast("frozenset[str]", value))) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "errors": errors_table,
     "superseded": superseded_table,
     "outcomes": outcomes_table,
     "failures": failures_table,
+    "sandbox settings": sandbox_table,
 }
 
 

@@ -41,11 +41,17 @@ def lines() -> Iterator[str]:
 
 
 def members(kind: type) -> Iterator[str]:
-    """Yield the public members that a class defines itself; what it inherits stands at its base."""
-    for name in sorted(vars(kind)):
+    """Yield the public members of a class; those of a base that is public stand there."""
+    private = [base for base in kind.__mro__[1:] if base.__module__.startswith("camara_otp.") and not is_public(base)]
+    for name in sorted({name for owner in (kind, *private) for name in vars(owner)}):
         if not name.startswith("_"):
             value = getattr(kind, name)
             yield name + (called_with(value) if callable(value) else "")
+
+
+def is_public(kind: type) -> bool:
+    """Tell whether a class has lines of its own."""
+    return any(getattr(importlib.import_module(name), kind.__name__, None) is kind for name in MODULES)
 
 
 def called_with(value: object) -> str:

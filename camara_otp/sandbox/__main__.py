@@ -3,18 +3,17 @@
 import argparse
 import contextlib
 import errno
-import inspect
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 
-from camara_otp.sandbox.config import DIALECTS, Config
-from camara_otp.sandbox.core import Sandbox
-from camara_otp.sandbox.load import PARSERS, PREFIX, load, parse
+from camara_otp.sandbox.config import DESCRIPTIONS, DIALECTS
+from camara_otp.sandbox.engine import Engine
+from camara_otp.sandbox.http import is_loopback
+from camara_otp.sandbox.load import PARSERS, PREFIX, load, parse, variables
 
 _BANNER = """\
-The sandbox is open.
+The sandbox is running.
 
   inbox     {url}/
   base URL  {url}
@@ -29,8 +28,8 @@ Try it:
 Stop with Ctrl+C."""
 
 _EXPOSED = """\
-Warning: {host} can be reached from other machines. Whoever reaches it can read every text and code in the inbox,
-send and check codes, and change, fault or reset this sandbox. Nothing here is protected by a password.
+Warning: {host} can be reached from other machines. Everybody who can reach it can read every text and code in the
+inbox, send and check codes, and change or reset this sandbox. No password protects it.
 """
 
 
@@ -39,18 +38,18 @@ def main(
     environ: Mapping[str, str] | None = None,
     program: str = "python -m camara_otp.sandbox",
 ) -> int:
-    """Serve until interrupted.
+    """Run the server until it is interrupted.
 
     Args:
         arguments: The command line, without the program's name.
         environ: The environment; by default the process's own.
-        program: How it was called.
+        program: The name of the program in its messages.
 
     Returns:
         The exit code.
     """
     environ = os.environ if environ is None else environ
-    parser = _parser(environ, program)
+    parser = _parser(variables(environ), program)
     options = vars(parser.parse_args(arguments))
     host, port, file, expose = (options.pop(name) for name in ("host", "port", "config", "expose"))
     try:
@@ -68,24 +67,24 @@ def main(
         parser.exit(2, f"{parser.prog}: {error}\n")
     with listener:
         url = server.url_of(listener)
-        if not server.is_loopback(host):
+        if not is_loopback(host):
             sys.stderr.write(_EXPOSED.format(host=host))
         paths = ", ".join(path or "/" for path in config.api_paths)
         print(_BANNER.format(url=url, path=config.api_paths[0], paths=paths), flush=True)  # noqa: T201
         with contextlib.suppress(KeyboardInterrupt):
-            server.server(Sandbox(config), exposed=expose).run(sockets=[listener])
+            server.server(Engine(config), exposed=expose).run(sockets=[listener])
     return 0
 
 
-def _parser(environ: Mapping[str, str], program: str) -> argparse.ArgumentParser:
+def _parser(texts: Mapping[str, str], program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Run a local operator for one-time codes, with an inbox to look at.",
         epilog=f"Every setting can also stand in the environment, as {PREFIX}MAX_SEND=9, or in the TOML file.",
     )
-    parser.add_argument("--host", default=environ.get(PREFIX + "HOST", "127.0.0.1"), help="address to listen on")
+    parser.add_argument("--host", default=texts.get("host", "127.0.0.1"), help="address to listen on")
     parser.add_argument(
-        "--port", type=int, default=environ.get(PREFIX + "PORT", "9091"), help="port to listen on; 0 takes a free one"
+        "--port", type=int, default=texts.get("port", "9091"), help="port to listen on; 0 takes a free one"
     )
     parser.add_argument(
         "--expose",
@@ -95,9 +94,8 @@ def _parser(environ: Mapping[str, str], program: str) -> argparse.ArgumentParser
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings and [[faults]]")
     settings = parser.add_argument_group("settings")
     settings.add_argument("--dialect", choices=tuple(DIALECTS), help="settings of a server seen in the field")
-    described = dict(re.findall(r"^ {4}(\w+): (.+)$", inspect.getdoc(Config) or "", re.MULTILINE))
     for name in PARSERS:
-        text = described.get(name, "").replace("%", "%%")
+        text = DESCRIPTIONS[name].replace("%", "%%")
         settings.add_argument("--" + name.replace("_", "-"), metavar="VALUE", dest=name, help=text)
     return parser
 

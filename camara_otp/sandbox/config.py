@@ -1,50 +1,15 @@
-"""What can be set in the sandbox, with defaults for all, and the ways in which known operators differ."""
+"""Settings of the sandbox, with defaults, and the dialects of known operators."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast, get_args
+from typing import Any, Final, Literal, TypedDict, cast, get_args
 
 import attrs
 
 from camara_otp.sandbox.catalogue import ERRORS
+from camara_otp.sandbox.faults import Fault
+from camara_otp.sandbox.rules import LABEL, NUMBER, RULES, Release, ReleaseRules, with_plus
 
-if TYPE_CHECKING:
-    from camara_otp.sandbox.faults import Fault
-
-LABEL: Final = "{{code}}"
-
-
-def with_plus(number: str) -> str:
-    """Return a number as the phone is known: people leave its plus sign out, and release 0.5.0 lets them."""
-    return number if number.startswith("+") else "+" + number
-
-
-Release = Literal["0.5.0", "1.0.0", "1.1.0", "1.1.1", "2.0.0"]
 ErrorForm = Literal["camara", "nested", "html", "empty"]
-
-
-@attrs.frozen
-class Rules:
-    """What a release of the API asks of a request, where releases differ."""
-
-    x_correlator: re.Pattern[str]
-    phone_number: re.Pattern[str]
-    strict: bool = False
-    foreign_number: str = "NOT_FOUND"
-
-
-_ANY_HEADER = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_PLUS = re.compile(r"\+[1-9][0-9]{4,14}")
-_PLUS_OPTIONAL = re.compile(r"\+?[0-9]{5,15}")
-_WIDE = re.compile(r"[a-zA-Z0-9\-_:;./<>{}]{0,256}")
-
-RULES: Final[Mapping[Release, Rules]] = {
-    "0.5.0": Rules(_ANY_HEADER, _PLUS_OPTIONAL),
-    "1.0.0": Rules(_ANY_HEADER, _PLUS),
-    "1.1.0": Rules(re.compile(r"[a-zA-Z0-9-]{0,55}"), _PLUS),
-    "1.1.1": Rules(_WIDE, _PLUS),
-    "2.0.0": Rules(_WIDE, _PLUS, strict=True, foreign_number="IDENTIFIER_NOT_FOUND"),
-}
 
 
 class Settings(TypedDict, total=False):
@@ -75,7 +40,7 @@ class Settings(TypedDict, total=False):
     seed: int | None
     keep_per_number: int
     keep_total: int
-    faults: "Iterable[Fault]"
+    faults: Iterable[Fault]
 
 
 # How servers seen in the field differ from the defaults.
@@ -126,7 +91,7 @@ def _list(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
 
 
 def _dialable(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if not all(map(_PLUS.fullmatch, value)):
+    if not all(map(NUMBER.fullmatch, value)):
         raise ValueError(f"{attribute.name} must hold numbers in international form, such as +34600000000")
 
 
@@ -175,45 +140,46 @@ def _letters(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
         raise ValueError(f"{attribute.name} must hold at least one printable character")
 
 
-def _faults(value: "Iterable[Fault]") -> "tuple[Fault, ...]":
+def _faults(value: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(value)
 
 
 _YEAR = 366 * 86400.0
 
 
+DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "release": "The release of the API whose limits apply. `2.0.0` is a strict reading of the coming release.",
+    "code_length": "Characters in a code, 1 to 10.",
+    "code_alphabet": "The characters a code is made of.",
+    "code_lifetime": "Lifetime of a code, in seconds.",
+    "max_send": "The number of the send to one phone within `send_window` that is refused.",
+    "send_window": "Seconds for which a send counts.",
+    "max_try": "The wrong code for one verification that closes it.",
+    "max_message_length": "Characters a message template may have, at most 160.",
+    "tokens": "The only access tokens accepted; None accepts every well-formed one.",
+    "expired_tokens": "Access tokens refused as expired.",
+    "invalid_tokens": "Access tokens refused as never issued.",
+    "forbidden_tokens": "Access tokens that are valid but lack the scope.",
+    "unreachable_numbers": "Phone numbers that cannot receive a text message.",
+    "landline_numbers": "Phone numbers that are landlines.",
+    "blocked_numbers": "Phone numbers whose text messages are barred.",
+    "foreign_numbers": "Phone numbers of another operator.",
+    "api_paths": "The paths, each starting with a slash, under which both operations are served; `/` for none.",
+    "correlator": "Whether responses carry an x-correlator.",
+    "error_form": "Form of errors: `camara`, `nested` under `detail`, `html` page of a gateway, or `empty`.",
+    "unknown_id": "The error code for an authenticationId that was never issued.",
+    "validated_status": "The status of a successful validation: 204, or 200 with a body as some servers have it.",
+    "latency": "Seconds by which every response is delayed.",
+    "seed": "Makes codes and ids the same in every run; None makes them unpredictable.",
+    "keep_per_number": "How many messages are remembered per number.",
+    "keep_total": "How many messages, and as many requests, are remembered in all.",
+    "faults": "Faults in force from the start, and again after a reset.",
+}
+
+
 @attrs.frozen(kw_only=True)
 class Config:
-    """Every setting of the sandbox.
-
-    Args:
-        release: The release of the API whose limits apply; `2.0.0` is the strict reading of the coming one.
-        code_length: Characters in a code, 1 to 10.
-        code_alphabet: The characters a code is made of.
-        code_lifetime: Seconds a code is good for.
-        max_send: The send to one number, counted within `send_window`, that is refused.
-        send_window: Seconds after which a send no longer counts.
-        max_try: The wrong code for one verification that closes it.
-        max_message_length: Characters a message template may have, at most 160.
-        tokens: The only access tokens accepted; None accepts every well-formed one.
-        expired_tokens: Access tokens refused as expired.
-        invalid_tokens: Access tokens refused as never issued.
-        forbidden_tokens: Access tokens that are valid but lack the scope.
-        unreachable_numbers: Phone numbers that cannot receive a text message.
-        landline_numbers: Phone numbers that are landlines.
-        blocked_numbers: Phone numbers whose text messages are barred.
-        foreign_numbers: Phone numbers of another operator.
-        api_paths: The paths, each starting with a slash, under which both operations are served; `/` for none.
-        correlator: Whether answers carry an x-correlator at all.
-        error_form: How errors look: as CAMARA says, nested under `detail`, as a gateway's HTML page, or empty.
-        unknown_id: The code that answers an authenticationId never issued.
-        validated_status: The status of a successful validation: 204, or 200 with a body as some servers have it.
-        latency: Seconds that every answer takes.
-        seed: Makes codes and ids the same in every run; None makes them unpredictable.
-        keep_per_number: How many messages are remembered per number.
-        keep_total: How many messages, and as many requests, are remembered in all.
-        faults: What goes wrong from the start, and again after a reset.
-    """
+    """Every setting of the sandbox."""
 
     release: Release = attrs.field(default="1.1.1", validator=_one_of(*RULES))
     code_length: int = attrs.field(default=6, validator=_whole(1, 10))
@@ -258,12 +224,18 @@ class Config:
     seed: int | None = attrs.field(default=None, validator=attrs.validators.optional(_integer), repr=False)
     keep_per_number: int = attrs.field(default=100, validator=_whole(1, 1_000_000))
     keep_total: int = attrs.field(default=10_000, validator=_whole(1, 1_000_000))
-    faults: "tuple[Fault, ...]" = attrs.field(default=(), converter=_faults)
+    faults: tuple[Fault, ...] = attrs.field(default=(), converter=_faults)
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> ReleaseRules:
         """Return what the release asks of a request."""
         return RULES[self.release]
+
+
+# The docstring is made from the texts that the command line shows, which python -OO must not remove.
+Config.__doc__ = "Every setting of the sandbox.\n\nArgs:\n" + "\n".join(
+    f"    {name}: {description}" for name, description in DESCRIPTIONS.items()
+)
 
 
 def in_dialect(dialect: str, settings: Mapping[str, Any], base: Config | None = None) -> Config:

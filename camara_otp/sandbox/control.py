@@ -1,29 +1,22 @@
-"""The control API under `/_sandbox`: what a test or the inbox page asks of a sandbox over HTTP."""
+"""The control API under `/_sandbox`, for tests and the inbox page."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from importlib.resources import files
+from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
 import attrs
 
-from camara_otp.sandbox import tokens
+from camara_otp.sandbox.authorization import MAX_TEXT, AuthorizationServer, RegisteredClient, TokenSettings
+from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.faults import Fault
-from camara_otp.sandbox.gateway import Answer, json_answer
+from camara_otp.sandbox.http import HTTPRequest, HTTPResponse, error_response, json_object, json_response
 from camara_otp.sandbox.load import fault_from
 
-if TYPE_CHECKING:
-    from camara_otp.sandbox.core import Sandbox
-
 ROOT: Final = "/_sandbox"
-_DESCRIPTION: Final = Path(__file__).with_name("control.openapi.json")
-EMPTY: Final = Answer(204)
-
-
-class _WrongError(Exception):
-    """A request to the control API that cannot be served; the text says why."""
+DESCRIPTION: Final = files("camara_otp.sandbox").joinpath("control.openapi.json")
+EMPTY: Final = HTTPResponse(204)
 
 
 def _camel(name: str) -> str:
@@ -45,115 +38,139 @@ def as_json(value: object) -> object:
     return as_table(cast("attrs.AttrsInstance", value)) if attrs.has(type(value)) else value
 
 
-def handle(sandbox: "Sandbox", method: str, path: str, query: str, body: bytes) -> Answer:
-    """Answer a request to the control API.
+def respond(engine: Engine, request: HTTPRequest) -> HTTPResponse:
+    """Respond to a request to the control API.
 
     Args:
-        sandbox: The sandbox to ask or change.
-        method: The HTTP method.
-        path: The path, which starts with `/_sandbox/`.
-        query: The query string, without its question mark.
-        body: The body.
+        engine: The sandbox to read or change.
+        request: The request; its path starts with `/_sandbox/`.
     """
-    name = path.removeprefix(ROOT + "/")
-    methods = _TABLE.get(name)
+    methods = _TABLE.get(request.path.removeprefix(ROOT + "/"))
     if methods is None:
-        return json_answer(404, {"status": 404, "code": "NOT_FOUND", "message": f"{ROOT} has: {', '.join(_TABLE)}"})
-    act = methods.get(method)
+        return error_response(404, "NOT_FOUND", f"{ROOT} has: {', '.join(_TABLE)}")
+    act = methods.get(request.method)
     if act is None:
-        info = {"status": 405, "code": "METHOD_NOT_ALLOWED", "message": f"Use {' or '.join(methods)}."}
-        return json_answer(405, info, (("allow", ", ".join(methods)),))
-    parameters = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
+        allow = (("allow", ", ".join(methods)),)
+        return error_response(405, "METHOD_NOT_ALLOWED", f"Use {' or '.join(methods)}.", allow)
+    parameters = {key: values[-1] for key, values in parse_qs(request.query, keep_blank_values=True).items()}
     try:
-        return act(sandbox, parameters, _read(body))
-    except _WrongError as wrong:
-        return json_answer(400, {"status": 400, "code": "INVALID_ARGUMENT", "message": str(wrong)})
+        return act(engine, parameters, json_object(request.body) if request.body else {})
+    except ValueError as error:
+        return error_response(400, "INVALID_ARGUMENT", str(error))
 
 
-def _read(body: bytes) -> dict[str, Any]:
-    if not body:
-        return {}
-    try:
-        value: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _WrongError("The body is not JSON.") from None
-    if not isinstance(value, dict):
-        raise _WrongError("The body must be a JSON object.")
-    return cast("dict[str, Any]", value)
-
-
-def _messages(sandbox: "Sandbox", parameters: Mapping[str, str], _: Mapping[str, Any]) -> Answer:
+def _messages(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any]) -> HTTPResponse:
     number = parameters.get("phoneNumber")
     if number:
         # A plus sign that was not escaped arrives as a space, and people forget it altogether.
         number = "+" + number.strip().lstrip("+")
-    return json_answer(200, as_json(sandbox.messages(number or None)))
+    return json_response(200, as_json(engine.messages(number or None)))
 
 
-def _advance(sandbox: "Sandbox", _: Mapping[str, str], body: Mapping[str, Any]) -> Answer:
+def _advance(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
     seconds = body.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise _WrongError('The body must be {"seconds": a number}.')
-    try:
-        sandbox.advance(seconds)
-    except ValueError as error:
-        raise _WrongError(str(error)) from None
-    return json_answer(200, {"now": sandbox.now})
+        raise ValueError('The body must be {"seconds": a number}.')  # noqa: TRY004  (one kind of error for bodies)
+    engine.advance(seconds)
+    return json_response(200, {"now": engine.now})
 
 
-def _reset(sandbox: "Sandbox", _: Mapping[str, str], __: Mapping[str, Any]) -> Answer:
-    sandbox.reset()
+def _reset(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
+    engine.reset()
     return EMPTY
 
 
-def _calls(sandbox: "Sandbox", _: Mapping[str, str], __: Mapping[str, Any]) -> Answer:
-    return json_answer(200, as_json(sandbox.calls()))
+def _calls(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
+    return json_response(200, as_json(engine.calls()))
 
 
-def _state(sandbox: "Sandbox", parameters: Mapping[str, str], _: Mapping[str, Any]) -> Answer:
-    changes = sandbox.changes(_number(parameters, "since", 0), limit=_number(parameters, "limit", 1000))
-    return json_answer(200, {**as_table(changes), "sentCount": sandbox.sent_count, "settings": _settings(sandbox)})
+def _state(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any]) -> HTTPResponse:
+    changes = engine.changes(_number(parameters, "since", 0), limit=_number(parameters, "limit", 1000))
+    return json_response(200, {**as_table(changes), "sentCount": engine.sent_count, "settings": _settings(engine)})
 
 
-def _settings(sandbox: "Sandbox") -> object:
+def _settings(engine: Engine) -> object:
     # Access tokens stay out: even made-up ones may be copies of real ones.
-    shown = as_table(sandbox.config)
+    shown = as_table(engine.config)
     return {name: value for name, value in shown.items() if not name.lower().endswith("tokens")}
 
 
-def _list_faults(sandbox: "Sandbox", _: Mapping[str, str], __: Mapping[str, Any]) -> Answer:
-    return json_answer(200, as_json(sandbox.faults()))
+def _list_faults(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
+    return json_response(200, as_json(engine.faults()))
 
 
-def _add_fault(sandbox: "Sandbox", _: Mapping[str, str], body: Mapping[str, Any]) -> Answer:
+def _add_fault(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
     names = {_camel(field.name): field.name for field in attrs.fields(Fault)}
-    try:
-        number = sandbox.add_fault(fault_from({names.get(key, key): value for key, value in body.items()}))
-    except ValueError as error:
-        raise _WrongError(str(error)) from None
-    return json_answer(201, {"number": number})
+    number = engine.add_fault(fault_from({names.get(key, key): value for key, value in body.items()}))
+    return json_response(201, {"number": number})
 
 
-def _remove_faults(sandbox: "Sandbox", parameters: Mapping[str, str], _: Mapping[str, Any]) -> Answer:
+def _remove_faults(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any]) -> HTTPResponse:
     if "number" not in parameters:
-        sandbox.clear_faults()
-    elif not sandbox.remove_fault(_number(parameters, "number", 0)):
-        return json_answer(404, {"status": 404, "code": "NOT_FOUND", "message": "No fault in force has this number."})
+        engine.clear_faults()
+    elif not engine.remove_fault(_number(parameters, "number", 0)):
+        return error_response(404, "NOT_FOUND", "No fault in force has this number.")
     return EMPTY
 
 
 def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
     text = parameters.get(name, str(default))
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise _WrongError(f"{name} must be a whole number.")
+        raise ValueError(f"{name} must be a whole number.")
     return int(text)
 
 
-def _openapi(_: "Sandbox", __: Mapping[str, str], ___: Mapping[str, Any]) -> Answer:
-    return Answer(200, (("content-type", "application/json"),), _DESCRIPTION.read_bytes())
+def _show_tokens(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
+    """Return the settings, and the numbers of requests and of valid tokens; never a token."""
+    return json_response(200, engine.with_tokens(_token_facts))
 
 
-Act = Callable[["Sandbox", Mapping[str, str], Mapping[str, Any]], Answer]
+def _change_tokens(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
+    """Change some settings: `{"lifetime": 3}`."""
+    names = {_camel(field.name): field.name for field in attrs.fields(TokenSettings)}
+    unknown = sorted(set(body) - set(names))
+    if unknown:
+        raise ValueError(f"Known are {', '.join(names)}.")
+
+    def act(server: AuthorizationServer, now: float) -> dict[str, object]:
+        server.settings = attrs.evolve(server.settings, **{names[name]: value for name, value in body.items()})
+        return _token_facts(server, now)
+
+    return json_response(200, engine.with_tokens(act))
+
+
+def _revoke(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
+    """Revoke `{"token": "..."}`, or without a body every token."""
+    token = body.get("token")
+    if token is not None and not isinstance(token, str):
+        raise ValueError('The body must be {"token": text}, or empty for all.')
+    return json_response(200, {"revoked": engine.with_tokens(lambda server, _: server.revoke(token))})
+
+
+def _register(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
+    """Register `{"clientId": "...", "clientSecret": "..."}` or `{"clientId": "...", "jwks": {"keys": [...]}}`."""
+    client_id, secret, jwks = body.get("clientId"), body.get("clientSecret"), body.get("jwks", {"keys": []})
+    keys: list[object] | None = cast("dict[str, Any]", jwks).get("keys") if isinstance(jwks, dict) else None
+    texts = (client_id,) if secret is None else (client_id, secret)
+    if not all(isinstance(text, str) and 0 < len(text) <= MAX_TEXT for text in texts):
+        raise ValueError(f"clientId and clientSecret must be texts of 1 to {MAX_TEXT} characters.")
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise ValueError('jwks must be {"keys": [...]}.')
+    client = RegisteredClient(str(client_id), secret, tuple(cast("list[dict[str, Any]]", keys)))
+    engine.with_tokens(lambda server, _: server.register(client))
+    return EMPTY
+
+
+def _token_facts(server: AuthorizationServer, now: float) -> dict[str, object]:
+    settings = {_camel(name): value for name, value in attrs.asdict(server.settings).items()}
+    return {**settings, "requests": server.requests, "live": server.live(now)}
+
+
+def _openapi(_: Engine, __: Mapping[str, str], ___: Mapping[str, Any]) -> HTTPResponse:
+    return HTTPResponse(200, (("content-type", "application/json"),), DESCRIPTION.read_bytes())
+
+
+Act = Callable[[Engine, Mapping[str, str], Mapping[str, Any]], HTTPResponse]
 
 _TABLE: Final[Mapping[str, Mapping[str, Act]]] = {
     "messages": {"GET": _messages},
@@ -162,8 +179,8 @@ _TABLE: Final[Mapping[str, Mapping[str, Act]]] = {
     "advance": {"POST": _advance},
     "reset": {"POST": _reset},
     "faults": {"GET": _list_faults, "POST": _add_fault, "DELETE": _remove_faults},
-    "tokens": {"GET": tokens.show, "POST": tokens.change},
-    "revoke": {"POST": tokens.revoke},
-    "clients": {"POST": tokens.register},
+    "tokens": {"GET": _show_tokens, "POST": _change_tokens},
+    "revoke": {"POST": _revoke},
+    "clients": {"POST": _register},
     "openapi.json": {"GET": _openapi},
 }

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, cast
 import attrs
 
 from camara_otp.sandbox import catalogue
-from camara_otp.sandbox.config import with_plus
-from camara_otp.sandbox.gateway import Answer, Headers, Operation, html_page
+from camara_otp.sandbox.http import Headers, HTTPResponse, html_page
+from camara_otp.sandbox.rules import OperationName, with_plus
 
 Drop = Literal["connect", "before", "after"]
 
@@ -59,7 +59,7 @@ class Fault:
         message: The sentence in the error, if not the usual one.
         body: A body of your own instead of a CAMARA error.
         content_type: The type of that body; by default JSON if it is JSON, else plain text.
-        html: Answer with a gateway's HTML page (status 502 unless `status` says otherwise).
+        html: HTTPResponse with a gateway's HTML page (status 502 unless `status` says otherwise).
         headers: Further headers of the answer.
         retry_after: The value of a Retry-After header, in seconds or as an HTTP date.
         delay: Seconds to wait before answering, at most 600.
@@ -85,7 +85,7 @@ class Fault:
     delay: float = 0.0
     drop: Drop | None = None
     acts: bool = False
-    operation: Operation | None = None
+    operation: OperationName | None = None
     phone_number: str | None = attrs.field(default=None, converter=_known_as, repr=False)
     times: int | None = None
     rate: float = 1.0
@@ -127,7 +127,7 @@ class Fault:
         usual, _ = catalogue.ERRORS.get(self.code or "", (500, ""))
         return self.status or (502 if self.html else usual)
 
-    def answer(self, correlator: Headers) -> Answer:
+    def answer(self, correlator: Headers) -> HTTPResponse:
         """Build the answer.
 
         Args:
@@ -156,7 +156,7 @@ class Fault:
         if self.retry_after is not None:
             headers["retry-after"] = str(self.retry_after)
         headers.update(self.headers)
-        return Answer(status, tuple(headers.items()), content)
+        return HTTPResponse(status, tuple(headers.items()), content)
 
 
 def _problems(fault: Fault) -> Iterable[tuple[str, bool]]:
@@ -208,7 +208,7 @@ def _is_json(text: str) -> bool:
 
 
 @attrs.define
-class Entry:
+class ActiveFault:
     """A fault in the book and how many more requests it strikes."""
 
     number: int
@@ -226,7 +226,7 @@ class FaultBook:
             random: Decides for faults that strike at a rate.
         """
         self._random = random
-        self._entries: list[Entry] = []
+        self._entries: list[ActiveFault] = []
         self._last_calls: dict[int, str | None] = {}
         self._count = 0
 
@@ -239,7 +239,7 @@ class FaultBook:
         if len(self._entries) >= MAX_FAULTS:
             raise ValueError(f"there are {MAX_FAULTS} faults already; clear some first")
         self._count += 1
-        self._entries.append(Entry(self._count, fault, fault.times))
+        self._entries.append(ActiveFault(self._count, fault, fault.times))
         return self._count
 
     def remove(self, number: int) -> bool:
@@ -258,11 +258,13 @@ class FaultBook:
         """Count what is in force."""
         return len(self._entries)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ActiveFault]:
         """Return what is in force, oldest first."""
         return [attrs.evolve(entry) for entry in self._entries if entry.left != 0]
 
-    def strike(self, operation: Operation, phone_number: str | None, x_correlator: str | None = None) -> Fault | None:
+    def strike(
+        self, operation: OperationName, phone_number: str | None, x_correlator: str | None = None
+    ) -> Fault | None:
         """Return the fault that strikes a request, if any, and count it."""
         for entry in tuple(self._entries):
             fault = entry.fault

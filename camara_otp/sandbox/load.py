@@ -69,10 +69,24 @@ def load(file: str | Path | None = None, environ: Mapping[str, str] | None = Non
         ValueError: A setting is unknown, unreadable or out of its limits; the text names it.
         OSError: The file cannot be read.
     """
-    environ = os.environ if environ is None else environ
-    file = file or environ.get(PREFIX + "CONFIG")
-    merged = {**(_from_file(Path(file)) if file else {}), **_from_environment(environ), **settings}
+    texts = variables(os.environ if environ is None else environ)
+    file = file or texts.get("config")
+    in_environment = {name: parse(name, text) for name, text in texts.items() if name in {*PARSERS, "dialect"}}
+    merged = {**(_from_file(Path(file)) if file else {}), **in_environment, **settings}
     return in_dialect(merged.pop("dialect", "camara"), merged)
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the variables that begin with `CAMARA_SANDBOX_`, by the rest of their names in lower case.
+
+    An empty variable counts as unset, and so does the URL of a service named camara-sandbox, which Kubernetes puts into
+    `CAMARA_SANDBOX_PORT`.
+
+    Args:
+        environ: The environment.
+    """
+    found = {key.removeprefix(PREFIX).lower(): text for key, text in environ.items() if key.startswith(PREFIX)}
+    return {name: text for name, text in found.items() if text.strip() and not (name == "port" and "://" in text)}
 
 
 def parse(name: str, text: str) -> Any:
@@ -105,11 +119,6 @@ def fault_from(table: Mapping[str, Any]) -> Fault:
     if unknown:
         raise ValueError(f"a fault has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     return Fault(**table)
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = {PREFIX + name.upper(): name for name in (*PARSERS, "dialect")}
-    return {names[key]: parse(names[key], text) for key, text in environ.items() if key in names}
 
 
 def _from_file(file: Path) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from random import Random
 import attrs
 
 from camara_otp.sandbox import catalogue
-from camara_otp.sandbox.config import LABEL, Config
+from camara_otp.sandbox.config import Config
+from camara_otp.sandbox.rules import LABEL
 
 
 class State(StrEnum):
@@ -28,7 +29,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"
 
 
-class Refusal(StrEnum):
+class Denial(StrEnum):
     """Why the operator said no, as CAMARA codes."""
 
     FOREIGN = catalogue.NOT_FOUND
@@ -65,7 +66,7 @@ class Verification:
 
 
 @attrs.define(eq=False)
-class _Line:
+class _Phone:
     """What the operator remembers of one phone number, oldest first."""
 
     sends: deque[float]
@@ -86,7 +87,7 @@ class Operator:
         self._config = config
         self._random = random
         self._versions = versions
-        self._lines: dict[str, _Line] = {}
+        self._phones: dict[str, _Phone] = {}
         self._by_id: OrderedDict[str, Verification] = OrderedDict()
         self.sent: int = 0
 
@@ -98,17 +99,17 @@ class Operator:
         """Yield what is remembered of one number, or of all, oldest first."""
         if phone_number is None:
             yield from self._by_id.values()
-        elif line := self._lines.get(phone_number):
-            yield from line.verifications
+        elif phone := self._phones.get(phone_number):
+            yield from phone.verifications
 
     def newest(self, phone_number: str) -> Verification | None:
         """Return the newest verification of a number, or None."""
-        line = self._lines.get(phone_number)
-        return line.verifications[-1] if line and line.verifications else None
+        phone = self._phones.get(phone_number)
+        return phone.verifications[-1] if phone and phone.verifications else None
 
     def send_code(
         self, phone_number: str, template: str, now: float, *, x_correlator: str | None = None
-    ) -> Verification | Refusal:
+    ) -> Verification | Denial:
         """Text a new code to a number, which closes the number's earlier verification, or refuse.
 
         Args:
@@ -120,27 +121,27 @@ class Operator:
         refusal = self._special(phone_number)
         if refusal is not None:
             return refusal
-        line = self._lines.get(phone_number)
-        if line is None:
+        phone = self._phones.get(phone_number)
+        if phone is None:
             # Only the sends that can still count are kept.
-            line = self._lines[phone_number] = _Line(deque(maxlen=self._config.max_send - 1))
+            phone = self._phones[phone_number] = _Phone(deque(maxlen=self._config.max_send - 1))
         # The max_send-th send inside the window is the one refused.
-        full = len(line.sends) == self._config.max_send - 1
-        if full and (not line.sends or now < line.sends[0] + self._config.send_window):
-            if not line.verifications:
-                del self._lines[phone_number]
-            return Refusal.TOO_MANY_SENDS
-        line.sends.append(now)
-        if line.verifications and line.verifications[-1].state(now) is State.WAITING:
-            self._settle(line.verifications[-1], State.SUPERSEDED)
+        full = len(phone.sends) == self._config.max_send - 1
+        if full and (not phone.sends or now < phone.sends[0] + self._config.send_window):
+            if not phone.verifications:
+                del self._phones[phone_number]
+            return Denial.TOO_MANY_SENDS
+        phone.sends.append(now)
+        if phone.verifications and phone.verifications[-1].state(now) is State.WAITING:
+            self._settle(phone.verifications[-1], State.SUPERSEDED)
         verification = self._issue(phone_number, template, now, x_correlator)
-        line.verifications.append(verification)
+        phone.verifications.append(verification)
         self._by_id[verification.authentication_id] = verification
         self.sent += 1
-        self._forget(line)
+        self._forget(phone)
         return verification
 
-    def validate_code(self, authentication_id: str, code: str, now: float) -> Verification | Refusal:
+    def validate_code(self, authentication_id: str, code: str, now: float) -> Verification | Denial:
         """Accept the right code once, or refuse and count.
 
         Args:
@@ -150,12 +151,12 @@ class Operator:
         """
         verification = self._by_id.get(authentication_id)
         if verification is None:
-            return Refusal.UNKNOWN_ID
+            return Denial.UNKNOWN_ID
         state = verification.state(now)
         if state is State.FAILED:
-            return Refusal.FAILED
+            return Denial.FAILED
         if state is not State.WAITING:
-            return Refusal.EXPIRED
+            return Denial.EXPIRED
         if code == verification.code:
             self._settle(verification, State.VERIFIED)
             return verification
@@ -163,18 +164,18 @@ class Operator:
         # The max_try-th wrong code is the one that closes the verification.
         if verification.wrong_tries >= self._config.max_try:
             self._settle(verification, State.FAILED)
-            return Refusal.FAILED
+            return Denial.FAILED
         verification.version = next(self._versions)
-        return Refusal.WRONG
+        return Denial.WRONG
 
-    def _special(self, phone_number: str) -> Refusal | None:
+    def _special(self, phone_number: str) -> Denial | None:
         config = self._config
         if phone_number in config.foreign_numbers:
-            return Refusal.FOREIGN
+            return Denial.FOREIGN
         if phone_number in config.unreachable_numbers or phone_number in config.landline_numbers:
-            return Refusal.NOT_ALLOWED
+            return Denial.NOT_ALLOWED
         if phone_number in config.blocked_numbers:
-            return Refusal.BLOCKED
+            return Denial.BLOCKED
         return None
 
     def _settle(self, verification: Verification, state: State) -> None:
@@ -205,13 +206,13 @@ class Operator:
             characters.append(alphabet[index])
         return "".join(characters)
 
-    def _forget(self, line: _Line) -> None:
+    def _forget(self, phone: _Phone) -> None:
         """Drop the oldest beyond the limits: of this number first, then of all."""
-        if len(line.verifications) > self._config.keep_per_number:
-            del self._by_id[line.verifications.popleft().authentication_id]
+        if len(phone.verifications) > self._config.keep_per_number:
+            del self._by_id[phone.verifications.popleft().authentication_id]
         if len(self._by_id) > self._config.keep_total:
             _, oldest = self._by_id.popitem(last=False)
-            other = self._lines[oldest.phone_number]
+            other = self._phones[oldest.phone_number]
             other.verifications.popleft()
             if not other.verifications:
-                del self._lines[oldest.phone_number]
+                del self._phones[oldest.phone_number]

@@ -3,16 +3,15 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Final
 
 from camara_otp.sandbox.catalogue import METHOD_NOT_ALLOWED
 from camara_otp.sandbox.config import Config
-from camara_otp.sandbox.gateway import Answer, correlator_of, error_answer
+from camara_otp.sandbox.http import HTTPRequest, HTTPResponse
+from camara_otp.sandbox.operations import correlator_of, error_of
 
-_FILE: Final = Path(__file__).with_name("page.html")
 _POLICY: Final = (
     "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -27,8 +26,8 @@ def _hashes(html: str, element: str) -> str:
 
 
 @cache
-def _page() -> Answer:
-    html = _FILE.read_text("utf-8")
+def _page() -> HTTPResponse:
+    html = files("camara_otp.sandbox").joinpath("page.html").read_text("utf-8")
     policy = _POLICY.format(script=_hashes(html, "script"), style=_hashes(html, "style"))
     headers = (
         ("content-type", "text/html; charset=utf-8"),
@@ -37,18 +36,16 @@ def _page() -> Answer:
         ("referrer-policy", "no-referrer"),
         ("x-content-type-options", "nosniff"),
     )
-    return Answer(200, headers, html.encode())
+    return HTTPResponse(200, headers, html.encode())
 
 
-def answer(config: Config, method: str, headers: Mapping[str, str]) -> Answer:
-    """Answer a request for the page.
+def respond(config: Config, request: HTTPRequest) -> HTTPResponse:
+    """Respond to a request for the page.
 
     Args:
-        config: Says how errors look.
-        method: The HTTP method.
-        headers: The headers, names in lower case.
+        config: The form of errors.
+        request: The request.
     """
-    if method in ("GET", "HEAD"):
+    if request.method in ("GET", "HEAD"):
         return _page()
-    allowed = ("allow", "GET, HEAD")
-    return error_answer(config, METHOD_NOT_ALLOWED, headers=(allowed, *correlator_of(config, headers)))
+    return error_of(config, METHOD_NOT_ALLOWED, headers=(("allow", "GET, HEAD"), *correlator_of(config, request)))

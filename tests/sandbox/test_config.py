@@ -153,7 +153,7 @@ def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> 
         ("correlator", "No", False),
         ("correlator", "true", True),
         ("tokens", "a, b,", {"a", "b"}),
-        ("blocked_numbers", "", frozenset()),
+        ("blocked_numbers", ",", frozenset()),
         ("api_paths", "/v1/otp/,/x", ("/v1/otp", "/x")),
         ("seed", "5", 5),
         ("code_alphabet", "ABC", "ABC"),
@@ -162,6 +162,16 @@ def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> 
 def test_environment(name: str, text: str, value: object) -> None:
     """Every kind of setting can be written as a text."""
     assert getattr(load(environ={f"CAMARA_SANDBOX_{name.upper()}": text}), name) == value
+
+
+def test_empty_variables_count_as_unset(tmp_path: Path) -> None:
+    """As do those that a shell or a compose file sets to blanks; a file's value stays in force."""
+    file = tmp_path / "sandbox.toml"
+    file.write_text("max_try = 7\n", "utf-8")
+    names = [f"CAMARA_SANDBOX_{name.upper()}" for name in (*PARSERS, "dialect", "config", "host", "port")]
+
+    assert load(environ=dict.fromkeys(names, "")) == Config()
+    assert load(file, dict.fromkeys(names, " ")) == Config(max_try=7)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from camara_otp.sandbox import Fault, Sandbox, control
 from tests.sandbox.conftest import PHONE, Caller, outcome
 
 # What the description writes as OpenAPI 3.0 has it, JSON Schema has to be told.
-DOCUMENT = json.loads(control._DESCRIPTION.read_text("utf-8"))
+DOCUMENT = json.loads(control.DESCRIPTION.read_text("utf-8"))
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from camara_otp.sandbox import Sandbox, core
+from camara_otp.sandbox import Sandbox, engine
 from tests.sandbox.conftest import CAMARA, DOCUMENTED, MESSAGE, PHONE, Caller, outcome
 
 
@@ -81,11 +81,11 @@ def test_threads_share_a_sandbox() -> None:
     assert len({item.authentication_id for item in sandbox.messages()}) == 100
 
 
-@pytest.mark.skipif(core._THROUGH_SLEEP is None, reason="this system has no such clock by name")
+@pytest.mark.skipif(engine._THROUGH_SLEEP is None, reason="this system has no such clock by name")
 def test_codes_age_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A laptop that is closed for a night finds yesterday's codes expired."""
     asleep, real = 0.0, time.clock_gettime
-    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + asleep * (clock == core._THROUGH_SLEEP))
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + asleep * (clock == engine._THROUGH_SLEEP))
     sandbox = Sandbox()
     evening = sandbox.now
     with sandbox.client() as http:

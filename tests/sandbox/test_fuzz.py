@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 
-from camara_otp.sandbox import Fault, Sandbox, control, tokens
+from camara_otp.sandbox import Fault, Sandbox, authorization, control
 from camara_otp.sandbox.catalogue import ERRORS
 from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE
 from tests.sandbox.contract import assert_published
@@ -77,7 +77,7 @@ def test_openapi_tester_finds_nothing(release: str, operation: str) -> None:
         fuzz()
 
 
-CONTROL = json.loads(control._DESCRIPTION.read_text("utf-8"))
+CONTROL = json.loads(control.DESCRIPTION.read_text("utf-8"))
 # Those that end: the stream of events does not. The tester cannot make a wrong request where there is nothing to send.
 NAMES = [(path, method) for path, methods in CONTROL["paths"].items() for method in methods if path != "/events"]
 
@@ -160,11 +160,11 @@ ASSERTIONS = st.builds(_jwt, _spoiled({"alg": "ES256", "kid": "a"}, JSON), _spoi
 )
 LOGINS = (
     st.just({"client_id": "me", "client_secret": "a"})
-    | ASSERTIONS.map(lambda text: {"client_assertion_type": tokens._ASSERTION, "client_assertion": text})
+    | ASSERTIONS.map(lambda text: {"client_assertion_type": authorization._ASSERTION, "client_assertion": text})
     | ASSERTIONS.map(lambda text: {"assertion": text})
 )
 GRANTS = st.fixed_dictionaries(
-    {"grant_type": st.sampled_from([*tokens._GRANTS])},
+    {"grant_type": st.sampled_from([*authorization._GRANTS])},
     optional={
         name: st.just("openid tel:+346661113334") | st.text(max_size=9)
         for name in ("scope", "login_hint", "auth_req_id", "refresh_token")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from camara_otp.sandbox.config import Config
-from camara_otp.sandbox.operator import Operator, Refusal, State, Verification
+from camara_otp.sandbox.operator import Denial, Operator, State, Verification
 
 PHONE = "+34611"
 
@@ -47,7 +47,7 @@ def test_lifetime(age: float, state: State) -> None:
     verification = sent(subject, now=1000.0)
     assert verification.state(1000.0 + age) is state
     outcome = subject.validate_code(verification.authentication_id, verification.code, 1000.0 + age)
-    assert outcome is (verification if state is State.WAITING else Refusal.EXPIRED)
+    assert outcome is (verification if state is State.WAITING else Denial.EXPIRED)
 
 
 def test_single_use() -> None:
@@ -55,7 +55,7 @@ def test_single_use() -> None:
     subject = operator()
     verification = sent(subject)
     assert subject.validate_code(verification.authentication_id, verification.code, 1.0) is verification
-    assert subject.validate_code(verification.authentication_id, verification.code, 1.0) is Refusal.EXPIRED
+    assert subject.validate_code(verification.authentication_id, verification.code, 1.0) is Denial.EXPIRED
     assert verification.state(10_000.0) is State.VERIFIED
 
 
@@ -64,7 +64,7 @@ def test_one_live_id_per_number() -> None:
     subject = operator()
     first, other, second = sent(subject), sent(subject, phone="+34612"), sent(subject)
     assert [item.state(0.0) for item in (first, other, second)] == [State.SUPERSEDED, State.WAITING, State.WAITING]
-    assert subject.validate_code(first.authentication_id, first.code, 1.0) is Refusal.EXPIRED
+    assert subject.validate_code(first.authentication_id, first.code, 1.0) is Denial.EXPIRED
 
 
 def test_settled_ids_are_not_superseded() -> None:
@@ -81,8 +81,8 @@ def test_wrong_codes_are_counted() -> None:
     subject = operator(max_try=3)
     verification = sent(subject)
     outcomes = [subject.validate_code(verification.authentication_id, wrong(verification), 0.0) for _ in range(4)]
-    assert outcomes == [Refusal.WRONG, Refusal.WRONG, Refusal.FAILED, Refusal.FAILED]
-    assert subject.validate_code(verification.authentication_id, verification.code, 0.0) is Refusal.FAILED
+    assert outcomes == [Denial.WRONG, Denial.WRONG, Denial.FAILED, Denial.FAILED]
+    assert subject.validate_code(verification.authentication_id, verification.code, 0.0) is Denial.FAILED
     assert verification.wrong_tries == 3
 
 
@@ -91,7 +91,7 @@ def test_codes_are_compared_exactly() -> None:
     subject = operator(code_alphabet="a")
     verification = sent(subject)
     for typed in ("AAAAAA", " aaaaaa"):
-        assert subject.validate_code(verification.authentication_id, typed, 0.0) is Refusal.WRONG
+        assert subject.validate_code(verification.authentication_id, typed, 0.0) is Denial.WRONG
 
 
 def test_sends_are_counted_within_the_window() -> None:
@@ -99,9 +99,9 @@ def test_sends_are_counted_within_the_window() -> None:
     subject = operator(max_send=3, send_window=100.0)
     sent(subject, now=0.0)
     sent(subject, now=50.0)
-    assert subject.send_code(PHONE, "{{code}}", 99.9) is Refusal.TOO_MANY_SENDS
+    assert subject.send_code(PHONE, "{{code}}", 99.9) is Denial.TOO_MANY_SENDS
     sent(subject, now=100.0)
-    assert subject.send_code(PHONE, "{{code}}", 149.9) is Refusal.TOO_MANY_SENDS
+    assert subject.send_code(PHONE, "{{code}}", 149.9) is Denial.TOO_MANY_SENDS
     sent(subject, now=150.0)
     sent(subject, now=150.0, phone="+34612")
 
@@ -110,28 +110,28 @@ def test_a_refused_send_leaves_the_earlier_id_alive() -> None:
     """Being refused another code does not void the one on the phone."""
     subject = operator(max_send=2)
     verification = sent(subject)
-    assert subject.send_code(PHONE, "{{code}}", 1.0) is Refusal.TOO_MANY_SENDS
+    assert subject.send_code(PHONE, "{{code}}", 1.0) is Denial.TOO_MANY_SENDS
     assert subject.validate_code(verification.authentication_id, verification.code, 1.0) is verification
 
 
 def test_no_send_at_all() -> None:
     """With max_send 1 the first send is the one refused, and the number leaves no trace."""
     subject = operator(max_send=1)
-    assert subject.send_code(PHONE, "{{code}}", 0.0) is Refusal.TOO_MANY_SENDS
+    assert subject.send_code(PHONE, "{{code}}", 0.0) is Denial.TOO_MANY_SENDS
     assert subject.newest(PHONE) is None
-    assert not subject._lines
+    assert not subject._phones
 
 
 @pytest.mark.parametrize(
     ("setting", "refusal"),
     [
-        ("unreachable_numbers", Refusal.NOT_ALLOWED),
-        ("landline_numbers", Refusal.NOT_ALLOWED),
-        ("blocked_numbers", Refusal.BLOCKED),
-        ("foreign_numbers", Refusal.FOREIGN),
+        ("unreachable_numbers", Denial.NOT_ALLOWED),
+        ("landline_numbers", Denial.NOT_ALLOWED),
+        ("blocked_numbers", Denial.BLOCKED),
+        ("foreign_numbers", Denial.FOREIGN),
     ],
 )
-def test_special_numbers(setting: str, refusal: Refusal) -> None:
+def test_special_numbers(setting: str, refusal: Denial) -> None:
     """Numbers that cannot be texted are refused for their reason and get nothing."""
     subject = operator(**{setting: [PHONE]})
     assert subject.send_code(PHONE, "{{code}}", 0.0) is refusal
@@ -140,7 +140,7 @@ def test_special_numbers(setting: str, refusal: Refusal) -> None:
 
 def test_unknown_id() -> None:
     """An id that was never issued is told apart from one that is over."""
-    assert operator().validate_code("nobody", "1", 0.0) is Refusal.UNKNOWN_ID
+    assert operator().validate_code("nobody", "1", 0.0) is Denial.UNKNOWN_ID
 
 
 def test_same_seed_same_codes() -> None:
@@ -156,7 +156,7 @@ def test_memory_is_bounded() -> None:
         for phone in ("+34611", f"+3462{round_}"):
             sent(subject, phone=phone)
     assert len(list(subject.verifications())) == len(subject._by_id) == 5
-    assert sum(len(line.verifications) for line in subject._lines.values()) == 5
+    assert sum(len(line.verifications) for line in subject._phones.values()) == 5
     assert len(list(subject.verifications("+34611"))) == 2
     assert subject.sent == 400
     assert subject.find("nobody") is None

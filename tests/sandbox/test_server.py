@@ -9,15 +9,17 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 
-from camara_otp.sandbox import Fault, Sandbox, __main__, server
+from camara_otp.sandbox import Fault, Sandbox, __main__, app, server
 from tests.conftest import has_ipv6
 from tests.sandbox.conftest import PHONE, Caller, outcome
 
@@ -300,7 +302,7 @@ def test_events(caller: Caller) -> None:
 
 def test_quiet_streams_are_kept_alive(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream on which nothing happens still shows that it is there."""
-    monkeypatch.setattr(server, "_KEEP_ALIVE", 0.02)
+    monkeypatch.setattr(app, "_KEEP_ALIVE", 0.02)
     with caller.http.stream("GET", "/_sandbox/events") as stream:
         lines = stream.iter_lines()
         assert [next(lines) for _ in range(7)].count(":") >= 1
@@ -424,6 +426,125 @@ def test_main_runs_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert __main__.main(["--host", "0.0.0.0", "--port", "0", "--expose"], {}) == 0
     assert len(seen) == 2
     assert "can be reached from other machines" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["tcp://10.0.0.1:9091", "", " "])
+def test_a_variable_that_is_no_port_is_ignored(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes sets it for a service named camara-sandbox; an empty one counts as unset."""
+    ports: list[int] = []
+    monkeypatch.setattr(server, "listen", lambda _, port: ports.append(port) or socket.create_server(("127.0.0.1", 0)))
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+
+    assert __main__.main([], {"CAMARA_SANDBOX_PORT": port, "CAMARA_SANDBOX_HOST": ""}) == 0
+    assert ports == [9091]
+
+
+def test_help_is_the_same_without_docstrings() -> None:
+    """`python -OO` removes docstrings."""
+    plain, optimized = (
+        subprocess.run(
+            [sys.executable, *options, "-m", "camara_otp.sandbox", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for options in ([], ["-OO"])
+    )
+    assert "The wrong code for one verification that closes it." in " ".join(plain.split())
+    assert optimized == plain
+
+
+ZIPPED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import httpx
+from camara_otp.sandbox import Sandbox, page
+assert page.__file__.startswith(sys.argv[1])
+with Sandbox().serve() as url, httpx.Client(base_url=url, trust_env=False) as http:
+    print(http.get("/").text[:15], http.get("/_sandbox/openapi.json").json()["openapi"][:1])
+"""
+
+
+def test_it_runs_from_a_zip(tmp_path: Path) -> None:
+    """Page and description are read through the package's loader."""
+    package = Path(server.__file__).parents[1]
+    archive = tmp_path / "app.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in package.rglob("*"):
+            if path.suffix in {".py", ".html", ".json", ".css"}:
+                file.write(path, path.relative_to(package.parent))
+    done = subprocess.run(
+        [sys.executable, "-c", ZIPPED, str(archive)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "<!doctype html> 3\n", done.stderr
+
+
+FOREIGN = [
+    {"Origin": "https://attacker.test"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Host": "attacker.test:9091", "Origin": "http://attacker.test:9091"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+@pytest.mark.parametrize(
+    ("path", "content_type", "content"),
+    [
+        ("/_sandbox/reset", "application/x-www-form-urlencoded", ""),
+        ("/_sandbox/advance", "text/plain", '{"seconds": 5, "ignored": "="}'),
+        ("/_sandbox/faults", "text/plain", '{"delay": 5}'),
+        ("/_sandbox/revoke", "multipart/form-data; boundary=x", ""),
+        ("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials&client_id=a&scope=s"),
+        ("/oauth2/bc-authorize", "application/x-www-form-urlencoded", "client_id=a"),
+        ("/otpvalidation/send-code", "text/plain", "{}"),
+    ],
+)
+def test_forms_of_a_foreign_page_change_nothing(
+    standing: tuple[Sandbox, str], path: str, content_type: str, content: str, headers: dict[str, str]
+) -> None:
+    sandbox, url = standing
+    httpx.post(f"{url}/otpvalidation/send-code", json={}, trust_env=False)
+    before = sandbox.changes(), sandbox.with_tokens(lambda server, _: server.requests)
+
+    answer = httpx.post(url + path, headers={**headers, "Content-Type": content_type}, content=content, trust_env=False)
+
+    after = sandbox.changes(), sandbox.with_tokens(lambda server, _: server.requests)
+    assert answer.status_code == 403
+    assert [attrs.evolve(state, now=0) for state in (before[0], after[0])] == [attrs.evolve(before[0], now=0)] * 2
+    assert after[1] == before[1]
+
+
+def test_a_notebook_starts_and_stops_a_server() -> None:
+    """A cell that runs twice does not start a second server, and a stopped one can be started again."""
+    sandbox = Sandbox()
+    url = sandbox.start()
+    assert sandbox.start() == url
+    assert httpx.get(url, trust_env=False).status_code == 200
+    sandbox.stop()
+    sandbox.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+    again = sandbox.start()
+    try:
+        assert httpx.get(again, trust_env=False).status_code == 200
+    finally:
+        sandbox.stop()
+
+
+def test_a_notebook_shows_the_inbox_as_a_table(caller: Caller) -> None:
+    """The newest text first, escaped."""
+    assert "no texts yet" in caller.sandbox._repr_html_()
+    caller.send(PHONE, "first {{code}} <b>")
+    caller.send("+34600000009", "second {{code}}")
+    caller.check(caller.sandbox.messages()[-1].authentication_id, caller.code("+34600000009"))
+    shown = caller.sandbox._repr_html_()
+
+    assert shown.index("second") < shown.index("first")
+    assert f"<td>{PHONE}</td><td>first {caller.code()} &lt;b&gt;</td><td>waiting</td>" in shown
+    assert "<td>verified</td>" in shown
 
 
 BLOCK = """

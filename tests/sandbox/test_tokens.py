@@ -12,7 +12,7 @@ from joserfc import jwk, jws
 from joserfc.jws import JWSRegistry
 
 from camara_otp.sandbox import Sandbox
-from camara_otp.sandbox.tokens import API_SCOPE, TokenSettings
+from camara_otp.sandbox.authorization import API_SCOPE, TokenSettings
 from tests.sandbox.conftest import Caller
 from tests.sandbox.test_control import described
 
@@ -468,7 +468,7 @@ def test_without_the_signing_package_keys_are_refused_with_the_remedy(asking, mo
 
 def test_what_is_kept_is_bounded(asking, monkeypatch):
     """The oldest token and the oldest client go first."""
-    monkeypatch.setattr("camara_otp.sandbox.tokens._KEPT", 2)
+    monkeypatch.setattr("camara_otp.sandbox.authorization._KEPT", 2)
     first, *others = (asking.token().json()["access_token"] for _ in range(3))
 
     assert [asking.caller.send(token=token).status_code for token in (first, *others)] == [401, 200, 200]
@@ -476,3 +476,19 @@ def test_what_is_kept_is_bounded(asking, monkeypatch):
     for client_id in "abc":
         asking.control("POST", "clients", secretly(client_id, "secret"))
     assert [asking.token(**secret(client_id)).status_code for client_id in "abc"] == [401, 200, 200]
+
+
+LONG = "x" * 257
+
+
+def test_what_is_stored_has_a_limit(asking):
+    """Scopes, client ids, subjects and jti of any length would fill the memory of a sandbox that runs for days."""
+    assert asking.token(scope="s" * 1000).status_code == 200
+    refused(asking.token(scope="s" * 1001), "invalid_scope", 400)
+    refused(asking.token(client_id=LONG), "invalid_client", 401)
+    form = {"grant_type": "client_credentials", "scope": API_SCOPE, "client_assertion_type": TYPE}
+    for claims in ({"jti": LONG}, {"iss": LONG, "sub": LONG}):
+        answer = asking.post("token", form | {"client_assertion": assertion(asking.url(), **claims)})
+        refused(answer, "invalid_client", 401)
+    for body in ({"clientId": LONG, "clientSecret": "s"}, {"clientId": "a", "clientSecret": LONG}):
+        assert asking.control("POST", "clients", body).status_code == 400

@@ -1,30 +1,24 @@
-"""The sandbox: the operator together with a clock, a lock, a memory of requests, and faults on demand."""
+"""Operator, faults and authorization server behind one clock and one lock, with a record of the requests."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Final, TypeVar, Unpack
+from typing import Final, TypeVar
 
 import attrs
 
-from camara_otp.sandbox import gateway
+from camara_otp.sandbox import operations
+from camara_otp.sandbox.authorization import AuthorizationServer
 from camara_otp.sandbox.catalogue import NOT_FOUND
-from camara_otp.sandbox.config import Config, Settings, in_dialect
-from camara_otp.sandbox.faults import Drop, Entry, Fault, FaultBook
-from camara_otp.sandbox.gateway import Answer, Headers, Seen
+from camara_otp.sandbox.config import Config
+from camara_otp.sandbox.faults import ActiveFault, Drop, Fault, FaultBook
+from camara_otp.sandbox.http import Headers, HTTPRequest, HTTPResponse
+from camara_otp.sandbox.operations import OperationRequest, Subject
 from camara_otp.sandbox.operator import Operator, State, Verification
-from camara_otp.sandbox.tokens import TokenDesk
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    import httpx
-
-    from camara_otp.sandbox.transport import SandboxTransport
 
 T = TypeVar("T")
 
@@ -94,9 +88,9 @@ class Call:
 
 @attrs.frozen
 class Reply:
-    """What the transport or the server has to do: wait, then drop the connection or answer."""
+    """What the transport or the server has to do: wait, then disconnect or respond."""
 
-    answer: Answer
+    response: HTTPResponse
     delay: float = 0.0
     drop: Drop | None = None
 
@@ -119,7 +113,7 @@ class Changes:
     now: float
     messages: list[Message]
     calls: list[Call]
-    faults: list[Entry]
+    faults: list[ActiveFault]
 
 
 # These go on while a laptop sleeps, as an operator does; elsewhere the usual steady clock does so, too.
@@ -140,47 +134,24 @@ def _steady_clock() -> Callable[[], float]:
     return clock
 
 
-class Sandbox:
-    """A local operator: sends texts to phones that exist only here, and checks the codes in them.
+class Engine:
+    """The sandbox without a way in: it responds to requests given as values. It is safe to share between threads."""
 
-    It is safe to share between threads. In process, no socket is opened:
-
-        sandbox = Sandbox()
-        http = httpx.Client(transport=sandbox.transport())
-
-    As a server on a real port:
-
-        with sandbox.serve() as url:
-            ...
-    """
-
-    def __init__(
-        self,
-        config: Config | None = None,
-        *,
-        dialect: str = "camara",
-        clock: Callable[[], float] | None = None,
-        **settings: Unpack[Settings],
-    ) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] | None = None) -> None:
         """Start with an empty inbox.
 
         Args:
-            config: All settings in one value; the keyword arguments, which are its fields, override it.
-            dialect: A name in `DIALECTS`, for the settings of a server seen in the field.
-            clock: Gives the time in seconds since 1970; the real time by default.
-            settings: The fields of `Config`.
-
-        Raises:
-            ValueError: A setting is out of its limits; the text names it.
+            config: The settings.
+            clock: Returns the time in seconds since 1970; the real time by default.
         """
-        self.config: Config = in_dialect(dialect, settings, config)
+        self.config: Config = config
         self._served = ", ".join(path or "/" for path in self.config.api_paths)[:MAX_SHOWN]
         self._lock = threading.Lock()
         self._clock = clock or _steady_clock()
         # A sandbox started later has higher versions, so that a page which reconnects notices.
         self._versions = count(time.time_ns() // 1000)
         self.served = 0
-        """How many servers answer for it at the moment."""
+        """The number of servers that are running."""
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._calls: deque[Call] = deque(maxlen=self.config.keep_total)
         self._start()
@@ -192,83 +163,80 @@ class Sandbox:
         self._faults = FaultBook(Random(seed))  # noqa: S311
         for fault in self.config.faults:
             self._faults.add(fault)
-        self._tokens = TokenDesk()
+        self._authorization = AuthorizationServer()
         self._calls.clear()
         self._offset = 0.0
         self._born = next(self._versions)
         self.version: int = self._born
 
-    # What a client's request meets.
+    # Requests.
 
-    def handle(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, under_any_root: bool = False
-    ) -> Reply:
-        """Answer a request to one of the operations; the caller does the waiting and the dropping.
+    def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> Reply:
+        """Respond to a request to an operation or to the authorization server; the caller waits and disconnects.
 
         Args:
-            method: The HTTP method.
-            path: The path of the URL, without the query.
-            headers: The headers, names in lower case.
-            body: The body; what exceeds `gateway.MAX_BODY` by more than a byte may be left out.
-            under_any_root: Whether what stands before the configured path is ignored.
+            request: The request; a body longer than `http.MAX_BODY` may be cut off after one more byte.
+            under_any_root: Ignore what precedes the configured path.
         """
-        operation = gateway.route(self.config, path, under_any_root=under_any_root)
+        operation = operations.route(self.config, request.path, under_any_root=under_any_root)
         if operation is None:
             with self._lock:
-                answer = self._tokens.handle(method, path, headers, body, now=self._now(), wall=self._clock())
-            if answer is not None:
-                return Reply(answer, self.config.latency)
-        echo = gateway.correlator_of(self.config, headers)
+                response = self._authorization.respond(request, now=self._now(), wall=self._clock())
+            if response is not None:
+                return Reply(response, self.config.latency)
+        read = None if operation is None else operations.read(self.config, operation, request)
         with self._lock:
             now = self._now()
-            if operation is None:
+            if read is None:
                 where = f"Nothing is served at this path; the operations are under {self._served}."
-                seen = Seen(error=NOT_FOUND, message=where)
-                reply = Reply(gateway.error_answer(self.config, NOT_FOUND, where, echo), self.config.latency)
-                self._remember(path[:MAX_SHOWN], reply, seen, echo, now)
+                echo = operations.correlator_of(self.config, request)
+                response = operations.error_of(self.config, NOT_FOUND, where, echo)
+                reply = Reply(response, self.config.latency)
+                subject = Subject(error=NOT_FOUND, message=where)
+                self._remember(request.path[:MAX_SHOWN], reply, subject, echo, now)
             else:
-                reply = self._serve(gateway.Request(operation, method, headers, body), echo, now)
-        self._tell()
+                reply = self._operate(read, now)
+        self._notify()
         return reply
 
-    def _serve(self, request: gateway.Request, echo: Headers, now: float) -> Reply:
-        seen, fault = Seen(), None
+    def _operate(self, request: OperationRequest, now: float) -> Reply:
+        subject, fault = Subject(), None
         if self._faults:
-            seen = gateway.concerned(self.config, request, self._operator)
-            sent = request.headers.get("x-correlator")
-            fault = self._faults.strike(request.operation, seen.phone_number, sent)
-        answer = None
+            subject = operations.subject_of(self.config, request, self._operator)
+            sent = request.http.headers.get("x-correlator")
+            fault = self._faults.strike(request.operation, subject.phone_number, sent)
+        response = None
         if fault is None or fault.lets_act:
-            worth = partial(self._tokens.verdict, now=now)
-            answer, seen = gateway.handle(self.config, self._operator, request, echo, now, worth=worth)
-        if fault is not None and (fault.answers or answer is None):
+            token_status = partial(self._authorization.status, now=now)
+            response, subject = operations.respond(self.config, self._operator, request, now, token_status=token_status)
+        if fault is not None and (fault.answers or response is None):
             code, message = fault.error
-            answer, seen = fault.answer(echo), attrs.evolve(seen, error=code, message=message)
-        assert answer is not None  # noqa: S101  (either the operator or the fault has answered)
+            response, subject = fault.answer(request.echo), attrs.evolve(subject, error=code, message=message)
+        assert response is not None  # noqa: S101  (either the operator or the fault has responded)
         delay = self.config.latency + (fault.delay if fault else 0.0)
-        reply = Reply(answer, delay, fault.drop if fault else None)
-        self._remember(request.operation, reply, seen, echo, now, fault=fault is not None)
+        reply = Reply(response, delay, fault.drop if fault else None)
+        self._remember(request.operation, reply, subject, request.echo, now, fault=fault is not None)
         return reply
 
     def _remember(
-        self, operation: str, reply: Reply, seen: Seen, echo: Headers, now: float, *, fault: bool = False
+        self, operation: str, reply: Reply, subject: Subject, echo: Headers, now: float, *, fault: bool = False
     ) -> None:
         self.version = next(self._versions)
         call = Call(
             at=now,
             operation=operation,
-            status=0 if reply.drop else reply.answer.status,
-            code=None if reply.drop else seen.error,
-            message=None if reply.drop or seen.message is None else seen.message[:MAX_SHOWN],
+            status=0 if reply.drop else reply.response.status,
+            code=None if reply.drop else subject.error,
+            message=None if reply.drop or subject.message is None else subject.message[:MAX_SHOWN],
             x_correlator=echo[0][1][:MAX_SHOWN] if echo else None,
-            phone_number=seen.phone_number,
-            authentication_id=seen.authentication_id,
+            phone_number=subject.phone_number,
+            authentication_id=subject.authentication_id,
             fault=fault,
             version=self.version,
         )
         self._calls.append(call)
 
-    # What a test or the person at the inbox asks.
+    # What tests and the inbox ask.
 
     @property
     def now(self) -> float:
@@ -334,13 +302,13 @@ class Sandbox:
                 raise ValueError("seconds must be a number from 0 to a hundred years")
             self._offset += seconds
             self.version = next(self._versions)
-        self._tell()
+        self._notify()
 
     def reset(self) -> None:
         """Forget all texts, requests and faults, and set the clock to the present."""
         with self._lock:
             self._start()
-        self._tell()
+        self._notify()
 
     def add_fault(self, fault: Fault) -> int:
         """Put a fault into force, behind those that are already, and return its number.
@@ -354,7 +322,7 @@ class Sandbox:
         with self._lock:
             number = self._faults.add(fault)
             self.version = next(self._versions)
-        self._tell()
+        self._notify()
         return number
 
     def remove_fault(self, number: int) -> bool:
@@ -366,7 +334,7 @@ class Sandbox:
         with self._lock:
             was_there = self._faults.remove(number)
             self.version = next(self._versions)
-        self._tell()
+        self._notify()
         return was_there
 
     def clear_faults(self) -> None:
@@ -374,9 +342,9 @@ class Sandbox:
         with self._lock:
             self._faults.clear()
             self.version = next(self._versions)
-        self._tell()
+        self._notify()
 
-    def faults(self) -> list[Entry]:
+    def faults(self) -> list[ActiveFault]:
         """Return the faults in force, oldest first, each with how often it still strikes."""
         with self._lock:
             return self._faults.entries()
@@ -398,14 +366,14 @@ class Sandbox:
                 self.version, fresh, now, messages, calls[max(0, len(calls) - limit) :], self._faults.entries()
             )
 
-    def with_tokens(self, act: Callable[[TokenDesk, float], T]) -> T:
-        """Do something with the authorization server, alone, and return what comes of it.
+    def with_tokens(self, act: Callable[[AuthorizationServer, float], T]) -> T:
+        """Call a function with the authorization server, under the lock, and return its result.
 
         Args:
             act: Takes the server and the sandbox's time.
         """
         with self._lock:
-            return act(self._tokens, self._now())
+            return act(self._authorization, self._now())
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call a function after every change, from whatever thread made it; return what ends that.
@@ -422,65 +390,10 @@ class Sandbox:
 
         return stop
 
-    # The doors.
-
-    def transport(self) -> "SandboxTransport":
-        """Return a transport for `httpx.Client` and `httpx.AsyncClient` that opens no socket.
-
-        The host, and whatever stands before the operation's path, may be anything.
-        """
-        from camara_otp.sandbox.transport import SandboxTransport  # noqa: PLC0415  (httpx only where it is used)
-
-        return SandboxTransport(self)
-
-    def client(self) -> "httpx.Client":
-        """Return an `httpx.Client` that talks to this sandbox, a good deal quicker than one with `transport()`.
-
-        It keeps no cookies and is not for hooks, redirects or authentication: give it to a client as `http_client`.
-        """
-        from camara_otp.sandbox.transport import SandboxClient  # noqa: PLC0415  (httpx only where it is used)
-
-        return SandboxClient(self)
-
-    def async_client(self) -> "httpx.AsyncClient":
-        """Return an `httpx.AsyncClient` that talks to this sandbox, a good deal quicker than one with `transport()`.
-
-        It keeps no cookies and is not for hooks, redirects or authentication: give it to a client as `http_client`.
-        """
-        from camara_otp.sandbox.transport import AsyncSandboxClient  # noqa: PLC0415  (httpx only where it is used)
-
-        return AsyncSandboxClient(self)
-
-    def __call__(self, request: "httpx.Request") -> "httpx.Response":
-        """Answer an httpx request: makes the sandbox itself a `side_effect` for respx.
-
-        A delay is slept in the calling thread; for async code under a delay use `transport()`.
-        """
-        response = self.transport().handle_request(request)
-        response.read()
-        return response
-
-    def serve(self, host: str = "127.0.0.1", port: int = 0, *, expose: bool = False) -> "AbstractContextManager[str]":
-        """Run the HTTP server in a thread for the length of a `with` block, whose value is the base URL.
-
-        Args:
-            host: The address to listen on.
-            port: The port; 0 takes a free one.
-            expose: Must be True for an address beyond loopback: whoever reaches it can read every text and code,
-                and can change and reset the sandbox.
-
-        Raises:
-            ValueError: The address is not loopback and `expose` is False.
-            RuntimeError: The extra is missing, or the server does not start; the text says what to do.
-        """
-        from camara_otp.sandbox.server import Serving  # noqa: PLC0415  (needs the extra)
-
-        return Serving(self, host, port, expose=expose)
-
     def _now(self) -> float:
         return self._clock() + self._offset
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()
 

@@ -1,0 +1,142 @@
+"""The public sandbox: the engine, with the ways to reach it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from html import escape
+from typing import TYPE_CHECKING, Unpack
+
+from camara_otp.sandbox.config import Config, Settings, in_dialect
+from camara_otp.sandbox.engine import Engine
+
+if TYPE_CHECKING:
+    import httpx
+
+    from camara_otp.sandbox.transport import SandboxTransport
+
+_SHOWN = 50
+
+
+class Sandbox(Engine):
+    """A local operator: it sends texts to phones that exist only here, and checks the codes in them.
+
+    It is safe to share between threads. In process, no socket is opened:
+
+        sandbox = Sandbox()
+        http = httpx.Client(transport=sandbox.transport())
+
+    As a server on a real port:
+
+        with sandbox.serve() as url:
+            ...
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        dialect: str = "camara",
+        clock: Callable[[], float] | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Start with an empty inbox.
+
+        Args:
+            config: All settings in one value; the keyword arguments, which are its fields, override it.
+            dialect: A name in `DIALECTS`, for the settings of a server seen in the field.
+            clock: Returns the time in seconds since 1970; the real time by default.
+            settings: The fields of `Config`.
+
+        Raises:
+            ValueError: A setting is out of its limits; the text names it.
+        """
+        super().__init__(in_dialect(dialect, settings, config), clock)
+        self._running: tuple[AbstractContextManager[str], str] | None = None
+
+    def transport(self) -> "SandboxTransport":
+        """Return a transport for `httpx.Client` and `httpx.AsyncClient` that opens no socket.
+
+        The host, and what precedes the path of the operation, may be anything.
+        """
+        from camara_otp.sandbox.transport import SandboxTransport  # noqa: PLC0415  (httpx only where it is used)
+
+        return SandboxTransport(self)
+
+    def client(self) -> "httpx.Client":
+        """Return an `httpx.Client` of this sandbox, in process: give it to a client as `http_client`."""
+        import httpx  # noqa: PLC0415  (only where it is used)
+
+        return httpx.Client(transport=self.transport(), trust_env=False)
+
+    def async_client(self) -> "httpx.AsyncClient":
+        """Return an `httpx.AsyncClient` of this sandbox, in process: give it to a client as `http_client`."""
+        import httpx  # noqa: PLC0415  (only where it is used)
+
+        return httpx.AsyncClient(transport=self.transport(), trust_env=False)
+
+    def __call__(self, request: "httpx.Request") -> "httpx.Response":
+        """Respond to an httpx request: the sandbox itself is a `side_effect` for respx.
+
+        A delay sleeps in the calling thread; for async code with a delay use `transport()`.
+        """
+        response = self.transport().handle_request(request)
+        response.read()
+        return response
+
+    def serve(self, host: str = "127.0.0.1", port: int = 0, *, expose: bool = False) -> AbstractContextManager[str]:
+        """Run the HTTP server in a thread for the duration of a `with` block, whose value is the base URL.
+
+        Args:
+            host: The address to listen on.
+            port: The port; 0 takes a free one.
+            expose: Must be True for an address beyond loopback: everybody who can reach it can read every text and
+                code, and can change and reset the sandbox.
+
+        Raises:
+            ValueError: The address is not loopback and `expose` is False.
+            RuntimeError: The extra is missing, or the server does not start; the text says what to do.
+        """
+        from camara_otp.sandbox.server import Serving  # noqa: PLC0415  (needs the extra)
+
+        return Serving(self, host, port, expose=expose)
+
+    def start(self, host: str = "127.0.0.1", port: int = 0, *, expose: bool = False) -> str:
+        """Run the HTTP server in a thread until `stop()`, as for a notebook, and return the base URL.
+
+        If the server runs already, return its URL: a notebook cell may be run again.
+
+        Args:
+            host: The address to listen on.
+            port: The port; 0 takes a free one.
+            expose: As in `serve()`.
+
+        Raises:
+            ValueError: The address is not loopback and `expose` is False.
+            OSError: The address or port cannot be used.
+            RuntimeError: The extra is missing, or the server does not start; the text says what to do.
+        """
+        if self._running is None:
+            serving = self.serve(host, port, expose=expose)
+            self._running = (serving, serving.__enter__())
+        return self._running[1]
+
+    def stop(self) -> None:
+        """Stop the server that `start()` started, if it runs."""
+        running, self._running = self._running, None
+        if running is not None:
+            running[0].__exit__(None, None, None)
+
+    def _repr_html_(self) -> str:
+        """Return the newest texts as the table that a notebook shows, newest first."""
+        head = "<tr><th>time</th><th>phone</th><th>text</th><th>state</th></tr>"
+        rows = [
+            (_time_of(message.sent_at), message.phone_number, message.text, message.state.value)
+            for message in self.messages()[: -_SHOWN - 1 : -1]
+        ]
+        cells = ("".join(f"<td>{escape(value)}</td>" for value in row) for row in rows)
+        body = "".join(f"<tr>{row}</tr>" for row in cells) or "<tr><td colspan=4>no texts yet</td></tr>"
+        return f"<table><caption>Sandbox inbox</caption>{head}{body}</table>"
+
+
+def _time_of(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S")
