@@ -73,6 +73,9 @@ test: .venv/dev/.ready ## run the tests, except the long ones; at most two minut
 test-long: .venv/dev/.ready ## run the long tests: the fault table, many calls at once, fuzzing, processes
 	$(call measure,$(BIN)/python) -n auto -m long $(ARGS)
 
+environments: .venv/dev/.ready ## run a part of the tests in 14 environments that users have: locale, HOME, user, signals, load
+	$(BIN)/python tests/environments.py $(ARGS)
+
 coverage: .venv/dev/.ready ## add up what the suites covered that ran with COVERAGE=1
 	$(BIN)/coverage combine --keep
 	$(BIN)/coverage report
@@ -101,7 +104,7 @@ test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, a
 	$(call measure,$(BIN)/python) tests/oidc $(ARGS)
 
 tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
-	npm ci --prefix tests/oidc --no-audit --no-fund --loglevel=error
+	cd tests/oidc && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # New inputs go to a folder of their own; what is worth keeping is moved to tests/fuzz/corpus by hand.
