@@ -57,13 +57,17 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
             raise ConfigurationError(f"{name}: ends in the name of an operation, which the client adds; leave it out")
     try:
         pairs = dict(params or {})
-        query = None if None in pairs.values() else urlencode(pairs, doseq=True)
+        query = None if any(map(_holds_none, pairs.values())) else urlencode(pairs, doseq=True)
     except (TypeError, ValueError):
         query = None
     if query is None:
         raise ConfigurationError("params: must be a mapping of names to texts, or to lists of texts; got another value")
     path = url.path.rstrip("/") + (f"/{between}" if between else "")
     return Endpoint(url.origin, path, f"?{query}" if query else "", url.in_the_clear)
+
+
+def _holds_none(value: object) -> bool:
+    return value is None or (isinstance(value, list | tuple) and None in value)
 
 
 class SplitURL(NamedTuple):

@@ -93,10 +93,13 @@ class MessageTemplate:
             The count, the encoding and the characters to blame.
 
         Raises:
-            RequestValidationError: code_length is out of its range.
+            RequestValidationError: code_length is no whole number or out of its range.
 
         Source: 3GPP TS 23.038 section 6.2.1, 3GPP TS 23.040 section 9.2.3.24.1.
         """
+        if isinstance(code_length, bool) or not isinstance(code_length, int):  # pyright: ignore[reportUnnecessaryIsInstance] - settings give text
+            kind = type(code_length).__name__
+            raise RequestValidationError("code_length", f"must be a whole number (int), not {kind}")
         if not 1 <= code_length <= MAX_CODE_LENGTH:
             raise RequestValidationError("code_length", f"must be 1 to {MAX_CODE_LENGTH}, the limits of a code")
         return segments_of(self.text.replace(CODE_LABEL, "0" * code_length))

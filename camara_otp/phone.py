@@ -1,9 +1,11 @@
-"""PhoneNumber: what a person typed, as the E.164 number that the API wants, or a clear reason why not.
+"""PhoneNumber: a number as people type it, as the E.164 number of the API, or the reason why it is none.
 
-Uses Google's metadata through `phonenumbers`: `pip install 'camara-otp[phone]'`.
+Uses Google's metadata through the module `phonenumbers`. The extra `phone` installs it as phonenumberslite, without the
+names of places; the full distribution phonenumbers works as well.
 """
 
 import re
+import unicodedata
 from enum import StrEnum
 from typing import Final
 
@@ -16,7 +18,7 @@ try:
     import phonenumbers
 except ModuleNotFoundError as _error:  # pragma: no cover - tested in an environment without the extra
     raise ModuleNotFoundError(
-        "camara_otp.phone needs phonenumbers; install it with: pip install 'camara-otp[phone]'", name=_error.name
+        "camara_otp.phone needs phonenumberslite; install it with: pip install 'camara-otp[phone]'", name=_error.name
     ) from _error
 
 __all__ = ["Kind", "PhoneNumber"]
@@ -32,7 +34,7 @@ _REASONS: Final = {
 
 
 class Kind(StrEnum):
-    """What a number is used for, as far as its range tells."""
+    """The use of a number, as far as its range tells."""
 
     MOBILE = "mobile"
     FIXED_LINE = "fixed line"
@@ -53,12 +55,12 @@ _MAY_GET_TEXTS: Final = {Kind.MOBILE, Kind.FIXED_LINE_OR_MOBILE, Kind.VOIP, Kind
 
 @attrs.frozen
 class PhoneNumber:
-    """Hold a number that exists in some country's plan.
+    """A number that exists in the numbering plan of a country.
 
     Attributes:
         e164: the number for `send_code`, as in `+33612345678`.
         region: the country, ISO 3166-1 alpha-2, or None for a number of no country.
-        kind: what its range is used for.
+        kind: the use of its range.
     """
 
     e164: str = attrs.field(repr=masked)
@@ -67,30 +69,30 @@ class PhoneNumber:
 
     @property
     def may_get_texts(self) -> bool:
-        """False where the range says that no phone with SMS can be behind it. True is no promise."""
+        """False if no phone with SMS can have a number of this range. True is no guarantee."""
         return self.kind in _MAY_GET_TEXTS
 
     @classmethod
     def parse(cls, text: str, *, region: str | None = None) -> "PhoneNumber":
-        """Read a number as people write it: with blanks, brackets, hyphens, a leading 0 or 00.
+        """Parse a number as people write and paste it: with blanks, brackets, hyphens, a leading 0 or 00, or `tel:`.
 
         Args:
-            text: what the person typed. Digits of any script; no letters, no extension.
-            region: the country whose habits apply when there is no country code, ISO 3166-1 alpha-2 as in `FR`. None
-                takes numbers with a + alone.
+            text: the text that the user typed. Digits of any script; no letters, no extension.
+            region: the country of numbers without a country code, ISO 3166-1 alpha-2 as in `FR`. None accepts numbers
+                with a + only.
 
         Returns:
-            The number, its country and its kind.
+            the number, its country and its kind
 
         Raises:
-            RequestValidationError: it is no number of any plan; `.reason` says what to ask for and never repeats it. A
-                range newer than the metadata is refused too: upgrade phonenumbers, or give the E.164 form to
-                `send_code` directly.
+            RequestValidationError: it is no number of any plan; `.reason` says what to ask the user for and never
+                repeats it. A range newer than the metadata is rejected too: upgrade phonenumberslite, or pass the
+                E.164 form to `send_code` directly.
 
         Source: Google's libphonenumber metadata; ITU-T E.164.
         """
         found = _read(text, region)
-        del text  # a traceback that shows locals would print it
+        del text  # a traceback with locals would show it
         if isinstance(found, PhoneNumber):
             return found
         raise RequestValidationError(*found)
@@ -106,7 +108,7 @@ def _read(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0
         return Problem("region", f"must be an ISO 3166-1 alpha-2 country in capitals, as in FR{hint}")
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - forms give None
         return Problem(_FIELD, f"must be text (str), not {type(text).__name__}; a number loses its leading zeros")
-    typed = text.strip().removeprefix("tel:")
+    typed = _TEL.sub("", "".join(map(_plain, text)).strip())
     if re.search(r"[^\W\d_]", typed):
         return Problem(_FIELD, "holds letters; ask for digits, without an extension")
     try:
@@ -129,6 +131,17 @@ def _read(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0
     )
 
 
+_TEL: Final = re.compile(r"tel:\s*", re.IGNORECASE)
+
+
+def _plain(character: str) -> str:
+    """Return a blank for every kind of blank, and nothing for an invisible mark, as copied from pages and contacts."""
+    category = unicodedata.category(character)
+    if category in {"Zs", "Zl", "Zp", "Cc"}:
+        return " "
+    return "" if category in {"Cf", "Mn"} else character
+
+
 def _why_invalid(number: phonenumbers.PhoneNumber) -> str:
     country = _country(phonenumbers.region_code_for_country_code(number.country_code or 0))
     where = f"in {country}" if country else "under its country code"
@@ -138,9 +151,9 @@ def _why_invalid(number: phonenumbers.PhoneNumber) -> str:
         case phonenumbers.ValidationResult.TOO_LONG:
             return f"has too many digits for a number {where}; ask for one number alone"
         case phonenumbers.ValidationResult.INVALID_LENGTH:
-            return f"has a length that no number {where} has; ask the person to check it"
+            return f"has a length that no number {where} has; ask the user to check it"
         case _:
-            return f"is in no range that is in use {where}; ask the person to check it"
+            return f"is in no range that is in use {where}; ask the user to check it"
 
 
 def _country(region: str | None) -> str | None:

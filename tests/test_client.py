@@ -204,6 +204,8 @@ def test_extra_headers_and_params_go_with_every_request(shell):
         ({"headers": [("a", "b")]}, "headers: must be a mapping"),
         ({"params": "a=b"}, "params: must be a mapping"),
         ({"params": {"a": "\ud800"}}, "params: must be a mapping"),
+        ({"params": {"a": None}}, "params: must be a mapping"),
+        ({"params": {"a": ["b", None]}}, "params: must be a mapping"),
     ],
 )
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])

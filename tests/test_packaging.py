@@ -1,6 +1,8 @@
 """What a user installs and relies on: few distributions, a stable interface, honest metadata."""
 
 import re
+import subprocess
+import sys
 from importlib.metadata import distribution, metadata, version
 from pathlib import Path
 
@@ -77,3 +79,11 @@ def test_the_version_has_one_source():
 def test_the_metadata_says_who_and_what(field):
     """An index page has something to show."""
     assert metadata("camara-otp")[field]
+
+
+def test_the_package_itself_runs_the_command_line():
+    """`python -m camara_otp` needs no script on the PATH."""
+    command = [sys.executable, "-m", "camara_otp", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.stdout, done.returncode) == (f"camara-otp {camara_otp.__version__}\n", 0)

@@ -102,6 +102,12 @@ def test_a_code_has_1_to_10_characters(length):
         MessageTemplate("{{code}}").segments(code_length=length)
 
 
+@pytest.mark.parametrize("length", ["6", 6.0, None, True])
+def test_a_length_that_is_no_whole_number_is_an_error_of_ours(length):
+    with pytest.raises(RequestValidationError, match=r"code_length: must be a whole number \(int\), not "):
+        MessageTemplate("{{code}}").segments(code_length=length)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("no label", "must hold the label"), ("{code}", "f-string"), ("{{code}}" + "a" * 153, "at most 160")],

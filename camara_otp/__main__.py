@@ -1,0 +1,5 @@
+"""Run the command line: `python -m camara_otp`."""
+
+from camara_otp.cli import main
+
+main()
