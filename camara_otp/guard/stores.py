@@ -156,16 +156,14 @@ if sent == 0 and verified == 0 then return reply end
 for i, key in ipairs(KEYS) do
   local field = string.format('%.0f', math.floor(at / tonumber(ARGV[4 * i + 4])))
   local s, v, last = string.match(redis.call('HGET', key, field) or '', '^(%d+) (%d+) (%d+)$')
-  if s or sent + verified > 0 then
-    s, v, last = (s or 0) + sent, (v or 0) + verified, tonumber(last) or now
-    if sent + verified > 0 then last = math.max(last, now) end
-    if s > 0 or v > 0 then
-      redis.call('HSET', key, field, string.format('%.0f %.0f %.0f', math.max(s, 0), v, last))
-    else
-      redis.call('HDEL', key, field)
-    end
-    if sent + verified > 0 then redis.call('PEXPIRE', key, ARGV[4 * i + 1]) end
+  s, v, last = (s or 0) + sent, (v or 0) + verified, tonumber(last) or now
+  if sent + verified > 0 then last = math.max(last, now) end
+  if s > 0 or v > 0 then
+    redis.call('HSET', key, field, string.format('%.0f %.0f %.0f', math.max(s, 0), v, last))
+  else
+    redis.call('HDEL', key, field)
   end
+  if sent + verified > 0 then redis.call('PEXPIRE', key, ARGV[4 * i + 1]) end
 end
 return sent > 0 and {now, 0} or reply
 """

@@ -6,6 +6,7 @@ import logging
 import pickle
 import sys
 import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
@@ -222,8 +223,17 @@ def test_a_cancelled_task_keeps_the_place(make, backend):
     assert refusal(guard) == ("cooldown", 30.0)
 
 
+class Slow(MemoryStore):
+    """A store that lets other threads run between reading a counter and changing it."""
+
+    def _live(self, key, now):
+        slots = super()._live(key, now)
+        time.sleep(0.001)
+        return slots
+
+
 def test_of_many_threads_one_passes(make, otp, operator):
-    guard, start = make(), threading.Barrier(32)
+    guard, start = make(store=Slow()), threading.Barrier(32)
 
     def click(_):
         start.wait(30)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ import anyio
 import pytest
 import redis
 import redis.asyncio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from camara_otp import SendRefusedError
@@ -54,12 +55,13 @@ steps = st.lists(
     st.tuples(
         st.sampled_from(["send", "send", "send", "give back", "verify", "read"]),
         st.integers(0, 2),
-        st.integers(0, 3000),
+        st.sampled_from([0, 1, 70, 699, 700, 1_500, 9_300, 10_000]),
     ),
     max_size=40,
 )
 
 
+@example(steps=[("send", 0, 0), ("send", 0, 700), ("read", 0, 9_300)], ceiling=2, ratio=0.0)
 @given(steps=steps, ceiling=st.integers(1, 4), ratio=st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5]))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_script_decides_as_the_memory_store_does(server, steps, ceiling, ratio):
@@ -71,7 +73,7 @@ def test_the_script_decides_as_the_memory_store_does(server, steps, ceiling, rat
         return now
 
     stores = MemoryStore(clock=clock), RedisStore(server.client, secret=SECRET, timeout=5.0, clock=clock)
-    rules = [Rule("cooldown", 700, 1), Rule("number", 9_999, ceiling), Rule("conversion", 20_000, ceiling, ratio)]
+    rules = [Rule("cooldown", 700, 1), Rule("number", 10_000, ceiling), Rule("conversion", 20_000, ceiling, ratio)]
     taken = []
     for action, name, milliseconds in steps:
         now += milliseconds / 1000
@@ -144,10 +146,10 @@ def test_a_restarted_server_that_lost_the_script_is_served(server, store):
 
 
 def test_time_is_the_servers(server, store):
-    """A cool-down of 0.3 s ends after it, whatever clock this process has."""
-    guard = Guard(cooldown=0.3, store=store)
+    """A cool-down of one second ends after it, whatever clock this process has."""
+    guard = Guard(cooldown=1.0, store=store)
     assert [refusal(guard), refusal(guard)] == [None, "cooldown"]
-    time.sleep(0.35)
+    time.sleep(1.01)
 
     assert refusal(guard) is None
 
@@ -276,8 +278,9 @@ def test_a_cancelled_task_keeps_the_place(server):
     async def run():
         client = redis.asyncio.Redis.from_url(server.url)
         guard = Guard(store=RedisStore(client, secret=SECRET, timeout=5.0))
-        with anyio.move_on_after(0.2):
+        with anyio.CancelScope() as scope:
             async with guard.sending(NUMBER):
+                scope.cancel()
                 await anyio.sleep_forever()
         with pytest.raises(SendRefusedError):
             await guard.sending(NUMBER).__aenter__()
@@ -322,7 +325,7 @@ def test_a_store_that_hangs_or_is_gone_costs_no_more_than_its_time_limit(server,
     passed, took = asyncio.run(run())
 
     assert passed is (choice == "pass")
-    assert took < 0.2 + 0.5, "the limit, and what a loaded machine adds"
+    assert took < 2.0, "the limit of 0.2 s, and what a loaded machine adds"
     assert events[0] == GuardEvent("store_failed")
     server.signal(signal.SIGCONT)
 
@@ -339,7 +342,7 @@ def test_a_name_that_resolves_slowly_costs_no_more_than_the_time_limit(monkeypat
 
 
 def test_calls_that_hang_do_not_pile_up_threads(server):
-    """Sixty-four wait for a store that hangs; any further call fails at once."""
+    """Sixty-four wait for a store that hangs; any further call fails at once, until the store is back."""
     hanging = redis.Redis.from_url(server.url, max_connections=1000)
     guard = Guard(store=RedisStore(hanging, secret=SECRET, timeout=0.3))
     hanging.ping()
@@ -347,9 +350,7 @@ def test_calls_that_hang_do_not_pile_up_threads(server):
 
     with ThreadPoolExecutor(80) as pool:
         assert list(pool.map(lambda _: refusal(guard), range(80))) == [None] * 80
-    began = time.monotonic()
-    assert refusal(guard) is None
-    assert time.monotonic() - began < 0.2
+    assert sum(thread.name == "camara-otp-guard" for thread in threading.enumerate()) == 64
     server.signal(signal.SIGCONT)
     deadline = time.monotonic() + 10
     while refusal(guard) is None:
