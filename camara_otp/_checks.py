@@ -1,7 +1,7 @@
 """Checks of arguments and settings, shared by clients, policies and providers; and the warnings about them."""
 
-import inspect
 import math
+import sys
 import warnings
 
 from camara_otp.errors import ConfigurationError
@@ -60,9 +60,8 @@ def seconds(name: str, value: object, *, zero: bool = False) -> float:
 def warn(message: str) -> None:
     """Warn, and attribute the warning to the first frame outside this package."""
     level = 2
-    frame = inspect.currentframe()
-    frame = frame and frame.f_back
-    while frame and frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "camara_otp":
+    frame = sys._getframe(1)  # noqa: SLF001 - skip_file_prefixes needs Python 3.12  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "camara_otp":
         frame = frame.f_back
         level += 1
     warnings.warn(message, stacklevel=level)

@@ -219,10 +219,14 @@ def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> d
         ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
     """
     try:
-        settings = resolve({}, environ, named_profile, profiles_file(environ))
-        return arguments_for(settings, token_source(settings))
-    except ConfigurationError as error:
-        raise error.with_traceback(None) from None  # the frames below hold secrets
+        return _arguments(resolve({}, environ, named_profile, profiles_file(environ)))
+    except (ConfigurationError, UserWarning) as error:
+        del environ  # a traceback with locals would show its secrets, and those of the frames below
+        raise error.with_traceback(None) from None
+
+
+def _arguments(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    return arguments_for(settings, token_source(settings))
 
 
 def arguments_for(settings: Mapping[str, Setting], token: str | TokenProvider) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 import re
 from typing import Final
 
-from camara_otp._redaction import MASK, redact
-
 MAX_EXCERPT: Final = 200
 """Characters that are kept of a server's own words."""
 
@@ -35,6 +33,8 @@ class Secrets:
 
     def hidden_in(self, text: str) -> str:
         """Return a text with every secret masked, in whatever spelling it occurs."""
+        from camara_otp._redaction import redact  # noqa: PLC0415 - slow to import, and failures alone need it
+
         return redact(text, self._values)
 
 
@@ -47,7 +47,7 @@ def cleaned(text: str, secrets: Secrets, *, credentials: bool = False) -> str:
         credentials: True masks any signed token and any phone number, known or not.
     """
     text = secrets.hidden_in(text)
-    return shortened(_CREDENTIAL.sub(MASK, text) if credentials else text)
+    return shortened(_CREDENTIAL.sub("***", text) if credentials else text)
 
 
 def shortened(text: str) -> str:

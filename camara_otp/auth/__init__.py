@@ -9,12 +9,16 @@ the form, `token_endpoint` sends it and `answers` reads the response, `sharing` 
 one, `cache` lets one fetch serve every caller, and the client reads the cache.
 """
 
-from camara_otp.auth.ciba import CIBA
-from camara_otp.auth.client_credentials import ClientCredentials
-from camara_otp.auth.jwt_bearer import JWTBearer
-from camara_otp.auth.providers import CallableToken, StaticToken, TokenProvider, TokenSource
-from camara_otp.auth.scope import scope
-from camara_otp.auth.stores import MemoryStore, RedisStore, TokenStore
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from camara_otp.auth.ciba import CIBA
+    from camara_otp.auth.client_credentials import ClientCredentials
+    from camara_otp.auth.jwt_bearer import JWTBearer
+    from camara_otp.auth.providers import CallableToken, StaticToken, TokenProvider, TokenSource
+    from camara_otp.auth.scopes import scope
+    from camara_otp.auth.stores import MemoryStore, RedisStore, TokenStore
 
 __all__ = [
     "CIBA",
@@ -29,3 +33,14 @@ __all__ = [
     "TokenStore",
     "scope",
 ]
+
+_MODULES = {"CIBA": "ciba", "ClientCredentials": "client_credentials", "JWTBearer": "jwt_bearer", "scope": "scopes"}
+_MODULES |= dict.fromkeys(("MemoryStore", "RedisStore", "TokenStore"), "stores")
+_MODULES |= dict.fromkeys(("CallableToken", "StaticToken", "TokenProvider", "TokenSource"), "providers")
+
+
+def __getattr__(name: str) -> Any:
+    # The client needs `providers` alone, and importing it should not cost the import of the grants.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

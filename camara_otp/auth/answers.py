@@ -15,7 +15,7 @@ from camara_otp._exchange import Answer
 from camara_otp._headers import date_of, retry_after
 from camara_otp._text import Secrets, cleaned
 from camara_otp.auth.providers import token_problem
-from camara_otp.auth.scope import missing_scopes
+from camara_otp.auth.scopes import missing_scopes
 from camara_otp.errors import TokenError
 
 TOO_MANY: Final = 429

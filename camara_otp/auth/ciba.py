@@ -14,7 +14,7 @@ from camara_otp.auth.answers import Refusal, StartedLogin, Token, read_started_l
 from camara_otp.auth.assertions import PrivateKey
 from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
 from camara_otp.auth.client_auth import ClientAuth, Form, checked_user, client_credential
-from camara_otp.auth.scope import SEND_VALIDATE, checked_scope
+from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
 from camara_otp.auth.token_endpoint import Session, TokenEndpoint
 from camara_otp.errors import ConfigurationError
 

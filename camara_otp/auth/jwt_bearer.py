@@ -6,7 +6,7 @@ from camara_otp._checks import seconds
 from camara_otp.auth.assertions import PrivateKey
 from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
 from camara_otp.auth.client_auth import Form, checked_user, client_key, encoded
-from camara_otp.auth.scope import SEND_VALIDATE, checked_scope
+from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
 from camara_otp.auth.sharing import StoreKey, token_source
 from camara_otp.auth.stores import TokenStore
 from camara_otp.auth.token_endpoint import TokenEndpoint

@@ -179,9 +179,12 @@ class RedisStore:
 
     def acquire(self, name: str, seconds: float) -> str | None:
         """Take the lock for at most so many seconds; return what releases it, or None when another holds it."""
-        lease = secrets.token_hex(16)
-        taken = self._client.set(f"{self._prefix}{name}:lock", lease, nx=True, px=max(1, int(seconds * 1000)))
-        return lease if taken else None
+        key, lease, milliseconds = f"{self._prefix}{name}:lock", secrets.token_hex(16), max(1, int(seconds * 1000))
+        if self._client.set(key, lease, nx=True, px=milliseconds):
+            return lease
+        if self._client.pttl(key) == -1:  # a lock without expiry, which no worker would release
+            self._client.pexpire(key, milliseconds)
+        return None
 
     def release(self, name: str, lease: str) -> None:
         """Give the lock back if the lease still holds it."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 
@@ -353,3 +354,72 @@ def test_a_configuration_without_the_backchannel_is_refused_when_it_is_needed():
 
     assert isinstance(refusal, Refusal)
     assert "backchannel_authentication_endpoint" in refusal.reason
+
+
+@pytest.mark.parametrize("stated", ["https://op.example", "https://op.example/"])
+def test_a_configuration_url_stands_for_an_issuer_with_and_without_a_slash(stated):
+    """The URL does not tell which one is the issuer's name."""
+    for asked in ("https://op.example/.well-known/openid-configuration",):
+        found = discovery(asked=asked, issuer=stated, token_endpoint="https://op.example/t")
+
+        assert isinstance(found, Endpoints)
+
+
+def test_an_issuer_is_compared_to_the_letter():
+    """A slash at its end belongs to the name that the caller gave."""
+    asked = "https://op.example/"
+
+    assert issuer_of(asked, allow_http=False).configuration.url == (
+        "https://op.example/.well-known/openid-configuration"
+    )
+    assert isinstance(discovery(asked=asked, issuer=asked, token_endpoint="https://op.example/t"), Endpoints)
+    refusal = discovery(asked=asked, issuer="https://op.example", token_endpoint="https://op.example/t")
+    assert isinstance(refusal, Refusal)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "[::1]",
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "x.localhost",
+    ],
+)
+def test_an_issuer_elsewhere_must_not_name_an_address_of_this_machine_or_link(host):
+    """Its configuration would send the credentials to a metadata service, or to a neighbor."""
+    refusal = discovery(issuer="https://op.example", token_endpoint=f"https://{host}/t")
+
+    assert isinstance(refusal, Refusal)
+    assert "token_endpoint" in refusal.reason
+    assert not refusal.again
+
+
+def test_an_issuer_on_this_machine_may_name_one():
+    """A local sandbox does."""
+    found = discovery(asked="http://127.0.0.1:1", issuer="http://127.0.0.1:1", token_endpoint="http://127.0.0.1:1/t")
+
+    assert isinstance(found, Endpoints)
+
+
+def test_a_date_without_a_zone_is_gmt(monkeypatch):
+    """As every date of HTTP: this machine's own zone plays no part."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        wrong_clock = read({"error": "invalid_client"}, status=401, headers=[(b"date", NOW_AS_DATE[:-4])])
+        later = read(b"", status=503, headers=[(b"retry-after", b"Fri, 15 Jan 2027 08:00:30")])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert isinstance(wrong_clock, Refusal)
+    assert "clock is" not in wrong_clock.reason
+    assert isinstance(later, Refusal)
+    assert later.wait == 30.0

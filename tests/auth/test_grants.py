@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
@@ -1137,3 +1138,99 @@ def test_a_scope_of_anything_but_text_is_refused(given):
     """As the other arguments are."""
     with pytest.raises(ConfigurationError, match="must be text"):
         scope(*given.get("names", ()), purpose=given.get("purpose"))
+
+
+# Values as platforms, editors and operators write them.
+
+
+@pytest.mark.parametrize("shape", [lambda pem: "\ufeff" + pem, lambda pem: pem.replace("\n", "\\n"), str.encode])
+def test_a_key_is_read_as_platforms_write_it(tokens, keys, shape):
+    """With a byte order mark, or with a literal backslash and n for each line end, as environment variables hold it."""
+    pem = keys["P-256"].as_pem(private=True).decode()
+    store = MemoryStore()
+    given = [ClientCredentials(tokens.url, "c", private_key=key, store=store) for key in (pem, shape(pem))]
+
+    assert [get(provider) for provider in given] == ["token-1"] * 2
+
+
+def test_a_secret_and_an_id_lose_a_byte_order_mark(tokens):
+    """Some editors put one at the beginning of a file."""
+    get(ClientCredentials(tokens.url, "\ufeffclient", client_secret=f"\ufeff{SECRET}"))
+
+    assert tokens.seen[0].headers["authorization"] == httpx.BasicAuth("client", SECRET)._auth_header
+
+
+@pytest.mark.parametrize("kind", [ClientCredentials, JWTBearer, CIBA])
+def test_a_provider_whose_arguments_were_rejected_has_a_repr(kind):
+    """A debugger asks for it."""
+    assert repr(kind.__new__(kind)) == f"{kind.__name__}()"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda url: ClientCredentials(url, "client", client_secret=SECRET),
+        lambda url: CIBA(url, url, "client", client_secret=SECRET, login_hint=HINT),
+    ],
+)
+def test_the_query_of_a_token_url_is_not_shown(make):
+    """Some gateways take their key there."""
+    shown = repr(make("https://op.example/token?apikey=k3y&x=1"))
+
+    assert "https://op.example/token?***" in shown
+    assert "k3y" not in shown
+
+
+def test_the_query_of_a_token_url_is_not_in_errors():
+    """Neither when it is rejected nor when it does not answer."""
+    with pytest.raises(ConfigurationError) as rejected:
+        ClientCredentials("https://op.example/token?apikey=k3y#x", "client", client_secret=SECRET)
+    with pytest.raises(TokenError) as failed:
+        get(ClientCredentials("http://127.0.0.1:9/token?apikey=k3y", "client", client_secret=SECRET, timeout=1))
+
+    assert "k3y" not in str(rejected.value) + str(failed.value)
+
+
+def test_a_warning_names_the_callers_line_also_for_a_subclass():
+    """However deep the constructor is called."""
+
+    class Mine(ClientCredentials):
+        def __init__(self):
+            super().__init__("http://op.example/token", "client", client_secret=SECRET, allow_http=True)
+
+    with pytest.warns(UserWarning, match="plain http") as caught:
+        Mine()
+    assert caught[0].filename == __file__
+
+
+def test_a_warning_that_is_an_error_leaves_no_secret_in_a_frame():
+    """Under `-W error` a constructor raises it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="plain http") as caught:
+            ClientCredentials("http://op.example/token", "client", client_secret=SECRET, allow_http=True)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+
+    assert SECRET not in shown.replace(f'client_secret="{SECRET}"', "")
+
+
+def test_a_thread_that_fetches_warns_of_nothing(tokens):
+    """A configuration may name plain http where the caller allows it; the constructor has warned already."""
+    tokens.replies = [answer(issuer=tokens.origin, token_endpoint="http://op.example.invalid/token")]
+    provider = ClientCredentials(
+        issuer=tokens.origin, client_id="client", client_secret=SECRET, allow_http=True, timeout=1
+    )
+    with pytest.raises(TokenError, match="could not be reached"):
+        get(provider)
+
+
+@pytest.mark.usefixtures("quick_polls")
+@pytest.mark.parametrize("limit", ["operator", "caller"])
+def test_a_login_without_an_answer_of_the_user_is_an_expired_token(tokens, limit):
+    """Whichever limit ends it."""
+    started = answer(auth_req_id="r", expires_in=1 if limit == "operator" else 100, interval=0)
+    tokens.reply = lambda seen: started if seen.path == "/bc" else PENDING
+    with pytest.raises(TokenError, match="user did not answer") as caught:
+        ciba(tokens).authorize(timeout=10 if limit == "operator" else 0.3)
+
+    assert caught.value.error == "expired_token"

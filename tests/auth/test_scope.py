@@ -3,7 +3,7 @@
 import pytest
 
 from camara_otp.auth import scope
-from camara_otp.auth.scope import checked_scope, missing_scopes
+from camara_otp.auth.scopes import checked_scope, missing_scopes
 from camara_otp.errors import ConfigurationError
 
 API = "one-time-password-sms:send-validate"

@@ -97,6 +97,30 @@ def test_the_lock_is_lent_once_and_runs_out(server):
     assert store.acquire("a", 10) is not None
 
 
+def test_a_lock_without_expiry_blocks_no_worker(server, tokens):
+    """A restored backup or an operator of the database may have removed the expiry; the lock gets one again."""
+    made = provider(server, tokens)
+    get(made)
+    [name] = server.kept("camara-otp:token:*")
+    server.client.flushall()
+    server.client.set(name + b":lock", "somebody else's")
+    began = time.monotonic()
+
+    assert get(provider(server, tokens)) == "token-2"
+    assert time.monotonic() - began < LOCK_SECONDS + 1.5
+    assert get(provider(server, tokens), timeout=1.0) == "token-2"
+
+
+def test_a_value_without_expiry_is_no_token(server, tokens):
+    """It would be used for ever; a new one is fetched and saved with its expiry."""
+    get(provider(server, tokens))
+    [name] = server.kept("camara-otp:token:*")
+    server.client.persist(name)
+
+    assert get(provider(server, tokens)) == "token-2"
+    assert server.client.pttl(name) > 0
+
+
 def test_a_client_that_decodes_is_fine(server):
     """Some applications set `decode_responses=True` everywhere."""
     store = RedisStore(redis.Redis.from_url(server.url, decode_responses=True), prefix="mine:")
