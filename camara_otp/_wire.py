@@ -88,7 +88,7 @@ def encode(request: Request) -> bytes:
     return json.dumps(_converter.unstructure(request), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes | bytearray) -> Any:
     """Return the JSON value of a body in UTF-8, whatever charset its header claims; raise ValueError otherwise."""
     try:
         return _decode_json(body.removeprefix(codecs.BOM_UTF8).decode())
@@ -212,7 +212,7 @@ def _failure(answer: Answer, secrets: Secrets, now: float) -> OTPError:
     return error
 
 
-def error_info_of(body: bytes) -> ErrorInfo | None:
+def error_info_of(body: bytes | bytearray) -> ErrorInfo | None:
     """Return the ErrorInfo in a body, at its root or one level down under `detail` or `error`, or None.
 
     A text as `code` is sufficient: gateways leave out the rest, or send it in other types.

@@ -1,59 +1,253 @@
-"""Who has to see every call: mocks and instrumentation that have replaced an entry point of httpx or httpcore.
+"""The ways through a client of httpx or httpx2, for the tools that have patched one of these libraries.
 
-A fast path that went round them would let a test that believes itself mocked send real texts. So it stands back
-wherever one of these entry points is not the library's own function any more.
+Where httpx or httpx2 is patched, the call passes through a client of that library whose transport carries our own
+exchange, so that every promise holds. Where httpcore or httpcore2 is patched, it passes through a plain client that
+keeps no connection: those are mocks. The same plain client connects to the proxies that httpx has to connect to.
 """
 
-import os
-import sys
-from types import FunctionType
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib import import_module
 from typing import Any, Final
 
-# What respx, pytest-httpx, vcrpy, OpenTelemetry, Sentry, Datadog and their like replace: the class in its module, the
-# method, and the file that the library itself defines it in.
-_ENTRY_POINTS: Final = (
-    ("httpx", "HTTPTransport", "handle_request", "default.py"),
-    ("httpx", "AsyncHTTPTransport", "handle_async_request", "default.py"),
-    ("httpx", "Client", "send", "_client.py"),
-    ("httpx", "AsyncClient", "send", "_client.py"),
-    ("httpx", "Client", "_send_single_request", "_client.py"),
-    ("httpx", "AsyncClient", "_send_single_request", "_client.py"),
-    ("httpx", "Client", "_transport_for_url", "_client.py"),
-    ("httpx", "AsyncClient", "_transport_for_url", "_client.py"),
-    ("httpcore", "ConnectionPool", "handle_request", "connection_pool.py"),
-    ("httpcore", "AsyncConnectionPool", "handle_async_request", "connection_pool.py"),
-    ("httpcore", "HTTPConnection", "handle_request", "connection.py"),
-    ("httpcore", "AsyncHTTPConnection", "handle_async_request", "connection.py"),
-    ("httpcore", "HTTP11Connection", "handle_request", "http11.py"),
-    ("httpcore", "AsyncHTTP11Connection", "handle_async_request", "http11.py"),
-)
-_known: dict[int, Any] = {}
-"""The functions that were found to be the libraries' own, by the place of their entry point in the table."""
+from camara_otp._exchange.answer import Answer, Failure, Outgoing
+from camara_otp._exchange.httpx_client import AsyncHttpxExchange, HttpxExchange
+from camara_otp._exchange.mocks import Patched
+
+# --- Logs ------------------------------------------------------------------------------------------------------------
+
+_exchanging: Final[ContextVar[bool]] = ContextVar("camara_otp_exchanging", default=False)
 
 
-def intercepted() -> bool:
-    """Tell whether something has replaced an entry point. Nothing can have replaced what was never imported."""
-    modules = sys.modules
-    for place, (module, kind, name, file) in enumerate(_ENTRY_POINTS):
-        loaded = modules.get(module)
-        if loaded is None:
-            continue
-        owner = getattr(loaded, kind, None)
-        if owner is None:
-            continue  # another thread is just importing the module
-        found = owner.__dict__.get(name)
-        if found is None or found is not _known.get(place):
-            if not is_original(found, module, file):
-                return True
-            _known[place] = found
-    return False
+def _is_of_others(record: logging.LogRecord) -> bool:  # noqa: ARG001 - a filter gets the record
+    return not _exchanging.get()
 
 
-def is_original(found: object, module: str, file: str) -> bool:
-    """Tell whether a function is a library's own: written in this file of this module."""
-    # By where the code was written, since this module may well be imported after the replacement; and a wrapper may
-    # pass itself off as what it wraps, but not as a plain function.
-    if type(found) is not FunctionType:
-        return False
-    written = found.__code__.co_filename
-    return written.endswith(file) and f"{os.sep}{module}{os.sep}" in written
+def install_log_filter() -> None:
+    """Keep the libraries' log lines about our exchanges out of every log: they print what a server sends.
+
+    A server that repeats the token in a header or in its reason phrase would put it there. The lines about other
+    requests of the process, and about those of a caller's `http_client`, stay.
+    """
+    for core in ("httpcore", "httpcore2"):
+        for part in ("connection", "http11", "http2", "proxy", "socks"):
+            logging.getLogger(f"{core}.{part}").addFilter(_is_of_others)
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).addFilter(_is_of_others)
+
+
+# --- Carriers --------------------------------------------------------------------------------------------------------
+
+_EXTENSION: Final = "camara_otp"
+_OF_THE_CONNECTION: Final = frozenset({b"host", b"connection", b"accept-encoding", b"content-length"})
+_OF_THE_CODED_BODY: Final = frozenset({b"content-encoding", b"transfer-encoding", b"content-length"})
+
+
+class ExchangeFailed(Exception):  # noqa: N818 - seen by observers only
+    """Our exchange has failed; the text says why."""
+
+
+class _Carried:
+    """One call on its way through a client: what to send, and what came of it."""
+
+    __slots__ = ("began", "outcome", "outgoing", "raised")
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+        self.began = False
+        self.outcome: Answer | Failure | None = None
+        self.raised: Exception | None = None
+
+    def begin(self, request: Any) -> Outgoing:
+        """Return the request, with the headers that observers have added; refuse a second time."""
+        if self.began:
+            raise ExchangeFailed("the request was sent already")
+        self.began = request.stream.was_read = True  # if this call is cancelled, its outcome is unknown
+        old = self.outgoing
+        headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
+        return Outgoing(old.method, old.target, headers, old.body, old.deadline, old.connect_timeout)
+
+    def response(self) -> "_CoreResponse":
+        """Return the response in the form in which httpx takes it from httpcore."""
+        if isinstance(self.outcome, Answer):
+            return _CoreResponse(self.outcome)
+        raise ExchangeFailed(self.outcome.reason if self.outcome is not None else "no outcome")
+
+    def result(self, seen: Answer | Failure) -> Answer | Failure:
+        """Return what our exchange came to, whatever an observer made of it; if it was not asked, what was seen."""
+        if self.raised is not None:
+            raise self.raised
+        if self.outcome is not None:
+            return self.outcome
+        return seen
+
+
+class _CoreResponse:
+    """A response as httpcore gives it to httpx; the body is decoded."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.status = answer.status
+        self.headers = [header for header in answer.headers if header[0] not in _OF_THE_CODED_BODY]
+        self.stream = _Stream(bytes(answer.body))
+        self.extensions = {"http_version": b"HTTP/1.1", "reason_phrase": b""}
+
+
+class _Stream:
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+
+class _Carrier:
+    """Stands in for httpcore's connection pool inside `httpx.HTTPTransport`, and exchanges directly."""
+
+    def __init__(self, direct: Callable[[Outgoing], Answer | Failure]) -> None:
+        self._direct = direct
+
+    def handle_request(self, request: Any) -> _CoreResponse:
+        carried: _Carried = request.extensions[_EXTENSION]
+        outgoing = carried.begin(request)
+        try:
+            carried.outcome = self._direct(outgoing)
+        except Exception as error:
+            carried.raised = error
+            raise
+        return carried.response()
+
+    def close(self) -> None:
+        """Close nothing: the exchange owns the connections."""
+
+
+class _AsyncCarrier:
+    """Stands in for httpcore's connection pool inside `httpx.AsyncHTTPTransport`, and exchanges directly."""
+
+    def __init__(self, direct: Callable[[Outgoing], Awaitable[Answer | Failure]]) -> None:
+        self._direct = direct
+
+    async def handle_async_request(self, request: Any) -> _CoreResponse:
+        carried: _Carried = request.extensions[_EXTENSION]
+        outgoing = carried.begin(request)
+        try:
+            carried.outcome = await self._direct(outgoing)
+        except Exception as error:
+            carried.raised = error
+            raise
+        return carried.response()
+
+    async def aclose(self) -> None:
+        """Close nothing: the exchange owns the connections."""
+
+
+def _client(way: Patched, kind: str, carrier: object) -> Any:
+    """Return a client of ours: its transport carries our exchange, or it keeps no connection and no cookie."""
+    library: Any = import_module(way.library)
+    options: dict[str, Any] = {}
+    if way.carries:
+        # A context that is never used; the default one costs 20 ms.
+        transport = getattr(library, f"{kind.removesuffix('Client')}HTTPTransport")(
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
+        )
+        transport._pool = carrier  # noqa: SLF001 - private but old; the bound on httpx and a test guard it
+        options = {"transport": transport, "trust_env": False}
+    else:
+        options["limits"] = library.Limits(max_keepalive_connections=0)
+    jar = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+    return getattr(library, kind)(cookies=jar, timeout=None, **options)
+
+
+def _no_client(error: Exception) -> Failure:
+    return Failure(
+        sent=False,
+        reason=f"the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used ({type(error).__name__}); "
+        "for SOCKS, run: pip install 'httpx[socks]'",
+        permanent=True,
+    )
+
+
+class Detours:
+    """The ways through clients of httpx and httpx2, for threads.
+
+    Args:
+        origin: `https://host[:port]`.
+        cap: the most bytes of a decoded body.
+        direct: exchanges directly.
+    """
+
+    def __init__(self, origin: str, cap: int, direct: Callable[[Outgoing], Answer | Failure]) -> None:
+        """Make no client yet."""
+        self._origin = origin
+        self._cap = cap
+        self._carrier = _Carrier(direct)
+        self._ways: dict[Patched, HttpxExchange] = {}
+
+    def request(self, way: Patched, outgoing: Outgoing) -> Answer | Failure:
+        """Exchange through a client of the patched library."""
+        through = self._ways.get(way) or self._open(way)
+        if isinstance(through, Failure):
+            return through
+        carried = _Carried(outgoing)
+        token = _exchanging.set(True)
+        try:
+            return carried.result(through.request(outgoing, {_EXTENSION: carried} if way.carries else None))
+        finally:
+            _exchanging.reset(token)
+
+    def _open(self, way: Patched) -> HttpxExchange | Failure:
+        install_log_filter()
+        try:
+            client = _client(way, "Client", self._carrier)
+        except Exception as error:  # noqa: BLE001 - the environment may hold anything
+            return _no_client(error)
+        return self._ways.setdefault(way, HttpxExchange(client, self._origin, self._cap))
+
+    def close(self) -> None:
+        """Close the clients."""
+        for through in self._ways.values():
+            through.client.close()
+
+
+class AsyncDetours:
+    """The ways through clients of httpx and httpx2, for tasks; the arguments are those of `Detours`."""
+
+    def __init__(self, origin: str, cap: int, direct: Callable[[Outgoing], Awaitable[Answer | Failure]]) -> None:
+        """Make no client yet."""
+        self._origin = origin
+        self._cap = cap
+        self._carrier = _AsyncCarrier(direct)
+        self._ways: dict[Patched, AsyncHttpxExchange] = {}
+
+    async def request(self, way: Patched, outgoing: Outgoing) -> Answer | Failure:
+        """Exchange through a client of the patched library."""
+        through = self._ways.get(way) or self._open(way)
+        if isinstance(through, Failure):
+            return through
+        carried = _Carried(outgoing)
+        before = _exchanging.get()
+        _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
+        try:
+            return carried.result(await through.request(outgoing, {_EXTENSION: carried} if way.carries else None))
+        finally:
+            _exchanging.set(before)
+
+    def _open(self, way: Patched) -> AsyncHttpxExchange | Failure:
+        install_log_filter()
+        try:
+            client = _client(way, "AsyncClient", self._carrier)
+        except Exception as error:  # noqa: BLE001 - the environment may hold anything
+            return _no_client(error)
+        return self._ways.setdefault(way, AsyncHttpxExchange(client, self._origin, self._cap))
+
+    async def aclose(self) -> None:
+        """Close the clients."""
+        for through in self._ways.values():
+            await through.client.aclose()

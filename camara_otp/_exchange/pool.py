@@ -1,203 +1,159 @@
-"""The connections to one origin: last in, first out; bounded; waited for in turn; every step in constant time.
+"""The connections to one origin: last in, first out, within a bound, waited for in order.
 
-A connection is checked out by one exchange alone. One that is given back goes straight to the caller that has waited
-longest, so that nobody overtakes; with nobody waiting it goes on top of the idle ones, so that the old ones age.
+A connection belongs to one exchange at a time. Each step can be repeated, so that an exchange that an interrupt ended
+in the middle of a step releases its connection all the same: `_open` alone says which connection belongs to whom.
 """
 
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
+
+from camara_otp._exchange.waits import Signal
 
 MAX_CONNECTIONS: Final = 1000
 KEPT_SECONDS: Final = 5.0
-"""How long an idle connection is kept: about as long as the shortest keep-alive of common servers."""
+"""How long an idle connection is kept: as long as the shortest keep-alive of common servers."""
 SHRUNK_SECONDS: Final = 1.0
-"""How long a process that may open no more sockets does without trying."""
+"""How long a process that cannot open more sockets does not try to."""
 
 
-class Link(Protocol):
-    """A connection as the pool sees it."""
+class Pooled(Protocol):
+    """A connection as the pool sees it; a new one has no socket yet."""
 
     idle_since: float
 
-    def clean(self) -> bool:
-        """Tell whether the connection is open and nothing waits on it."""
-        ...
-
-    def discard(self) -> None:
-        """Close the socket, at once and without I/O."""
+    def close(self) -> None:
+        """Close the socket at once, without I/O; may be called again."""
         ...
 
 
-L = TypeVar("L", bound=Link)
+C = TypeVar("C", bound=Pooled)
 
 
-class Turn(Generic[L]):
-    """A caller's place in the queue; `wake` is called once it is `granted`, with a link or with room for a new one."""
+class Turn(Signal, Generic[C]):
+    """The claim of one exchange on a connection; happens when `connection` is its own."""
 
-    __slots__ = ("given_up", "granted", "handed_over", "link", "wake")
+    __slots__ = ("connection", "reusable")
 
     def __init__(self) -> None:
-        """Wait."""
-        self.granted = False
-        self.given_up = False
-        self.handed_over = False
-        self.link: L | None = None
-        self.wake = _nothing
+        """Claim nothing yet."""
+        super().__init__()
+        self.connection: C | None = None
+        self.reusable = False
 
 
-def _nothing() -> None:
-    """Wake nobody."""
+class Pool(Generic[C]):
+    """Keep the connections to one origin. Safe to share between threads; never waits.
 
+    A signal handler, or a generator that the garbage collector closes, may enter while its own thread holds the lock.
+    Therefore the lock is reentrant.
 
-class Pool(Generic[L]):
-    """Keep the links of one origin. Safe to share between threads; never waits by itself.
-
-    A signal handler, or a coroutine that the garbage collector closes, may come back here while its own thread holds
-    the lock; so the lock lets it in, and no link is touched under it.
+    Args:
+        new: makes a connection that is not open yet.
+        limit: the most connections, open or idle.
     """
 
-    def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
+    def __init__(self, new: Callable[[], C], limit: int = MAX_CONNECTIONS) -> None:
         """Begin empty."""
         self._lock = threading.RLock()
-        self._idle: deque[L] = deque()
-        self._turns: deque[Turn[L]] = deque()
+        self._new = new
+        self._open: dict[C, Turn[C] | None] = {}  # the turn that owns the connection; None: idle
+        self._idle: deque[C] = deque()  # in order of idleness; an entry counts only if `_open` says idle
+        self._waiting: OrderedDict[Turn[C], None] = OrderedDict()
         self._limit = self._most = limit
         self._shrunk_at = 0.0
-        self._open = 0  # links checked out or idle
         self.closed = False
 
     @property
     def busy(self) -> int:
-        """Return the number of links that are checked out."""
-        return self._open - len(self._idle)
+        """Return the number of connections that belong to an exchange."""
+        return sum(turn is not None for turn in self._open.values())
 
-    def take(self) -> Turn[L]:
-        """Return a turn: granted at once with a link or room for one, else waiting."""
-        turn: Turn[L] = Turn()
-        while True:
-            admitted: list[Turn[L]] = []
-            link: L | None = None
-            with self._lock:
-                old = self._take_old()
-                if self._idle and not self._turns:
-                    link = self._idle.pop()
-                elif not self._turns and self._has_room():
-                    self._open += 1
-                    turn.granted = True
-                else:
-                    self._turns.append(turn)
-                    admitted = self._admit()
-            for each in old:
-                each.discard()
-            for other in admitted:
-                other.wake()
-            if link is None:
-                return turn
-            if link.clean():
-                turn.link = link
-                turn.granted = True
-                return turn
-            link.discard()
-            self.give_back(None)
+    def take(self, turn: Turn[C]) -> None:
+        """Give the turn a connection now, or when one is free."""
+        with self._lock:
+            self._drop_old()
+            self._waiting[turn] = None
+            self._grant()
 
-    def _has_room(self) -> bool:
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - KEPT_SECONDS
+        while self._idle and self._idle[0].idle_since < oldest:
+            self._drop(self._idle[0])
+            self._idle.popleft()
+
+    def _drop(self, connection: C) -> None:
+        if self._is_idle(connection):
+            connection.close()
+            del self._open[connection]
+
+    def _is_idle(self, connection: C) -> bool:
+        return connection in self._open and self._open[connection] is None
+
+    def _grant(self) -> None:
+        while self._waiting:
+            turn = next(iter(self._waiting))
+            connection = self._free() if turn.connection is None else turn.connection
+            if connection is None:
+                return
+            turn.connection = connection
+            self._open[connection] = turn
+            if self._idle and self._idle[-1] is connection:
+                self._idle.pop()
+            turn.set()
+            del self._waiting[turn]
+
+    def _free(self) -> C | None:
+        while self._idle and not self._is_idle(self._idle[-1]):
+            self._idle.pop()  # left behind by an interrupt
+        if self._idle:
+            return self._idle[-1]
         if self._limit < self._most and time.monotonic() - self._shrunk_at > SHRUNK_SECONDS:
             self._limit = self._most
-        return self._open < self._limit
+        return self._new() if len(self._open) < self._limit else None
 
-    def _take_old(self) -> Sequence[L]:
-        oldest = time.monotonic() - KEPT_SECONDS
-        if not self._idle or self._idle[0].idle_since >= oldest:
-            return ()
-        old: list[L] = []
-        while self._idle and self._idle[0].idle_since < oldest:
-            old.append(self._idle.popleft())
-        self._open -= len(old)
-        return old
-
-    def give_back(self, link: L | None) -> None:
-        """Take a link that can be used again, or None for one that is gone."""
-        if link is not None and self.closed:
-            link.discard()
-            link = None
+    def leave(self, turn: Turn[C]) -> None:
+        """Release the turn: its connection becomes idle if `turn.reusable`, else it is closed. May be called again."""
         with self._lock:
-            turn = None
-            if link is None:
-                self._open -= 1
-            elif (turn := self._next_turn()) is not None:
-                turn.link = link
-                turn.granted = turn.handed_over = True
-            else:
-                link.idle_since = time.monotonic()
-                self._idle.append(link)
-            late = self._take_idle() if self.closed else ()
-            admitted = self._admit() if self._turns else ()
-        for each in late:
-            each.discard()
-        if turn is not None:
-            turn.wake()
-        for other in admitted:
-            other.wake()
-
-    def _next_turn(self) -> Turn[L] | None:
-        while self._turns:
-            turn = self._turns.popleft()
-            if not turn.given_up:
-                return turn
-        return None
-
-    def _admit(self) -> list[Turn[L]]:
-        """Grant those who wait as much room as there is."""
-        admitted: list[Turn[L]] = []
-        while self._turns and (self._turns[0].given_up or self._has_room()):
-            turn = self._turns.popleft()
-            if not turn.given_up:
-                self._open += 1
-                turn.granted = True
-                admitted.append(turn)
-        return admitted
-
-    def give_up(self, turn: Turn[L]) -> None:
-        """Leave the queue; what was granted meanwhile goes to the next."""
-        with self._lock:
-            turn.given_up = True
-            granted = turn.granted
-        if granted:
-            self.give_back(turn.link)
+            self._waiting.pop(turn, None)
+            connection = turn.connection
+            if connection is not None and self._open.get(connection) is turn:
+                if turn.reusable and not self.closed:
+                    connection.idle_since = time.monotonic()
+                    self._idle.append(connection)
+                    self._open[connection] = None
+                else:
+                    connection.close()
+                    del self._open[connection]
+            self._grant()
 
     def shrink(self) -> bool:
-        """Do with the links that there are, because the process may open no more now; tell whether that leaves any."""
+        """Stay within the connections there are, because no more sockets can be opened; return whether any is left."""
         with self._lock:
-            if self._open < 2:  # ours, and one more that will come back
+            if len(self._open) < 2:  # this one, and another that will be released
                 return False
-            self._limit = self._open - 1
+            self._limit = len(self._open) - 1
             self._shrunk_at = time.monotonic()
         return True
 
     def close(self) -> None:
-        """Close the idle links; those that are checked out close when they come back."""
-        self.closed = True
+        """Close the idle connections now, and the others when they are released."""
         with self._lock:
-            idle = self._take_idle()
-        for link in idle:
-            link.discard()
+            self.closed = True
+            while self._idle:
+                self._drop(self._idle[-1])
+                self._idle.pop()
 
-    def _take_idle(self) -> Sequence[L]:
-        idle, self._idle = self._idle, deque()
-        self._open -= len(idle)
-        return idle
+    def renewed(self) -> "Pool[C]":
+        """Return an empty pool, for a forked process or a new event loop; exchanges still release to the old one.
 
-    def renewed(self) -> "Pool[L]":
-        """Return a pool to go on with, where the links belong to another process or to an event loop that is over.
-
-        Without the lock, which a thread may hold that this process does not have. What is checked out comes back here.
+        Without the lock, which a thread of the parent process may hold.
         """
-        pool: Pool[L] = Pool(self._most)
+        pool = Pool(self._new, self._most)
         pool.closed = self.closed
-        idle, self._idle = self._idle, deque()
-        for link in idle:
-            link.discard()
+        for connection in tuple(self._idle):
+            self._drop(connection)
+        self._idle.clear()
         return pool

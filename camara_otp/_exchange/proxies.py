@@ -1,36 +1,104 @@
-"""Whether the environment sends an origin through a proxy: the rules of httpx, for one host."""
+"""The proxy that the environment names for an origin, read as curl and requests read it."""
 
+import base64
 import os
+import re
 import sys
-from typing import Final
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from camara_otp._endpoint import is_loopback
+
+if TYPE_CHECKING:
+    from camara_otp._exchange.answer import Headers
 
 # Where the settings of the system count as well as the environment's variables.
 _SYSTEM_SETTINGS: Final = sys.platform in ("darwin", "win32")
+_BY_HTTPX: Final = ("https", "socks5", "socks5h")
+_NAME: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
-def uses_proxy(scheme: str, host: str) -> bool:
-    """Tell whether requests may go through a proxy, so that httpx has to send them.
+class Proxy:
+    """A proxy of the environment. Its `str` names the variable and the server, never the credentials.
+
+    Attributes:
+        host: without brackets.
+        port: of the proxy.
+        headers: Proxy-Authorization, if the URL holds credentials.
+        by_httpx: True for a kind of proxy that httpx has to connect to: https or SOCKS.
+        problem: why the proxy cannot be used, or None.
+    """
+
+    __slots__ = ("_named", "by_httpx", "headers", "host", "port", "problem")
+
+    def __init__(self, variable: str, url: str) -> None:
+        """Read the URL; a value without a scheme is an http URL."""
+        self._named = variable
+        self.headers: Headers = ()
+        self.problem: str | None = None
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            parts, self.port = urlsplit(""), 0
+        self.host = parts.hostname or ""
+        self.by_httpx = parts.scheme in _BY_HTTPX
+        if not _NAME.fullmatch(self.host) or not (self.by_httpx or parts.scheme == "http"):
+            self.problem = (
+                f"{variable}: is not the URL of a proxy that can be used; set http://[user:password@]host:port, "
+                "or except this host in NO_PROXY"
+            )
+            return
+        self._named = f"{variable} ({self.host}:{self.port})"
+        if parts.username is not None:
+            userinfo = unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(parts.password or "")
+            self.headers = ((b"Proxy-Authorization", b"Basic " + base64.b64encode(userinfo)),)
+
+    def __str__(self) -> str:
+        """Return the variable and the server."""
+        return self._named
+
+
+def proxy_of(scheme: str, host: str, port: int) -> Proxy | None:
+    """Return the proxy for an origin, or None if requests go there directly, as they always do to this machine.
 
     Args:
         scheme: `"https"` or `"http"`.
         host: in lower case, without brackets.
+        port: of the origin.
     """
-    if _is_local(host) or not (_SYSTEM_SETTINGS or any(name.lower().endswith("_proxy") for name in os.environ)):
-        return False
-    from urllib.request import getproxies  # noqa: PLC0415 - heavy, and most have no proxy
+    if is_loopback(host) or not (_SYSTEM_SETTINGS or any(name.lower().endswith("_proxy") for name in os.environ)):
+        return None
+    from urllib.request import getproxies  # noqa: PLC0415 - heavy, and most environments have no proxy
 
     proxies = getproxies()
-    if not (proxies.get(scheme) or proxies.get("all")):
-        return False
-    return not any(_excepts(entry.strip().lower(), host) for entry in proxies.get("no", "").split(","))
+    for kind in (scheme, "all"):
+        if proxies.get(kind):
+            if _is_excepted(proxies.get("no", ""), host.rstrip("."), port):
+                return None
+            return Proxy(_variable(f"{kind}_proxy"), proxies[kind])
+    return None
 
 
-def _is_local(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+def _variable(name: str) -> str:
+    return next((each for each in (name, name.upper()) if os.environ.get(each)), "the proxy settings of the system")
 
 
-def _excepts(entry: str, host: str) -> bool:
-    """Tell whether an entry of NO_PROXY names the host; where this is too strict, httpx decides in the end."""
-    if entry.startswith("."):
-        return host.endswith(entry)
-    return bool(entry) and (entry in ("*", host) or host.endswith(f".{entry}"))
+def _is_excepted(entries: str, host: str, port: int) -> bool:
+    return any(_excepts(entry, host, port) for entry in re.split(r"[,\s]+", entries.lower()) if entry)
+
+
+def _excepts(entry: str, host: str, port: int) -> bool:
+    """Return whether an entry of NO_PROXY names the host: a name, a suffix, an address, or a network."""
+    if entry == "*":
+        return True
+    try:
+        return ip_address(host) in ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        pass  # one of them is a name, or the entry has a port
+    name, _, wanted = entry.rpartition(":")
+    if name and wanted.isdecimal() and (":" not in name or name.endswith("]")):
+        return int(wanted) == port and _excepts(name, host, port)
+    suffix = entry.lstrip("*").strip(".")
+    return bool(suffix) and (host == suffix or host.endswith(f".{suffix}"))

@@ -195,7 +195,7 @@ def read_document(reply: Reply) -> dict[str, Any] | Refusal:
     return document
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def _json_object(body: bytes | bytearray) -> dict[str, Any] | None:
     try:
         value: Any = json.loads(body)
     except (ValueError, RecursionError):

@@ -22,7 +22,7 @@ from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import Client
-    from camara_otp._exchange.direct import Exchange
+    from camara_otp._exchange.exchange import Exchange
 
 T = TypeVar("T")
 FormBuilder = Callable[[str, float], Form]

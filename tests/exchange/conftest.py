@@ -70,6 +70,11 @@ def server() -> Iterator[Server]:
     running.close()
 
 
+def parts(answer):
+    """Return the values of a response, to compare them."""
+    return answer.status, list(answer.headers), bytes(answer.body), answer.fault
+
+
 class Room:
     """An exchange, called as if it were synchronous."""
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from camara_otp._exchange.observers import intercepted
+from camara_otp._exchange.mocks import patched
 
 CALL = ("ea0840f3-3663-4149-bd10-c7c6b8912105", "AJY3")
 
@@ -79,21 +79,21 @@ def test_opentelemetry_sees_every_call(client, server):
 )
 def test_a_replaced_entry_point_is_noticed(kind, name):
     """By a function, by a mock, and no longer than it lasts."""
-    assert not intercepted()
+    assert patched(by_httpx=False) is None
     for replacement in (lambda *_: None, mock.MagicMock()):
         with mock.patch.object(kind, name, replacement):
-            assert intercepted()
-        assert not intercepted()
+            assert patched(by_httpx=False) is not None
+        assert patched(by_httpx=False) is None
 
 
 def test_a_replaced_class_is_noticed():
     """A whole class that is a mock counts too."""
     with mock.patch("httpx.Client"):
-        assert intercepted()
-    assert not intercepted()
+        assert patched(by_httpx=False) is not None
+    assert patched(by_httpx=False) is None
 
 
 def test_a_module_that_is_being_imported_is_no_hindrance(monkeypatch):
     """Another thread may be half-way through its import."""
     monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))
-    assert not intercepted()
+    assert patched(by_httpx=False) is None

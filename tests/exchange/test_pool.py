@@ -1,23 +1,22 @@
-"""The pool: constant steps, in turn, within its bound, whatever comes back."""
+"""The pool: in turn, within its bound, whatever comes back, and whatever interrupts it."""
+
+import sys
 
 import pytest
 
 from camara_otp._exchange import pool as pool_module
-from camara_otp._exchange.pool import Pool
+from camara_otp._exchange.pool import Pool, Turn
 
 
-class FakeLink:
-    def __init__(self, name="", clean=True):
-        self.name = name
-        self.is_clean = clean
-        self.discarded = False
+class Fake:
+    """A connection without a socket."""
+
+    def __init__(self):
+        self.closed = False
         self.idle_since = 0.0
 
-    def clean(self):
-        return self.is_clean
-
-    def discard(self):
-        self.discarded = True
+    def close(self):
+        self.closed = True
 
 
 @pytest.fixture
@@ -35,191 +34,225 @@ def now(monkeypatch):
     return clock
 
 
-def woken(turn, log, name):
-    turn.wake = lambda: log.append(name)
+def take(pool, log=None, name=None):
+    turn = Turn()
+    if log is not None:
+        turn._wake = lambda: log.append(name)
+    pool.take(turn)
     return turn
 
 
-def test_the_last_link_in_is_the_first_out():
+def keep(pool, turn):
+    turn.reusable = True
+    pool.leave(turn)
+
+
+def test_the_last_connection_in_is_the_first_out():
     """So that the old ones age and are closed."""
-    pool = Pool(2)
-    first, second = FakeLink(), FakeLink()
-    assert pool.take().link is None
-    assert pool.take().link is None
-    pool.give_back(first)
-    pool.give_back(second)
-    assert pool.take().link is second
-    assert pool.take().link is first
+    pool = Pool(Fake, 2)
+    first, second = take(pool), take(pool)
+    keep(pool, first)
+    keep(pool, second)
+    assert take(pool).connection is second.connection
+    assert take(pool).connection is first.connection
     assert pool.busy == 2
 
 
-def test_a_link_goes_straight_to_whoever_waits_longest():
-    """Nobody overtakes, not even a caller who comes at the right moment."""
-    pool, log = Pool(1), []
-    assert pool.take().granted
-    one, two = (woken(pool.take(), log, name) for name in "ab")
-    link = FakeLink()
-    pool.give_back(link)
-    late = pool.take()
-    assert (one.link, one.handed_over, two.granted, late.granted, log) == (link, True, False, False, ["a"])
-    pool.give_back(None)
-    assert two.granted
-    assert two.link is None
+def test_a_connection_goes_to_the_turn_that_waits_longest():
+    """No turn overtakes another, not even one that is taken at the right moment."""
+    pool, log = Pool(Fake, 1), []
+    holder = take(pool)
+    one, two = (take(pool, log, name) for name in "ab")
+    keep(pool, holder)
+    late = take(pool)
+    assert (one.connection, two.happened, late.happened, log) == (holder.connection, False, False, ["a"])
+    pool.leave(one)
+    assert two.happened
+    assert two.connection is not one.connection
     assert log == ["a", "b"]
     assert pool.busy == 1
 
 
-def test_whoever_gave_up_is_passed_over():
-    """And what was granted to them goes to the next."""
-    pool, log = Pool(1), []
-    pool.take()
-    gone, granted, last = (woken(pool.take(), log, name) for name in "abc")
-    pool.give_up(gone)
-    link = FakeLink()
-    pool.give_back(link)
-    assert granted.link is link
-    pool.give_up(granted)
-    assert last.link is link
+def test_a_turn_that_left_is_passed_over():
+    """And the connection that it was given goes to the next."""
+    pool, log = Pool(Fake, 1), []
+    holder = take(pool)
+    gone, granted, last = (take(pool, log, name) for name in "abc")
+    pool.leave(gone)
+    keep(pool, holder)
+    assert granted.connection is holder.connection
+    keep(pool, granted)
+    assert last.connection is holder.connection
     assert log == ["b", "c"]
-    pool.give_back(link)
+    keep(pool, last)
     assert pool.busy == 0
-    assert pool.take().link is link
+    assert take(pool).connection is holder.connection
 
 
-def test_room_is_not_given_to_whoever_gave_up():
-    """A link that is gone leaves room for the next who still waits."""
-    pool = Pool(1)
-    pool.take()
-    gone, waits = pool.take(), pool.take()
-    pool.give_up(gone)
-    pool.give_back(None)
-    assert waits.granted
-    assert pool.busy == 1
-
-
-def test_old_and_broken_links_are_dropped(now):
-    """From the old end after their time, and whenever something waits on them."""
-    pool = Pool(3)
-    old, broken, fresh = FakeLink("old"), FakeLink("broken", clean=False), FakeLink("fresh")
-    for _ in range(3):
-        pool.take()
-    pool.give_back(old)
+def test_old_connections_are_closed(now):
+    """From the old end, after their time."""
+    pool = Pool(Fake, 3)
+    old, fresh = take(pool), take(pool)
+    keep(pool, old)
     now.at += pool_module.KEPT_SECONDS
-    pool.give_back(fresh)
-    pool.give_back(broken)
+    keep(pool, fresh)
     now.at += 0.5
-    turn = pool.take()
-    assert turn.link is fresh
-    assert (old.discarded, broken.discarded, fresh.discarded) == (True, True, False)
+    assert take(pool).connection is fresh.connection
+    assert (old.connection.closed, fresh.connection.closed) == (True, False)
     assert pool.busy == 1
 
 
-def test_without_sockets_the_links_there_are_serve_everyone_in_turn():
-    """A caller without a socket waits for a link; nobody else is sent to fail as well."""
-    pool = Pool(10)
-    link = FakeLink()
-    assert pool.take().granted  # holds the link
-    assert pool.take().granted  # finds no socket for its own
+def test_without_sockets_the_connections_there_are_serve_all_in_turn():
+    """An exchange that finds no socket waits for a connection; no other one is sent to fail as well."""
+    pool = Pool(Fake, 10)
+    holder, without = take(pool), take(pool)
     assert pool.shrink()
-    pool.give_back(None)
-    again = pool.take()
-    assert not again.granted
-    pool.give_back(link)
-    assert again.link is link
+    pool.leave(without)
+    again = take(pool)
+    assert not again.happened
+    keep(pool, holder)
+    assert again.connection is holder.connection
 
 
-def test_a_lone_caller_without_a_socket_has_nothing_to_wait_for():
-    """Then the failure is the answer."""
-    pool = Pool(10)
-    pool.take()
+def test_a_lone_exchange_without_a_socket_has_nothing_to_wait_for():
+    """Then the failure is the outcome."""
+    pool = Pool(Fake, 10)
+    take(pool)
     assert not pool.shrink()
 
 
-def test_the_bound_grows_back_and_those_who_wait_are_served_first(now):
+def test_the_bound_grows_back_and_waiting_turns_are_served_first(now):
     """A shortage that has passed costs nothing later."""
-    pool = Pool(4)
-    pool.take()
-    pool.take()
+    pool = Pool(Fake, 4)
+    take(pool)
+    without = take(pool)
     pool.shrink()
-    pool.give_back(None)
-    waits = [pool.take(), pool.take()]
-    assert not any(turn.granted for turn in waits)
-    now.at += pool_module.SHRUNK_SECONDS + 0.1
+    pool.leave(without)
     log = []
-    woken(waits[0], log, "a")
-    newcomer = pool.take()
-    assert [turn.granted for turn in waits] == [True, True]
-    assert newcomer.granted
+    waits = [take(pool, log, "a"), take(pool)]
+    assert not any(turn.happened for turn in waits)
+    now.at += pool_module.SHRUNK_SECONDS + 0.1
+    newcomer = take(pool)
+    assert [turn.happened for turn in waits] == [True, True]
+    assert newcomer.happened
     assert log == ["a"]
     assert pool.busy == 4
-    assert not pool.take().granted
+    assert not take(pool).happened
 
 
 def test_a_closed_pool_keeps_nothing():
-    """What is idle is closed at once, what comes back as well; those who wait may still finish."""
-    pool = Pool(2)
-    pool.take()
-    pool.take()
-    waits = pool.take()
-    idle, used = FakeLink(), FakeLink()
-    pool.give_back(idle)
-    pool.give_back(waits.link)
+    """Idle connections are closed at once, the others when they come back; waiting turns may still finish."""
+    pool = Pool(Fake, 2)
+    idle, used = take(pool), take(pool)
+    waits = take(pool)
+    keep(pool, idle)
+    assert waits.connection is idle.connection
+    keep(pool, waits)
     pool.close()
-    assert idle.discarded
-    pool.give_back(used)
-    assert used.discarded
+    assert idle.connection.closed
+    keep(pool, used)
+    assert used.connection.closed
     assert pool.busy == 0
 
 
 def test_a_new_process_begins_with_nothing():
-    """What was idle is closed here, and what was busy is none of ours."""
-    pool = Pool(2)
-    pool.take()
-    pool.take()
-    idle = FakeLink()
-    pool.give_back(idle)
+    """Idle connections are closed here, and busy ones still return to the old pool."""
+    pool = Pool(Fake, 2)
+    idle, busy = take(pool), take(pool)
+    keep(pool, idle)
     new = pool.renewed()
-    assert idle.discarded
+    assert idle.connection.closed
     assert new.busy == 0
-    assert new.take().link is None
-    pool.give_back(FakeLink())
+    assert take(new).connection not in {idle.connection, busy.connection}
+    keep(pool, busy)
     assert new.busy == 1
 
 
-def test_a_signal_handler_or_a_finalizer_may_come_back_in():
-    """The thread that holds the lock is let in again, and every count is right afterwards."""
-    pool = Pool(3)
-    for _ in range(2):
-        pool.take()
-    pool.give_back(FakeLink())
+def test_a_signal_handler_or_a_finalizer_may_enter_again():
+    """The thread that holds the lock is let in, and every count is right afterwards."""
+    pool = Pool(Fake, 3)
+    first, second = take(pool), take(pool)
+    keep(pool, first)
     with pool._lock:
-        turn = pool.take()
-        assert turn.link is not None
-        pool.give_back(turn.link)
-        pool.give_back(None)
+        turn = take(pool)
+        assert turn.connection is first.connection
+        keep(pool, turn)
+        pool.leave(second)
     assert pool.busy == 0
 
 
-def test_no_link_is_touched_under_the_lock():
-    """To look at a socket is a call into the system, and may take its time."""
-    pool = Pool(2)
-    held = []
+class Interrupt(BaseException):
+    """As KeyboardInterrupt: raised at any line."""
 
-    class Watching(FakeLink):
-        def clean(self):
-            held.append(pool._lock._is_owned())
-            return super().clean()
 
-        def discard(self):
-            held.append(pool._lock._is_owned())
-            super().discard()
+def interrupted(work, line):
+    """Do the work, and interrupt it at its n-th line inside the pool; return whether there was such a line."""
+    lines = 0
 
-    links = [Watching(clean=False), Watching(), Watching()]
-    for _ in links[:2]:
-        pool.take()
-    pool.give_back(links[1])
-    pool.give_back(links[0])
-    assert pool.take().link is links[1]
-    pool.give_back(links[1])
-    pool.close()
-    assert held == [False] * 4
+    def trace(frame, event, _):
+        nonlocal lines
+        if frame.f_code.co_filename != pool_module.__file__:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == line:
+                raise Interrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def scenarios():
+    """Give pools in different states, the turn that is interrupted, and a turn that waits."""
+    for name in ("alone", "with an idle one", "with an old one", "with one waiting", "full"):
+        pool = Pool(Fake, 2)
+        others = [take(pool)]
+        if name in ("with one waiting", "full"):
+            others.append(take(pool))
+        if name == "with an idle one":
+            keep(pool, others.pop())
+        if name == "with an old one":
+            keep(pool, others.pop())
+            pool._idle[0].idle_since -= 100
+        if name == "with one waiting":
+            others.append(take(pool))
+        yield name, pool, others
+
+
+@pytest.mark.parametrize("reusable", [True, False])
+@pytest.mark.parametrize("index", range(5))
+def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
+    """Whatever was interrupted, `leave` settles it, and two exchanges never share a connection."""
+    for line in range(1, 200):
+        name, pool, others = list(scenarios())[index]
+        turn, done = Turn(), [False, False]
+
+        def work(pool=pool, turn=turn, done=done):
+            pool.take(turn)
+            done[0] = True
+            turn.reusable = reusable
+            pool.leave(turn)
+            done[1] = True
+
+        hit = interrupted(work, line)
+        pool.leave(turn)
+        owners = [other.connection for other in others if other.happened]
+        assert len(set(map(id, owners))) == len(owners), (name, line)
+        for other in others:
+            pool.leave(other)
+        assert pool.busy == 0, (name, line)
+        turns = [take(pool) for _ in range(3)]
+        assert [each.happened for each in turns] == [True, True, False], (name, line)
+        assert turns[0].connection is not turns[1].connection
+        if not hit:
+            assert line > 5
+            return
+    pytest.fail("the work never ended")

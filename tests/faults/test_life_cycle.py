@@ -271,7 +271,8 @@ def test_ctrl_c_during_a_call_passes_through_and_leaves_the_client_usable(faults
 
 def test_the_number_of_connections_is_bounded_and_waited_for_in_turn(faults, shell, monkeypatch):
     """More calls than connections wait, first come first served, and none fails."""
-    from camara_otp._exchange import pool
+    from camara_otp._exchange.connect import Connection
+    from camara_otp._exchange.pool import Pool
 
     order = []
 
@@ -283,7 +284,7 @@ def test_the_number_of_connections_is_bounded_and_waited_for_in_turn(faults, she
 
     listener = faults.listen(script)
     client = shell.client(url(listener), token=TOKEN)
-    client.client._exchange._pool = pool.Pool(2)
+    client.client._exchange._pool = Pool(Connection, 2)
     threads = []
     for n in range(12):
         threads.append(threading.Thread(target=client.send_code, args=(f"+34600000{n:03}", MESSAGE)))
@@ -300,7 +301,8 @@ def test_the_number_of_connections_is_bounded_and_waited_for_in_turn(faults, she
 
 def test_waiting_for_a_connection_ends_with_the_deadline(faults, shell):
     """Not sent, and said so; the place in the queue is given up."""
-    from camara_otp._exchange import pool
+    from camara_otp._exchange.connect import Connection
+    from camara_otp._exchange.pool import Pool
 
     async def script(c):
         while await c.request():
@@ -309,12 +311,12 @@ def test_waiting_for_a_connection_ends_with_the_deadline(faults, shell):
 
     listener = faults.listen(script)
     client = shell.client(url(listener), token=TOKEN, retry=None)
-    client.client._exchange._pool = pool.Pool(1)
+    client.client._exchange._pool = Pool(Connection, 1)
     first = threading.Thread(target=client.send_code, args=(NUMBER, MESSAGE))
     first.start()
     time.sleep(0.1)
 
-    with pytest.raises(RequestNotSentError, match="free in time"):
+    with pytest.raises(RequestNotSentError, match="free connection"):
         client.send_code(NUMBER, MESSAGE, timeout=0.1)
 
     first.join()
@@ -324,10 +326,10 @@ def test_waiting_for_a_connection_ends_with_the_deadline(faults, shell):
 
 def test_running_out_of_sockets_uses_the_connections_there_are(faults, shell, monkeypatch):
     """EMFILE is no failure while another connection comes back."""
-    from camara_otp._exchange import stream
+    from camara_otp._exchange import connect
 
     made = []
-    original = stream._socket
+    original = connect._socket
 
     def scarce(family):
         if len(made) >= 2:
@@ -335,7 +337,7 @@ def test_running_out_of_sockets_uses_the_connections_there_are(faults, shell, mo
         made.append(family)
         return original(family)
 
-    monkeypatch.setattr(stream, "_socket", scarce)
+    monkeypatch.setattr(connect, "_socket", scarce)
 
     async def script(c):
         while await c.request():
@@ -353,12 +355,12 @@ def test_running_out_of_sockets_uses_the_connections_there_are(faults, shell, mo
 
 def test_without_any_socket_the_request_is_not_sent(faults, shell, monkeypatch):
     """And the error says why."""
-    from camara_otp._exchange import stream
+    from camara_otp._exchange import connect
 
     def none(family):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(stream, "_socket", none)
+    monkeypatch.setattr(connect, "_socket", none)
     listener = faults.listen(echo)
 
     with pytest.raises(RequestNotSentError, match="Too many open files"):

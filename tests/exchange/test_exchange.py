@@ -10,8 +10,15 @@ from functools import partial
 import anyio
 import pytest
 
-from camara_otp._exchange import Answer, Failure, Outgoing, open_async_exchange, stream
-from camara_otp._exchange import direct as direct_module
+from camara_otp._exchange import Failure, Outgoing, connect, mocks, open_async_exchange
+from camara_otp._exchange.waits import run
+from tests.exchange.conftest import parts
+
+
+def context():
+    """Return the TLS context of this process."""
+    return run(connect.tls_context(), time.monotonic() + 5)
+
 
 UNREADABLE = "the certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be read: "
 
@@ -21,9 +28,8 @@ def test_an_answer_is_plain_values(room, server):
     server.answer = b"HTTP/1.1 201 Made\r\nX-A: B\r\nContent-Length: 2\r\n\r\nok"
     used = room(server.origin)
     for _ in range(3):
-        assert used.request(headers=[(b"X-Ours", b"1")], body=b"abc") == Answer(
-            201, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok"
-        )
+        answer = used.request(headers=[(b"X-Ours", b"1")], body=b"abc")
+        assert parts(answer) == (201, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok", None)
     assert server.connections == 1
     head = server.requests[0].partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert head[0] == b"POST /x?a=1 HTTP/1.1"
@@ -57,17 +63,17 @@ def test_running_out_of_sockets_while_certificates_are_read_is_no_fault_of_their
     def none_left(**_):
         raise OSError(errno.EMFILE, "x")
 
-    stream._tls_context.cache_clear()
-    monkeypatch.setattr(stream.ssl, "create_default_context", none_left)
+    connect._contexts.clear()
+    monkeypatch.setattr(connect.ssl, "create_default_context", none_left)
     used = room("https://127.0.0.1:1")
-    assert used.request() == Failure(False, f"no connection could be made: {os.strerror(errno.EMFILE)}")
+    assert used.request() == Failure(False, f"cannot connect to 127.0.0.1:1: {os.strerror(errno.EMFILE)}")
     monkeypatch.undo()
-    assert used.request() == Failure(False, f"no connection could be made: {os.strerror(errno.ECONNREFUSED)}")
+    assert used.request() == Failure(False, f"cannot connect to 127.0.0.1:1: {os.strerror(errno.ECONNREFUSED)}")
 
 
 def test_threads_that_start_together_read_the_certificates_once(monkeypatch):
     """A server that starts under load spends 20 ms on them, not 20 ms for each of its threads."""
-    made, real = [], stream.ssl.create_default_context
+    made, real = [], connect.ssl.create_default_context
     together = threading.Barrier(10)
 
     def slow(**wanted):
@@ -77,10 +83,10 @@ def test_threads_that_start_together_read_the_certificates_once(monkeypatch):
 
     def ask():
         together.wait(5)
-        stream.tls_context()
+        context()
 
-    monkeypatch.setattr(stream.ssl, "create_default_context", slow)
-    stream._tls_context.cache_clear()
+    monkeypatch.setattr(connect.ssl, "create_default_context", slow)
+    connect._contexts.clear()
     threads = [threading.Thread(target=ask) for _ in range(10)]
     for thread in threads:
         thread.start()
@@ -90,12 +96,12 @@ def test_threads_that_start_together_read_the_certificates_once(monkeypatch):
 
 
 def test_a_child_forked_while_certificates_are_read_does_not_wait_for_a_thread_it_lacks(monkeypatch):
-    """The lock that the parent's thread held is another one in the child."""
-    held = threading.Lock()
-    held.acquire()
-    monkeypatch.setattr(stream, "_reading", held)
-    stream.forget_threads()
-    assert stream.tls_context()
+    """The job of the parent process is forgotten in the child."""
+    connect._contexts.clear()
+    key = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
+    monkeypatch.setitem(connect._jobs, key, connect._Job(key, dict))
+    connect.forget_jobs()
+    assert context()
 
 
 def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
@@ -111,7 +117,7 @@ def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
     used = Room(shell_sync, "https://slow.example")
-    stream.tls_context()  # made before, so that all the time is the resolver's
+    context()  # made before, so that all the time is the resolver's
     began = time.monotonic()
     threads = [threading.Thread(target=partial(used.request, seconds=0.2)) for _ in range(20)]
     for thread in threads:
@@ -120,11 +126,11 @@ def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
         thread.join()
     assert time.monotonic() - began < 1
     assert asked == ["slow.example"]
-    assert used.request(seconds=0.1) == Failure(False, "no connection was made in time")
+    assert used.request(seconds=0.1) == Failure(False, "timed out connecting to slow.example:443")
     release.set()
-    while stream._lookups:
+    while connect._jobs:
         time.sleep(0.01)
-    assert used.request() == Failure(False, "the host name could not be resolved")
+    assert used.request() == Failure(False, "the host name could not be resolved (slow.example:443)")
     assert asked == ["slow.example"] * 2
     used.close()
 
@@ -138,15 +144,16 @@ def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypa
 
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     used = Room(shell_sync, "https://slow.example")
-    assert used.request() == Failure(sent=False, reason="RuntimeError was raised on the way")
-    assert not stream._lookups
+    assert used.request() == Failure(sent=False, reason="no thread can be started")
+    assert not connect._jobs
     used.close()
 
 
+@pytest.mark.parametrize("carries", [True, False], ids=["observed", "mocked"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, monkeypatch, backend):
+def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, monkeypatch, backend, carries):
     """Also where calls go through httpx: nothing is sent on what belongs to a loop that is gone."""
-    monkeypatch.setattr(direct_module, "intercepted", lambda: True)
+    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", carries=carries))
     exchange = open_async_exchange(server.origin, max_response_bytes=10)
 
     async def call():
@@ -157,18 +164,19 @@ def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, mon
         try:
             return await call()
         finally:
-            await exchange._ours.client.aclose()
+            await exchange._detours.aclose()
 
     assert anyio.run(call_and_close, backend=backend) == [200, 200]
     assert anyio.run(call_and_close, backend=backend) == [200, 200]
     assert len(server.requests) == 4
+    exchange._pool.close()
 
 
 def test_a_deadline_that_has_passed_sends_nothing(room, server):
     """Not on a new connection, not on a kept one."""
     used = room(server.origin)
-    assert used.request(seconds=-1) == Failure(False, "no connection was made in time")
+    assert used.request(seconds=-1) == Failure(False, "timed out waiting for a free connection")
     assert used.request().status == 200
-    assert used.request(seconds=-1) == Failure(False, "no connection was made in time")
+    assert used.request(seconds=-1) == Failure(False, "timed out waiting for a free connection")
     assert len(server.requests) == 1
     assert used.exchange._pool.busy == 0

@@ -1,0 +1,182 @@
+"""The waits that an exchange yields, and the drivers that wait: one for threads, one for tasks.
+
+An exchange is a generator that never blocks. It yields a wait, or a new time limit; the driver resumes it when the wait
+is over, or throws `Late` into it when the limit has passed. Whatever ends a driver closes the generator, so that its
+`finally` releases the socket and the place in the pool. The model is psycopg's `generators` and `waiting`.
+"""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+T = TypeVar("T")
+
+_LONGEST: Final = 86_400.0
+"""Seconds of one wait at most: `poll` takes no more than 24 days, and a wait that ends early is repeated."""
+
+
+class Late(Exception):  # noqa: N818 - an event inside this package, never raised to a caller
+    """The time limit has passed."""
+
+
+class Limit:
+    """A new time limit for the waits that follow, by `time.monotonic()`."""
+
+    __slots__ = ("deadline",)
+
+    def __init__(self, deadline: float) -> None:
+        """Store the limit."""
+        self.deadline = deadline
+
+
+class Pause:
+    """A long computation gives way to other tasks."""
+
+    __slots__ = ()
+
+    def block(self, seconds: float) -> bool:
+        """Return whether time is left."""
+        return seconds > 0
+
+    async def arrive(self) -> None:
+        """Let other tasks run."""
+        await anyio.lowlevel.checkpoint()
+
+
+PAUSE: Final = Pause()
+
+
+class Readable:
+    """A socket can be read, or has an error or the end of the stream to report."""
+
+    __slots__ = ("_poll", "sock")
+    _event = "POLLIN"
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Wait for nothing yet."""
+        self.sock = sock
+        self._poll: Any = None
+
+    def block(self, seconds: float) -> bool:
+        """Wait in a thread; return False if the time passed first."""
+        if seconds <= 0:
+            return False
+        seconds = min(seconds, _LONGEST)
+        # Looked up at each call: gevent and eventlet replace or remove it, before or after the import.
+        make: Callable[[], Any] | None = getattr(select, "poll", None)
+        if make is None:
+            return self._select(seconds)
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = make()
+            poll.register(self.sock, getattr(select, self._event))
+        return bool(poll.poll(seconds * 1000))
+
+    def _select(self, seconds: float) -> bool:
+        return bool(select.select([self.sock], [], [], seconds)[0])
+
+    async def arrive(self) -> None:
+        """Wait in a task."""
+        await anyio.wait_readable(self.sock)
+
+
+class Writable(Readable):
+    """A socket can be written, or a connection attempt has ended."""
+
+    __slots__ = ()
+    _event = "POLLOUT"
+
+    def _select(self, seconds: float) -> bool:
+        # Windows reports a failed connection attempt in the third list.
+        return any(select.select([], [self.sock], [self.sock], seconds))
+
+    async def arrive(self) -> None:
+        """Wait in a task."""
+        await anyio.wait_writable(self.sock)
+
+
+class Signal:
+    """Something happens once, in another thread or task: `set` announces it and may be called again."""
+
+    __slots__ = ("_wake", "happened")
+
+    def __init__(self) -> None:
+        """Begin unset."""
+        self.happened = False
+        self._wake: Callable[[], object] | None = None
+
+    def set(self) -> None:
+        """Announce the event and wake the waiting thread or task."""
+        self.happened = True
+        if self._wake is not None:
+            self._wake()
+
+    def block(self, seconds: float) -> bool:
+        """Wait in a thread; return False if the time passed first."""
+        event = threading.Event()
+        self._wake = event.set
+        return self.happened or event.wait(min(max(seconds, 0), _LONGEST))
+
+    async def arrive(self) -> None:
+        """Wait in a task of the event loop in which `set` is called."""
+        event = anyio.Event()
+        self._wake = event.set
+        if not self.happened:
+            await event.wait()
+
+
+Wait = Readable | Signal | Pause
+Steps = Generator[Wait | Limit, None, T]
+
+
+def run(steps: Steps[T], deadline: float) -> T:
+    """Drive an exchange in a thread and return its result.
+
+    An exception out of a wait comes from a signal handler of the caller. It closes the exchange and is raised as it is.
+    """
+    try:
+        wait = next(steps)
+        while True:
+            if isinstance(wait, Limit):
+                deadline = wait.deadline
+                wait = next(steps)
+                continue
+            over = not wait.block(deadline - time.monotonic()) and time.monotonic() >= deadline
+            wait = steps.throw(Late()) if over else next(steps)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
+
+
+async def arun(steps: Steps[T], deadline: float) -> T:
+    """Drive an exchange in a task and return its result; one cancel scope for each limit."""
+    try:
+        wait = next(steps)
+        while True:
+            with anyio.move_on_after(deadline - time.monotonic()) as scope:
+                while not isinstance(wait, Limit):
+                    await wait.arrive()
+                    wait = next(steps)
+            if scope.cancelled_caught:
+                wait = steps.throw(Late())
+            else:
+                assert isinstance(wait, Limit)  # noqa: S101 - for type checkers
+                deadline = wait.deadline
+                wait = next(steps)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    except RuntimeError as error:
+        if not isinstance(error.__context__, GeneratorExit):
+            raise
+        raise error.__context__ from None  # the coroutine is closed after its event loop, where no scope can end
+    finally:
+        steps.close()

@@ -1,0 +1,119 @@
+"""A response ends where it ends, wherever the network cuts it, and what follows it ends the connection."""
+
+from itertools import pairwise
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camara_otp._exchange.answer import Outgoing
+from camara_otp._exchange.http1 import MAX_INTERIM, Exchanged, InvalidHeader, TooManyInterimResponses, head_of
+
+NASTY = st.sampled_from(
+    [b"\n\n", b"\r\n\r\n", b"0\r\n\r\n", b"\n", b"\r", b"\n\r\n", b"0\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"]
+)
+CONTENT = st.lists(st.one_of(NASTY, st.binary(max_size=20)), max_size=6).map(b"".join)
+LINE_END = st.sampled_from([b"\r\n", b"\n"])
+
+
+@st.composite
+def answers(draw):
+    """Return a well-formed answer, its body, and whether its end can be proven."""
+    interim = b"".join(draw(st.lists(st.just(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"), max_size=3)))
+    body = draw(CONTENT)
+    kind = draw(st.sampled_from(["length", "chunked", "none"]))
+    end = draw(LINE_END)
+    if kind == "none":
+        return interim + b"HTTP/1.1 204 No Content" + end + b"x: y" + end + end, b""
+    if kind == "length":
+        return interim + b"HTTP/1.1 200 OK" + end + b"Content-Length: %d" % len(body) + end + end + body, body
+    cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=3)))
+    chunks = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]
+    trailer = draw(st.sampled_from([b"", b"x-check: 1\r\n"]))
+    coded = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n" + trailer + b"\r\n"
+    return interim + b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + coded, body
+
+
+def read(pieces, cap=65536):
+    """Read one response from the pieces that arrive; return what was exchanged."""
+    exchanged = Exchanged(b"", cap)
+    parser = h11.Connection(h11.CLIENT)
+    parser.send(h11.Request(method="POST", target="/", headers=[("host", "a"), ("content-length", "0")]))
+    parser.send(h11.EndOfMessage())
+    arriving = iter(pieces)
+    while (ended := exchanged.read(parser)) is not True:
+        if ended is None:
+            parser.receive_data(next(arriving))
+    return exchanged, b"".join(arriving)
+
+
+@given(answer=answers(), stray=CONTENT, cuts=st.lists(st.integers(0, 400), max_size=8))
+def test_a_response_ends_where_it_ends(answer, stray, cuts):
+    """However it is cut: its body is whole, and a stray that has arrived with it is noticed."""
+    sent, body = answer
+    data = sent + stray
+    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    exchanged, later = read([data[a:b] for a, b in pairwise(places) if a < b])
+    assert bytes(exchanged.answer().body) == body
+    # What arrives later is found by `Connection.is_clean` before the next request.
+    assert exchanged.reusable is (len(stray) == len(later))
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ],
+    ids=["to the end", "HTTP/1.0", "close", "HTTP/1.0 with keep-alive", "chunked with a length"],
+)
+def test_a_connection_is_not_used_again_in_doubt(response):
+    """When the end of the response, or the server's view of it, is not certain."""
+    exchanged, _ = read([response, b""])
+    assert bytes(exchanged.answer().body) == b"hello"
+    assert not exchanged.reusable
+
+
+def test_interim_responses_are_counted():
+    """Many are fine; a server that sends them without end is left."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    exchanged, _ = read([interim * 50, interim * (MAX_INTERIM - 50), b"HTTP/1.1 204 No Content\r\n\r\n"])
+    assert exchanged.answer().status == 204
+    with pytest.raises(TooManyInterimResponses):
+        read([interim * (MAX_INTERIM + 1)])
+
+
+def test_reading_pauses_in_a_body_of_many_chunks():
+    """So that an event loop can run other tasks in between."""
+    exchanged = Exchanged(b"", 65536)
+    parser = h11.Connection(h11.CLIENT)
+    parser.send(h11.Request(method="POST", target="/", headers=[("host", "a"), ("content-length", "0")]))
+    parser.send(h11.EndOfMessage())
+    parser.receive_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000)
+    pauses = 0
+    while exchanged.read(parser) is False:
+        pauses += 1
+    assert pauses >= 10
+
+
+@pytest.mark.parametrize("value", [b"a\nX: y", b"a\rX: y", b"a\r\nX: y", b"a\0", b"\r\n\r\n", b"a\r\n"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_no_header_ends_its_line(value, place):
+    """Whatever an observer adds: a request is one request."""
+    header = [b"X-Trace", b"1"]
+    header[place] = value
+    with pytest.raises(InvalidHeader):
+        head_of(Outgoing("POST", "/", [tuple(header)], b"", 0.0, None), b"/", b"a")
+
+
+def test_the_head_of_a_request():
+    """To the byte."""
+    outgoing = Outgoing("POST", "/x", [(b"X-A", b"1")], b"{}", 0.0, None)
+    assert head_of(outgoing, b"/x", b"a:1", [(b"Proxy-Authorization", b"Basic eA==")]) == (
+        b"POST /x HTTP/1.1\r\nHost: a:1\r\nAccept-Encoding: identity\r\nX-A: 1\r\n"
+        b"Proxy-Authorization: Basic eA==\r\nContent-Length: 2\r\n\r\n"
+    )
