@@ -27,7 +27,7 @@ from camara_otp.errors import (
 )
 from camara_otp.guard import Guard, MemoryStore
 from camara_otp.sandbox import Sandbox
-from camara_otp.sandbox.config import Settings
+from camara_otp.sandbox.config import SandboxOptions
 from camara_otp.testing import BASE_URL, fail_next
 
 pytest_plugins = ["pytester", "camara_otp.testing"]
@@ -163,9 +163,9 @@ class TestOwnSettings:
         ],
         ids=["usual", "own"],
     )
-    def otp_sandbox_settings(self, request: pytest.FixtureRequest) -> Settings:
+    def otp_sandbox_settings(self, request: pytest.FixtureRequest) -> SandboxOptions:
         """Return the settings, as a user overrides them."""
-        settings: Settings = request.param
+        settings: SandboxOptions = request.param
         return settings
 
     def test_client(self, otp_client: OTPClient, otp_sandbox: Sandbox) -> None:

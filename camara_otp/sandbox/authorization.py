@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlsplit
 import attrs
 
 from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, is_loopback, json_response
+from camara_otp.sandbox.validators import is_number, must, one_of
 
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105
 BACKCHANNEL_PATH: Final = "/oauth2/bc-authorize"
@@ -56,32 +57,26 @@ class _OAuthError(Exception):
 _REQUIRED_HEADERS: Final = {401: (("www-authenticate", 'Basic realm="sandbox"'),), 405: (("allow", "POST"),)}
 
 
+_SECONDS: Final = must("be a number of seconds", lambda value: is_number(value) and 0 <= value <= 1e9)
+
+
 @attrs.frozen(kw_only=True)
 class TokenSettings:
     """How the authorization server behaves.
 
     Args:
-        lifetime: Seconds a token is good for.
-        login: What the user of a CIBA login does: approve it, deny it, or not answer.
-        login_after: Seconds until the user does so.
-        login_lifetime: Seconds after which an unanswered login is over.
-        interval: Seconds that a client has to leave between two polls.
+        lifetime: Seconds for which a token is valid.
+        login: The user's answer to a CIBA login: approve it, deny it, or none.
+        login_after: Seconds until the user answers.
+        login_lifetime: Seconds after which an unanswered login expires.
+        interval: Seconds that a client must leave between two polls.
     """
 
-    lifetime: float = 3600.0
-    login: Login = "approve"
-    login_after: float = 0.0
-    login_lifetime: float = 120.0
-    interval: float = 1.0
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse what makes no sense."""
-        if self.login not in ("approve", "deny", "wait"):
-            raise ValueError("login must be approve, deny or wait")
-        for name in ("lifetime", "login_after", "login_lifetime", "interval"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
-                raise ValueError(f"{name} must be a number of seconds")
+    lifetime: float = attrs.field(default=3600.0, validator=_SECONDS)
+    login: Login = attrs.field(default="approve", validator=one_of("approve", "deny", "wait"))
+    login_after: float = attrs.field(default=0.0, validator=_SECONDS)
+    login_lifetime: float = attrs.field(default=120.0, validator=_SECONDS)
+    interval: float = attrs.field(default=1.0, validator=_SECONDS)
 
 
 @attrs.frozen

@@ -8,11 +8,12 @@ import attrs
 from camara_otp.sandbox.catalogue import ERRORS
 from camara_otp.sandbox.faults import Fault
 from camara_otp.sandbox.rules import LABEL, NUMBER, RULES, Release, ReleaseRules, with_plus
+from camara_otp.sandbox.validators import between, flag, is_whole, must, one_of, whole
 
 ErrorForm = Literal["camara", "nested", "html", "empty"]
 
 
-class Settings(TypedDict, total=False):
+class SandboxOptions(TypedDict, total=False):
     """The keyword arguments of `Sandbox`: the fields of `Config`, all optional."""
 
     release: Release
@@ -44,7 +45,7 @@ class Settings(TypedDict, total=False):
 
 
 # How servers seen in the field differ from the defaults.
-DIALECTS: Final[Mapping[str, Settings]] = {
+DIALECTS: Final[Mapping[str, SandboxOptions]] = {
     "camara": {},
     "omantel": {"release": "0.5.0", "api_paths": ("/v1/otp",)},
     "v0": {"release": "0.5.0", "api_paths": ("/one-time-password-sms/v0",)},
@@ -60,13 +61,13 @@ DIALECTS: Final[Mapping[str, Settings]] = {
 
 
 def _are_strings(value: Any) -> bool:
-    """Tell whether a setting is a collection of strings; arguments and files may hold anything."""
+    """Tell whether a value is a collection of strings; arguments and files may hold anything."""
     if not isinstance(value, Collection) or isinstance(value, str):
         return False
     return all(isinstance(item, str) for item in cast("Collection[object]", value))
 
 
-# What is no list of strings passes the converters as it is: the validators know the setting's name.
+# A value that is no list of strings passes the converters unchanged: the validators know the name of the setting.
 
 
 def _names(value: Collection[str]) -> frozenset[str]:
@@ -85,66 +86,26 @@ def _paths(value: Collection[str]) -> tuple[str, ...]:
     return tuple(path.rstrip("/") for path in value) if _are_strings(value) else cast("tuple[str, ...]", value)
 
 
-def _list(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if not _are_strings(value):
-        raise ValueError(f"{attribute.name} must be a list of strings")
+_list: Final = must("be a list of strings", _are_strings)
+_dialable: Final = must(
+    "hold numbers in international form, such as +34600000000", lambda value: all(map(NUMBER.fullmatch, value))
+)
+_letters: Final = must(
+    "hold at least one printable character", lambda text: isinstance(text, str) and bool(text) and text.isprintable()
+)
+_YEAR: Final = 366 * 86400.0
 
 
-def _dialable(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if not all(map(NUMBER.fullmatch, value)):
-        raise ValueError(f"{attribute.name} must hold numbers in international form, such as +34600000000")
-
-
-def _between(low: float, high: float) -> Any:
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError(f"{attribute.name} must be a number from {low:g} to {high:g}")
-
-    return check
-
-
-def _whole(low: int, high: int) -> Any:
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"{attribute.name} must be a whole number from {low} to {high}")
-
-    return check
-
-
-def _one_of(*choices: object) -> Any:
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-        if value not in choices:
-            raise ValueError(f"{attribute.name} must be one of {', '.join(map(str, choices))}")
-
-    return check
-
-
-def _absolute(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+def _are_paths(value: tuple[str, ...]) -> bool:
     # The root alone has become empty.
-    if not value or any(not (path + "/").startswith("/") or path.startswith("/_sandbox") for path in value):
-        raise ValueError(f"{attribute.name} must hold paths that start with / and lie outside /_sandbox")
+    return bool(value) and all((path + "/").startswith("/") and not path.startswith("/_sandbox") for path in value)
 
 
-def _integer(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{attribute.name} must be a whole number")  # noqa: TRY004  (one kind of error for settings)
-
-
-def _flag(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{attribute.name} must be true or false")  # noqa: TRY004  (one kind of error for settings)
-
-
-def _letters(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError(f"{attribute.name} must hold at least one printable character")
+_absolute: Final = must("hold paths that start with / and lie outside /_sandbox", _are_paths)
 
 
 def _faults(value: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(value)
-
-
-_YEAR = 366 * 86400.0
 
 
 DESCRIPTIONS: Final[Mapping[str, str]] = {
@@ -162,7 +123,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "forbidden_tokens": "Access tokens that are valid but lack the scope.",
     "unreachable_numbers": "Phone numbers that cannot receive a text message.",
     "landline_numbers": "Phone numbers that are landlines.",
-    "blocked_numbers": "Phone numbers whose text messages are barred.",
+    "blocked_numbers": "Phone numbers to which text messages are blocked.",
     "foreign_numbers": "Phone numbers of another operator.",
     "api_paths": "The paths, each starting with a slash, under which both operations are served; `/` for none.",
     "correlator": "Whether responses carry an x-correlator.",
@@ -181,14 +142,14 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 class Config:
     """Every setting of the sandbox."""
 
-    release: Release = attrs.field(default="1.1.1", validator=_one_of(*RULES))
-    code_length: int = attrs.field(default=6, validator=_whole(1, 10))
+    release: Release = attrs.field(default="1.1.1", validator=one_of(*RULES))
+    code_length: int = attrs.field(default=6, validator=whole(1, 10))
     code_alphabet: str = attrs.field(default="0123456789", validator=_letters)
-    code_lifetime: float = attrs.field(default=300.0, validator=_between(0.001, _YEAR))
-    max_send: int = attrs.field(default=4, validator=_whole(1, 10_000_000))
-    send_window: float = attrs.field(default=600.0, validator=_between(0, _YEAR))
-    max_try: int = attrs.field(default=3, validator=_whole(1, 10_000_000))
-    max_message_length: int = attrs.field(default=160, validator=_whole(len(LABEL), 160))
+    code_lifetime: float = attrs.field(default=300.0, validator=between(0.001, _YEAR))
+    max_send: int = attrs.field(default=4, validator=whole(1, 10_000_000))
+    send_window: float = attrs.field(default=600.0, validator=between(0, _YEAR))
+    max_try: int = attrs.field(default=3, validator=whole(1, 10_000_000))
+    max_message_length: int = attrs.field(default=160, validator=whole(len(LABEL), 160))
     tokens: frozenset[str] | None = attrs.field(
         default=None, converter=_some_names, validator=attrs.validators.optional(_list), repr=False
     )
@@ -216,19 +177,21 @@ class Config:
     api_paths: tuple[str, ...] = attrs.field(
         default=("/otpvalidation", "/one-time-password-sms/v1"), converter=_paths, validator=[_list, _absolute]
     )
-    correlator: bool = attrs.field(default=True, validator=_flag)
-    error_form: ErrorForm = attrs.field(default="camara", validator=_one_of(*get_args(ErrorForm)))
-    unknown_id: str = attrs.field(default="NOT_FOUND", validator=_one_of(*ERRORS))
-    validated_status: int = attrs.field(default=204, validator=_one_of(200, 204))
-    latency: float = attrs.field(default=0.0, validator=_between(0, 600))
-    seed: int | None = attrs.field(default=None, validator=attrs.validators.optional(_integer), repr=False)
-    keep_per_number: int = attrs.field(default=100, validator=_whole(1, 1_000_000))
-    keep_total: int = attrs.field(default=10_000, validator=_whole(1, 1_000_000))
+    correlator: bool = attrs.field(default=True, validator=flag)
+    error_form: ErrorForm = attrs.field(default="camara", validator=one_of(*get_args(ErrorForm)))
+    unknown_id: str = attrs.field(default="NOT_FOUND", validator=one_of(*ERRORS))
+    validated_status: int = attrs.field(default=204, validator=one_of(200, 204))
+    latency: float = attrs.field(default=0.0, validator=between(0, 600))
+    seed: int | None = attrs.field(
+        default=None, validator=must("be a whole number", is_whole, optional=True), repr=False
+    )
+    keep_per_number: int = attrs.field(default=100, validator=whole(1, 1_000_000))
+    keep_total: int = attrs.field(default=10_000, validator=whole(1, 1_000_000))
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=_faults)
 
     @property
     def rules(self) -> ReleaseRules:
-        """Return what the release asks of a request."""
+        """Return the limits of the release."""
         return RULES[self.release]
 
 
@@ -244,12 +207,12 @@ def in_dialect(dialect: str, settings: Mapping[str, Any], base: Config | None = 
     Args:
         dialect: A name in `DIALECTS`.
         settings: Fields of `Config`, stronger than the dialect's.
-        base: What both change; the defaults by default.
+        base: The settings that both change; the defaults by default.
 
     Raises:
         ValueError: The dialect is unknown, or a setting out of its limits; the text names it.
     """
-    # Not looked up as a key: a file may hold what cannot be one.
+    # Not looked up as a key: a file may hold a value that cannot be one.
     if dialect not in tuple(DIALECTS):
         raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}")
     changes: dict[str, Any] = {**DIALECTS[dialect], **settings}

@@ -22,9 +22,9 @@ from camara_otp.sandbox.operator import Operator, State, Verification
 
 T = TypeVar("T")
 
-# A hundred years of moving the clock are enough, and keep every date printable.
+# A limit that keeps every date printable.
 MAX_ADVANCE: Final = 100 * 366 * 86400.0
-# Some releases set no limit to a correlator; what is remembered has one.
+# Some releases do not limit a correlator; the record does.
 MAX_SHOWN: Final = 256
 
 
@@ -34,14 +34,14 @@ class Message:
 
     Args:
         phone_number: The phone.
-        text: What its owner reads.
+        text: The text.
         code: The code in the text.
-        authentication_id: The id that the send answered with.
+        authentication_id: The id in the response to the send.
         x_correlator: The correlator of the send.
-        sent_at: When, in seconds since 1970, by the sandbox's clock.
-        expires_at: When the code stops being good.
-        state: What became of it: waiting, verified, expired, failed or superseded.
-        tries_left: How many more wrong codes close it.
+        sent_at: The time of sending, in seconds since 1970, by the sandbox's clock.
+        expires_at: The time at which the code expires.
+        state: Waiting, verified, expired, failed or superseded.
+        tries_left: The number of wrong codes that closes it.
         template: The message that the client sent, with the label.
     """
 
@@ -59,19 +59,19 @@ class Message:
 
 @attrs.frozen
 class Call:
-    """A request that reached the sandbox and how it ended.
+    """A request that reached the sandbox, and the response.
 
     Args:
-        at: When, in seconds since 1970, by the sandbox's clock.
+        at: The time, in seconds since 1970, by the sandbox's clock.
         operation: `send-code`, `validate-code`, or the path if it named neither.
-        status: The HTTP status of the answer; 0 if the connection was dropped.
+        status: The HTTP status of the response; 0 if the connection was dropped.
         code: The CAMARA code of an error, else None.
-        message: The sentence of an error, which says what was wrong with the request, else None.
-        x_correlator: The correlator on the answer.
+        message: The sentence of an error, else None.
+        x_correlator: The correlator of the response.
         phone_number: The number concerned, if known.
         authentication_id: The verification concerned, if known.
-        fault: Whether a fault that was asked for shaped the answer.
-        version: Grows with everything that happens in a sandbox.
+        fault: Whether a fault applied.
+        version: A number that grows with every event in a sandbox.
     """
 
     at: float
@@ -87,8 +87,8 @@ class Call:
 
 
 @attrs.frozen
-class Reply:
-    """What the transport or the server has to do: wait, then disconnect or respond."""
+class Delivery:
+    """The instruction to the transport or server: wait, then disconnect or respond."""
 
     response: HTTPResponse
     delay: float = 0.0
@@ -97,11 +97,11 @@ class Reply:
 
 @attrs.frozen
 class Changes:
-    """What happened in a sandbox since some version of it.
+    """The events in a sandbox since one of its versions.
 
     Args:
-        version: To ask from next time.
-        fresh: Whether this is everything, so that what was known before is void.
+        version: The version to ask for next time.
+        fresh: Whether this is the whole state, which replaces all earlier changes.
         now: The sandbox's time.
         messages: New and changed texts, oldest first.
         calls: New requests, oldest first.
@@ -116,7 +116,7 @@ class Changes:
     faults: list[ActiveFault]
 
 
-# These go on while a laptop sleeps, as an operator does; elsewhere the usual steady clock does so, too.
+# These clocks run while a laptop sleeps; on other systems the usual monotonic clock does.
 _THROUGH_SLEEP: Final = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
@@ -125,7 +125,7 @@ def _steady() -> float:
 
 
 def _steady_clock() -> Callable[[], float]:
-    """Return the real time as it runs from now on, whatever happens to the wall clock."""
+    """Return a clock that starts at the real time and ignores changes of the system clock."""
     epoch = time.time() - _steady()
 
     def clock() -> float:
@@ -135,7 +135,7 @@ def _steady_clock() -> Callable[[], float]:
 
 
 class Engine:
-    """The sandbox without a way in: it responds to requests given as values. It is safe to share between threads."""
+    """The sandbox, for requests given as values. It is safe to share between threads."""
 
     def __init__(self, config: Config, clock: Callable[[], float] | None = None) -> None:
         """Start with an empty inbox.
@@ -148,7 +148,7 @@ class Engine:
         self._served = ", ".join(path or "/" for path in self.config.api_paths)[:MAX_SHOWN]
         self._lock = threading.Lock()
         self._clock = clock or _steady_clock()
-        # A sandbox started later has higher versions, so that a page which reconnects notices.
+        # A sandbox that starts later has higher versions, so that a page that reconnects notices.
         self._versions = count(time.time_ns() // 1000)
         self.served = 0
         """The number of servers that are running."""
@@ -158,7 +158,7 @@ class Engine:
 
     def _start(self) -> None:
         seed = self.config.seed
-        # Without a seed both start from the system's entropy. No secret is made here, so that is enough.
+        # Without a seed both start from the system's entropy. They make no secrets.
         self._operator = Operator(self.config, Random(seed), self._versions)  # noqa: S311
         self._faults = FaultBook(Random(seed))  # noqa: S311
         for fault in self.config.faults:
@@ -171,7 +171,7 @@ class Engine:
 
     # Requests.
 
-    def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> Reply:
+    def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> Delivery:
         """Respond to a request to an operation or to the authorization server; the caller waits and disconnects.
 
         Args:
@@ -183,7 +183,7 @@ class Engine:
             with self._lock:
                 response = self._authorization.respond(request, now=self._now(), wall=self._clock())
             if response is not None:
-                return Reply(response, self.config.latency)
+                return Delivery(response, self.config.latency)
         read = None if operation is None else operations.read(self.config, operation, request)
         with self._lock:
             now = self._now()
@@ -191,15 +191,15 @@ class Engine:
                 where = f"Nothing is served at this path; the operations are under {self._served}."
                 echo = operations.correlator_of(self.config, request)
                 response = operations.error_of(self.config, NOT_FOUND, where, echo)
-                reply = Reply(response, self.config.latency)
+                delivery = Delivery(response, self.config.latency)
                 subject = Subject(error=NOT_FOUND, message=where)
-                self._remember(request.path[:MAX_SHOWN], reply, subject, echo, now)
+                self._remember(request.path[:MAX_SHOWN], delivery, subject, echo, now)
             else:
-                reply = self._operate(read, now)
+                delivery = self._operate(read, now)
         self._notify()
-        return reply
+        return delivery
 
-    def _operate(self, request: OperationRequest, now: float) -> Reply:
+    def _operate(self, request: OperationRequest, now: float) -> Delivery:
         subject, fault = Subject(), None
         if self._faults:
             subject = operations.subject_of(self.config, request, self._operator)
@@ -214,20 +214,20 @@ class Engine:
             response, subject = fault.answer(request.echo), attrs.evolve(subject, error=code, message=message)
         assert response is not None  # noqa: S101  (either the operator or the fault has responded)
         delay = self.config.latency + (fault.delay if fault else 0.0)
-        reply = Reply(response, delay, fault.drop if fault else None)
-        self._remember(request.operation, reply, subject, request.echo, now, fault=fault is not None)
-        return reply
+        delivery = Delivery(response, delay, fault.drop if fault else None)
+        self._remember(request.operation, delivery, subject, request.echo, now, fault=fault is not None)
+        return delivery
 
     def _remember(
-        self, operation: str, reply: Reply, subject: Subject, echo: Headers, now: float, *, fault: bool = False
+        self, operation: str, delivery: Delivery, subject: Subject, echo: Headers, now: float, *, fault: bool = False
     ) -> None:
         self.version = next(self._versions)
         call = Call(
             at=now,
             operation=operation,
-            status=0 if reply.drop else reply.response.status,
-            code=None if reply.drop else subject.error,
-            message=None if reply.drop or subject.message is None else subject.message[:MAX_SHOWN],
+            status=0 if delivery.drop else delivery.response.status,
+            code=None if delivery.drop else subject.error,
+            message=None if delivery.drop or subject.message is None else subject.message[:MAX_SHOWN],
             x_correlator=echo[0][1][:MAX_SHOWN] if echo else None,
             phone_number=subject.phone_number,
             authentication_id=subject.authentication_id,
@@ -245,7 +245,7 @@ class Engine:
 
     @property
     def sent_count(self) -> int:
-        """How many texts were sent since the start or the last reset, forgotten ones included."""
+        """The number of texts sent since the start or the last reset, dropped ones included."""
         return self._operator.sent
 
     def messages(self, phone_number: str | None = None) -> list[Message]:
@@ -265,7 +265,7 @@ class Engine:
             phone_number: The phone, with its plus sign.
 
         Raises:
-            LookupError: The phone has no text; the reason says what became of the last request.
+            LookupError: The phone has no text; the message describes the last request.
         """
         with self._lock:
             newest = self._operator.newest(phone_number)
@@ -284,7 +284,7 @@ class Engine:
         return f"the last request, {last.operation}{whose}, was answered {answer}{why}"
 
     def calls(self) -> list[Call]:
-        """Return the requests that came in and how they ended, oldest first."""
+        """Return the requests and how they ended, oldest first."""
         with self._lock:
             return list(self._calls)
 
@@ -292,7 +292,7 @@ class Engine:
         """Move the sandbox's clock forward.
 
         Args:
-            seconds: How far, 0 or more; a hundred years in all.
+            seconds: The number of seconds, 0 or more; a hundred years in all.
 
         Raises:
             ValueError: It is negative, not a number, or too far.
@@ -305,19 +305,19 @@ class Engine:
         self._notify()
 
     def reset(self) -> None:
-        """Forget all texts, requests and faults, and set the clock to the present."""
+        """Drop all texts, requests, faults and tokens, and set the clock to the present."""
         with self._lock:
             self._start()
         self._notify()
 
     def add_fault(self, fault: Fault) -> int:
-        """Put a fault into force, behind those that are already, and return its number.
+        """Add a fault behind those in force, and return its number.
 
         Args:
-            fault: What shall go wrong, for whom and how often.
+            fault: The fault.
 
         Raises:
-            ValueError: There are a thousand already: clear some.
+            ValueError: There are a thousand faults already; clear some.
         """
         with self._lock:
             number = self._faults.add(fault)
@@ -326,10 +326,10 @@ class Engine:
         return number
 
     def remove_fault(self, number: int) -> bool:
-        """Take one fault back; tell whether it was still in force.
+        """Remove one fault; return whether it was in force.
 
         Args:
-            number: What `add_fault` returned.
+            number: The number that `add_fault` returned.
         """
         with self._lock:
             was_there = self._faults.remove(number)
@@ -338,22 +338,22 @@ class Engine:
         return was_there
 
     def clear_faults(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
             self.version = next(self._versions)
         self._notify()
 
     def faults(self) -> list[ActiveFault]:
-        """Return the faults in force, oldest first, each with how often it still strikes."""
+        """Return the faults in force, oldest first, each with the number of requests that it still affects."""
         with self._lock:
             return self._faults.entries()
 
     def changes(self, since: int = 0, *, limit: int = 1000) -> Changes:
-        """Return what is new or different since a version: all there is, if that lies before the last reset.
+        """Return the changes since a version, or the whole state if the version precedes the last reset.
 
         Args:
-            since: The version of an earlier answer; 0 for everything.
+            since: The version of an earlier result; 0 for the whole state.
             limit: At most so many texts, and so many requests: the newest.
         """
         with self._lock:
@@ -376,7 +376,7 @@ class Engine:
             return act(self._authorization, self._now())
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call a function after every change, from whatever thread made it; return what ends that.
+        """Call a function after every change, in the thread that made it; return a function that ends this.
 
         Args:
             listener: Must be quick and must not call the sandbox.

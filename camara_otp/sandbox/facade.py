@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Unpack
 
-from camara_otp.sandbox.config import Config, Settings, in_dialect
+from camara_otp.sandbox.config import Config, SandboxOptions, in_dialect
 from camara_otp.sandbox.engine import Engine
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Sandbox(Engine):
         *,
         dialect: str = "camara",
         clock: Callable[[], float] | None = None,
-        **settings: Unpack[Settings],
+        **settings: Unpack[SandboxOptions],
     ) -> None:
         """Start with an empty inbox.
 
@@ -89,8 +89,8 @@ class Sandbox(Engine):
         Args:
             host: The address to listen on.
             port: The port; 0 takes a free one.
-            expose: Must be True for an address beyond loopback: everybody who can reach it can read every text and
-                code, and can change and reset the sandbox.
+            expose: Must be True for an address beyond loopback: other machines can then read every text and code,
+                and change and reset the sandbox.
 
         Raises:
             ValueError: The address is not loopback and `expose` is False.

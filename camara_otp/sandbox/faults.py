@@ -1,8 +1,8 @@
-"""Faults on demand: what shall go wrong, for whom and how often, as data; and the book that hands them out."""
+"""Faults on demand, as data, and the list of those in force."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Final, Literal, cast
 
@@ -11,6 +11,7 @@ import attrs
 from camara_otp.sandbox import catalogue
 from camara_otp.sandbox.http import Headers, HTTPResponse, html_page
 from camara_otp.sandbox.rules import OperationName, with_plus
+from camara_otp.sandbox.validators import between, flag, is_whole, must, one_of, optional_text, whole
 
 Drop = Literal["connect", "before", "after"]
 
@@ -42,6 +43,10 @@ def _pairs(headers: Mapping[str, str] | Headers) -> Headers:
     return tuple((name.lower(), value.strip(" \t")) for name, value in dict(cast("Headers", pairs)).items())
 
 
+def _is_wait(value: Any) -> bool:
+    return value is None or isinstance(value, str) or is_whole(value)
+
+
 def _is_pair(value: object) -> bool:
     if not isinstance(value, list | tuple):
         return False
@@ -51,67 +56,72 @@ def _is_pair(value: object) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """Something that goes wrong instead of, or on top of, the right answer.
+    """A fault that replaces the correct response, or is added to it.
 
     Args:
-        code: A CAMARA code, as `TOO_MANY_REQUESTS` or `INVALID_OTP`; brings its documented status along.
-        status: The HTTP status, 200 to 599, if not the code's own.
-        message: The sentence in the error, if not the usual one.
+        code: A CAMARA code, as `TOO_MANY_REQUESTS` or `INVALID_OTP`, with its documented status.
+        status: The HTTP status, 200 to 599, instead of the code's own.
+        message: The sentence in the error, instead of the usual one.
         body: A body of your own instead of a CAMARA error.
         content_type: The type of that body; by default JSON if it is JSON, else plain text.
-        html: HTTPResponse with a gateway's HTML page (status 502 unless `status` says otherwise).
-        headers: Further headers of the answer.
+        html: Respond with the HTML page of a gateway, status 502 unless `status` is set.
+        headers: Further headers of the response.
         retry_after: The value of a Retry-After header, in seconds or as an HTTP date.
-        delay: Seconds to wait before answering, at most 600.
+        delay: Seconds by which the response is delayed, at most 600.
         drop: Break the connection: `connect` refuses it (over HTTP it is accepted and closed at once), `before` closes
-            it before the operator acts, `after` closes it when the operator has acted.
-        acts: Whether the operator acts on the request although the answer is this fault.
+            it before the operator acts, `after` closes it after the operator has acted.
+        acts: Whether the operator acts on the request although the response is this fault.
         operation: `send-code` or `validate-code`, if only one of them.
         phone_number: Only requests that concern this number.
-        times: How many requests it strikes; None means until cleared.
-        whole_call: Whether a struck request's repeats, known by their x-correlator, are struck too without counting, so
-            that a client which repeats fails all the same.
-        rate: The share of matching requests it strikes, 0 to 1.
+        times: The number of requests that it affects; None means until cleared.
+        whole_call: Whether retries of an affected request, which have the same x-correlator, are affected too without
+            counting, so that a client with retries fails as well.
+        rate: The share of matching requests that it affects, 0 to 1.
     """
 
-    code: str | None = attrs.field(default=None, converter=_spelled)
-    status: int | None = None
-    message: str | None = None
-    body: str | None = attrs.field(default=None, repr=False)
-    content_type: str | None = None
-    html: bool = False
+    code: str | None = attrs.field(default=None, converter=_spelled, validator=optional_text)
+    status: int | None = attrs.field(default=None, validator=whole(200, 599, optional=True))
+    message: str | None = attrs.field(default=None, validator=optional_text)
+    body: str | None = attrs.field(default=None, repr=False, validator=optional_text)
+    content_type: str | None = attrs.field(default=None, validator=optional_text)
+    html: bool = attrs.field(default=False, validator=flag)
     headers: Headers = attrs.field(default=(), converter=_pairs)
-    retry_after: int | str | None = None
-    delay: float = 0.0
-    drop: Drop | None = None
-    acts: bool = False
-    operation: OperationName | None = None
-    phone_number: str | None = attrs.field(default=None, converter=_known_as, repr=False)
-    times: int | None = None
-    rate: float = 1.0
-    whole_call: bool = False
+    retry_after: int | str | None = attrs.field(default=None, validator=must("be a whole number or text", _is_wait))
+    delay: float = attrs.field(default=0.0, validator=between(0, MAX_DELAY))
+    drop: Drop | None = attrs.field(default=None, validator=one_of("connect", "before", "after", optional=True))
+    acts: bool = attrs.field(default=False, validator=flag)
+    operation: OperationName | None = attrs.field(
+        default=None, validator=one_of("send-code", "validate-code", optional=True)
+    )
+    phone_number: str | None = attrs.field(default=None, converter=_known_as, validator=optional_text, repr=False)
+    times: int | None = attrs.field(default=None, validator=whole(1, 10**9, optional=True))
+    rate: float = attrs.field(default=1.0, validator=between(0, 1))
+    whole_call: bool = attrs.field(default=False, validator=flag)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what no server could do."""
-        for problem, wrong in _problems(self):
-            if wrong:
-                raise ValueError(problem)
+        """Check what concerns several fields."""
+        values = [self.content_type or "", str(self.retry_after or ""), *(value for _, value in self.headers)]
+        names = [name for name, _ in self.headers]
+        if not all(map(_TOKEN.fullmatch, names)) or _FRAMING & {*names} or not all(map(_VALUE.fullmatch, values)):
+            raise ValueError("headers must be well-formed and not about framing")
+        if not (self.answers or self.delay or self.drop):
+            raise ValueError("a fault needs a code, status, body, html, delay or drop")
 
     @property
     def answers(self) -> bool:
-        """Tell whether this fault brings an answer of its own."""
+        """Tell whether this fault has a response of its own."""
         return self.code is not None or self.status is not None or self.body is not None or self.html
 
     @property
     def lets_act(self) -> bool:
-        """Tell whether the operator acts on the request all the same."""
+        """Tell whether the operator acts on the request nevertheless."""
         if self.drop is not None:
             return self.drop == "after"
         return self.acts or not self.answers
 
     @property
     def error(self) -> tuple[str | None, str | None]:
-        """The CAMARA code and the sentence that the answer holds; where it is no such error, what was asked for."""
+        """The CAMARA code and the sentence of the response; for other responses, those of the fault."""
         if not self._is_error:
             return self.code, self.message
         fitting = (code for code, (status, _) in catalogue.ERRORS.items() if status == self._status)
@@ -128,10 +138,10 @@ class Fault:
         return self.status or (502 if self.html else usual)
 
     def answer(self, correlator: Headers) -> HTTPResponse:
-        """Build the answer.
+        """Return the response.
 
         Args:
-            correlator: The x-correlator header that an answer to this request carries.
+            correlator: The x-correlator header of the response.
         """
         status = self._status
         headers: dict[str, str] = {}
@@ -159,46 +169,6 @@ class Fault:
         return HTTPResponse(status, tuple(headers.items()), content)
 
 
-def _problems(fault: Fault) -> Iterable[tuple[str, bool]]:
-    """Yield every rule for a fault with whether it is broken; types are checked since faults also come as JSON."""
-    texts = (fault.code, fault.message, fault.body, fault.content_type, fault.phone_number)
-    yield "code, message, body, content_type and phone_number must be strings", not all(map(_is_text, texts))
-    yield (
-        "html, acts and whole_call must be true or false",
-        not all(map(_is_flag, (fault.html, fault.acts, fault.whole_call))),
-    )
-    waits = fault.retry_after
-    yield (
-        "retry_after must be a whole number or a string",
-        not (_is_text(waits) or (isinstance(waits, int) and not isinstance(waits, bool))),
-    )
-    yield "status must be a whole number from 200 to 599", not _within(fault.status, 200, 599, whole=True, none=True)
-    yield "delay must be from 0 to 600 seconds", not _within(fault.delay, 0, MAX_DELAY)
-    yield "rate must be from 0 to 1", not _within(fault.rate, 0, 1)
-    yield "times must be a whole number of at least 1", not _within(fault.times, 1, 10**9, whole=True, none=True)
-    yield "drop must be connect, before or after", fault.drop not in (None, "connect", "before", "after")
-    yield "operation must be send-code or validate-code", fault.operation not in (None, "send-code", "validate-code")
-    values = [fault.content_type or "", str(fault.retry_after or ""), *(value for _, value in fault.headers)]
-    bad_header = any(not _TOKEN.fullmatch(name) or name in _FRAMING for name, _ in fault.headers)
-    yield "headers must be well formed and not about framing", bad_header or not all(map(_VALUE.fullmatch, values))
-    nothing = not (fault.answers or fault.delay or fault.drop)
-    yield "a fault needs a code, status, body, html, delay or drop", nothing
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _within(value: Any, low: float, high: float, *, whole: bool = False, none: bool = False) -> bool:
-    if value is None:
-        return none
-    return not isinstance(value, bool) and isinstance(value, int if whole else int | float) and low <= value <= high
-
-
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -209,7 +179,7 @@ def _is_json(text: str) -> bool:
 
 @attrs.define
 class ActiveFault:
-    """A fault in the book and how many more requests it strikes."""
+    """A fault in force, and the number of requests that it still affects."""
 
     number: int
     fault: Fault
@@ -217,13 +187,13 @@ class ActiveFault:
 
 
 class FaultBook:
-    """The faults in force, in the order they were added: the first one that fits a request strikes."""
+    """The faults in force, in the order they were added: the first that matches a request applies."""
 
     def __init__(self, random: Random) -> None:
         """Start empty.
 
         Args:
-            random: Decides for faults that strike at a rate.
+            random: Decides for faults with a rate.
         """
         self._random = random
         self._entries: list[ActiveFault] = []
@@ -231,10 +201,10 @@ class FaultBook:
         self._count = 0
 
     def add(self, fault: Fault) -> int:
-        """Put a fault into force and return the number it can be taken back by.
+        """Add a fault and return its number.
 
         Raises:
-            ValueError: There are a thousand already: clear some.
+            ValueError: There are a thousand faults already; clear some.
         """
         if len(self._entries) >= MAX_FAULTS:
             raise ValueError(f"there are {MAX_FAULTS} faults already; clear some first")
@@ -243,35 +213,35 @@ class FaultBook:
         return self._count
 
     def remove(self, number: int) -> bool:
-        """Take a fault back; tell whether it was there."""
+        """Remove a fault; return whether it was in force."""
         before = len(self._entries)
         self._last_calls.pop(number, None)
         self._entries = [entry for entry in self._entries if entry.number != number]
         return len(self._entries) < before
 
     def clear(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         self._entries.clear()
         self._last_calls.clear()
 
     def __len__(self) -> int:
-        """Count what is in force."""
+        """Return the number of faults."""
         return len(self._entries)
 
     def entries(self) -> list[ActiveFault]:
-        """Return what is in force, oldest first."""
+        """Return the faults in force, oldest first."""
         return [attrs.evolve(entry) for entry in self._entries if entry.left != 0]
 
     def strike(
         self, operation: OperationName, phone_number: str | None, x_correlator: str | None = None
     ) -> Fault | None:
-        """Return the fault that strikes a request, if any, and count it."""
+        """Return the fault that applies to a request, or None, and count it."""
         for entry in tuple(self._entries):
             fault = entry.fault
             if x_correlator is not None and self._last_calls.get(entry.number) == x_correlator:
                 return fault
             if entry.left == 0:
-                # It is spent, and stayed only for the repeats of its last call.
+                # It is used up, and stayed only for the retries of its last call.
                 self.remove(entry.number)
                 continue
             if fault.operation not in (None, operation) or fault.phone_number not in (None, phone_number):

@@ -1,4 +1,4 @@
-"""Read the settings from one TOML file and from the environment; arguments are stronger than either."""
+"""Read settings from a TOML file and from the environment; arguments take precedence."""
 
 import os
 import tomllib

@@ -20,7 +20,7 @@ from camara_otp.sandbox.rules import LABEL
 
 
 class State(StrEnum):
-    """Where a verification stands."""
+    """The state of a verification."""
 
     WAITING = "waiting"
     VERIFIED = "verified"
@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 class Denial(StrEnum):
-    """Why the operator said no, as CAMARA codes."""
+    """The reasons for which the operator refuses, as CAMARA codes."""
 
     FOREIGN = catalogue.NOT_FOUND
     UNKNOWN_ID = "unknown authenticationId"
@@ -44,7 +44,7 @@ class Denial(StrEnum):
 
 @attrs.define(eq=False)
 class Verification:
-    """One text message and what became of the code in it."""
+    """One text message, and the state of the code in it."""
 
     authentication_id: str = attrs.field(repr=False)
     phone_number: str = attrs.field(repr=False)
@@ -59,7 +59,7 @@ class Verification:
     settled: State | None = None
 
     def state(self, now: float) -> State:
-        """Tell where this verification stands at a moment: age shows only while nothing else has settled it."""
+        """Return the state at a time; a verification that is settled does not expire."""
         if self.settled is not None:
             return self.settled
         return State.EXPIRED if now >= self.expires_at else State.WAITING
@@ -67,22 +67,22 @@ class Verification:
 
 @attrs.define(eq=False)
 class _Phone:
-    """What the operator remembers of one phone number, oldest first."""
+    """The sends to one phone number and its verifications, oldest first."""
 
     sends: deque[float]
     verifications: deque[Verification] = attrs.field(factory=deque[Verification])
 
 
 class Operator:
-    """Decide on sends and checks by the rules of the configuration, and remember a bounded number of verifications."""
+    """Decides on sends and checks by the rules of the configuration; it stores a bounded number of verifications."""
 
     def __init__(self, config: Config, random: Random, versions: Iterator[int]) -> None:
-        """Start with an empty memory.
+        """Start without verifications.
 
         Args:
             config: The rules.
-            random: Where codes and ids come from.
-            versions: Growing numbers; a verification bears the one of its last change.
+            random: The source of codes and ids.
+            versions: Growing numbers; a verification has the one of its last change.
         """
         self._config = config
         self._random = random
@@ -92,11 +92,11 @@ class Operator:
         self.sent: int = 0
 
     def find(self, authentication_id: str) -> Verification | None:
-        """Return the verification with this id, or None if it was never issued or is forgotten."""
+        """Return the verification with this id, or None if it was never issued or was dropped."""
         return self._by_id.get(authentication_id)
 
     def verifications(self, phone_number: str | None = None) -> Iterator[Verification]:
-        """Yield what is remembered of one number, or of all, oldest first."""
+        """Yield the verifications of one number, or of all, oldest first."""
         if phone_number is None:
             yield from self._by_id.values()
         elif phone := self._phones.get(phone_number):
@@ -110,13 +110,13 @@ class Operator:
     def send_code(
         self, phone_number: str, template: str, now: float, *, x_correlator: str | None = None
     ) -> Verification | Denial:
-        """Text a new code to a number, which closes the number's earlier verification, or refuse.
+        """Send a new code to a number, which supersedes its earlier verification, or refuse.
 
         Args:
             phone_number: A number of the right form, with its plus sign.
             template: The message, which holds the label for the code.
             now: The time, in seconds.
-            x_correlator: What the send is known by, kept with the verification.
+            x_correlator: The correlator of the send, stored with the verification.
         """
         refusal = self._special(phone_number)
         if refusal is not None:
@@ -145,8 +145,8 @@ class Operator:
         """Accept the right code once, or refuse and count.
 
         Args:
-            authentication_id: The id that the send answered with.
-            code: What the user typed.
+            authentication_id: The id in the response to the send.
+            code: The code that the user typed.
             now: The time, in seconds.
         """
         verification = self._by_id.get(authentication_id)

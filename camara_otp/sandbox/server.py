@@ -94,8 +94,8 @@ def check_exposure(host: str, *, expose: bool) -> None:
     """
     if not expose and not is_loopback(host):
         raise ValueError(
-            f"{host} can be reached from other machines, and whoever reaches it can read every text and code and "
-            "change this sandbox; if that is what you want, say so with --expose (in Python: expose=True)"
+            f"{host} can be reached from other machines, which could then read every text and code and change this "
+            "sandbox; to allow it, use --expose (in Python: expose=True)"
         )
 
 
@@ -126,7 +126,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 class Serving:
-    """A sandbox served from a thread for the length of a `with` block, whose value is the base URL."""
+    """A server in a thread, for the duration of a `with` block, whose value is the base URL."""
 
     def __init__(self, engine: Engine, host: str, port: int, *, expose: bool = False) -> None:
         """Prepare, without opening anything.

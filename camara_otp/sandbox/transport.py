@@ -9,7 +9,7 @@ import anyio
 import httpx
 
 from camara_otp.sandbox import app
-from camara_otp.sandbox.engine import Engine, Reply
+from camara_otp.sandbox.engine import Delivery, Engine
 from camara_otp.sandbox.faults import Drop
 from camara_otp.sandbox.http import HTTPRequest
 
@@ -40,22 +40,22 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Respond to a request, in the calling thread."""
         request.read()
-        reply = self._reply(request)
-        wait, late = _wait(request, reply)
+        delivery = self._deliver(request)
+        wait, late = _wait(request, delivery)
         if wait:
             time.sleep(wait)
-        return _finish(request, reply, late=late)
+        return _finish(request, delivery, late=late)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Respond to a request; a delay leaves the event loop free."""
         await request.aread()
-        reply = self._reply(request)
-        wait, late = _wait(request, reply)
+        delivery = self._deliver(request)
+        wait, late = _wait(request, delivery)
         if wait:
             await anyio.sleep(wait)
-        return _finish(request, reply, late=late)
+        return _finish(request, delivery, late=late)
 
-    def _reply(self, request: httpx.Request) -> Reply:
+    def _deliver(self, request: httpx.Request) -> Delivery:
         # The raw path keeps what httpx would normalize.
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
@@ -63,22 +63,22 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return app.respond(self._engine, values, under_any_root=True)
 
 
-def _wait(request: httpx.Request, reply: Reply) -> tuple[float, bool]:
+def _wait(request: httpx.Request, delivery: Delivery) -> tuple[float, bool]:
     """Return how long to wait, and whether the read timeout of the client ends before the delay."""
-    if not reply.delay:
+    if not delivery.delay:
         return 0.0, False
     limit: float | None = request.extensions.get("timeout", {}).get("read")
-    if limit is None or reply.delay <= limit:
-        return reply.delay, False
+    if limit is None or delivery.delay <= limit:
+        return delivery.delay, False
     return limit, True
 
 
-def _finish(request: httpx.Request, reply: Reply, *, late: bool) -> httpx.Response:
-    if reply.drop is not None and not late:
-        _drop(request, reply.drop)
+def _finish(request: httpx.Request, delivery: Delivery, *, late: bool) -> httpx.Response:
+    if delivery.drop is not None and not late:
+        _drop(request, delivery.drop)
     if late:
         raise httpx.ReadTimeout("The read operation timed out", request=request)
-    response = reply.response
+    response = delivery.response
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.headers]
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))

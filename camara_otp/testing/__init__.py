@@ -25,7 +25,7 @@ from camara_otp.errors import (
 )
 from camara_otp.guard import MemoryStore
 from camara_otp.sandbox import Fault, Sandbox
-from camara_otp.sandbox.config import Settings
+from camara_otp.sandbox.config import SandboxOptions
 
 __all__ = [
     "BASE_URL",
@@ -55,13 +55,13 @@ _NO_ANSWER: Final[dict[type[OTPError], Fault]] = {
 
 
 @pytest.fixture
-def otp_sandbox_settings() -> Settings:
-    """Settings of the sandbox; override this fixture to change them: return {"max_send": 10}."""
+def otp_sandbox_settings() -> SandboxOptions:
+    """SandboxOptions of the sandbox; override this fixture to change them: return {"max_send": 10}."""
     return {}
 
 
 @pytest.fixture
-def otp_sandbox(otp_sandbox_settings: Settings) -> Sandbox:
+def otp_sandbox(otp_sandbox_settings: SandboxOptions) -> Sandbox:
     """Return the operator of one test: `last_code()`, `messages()`, `sent_count`, `advance()`, `add_fault()`."""
     return Sandbox(**otp_sandbox_settings)
 

@@ -1,4 +1,4 @@
-"""Settings: their limits, where they come from, and who wins."""
+"""SandboxOptions: their limits, where they come from, and who wins."""
 
 import inspect
 from pathlib import Path
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from camara_otp.sandbox import Config, Fault, Sandbox
-from camara_otp.sandbox.config import DIALECTS, Settings
+from camara_otp.sandbox.config import DIALECTS, SandboxOptions
 from camara_otp.sandbox.load import PARSERS, load
 from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE, Caller, outcome
 
@@ -22,8 +22,8 @@ def caller(layout: str = CAMARA, **settings: Any) -> Caller:
 
 def test_keyword_arguments_are_the_fields() -> None:
     """What a type checker allows as an argument is exactly what the configuration holds."""
-    assert set(Settings.__annotations__) == {field.name for field in attrs.fields(Config)}
-    assert {*PARSERS, "faults"} == set(Settings.__annotations__)
+    assert set(SandboxOptions.__annotations__) == {field.name for field in attrs.fields(Config)}
+    assert {*PARSERS, "faults"} == set(SandboxOptions.__annotations__)
 
 
 def test_every_field_is_described() -> None:
@@ -303,4 +303,4 @@ def test_latency_is_added() -> None:
 
 def test_public_names_have_types() -> None:
     """The settings' types can be read at run time."""
-    assert get_type_hints(Settings, localns={"Fault": Fault})["faults"]
+    assert get_type_hints(SandboxOptions, localns={"Fault": Fault})["faults"]

@@ -9,7 +9,19 @@ import camara_otp.sandbox
 
 # Each module may import those above it, also where an import is deferred or for type checking only.
 LAYERS = (
-    *("http", "rules", "catalogue", "faults", "config", "load", "operator", "authorization", "operations", "engine"),
+    *(
+        "validators",
+        "http",
+        "rules",
+        "catalogue",
+        "faults",
+        "config",
+        "load",
+        "operator",
+        "authorization",
+        "operations",
+        "engine",
+    ),
     *("control", "page", "app", "transport", "server", "facade", "__init__", "__main__"),
 )
 MODULES = sorted(Path(camara_otp.sandbox.__file__).parent.glob("*.py"))

@@ -1,0 +1,52 @@
+"""Validators of settings: one form of message, since settings also come from files, variables and JSON."""
+
+from collections.abc import Callable
+from typing import Any
+
+Validator = Callable[[Any, Any, Any], None]
+
+
+def must(rule: str, holds: Callable[[Any], bool], *, optional: bool = False) -> Validator:
+    """Return a validator for attrs that raises ValueError with the name of the field and the rule.
+
+    Args:
+        rule: The rest of the sentence after "must".
+        holds: Whether a value follows the rule.
+        optional: Accept None as well.
+    """
+
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        if not (optional and value is None) and not holds(value):
+            raise ValueError(f"{attribute.name} must {rule}")
+
+    return check
+
+
+def between(low: float, high: float) -> Validator:
+    """Require a number within limits."""
+    return must(f"be a number from {low:g} to {high:g}", lambda value: is_number(value) and low <= value <= high)
+
+
+def whole(low: int, high: int, *, optional: bool = False) -> Validator:
+    """Require a whole number within limits."""
+    rule = f"be a whole number from {low} to {high}"
+    return must(rule, lambda value: is_whole(value) and low <= value <= high, optional=optional)
+
+
+def one_of(*choices: object, optional: bool = False) -> Validator:
+    """Require one of some values."""
+    return must(f"be one of {', '.join(map(str, choices))}", lambda value: value in choices, optional=optional)
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number; True and False are none."""
+    return is_whole(value) or isinstance(value, float)
+
+
+flag = must("be true or false", lambda value: isinstance(value, bool))
+optional_text = must("be text", lambda value: isinstance(value, str), optional=True)
