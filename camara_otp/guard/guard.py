@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
+from camara_otp._checks import is_count
 from camara_otp.errors import ConfigurationError, OTPError, RequestValidationError, SendRefusedError
 from camara_otp.guard.rules import Limit, Refusal, Rule, country_check, gives_back, milliseconds, prefix_of, source_of
 from camara_otp.guard.stores import READ, Change, MemoryStore, Reading, RedisStore
@@ -193,11 +194,11 @@ class Guard:
     ) -> None:
         """Check the settings; nothing is sent to the store."""
         limits = tuple(limits)
-        if not 1 <= prefix_length <= 14:
+        if not is_count(prefix_length) or prefix_length > 14:
             raise ConfigurationError("prefix_length: must be a number of digits from 1 to 14")
         if min_conversion is not None and not 0 <= min_conversion <= 1:
             raise ConfigurationError("min_conversion: must be a share from 0.0 to 1.0, or None")
-        if conversion_sample < 1:
+        if not is_count(conversion_sample):
             raise ConfigurationError("conversion_sample: must be a number of texts from 1 on")
         if on_store_failure not in {"pass", "refuse"}:
             raise ConfigurationError('on_store_failure: must be "pass" or "refuse"')
@@ -208,13 +209,13 @@ class Guard:
         # The key that each rule counts by, beside the rule.
         keyed: list[tuple[str, Rule]] = []
         if cooldown is not None:
-            keyed.append(("number", Rule("cooldown", milliseconds("cooldown:", cooldown), 1)))
-        keyed += [(limit.key, Rule(limit.key, milliseconds("per:", limit.per), limit.count)) for limit in limits]
+            keyed.append(("number", Rule("cooldown", milliseconds("cooldown", cooldown), 1)))
+        keyed += [(limit.key, Rule(limit.key, milliseconds("per", limit.per), limit.count)) for limit in limits]
         self._conversion: Final = (
             None
             if min_conversion is None
             else Rule(
-                "conversion", milliseconds("conversion_window:", conversion_window), conversion_sample, min_conversion
+                "conversion", milliseconds("conversion_window", conversion_window), conversion_sample, min_conversion
             )
         )
         if self._conversion is not None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import attrs
 
+from camara_otp._checks import is_count, seconds
 from camara_otp.errors import ConfigurationError, OTPError
 
 # The names of the rules that are not limits.
@@ -19,8 +20,6 @@ _RESERVED: Final = ("country", "cooldown", "conversion", "store")
 # Calling codes have two or three digits, except 1 and 7 (ITU-T E.164); more digits narrow them, as in 1876.
 _COUNTRY: Final = re.compile(r"[17][0-9]{0,6}|[2-9][0-9]{1,6}|[A-Z]{2}")
 _SLOTS: Final = 10
-_SHORTEST: Final = 0.001
-_LONGEST: Final = 366 * 86400.0
 _HIDDEN_DIGITS: Final = 4
 
 
@@ -43,7 +42,7 @@ class Limit:
     Attributes:
         key: `"number"`, `"prefix"`, or the name of a keyword that you pass to `Guard.sending`, as in `"ip"`.
         count: texts, at least 1.
-        per: seconds, from 0.001 on.
+        per: seconds, above 0.
 
     Raises:
         ConfigurationError: a value is outside its range, or the key is no name for a keyword.
@@ -57,20 +56,18 @@ class Limit:
         """Check the values."""
         if not str(self.key).isidentifier() or self.key in _RESERVED:
             raise ConfigurationError(f"Limit: key must be a keyword, and none of {', '.join(_RESERVED)}")
-        if type(self.count) is not int or self.count < 1:
+        if not is_count(self.count):
             raise ConfigurationError("Limit: count must be a whole number from 1 on")
-        milliseconds("Limit: per", self.per)
+        seconds("Limit: per", self.per)
 
 
-def milliseconds(name: str, seconds: float) -> int:
-    """Return seconds as whole milliseconds.
+def milliseconds(name: str, duration: float) -> int:
+    """Return seconds as whole milliseconds, at least one.
 
     Raises:
-        ConfigurationError: it is no finite number from 0.001 on.
+        ConfigurationError: it is no finite number above 0.
     """
-    if type(seconds) not in {int, float} or not _SHORTEST <= seconds <= _LONGEST:
-        raise ConfigurationError(f"{name} must be a number of seconds from {_SHORTEST} to {_LONGEST:.0f}")
-    return round(seconds * 1000)
+    return max(1, round(seconds(name, duration) * 1000))
 
 
 @attrs.frozen

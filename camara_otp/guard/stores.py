@@ -9,12 +9,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
-import anyio.to_thread
 
+from camara_otp._checks import seconds
+from camara_otp._threads import await_future, run_in_thread, wait
 from camara_otp.errors import ConfigurationError
 from camara_otp.guard.rules import Refusal, Rule, Slot, Slots, changed, decide
 
@@ -183,7 +184,7 @@ class RedisStore:
             guessed from plain digests, so keep it where Redis and its backups are not: in the settings of the
             application, as Django's SECRET_KEY. A new secret starts with empty counters.
         name: the hash tag, put in front of every key. Give each application its own.
-        timeout: seconds that one operation may take, from 0.001 on. A store that needs longer has failed.
+        timeout: seconds that one operation may take. A store that needs longer has failed.
         clock: returns seconds; None takes the time of the Redis server.
 
     Raises:
@@ -210,34 +211,33 @@ class RedisStore:
             kind = type(client).__name__
             del client, key
             raise ConfigurationError(f"client: must be a redis.Redis or a redis.asyncio.Redis; got {kind}")
-        if not 0.001 <= timeout < float("inf"):
-            raise ConfigurationError("timeout: must be a number of seconds from 0.001 on")
         self.asynchronous: Final = any(kind.startswith("redis.asyncio") for kind in kinds)
         self._client: Any = client
         self._digest: Final = _Digest(key)
         self._sha: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
         self._tag: Final = "{" + name + "}:"
-        self._timeout: Final = timeout
+        self._timeout: Final = seconds("timeout", timeout)
         self._clock = clock
         self._threads = threading.BoundedSemaphore(_MOST_THREADS)
 
     def apply(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> Reading:
         """Read the counters, and change them if no rule refuses; any exception means that the store failed."""
-        return _read(self._within_time(partial(self._evaluate, self._arguments(change, rules, names))), change, rules)
+        reply = wait(self._start(self._arguments(change, rules, names)), self._timeout)
+        return _read(reply, change, rules)
 
     async def aapply(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> Reading:
         """Do the same and keep the event loop free."""
+        arguments = self._arguments(change, rules, names)
+        if not self.asynchronous:
+            return _read(await await_future(self._start(arguments), self._timeout), change, rules)
         with anyio.fail_after(self._timeout):
-            if not self.asynchronous:
-                return await anyio.to_thread.run_sync(self.apply, change, rules, names, abandon_on_cancel=True)
-            arguments = self._arguments(change, rules, names)
             try:
                 reply = await self._client.evalsha(self._sha, *arguments)
             except Exception as error:
                 if not _is_unknown_script(error):
                     raise
                 reply = await self._client.eval(_SCRIPT, *arguments)
-            return _read(reply, change, rules)
+        return _read(reply, change, rules)
 
     def _arguments(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> list[Any]:
         keys = [self._tag + self._digest(name) for name in names]
@@ -247,6 +247,18 @@ class RedisStore:
         ]
         return [len(keys), *keys, now, change.sent, change.verified, "" if change.at is None else change.at, *figures]
 
+    def _start(self, arguments: list[Any]) -> Future[Any]:
+        """Evaluate the script in a thread: socket timeouts limit each step of a call, not the whole."""
+        if not self._threads.acquire(blocking=False):
+            raise TimeoutError("too many calls are waiting for the store")
+        try:
+            future = run_in_thread(contextvars.copy_context().run, self._evaluate, arguments)
+        except BaseException:
+            self._threads.release()
+            raise
+        future.add_done_callback(lambda _: self._threads.release())
+        return future
+
     def _evaluate(self, arguments: list[Any]) -> Any:
         try:
             return self._client.evalsha(self._sha, *arguments)
@@ -254,35 +266,6 @@ class RedisStore:
             if not _is_unknown_script(error):
                 raise
             return self._client.eval(_SCRIPT, *arguments)
-
-    def _within_time(self, call: Callable[[], Any]) -> Any:
-        """Call in a thread and wait no longer than the time limit: sockets limit each step, not the whole."""
-        if not self._threads.acquire(blocking=False):
-            raise TimeoutError("too many calls are waiting for the store")
-        done, outcome = threading.Event(), list[Any]()
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            try:
-                outcome.append((context.run(call), None))
-            except Exception as error:  # noqa: BLE001 - handed to the caller
-                outcome.append((None, error))
-            finally:
-                self._threads.release()
-                done.set()
-
-        thread = threading.Thread(target=run, name="camara-otp-guard", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            self._threads.release()
-            raise
-        if not done.wait(self._timeout):
-            raise TimeoutError("the store did not answer in time")
-        value, error = outcome[0]
-        if error is not None:
-            raise error
-        return value
 
     def __repr__(self) -> str:
         """Return a text without the address, the password and the secret."""
@@ -294,7 +277,9 @@ def _is_unknown_script(error: Exception) -> bool:
 
 
 def _read(reply: Any, change: Change, rules: Sequence[Rule]) -> Reading:
-    """Turn the answer of the script into a reading."""
+    """Turn the answer of the script, or None after the time limit, into a reading."""
+    if reply is None:
+        raise TimeoutError("the store did not answer in time")
     now, refused, *found = reply
     slots = [{n: Slot(s, v, last) for n, s, v, last in zip(*[iter(flat)] * 4, strict=True)} for flat in found]
     refusal = None

@@ -220,7 +220,7 @@ def test_without_phonenumbers_calling_codes_work_and_regions_name_the_extra():
 @pytest.mark.parametrize(
     ("key", "count", "per"),
     [("cooldown", 1, 1), ("no keyword", 1, 1), ("", 1, 1), ("ip", 0, 1), ("ip", True, 1), ("ip", 1.5, 1)]
-    + [("ip", 1, per) for per in (0, -1, 0.0001, float("inf"), float("nan"), True, "1", 1e12)],
+    + [("ip", 1, per) for per in (0, -1, float("inf"), float("nan"), True, "1")],
 )
 def test_a_wrong_limit_is_refused(key, count, per):
     with pytest.raises(ConfigurationError, match="Limit: "):
