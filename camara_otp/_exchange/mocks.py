@@ -8,6 +8,7 @@ import sys
 from types import FunctionType
 from typing import Final, NamedTuple
 
+_SANDBOX: Final = "camara_otp.sandbox.transport"
 _MOCKS: Final = frozenset({"respx", "pytest_httpx", "pytest_httpx2", "vcr", "pook", "pytest_socket"})
 
 # What respx, pytest-httpx, vcrpy, pook, OpenTelemetry, Sentry, Datadog and similar tools patch: the class, the method,
@@ -108,7 +109,7 @@ def raised_by_mock(error: Exception) -> bool:
     frames = error.__traceback__
     while frames is not None:
         module = frames.tb_frame.f_globals.get("__name__", "")
-        if _root(module) in _MOCKS or module.endswith("._transports.mock"):
+        if _root(module) in _MOCKS or module.endswith("._transports.mock") or module == _SANDBOX:
             return True
         if _root(module) not in _OURS_AND_THEIRS:
             return False
