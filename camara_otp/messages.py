@@ -1,4 +1,4 @@
-"""MessageTemplate: the text of a one-time code, what it costs as SMS, and the last line that phones fill in from.
+"""MessageTemplate: the text of a one-time code, its cost as SMS, and the last line that lets phones fill in the code.
 
 A text of 160 characters may still be billed as three: one curly quote moves all of it to another encoding. And a text
 that ends with `@domain #code` lets a phone offer the code to that domain's page alone, and to no look-alike.
@@ -30,7 +30,7 @@ _BASIC: Final = frozenset(
 # TS 23.038 section 6.2.1.1: each is sent as the escape and one more septet.
 _EXTENSION: Final = frozenset("\f^{}\\[~]|€")
 
-# What fits in one text, and in each part of a longer one: its header takes 6 of 140 octets (TS 23.040, 9.2.3.24.1).
+# Units in one text, and in each part of a longer one, whose header takes 6 of 140 octets (TS 23.040, 9.2.3.24.1).
 _CAPACITY: Final[dict[Encoding, tuple[int, int]]] = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
 
 _DOMAIN_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -39,13 +39,13 @@ _BOUND_LINE: Final = re.compile(r"@(?P<domain>\S+) #(?P<code>\S+)( [%@](?P<embed
 
 @attrs.frozen
 class Segments:
-    """What a text costs: operators bill each part of it.
+    """The cost of a text: operators bill each part.
 
     Attributes:
-        count: the parts that the text travels in.
+        count: the number of parts.
         encoding: `"GSM-7"`, or `"UCS-2"` as soon as one character is outside the GSM alphabet.
-        units: the length as it is billed: septets in GSM-7, 16-bit units in UCS-2.
-        free: the units that are left in the last part.
+        units: the billed length: septets in GSM-7, 16-bit units in UCS-2.
+        free: the unused units of the last part.
         blame: the characters that force UCS-2, in order of appearance; empty for GSM-7.
         doubled: the characters that take two units: GSM's extension table, or beyond 16 bits in UCS-2.
     """
@@ -60,7 +60,7 @@ class Segments:
 
 @attrs.frozen(init=False)
 class MessageTemplate:
-    """Hold the message of `send_code`, checked, before the operator puts the code in.
+    """The message of `send_code`, checked, before the operator inserts the code.
 
     Args:
         text: at most 160 characters, with the label `{{code}}` where the code goes.
@@ -83,17 +83,17 @@ class MessageTemplate:
     def segments(self, *, code_length: int = 6) -> Segments:
         """Count the parts of the text with a code in place of every label.
 
-        The default alphabet with its extension table is assumed, and no national language table; an operator that
-        adds a line of its own may need more.
+        The default alphabet with its extension table is assumed, without national language tables. An operator that
+        adds a line of its own may need more parts.
 
         Args:
             code_length: characters of the operator's codes, 1 to 10, letters or digits.
 
         Returns:
-            The count, the encoding and the characters to blame.
+            the count, the encoding and the characters that force it
 
         Raises:
-            RequestValidationError: code_length is no whole number or out of its range.
+            RequestValidationError: code_length is no whole number, or out of its range.
 
         Source: 3GPP TS 23.038 section 6.2.1, 3GPP TS 23.040 section 9.2.3.24.1.
         """
@@ -107,23 +107,24 @@ class MessageTemplate:
     def bound_to(
         self, domain: str, *, embedded: str | None = None, embedded_mark: EmbeddedMark = "%"
     ) -> "MessageTemplate":
-        """Return this message with a last line that ties the code to a domain, for AutoFill and WebOTP.
+        """Return this message with a last line that binds the code to a domain, for AutoFill and WebOTP.
 
-        The line reads `@domain #{{code}}`. The label then stands twice; if your operator fills in only the first, keep
-        it out of the words before, as in `MessageTemplate.domain_bound("Your code for Cool App:", "example.com")`.
+        The line is `@domain #{{code}}`, so the message has the label twice. If your operator replaces only the first
+        one, leave it out of the text before:
+        `MessageTemplate.domain_bound("Your code for Cool App:", "example.com")`.
 
         Args:
             domain: the host of the page that asks for the code, as in `example.com`: no scheme, port or path; an
                 international one in its ASCII form (`xn--...`).
-            embedded: the host of the frame that asks, when that is another site's inside the page.
-            embedded_mark: what stands before that host: `%` as in the draft, or `@` as in Chrome's instructions for
-                WebOTP in frames. They contradict each other: try it with the browsers that matter to you.
+            embedded: the host of the frame that asks for the code, if it is another site's.
+            embedded_mark: the sign before that host: `%` as in the draft, or `@` as in Chrome's instructions for
+                WebOTP in frames. They contradict each other: test it with the browsers of your users.
 
         Returns:
-            A new message, with an empty line before the last one.
+            a new message, with an empty line before the last one
 
         Raises:
-            RequestValidationError: a domain has another form, or the whole is longer than 160 characters.
+            RequestValidationError: a domain has another form, or the message is longer than 160 characters.
 
         Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
         """
@@ -133,19 +134,19 @@ class MessageTemplate:
     def domain_bound(
         cls, words: str, domain: str, *, embedded: str | None = None, embedded_mark: EmbeddedMark = "%"
     ) -> "MessageTemplate":
-        """Return a message of words and a last line that ties the code to a domain; the words need no label.
+        """Return a message whose last line binds the code to a domain; the text before needs no label.
 
         Args:
-            words: what the person reads first; may be empty.
+            words: the text before; may be empty.
             domain: as in `bound_to`.
             embedded: as in `bound_to`.
             embedded_mark: as in `bound_to`.
 
         Returns:
-            The message.
+            the message
 
         Raises:
-            RequestValidationError: a domain has another form, or the whole is longer than 160 characters.
+            RequestValidationError: a domain has another form, or the message is longer than 160 characters.
 
         Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
         """
@@ -154,7 +155,7 @@ class MessageTemplate:
 
     @property
     def domain(self) -> str | None:
-        """The domain that a phone would tie the code to, or None where the last line is not of that form."""
+        """The domain to which a phone binds the code, or None if the last line has another form."""
         found = _BOUND_LINE.fullmatch(_last_line(self.text))
         if found is None or found["code"] != CODE_LABEL:
             return None
@@ -162,13 +163,13 @@ class MessageTemplate:
 
 
 def segments_of(text: str) -> Segments:
-    """Count the parts that a finished text travels in.
+    """Count the parts of a finished text.
 
     Args:
-        text: what the phone receives, code included.
+        text: the text that the phone receives, code included.
 
     Returns:
-        The count, the encoding and the characters to blame.
+        the count, the encoding and the characters that force it
 
     Source: 3GPP TS 23.038 section 6.2.1, 3GPP TS 23.040 section 9.2.3.24.1.
     """

@@ -1,6 +1,6 @@
 """The requests and responses of both operations, and the limits of the API.
 
-Each limit stands here once, as a pure function that returns what is wrong with a value. Texts never repeat the value.
+Each limit is one pure function that returns the problem with a value. Texts never repeat the value.
 """
 
 import re
@@ -11,7 +11,7 @@ import attrs
 from camara_otp.errors import RequestValidationError, html_of
 
 CODE_LABEL: Final = "{{code}}"
-"""What the operator replaces with the code, in the message template."""
+"""The label in the message template that the operator replaces with the code."""
 
 MAX_MESSAGE_LENGTH: Final = 160
 """Characters of the message template, label included, before the code is put in."""
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
 
 
 def phone_number_problem(value: object) -> Problem | None:  # noqa: PLR0911 - a list of rules, one a line
-    """Return what keeps a value from being a phone number of the API (1.1.1, schema PhoneNumber), or None."""
+    """Return why a value is no phone number of the API (1.1.1, schema PhoneNumber), or None."""
     if isinstance(value, str) and _E164.fullmatch(value):
         return None
     field = "phone_number"
@@ -52,7 +52,7 @@ def phone_number_problem(value: object) -> Problem | None:  # noqa: PLR0911 - a 
 
 
 def message_problem(value: object) -> Problem | None:
-    """Return what keeps a value from being a message template (1.1.1, schema Message), or None."""
+    """Return why a value is no message template (1.1.1, schema Message), or None."""
     field = "message"
     if not isinstance(value, str):
         return _not_text(field, value)
@@ -72,7 +72,7 @@ def message_problem(value: object) -> Problem | None:
 
 
 def authentication_id_problem(value: object) -> Problem | None:
-    """Return what keeps a value from being an authentication id (1.1.1, schema AuthenticationId), or None."""
+    """Return why a value is no authentication id (1.1.1, schema AuthenticationId), or None."""
     field = "authentication_id"
     if not isinstance(value, str):
         return _not_text(field, value)
@@ -86,19 +86,19 @@ def authentication_id_problem(value: object) -> Problem | None:
 
 
 def code_problem(value: object) -> Problem | None:
-    """Return what keeps a value from being a code that a person typed (1.1.1, schema Code), or None."""
+    """Return why a value is no code (1.1.1, schema Code), or None."""
     field = "code"
     if not isinstance(value, str):
         return _not_text(field, value, hint="; keep codes as text, since a number loses its leading zeros")
     if not 1 <= len(value) <= MAX_CODE_LENGTH:
         return Problem(
-            field, f"must have 1 to {MAX_CODE_LENGTH} characters, has {len(value)}; ask the person to type it again"
+            field, f"must have 1 to {MAX_CODE_LENGTH} characters, has {len(value)}; ask the user to type it again"
         )
     return _not_unicode(field, value)
 
 
 def x_correlator_problem(value: object) -> Problem | None:
-    """Return what keeps a value from being an x-correlator (1.1.1, schema XCorrelator, 1 to 256), or None."""
+    """Return why a value is no x-correlator (1.1.1, schema XCorrelator, 1 to 256), or None."""
     if isinstance(value, str) and _CORRELATOR.fullmatch(value):
         return None
     field = "x_correlator"
@@ -133,19 +133,19 @@ def _hidden(_: str) -> str:
 
 
 # The two requests write their own __init__: an error raised out of a generated one would carry that frame, and a
-# traceback that shows locals would print the number or the code. What is raised here has let go of every value.
+# traceback with locals would show the number or the code. These delete every value before they raise.
 
 
 @attrs.frozen(init=False)
 class SendCodeRequest:
-    """Ask for a code to be texted to a phone.
+    """A request to text a code to a phone.
 
     Args:
         phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`.
         message: the text to send, at most 160 characters, with the label `{{code}}` where the code goes.
 
     Raises:
-        RequestValidationError: a limit is broken; `.field` and `.reason` say which and what to do.
+        RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy.
 
     Source: CAMARA One Time Password SMS 1.1.1, sendCode, schema SendCodeBody.
     """
@@ -165,14 +165,14 @@ class SendCodeRequest:
 
 @attrs.frozen(init=False)
 class ValidateCodeRequest:
-    """Ask whether the code that a person typed is the one that was sent.
+    """A request to compare the code that the user typed with the one that was sent.
 
     Args:
-        authentication_id: what send_code returned, unchanged; 1 to 36 characters.
-        code: what the person typed, as text, 1 to 10 characters; case and leading zeros count.
+        authentication_id: the authentication_id that send_code returned, unchanged; 1 to 36 characters.
+        code: the code that the user typed, as text, 1 to 10 characters; case and leading zeros count.
 
     Raises:
-        RequestValidationError: a limit is broken; `.field` and `.reason` say which and what to do.
+        RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy.
 
     Source: CAMARA One Time Password SMS 1.1.1, validateCode, schema ValidateCodeBody.
     """
@@ -192,10 +192,10 @@ class ValidateCodeRequest:
 
 @attrs.frozen
 class SendCodeResponse:
-    """Say that the operator took the message for sending. It does not say that the text arrived.
+    """The operator accepted the message for sending. Whether the text arrived is not known.
 
     Attributes:
-        authentication_id: give it back to validate_code, unchanged; opaque, 1 to 36 characters.
+        authentication_id: pass it to validate_code, unchanged; opaque, 1 to 36 characters.
         x_correlator: the operator's echo, else the value sent, else None.
 
     Source: CAMARA One Time Password SMS 1.1.1, sendCode, schema SendCodeResponse.
@@ -205,13 +205,13 @@ class SendCodeResponse:
     x_correlator: str | None = None
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the table that a notebook shows."""
         return html_of(self, [("authentication_id", _hidden("")), ("x_correlator", self.x_correlator)])
 
 
 @attrs.frozen
 class ValidateCodeResponse:
-    """Say that the number is verified: the operator answered 204, the only answer that means so.
+    """The number is verified: the operator responded with HTTP 204, the only response that means so.
 
     Attributes:
         x_correlator: the operator's echo, else the value sent, else None.
@@ -222,18 +222,18 @@ class ValidateCodeResponse:
     x_correlator: str | None = None
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the table that a notebook shows."""
         return html_of(self, [("verified", "yes"), ("x_correlator", self.x_correlator)])
 
 
 @attrs.frozen
 class ErrorInfo:
-    """What an operator says when it refuses.
+    """The body of an error response.
 
     Attributes:
-        status: the HTTP status as the body repeats it, or None when it is no whole number. Never believed.
+        status: the HTTP status as repeated in the body, or None if it is no whole number. It is never used.
         code: the error code.
-        message: words for people, or None.
+        message: text for people, or None.
 
     Source: CAMARA One Time Password SMS 1.1.1, schema ErrorInfo.
     """

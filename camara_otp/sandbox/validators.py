@@ -33,7 +33,7 @@ def whole(low: int, high: int, *, optional: bool = False) -> Validator:
     return must(rule, lambda value: is_whole(value) and low <= value <= high, optional=optional)
 
 
-def one_of(*choices: object, optional: bool = False) -> Validator:
+def one_of(*choices: object, optional: bool = False) -> Any:  # else literal types of defaults would be widened
     """Require one of some values."""
     return must(f"be one of {', '.join(map(str, choices))}", lambda value: value in choices, optional=optional)
 
