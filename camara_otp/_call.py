@@ -53,7 +53,6 @@ class Options:
     __slots__ = ("timeout", "token", "x_correlator")
 
     def __init__(self, x_correlator: str | None, token: TokenSource | None, timeout: float | None) -> None:
-        """Keep the arguments."""
         self.x_correlator = x_correlator
         self.token = token
         self.timeout = timeout
@@ -320,7 +319,6 @@ class Report:
     __slots__ = ("_began", "_call", "_ends", "_server")
 
     def __init__(self, observers: Sequence[OnCall], call: Call[T] | OTPError, server: tuple[str, int]) -> None:
-        """Tell the observers that the call starts, where they want to know."""
         self._call = call
         self._server = server
         operation = str(call.operation if isinstance(call, OTPError) else call.context.operation.name)

@@ -11,7 +11,6 @@ class Secret:
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
-        """Keep the text."""
         self._text = text
 
     def reveal(self) -> str:
@@ -19,13 +18,10 @@ class Secret:
         return self._text
 
     def __eq__(self, other: object) -> bool:
-        """Compare two secrets by their texts."""
         return isinstance(other, Secret) and self._text == other._text
 
     def __hash__(self) -> int:
-        """Return the hash of the text."""
         return hash(self._text)
 
     def __repr__(self) -> str:
-        """Return a mask."""
         return "Secret(***)"

@@ -52,7 +52,6 @@ class Settings:
         timeout: float,
         x_correlator: Callable[[], str] | None,
     ) -> None:
-        """Keep the settings."""
         self.endpoint = endpoint
         self.headers = headers
         self.provider = provider

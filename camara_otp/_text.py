@@ -19,11 +19,9 @@ class Secrets:
     __slots__ = ("_values",)
 
     def __init__(self, *values: str) -> None:
-        """Keep the texts; of a `tel:` URI also the number alone."""
         self._values = {*values, *(value.removeprefix("tel:") for value in values)}
 
     def __repr__(self) -> str:
-        """Return a mask."""
         return "Secrets(***)"
 
     @property

@@ -108,7 +108,6 @@ class CallContext:
     __slots__ = ("attempts", "operation", "request", "token", "x_correlator")
 
     def __init__(self, operation: Operation, request: Request | None = None, x_correlator: str | None = None) -> None:
-        """Start before the first attempt."""
         self.operation = operation
         self.request = request
         self.x_correlator = x_correlator

@@ -73,7 +73,6 @@ class RetryPolicy:
     rate_limited: bool = False
 
     def __attrs_post_init__(self) -> None:
-        """Check the ranges."""
         if not is_count(self.max_attempts):
             raise ConfigurationError("max_attempts: must be a whole number of at least 1; retry=None never repeats")
         seconds("first_wait", self.first_wait, zero=True)

@@ -34,13 +34,19 @@ __all__ = [
     "scope",
 ]
 
-_MODULES = {"CIBA": "ciba", "ClientCredentials": "client_credentials", "JWTBearer": "jwt_bearer", "scope": "scopes"}
-_MODULES |= dict.fromkeys(("MemoryStore", "RedisStore", "TokenStore"), "stores")
-_MODULES |= dict.fromkeys(("CallableToken", "StaticToken", "TokenProvider", "TokenSource"), "providers")
+_MODULES = {
+    "ciba": ("CIBA",),
+    "client_credentials": ("ClientCredentials",),
+    "jwt_bearer": ("JWTBearer",),
+    "providers": ("CallableToken", "StaticToken", "TokenProvider", "TokenSource"),
+    "scopes": ("scope",),
+    "stores": ("MemoryStore", "RedisStore", "TokenStore"),
+}
 
 
 def __getattr__(name: str) -> Any:
     # The client needs `providers` alone, and importing it should not cost the import of the grants.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

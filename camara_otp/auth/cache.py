@@ -63,7 +63,6 @@ class Fetch(Future[Token | Refusal]):
     """
 
     def __init__(self, unwanted: str | None, until: float, void: threading.Event) -> None:
-        """Keep the purpose of the fetch."""
         super().__init__()
         self.unwanted = unwanted
         self.until = until
@@ -83,7 +82,6 @@ class TokenCache:
     def __init__(
         self, source: Source, *, leeway: float, patience: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start without a token."""
         self._source = source
         self._leeway = leeway
         self._patience = patience

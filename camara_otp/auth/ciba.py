@@ -43,19 +43,11 @@ class CIBA(CachedProvider):
         issuer: URL whose `/.well-known/openid-configuration` names both endpoints, or that URL itself.
         login_hint: `tel:+` and the number in E.164 form, `ipport:` and address and port, or `operatortoken:` and a
             TS.43 token.
-        client_secret: from the operator; or `private_key`.
-        private_key: PEM text or JWK; needs `pip install 'camara-otp[oauth]'`.
-        client_auth: `"client_secret_basic"` (default with a secret), `"client_secret_post"` or `"private_key_jwt"`
-            (default with a key).
+        client_secret, private_key, client_auth: as for `ClientCredentials`.
         scope: the scope to request, `openid` and a purpose included, see `camara_otp.auth.scope`; `offline_access`
             requests a refresh token.
-        audience: `aud` of the assertions if the operator requires another than the URL of the endpoint called.
-        alg: signature algorithm; by default the JWK's, else RS256, ES256 or EdDSA, depending on the key.
-        kid: the operator's name of the key; by default the JWK's.
-        leeway: seconds ahead of the expiry at which to renew, at most a quarter of the lifetime.
+        audience, alg, kid, leeway, allow_http, http_client: as for `ClientCredentials`.
         timeout: seconds for one request to the operator, its repetitions and waits included.
-        allow_http: True lets the credentials travel over plain http to a host that is not loopback.
-        http_client: an `httpx.Client`, or `httpx2.Client`, of yours for proxies or certificates; never closed here.
 
     Raises:
         ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
@@ -83,7 +75,6 @@ class CIBA(CachedProvider):
         allow_http: bool = False,
         http_client: "Client | None" = None,
     ) -> None:
-        """Check the arguments; nothing is sent yet."""
         try:
             self._endpoint = TokenEndpoint(
                 token_url,
@@ -223,7 +214,6 @@ class CIBA(CachedProvider):
         return outcome
 
     def __repr__(self) -> str:
-        """Return a text without credentials, tokens or the user."""
         return f"CIBA({getattr(self, '_shown', '')})"
 
 
@@ -240,17 +230,9 @@ def poll_login(
     clock: Callable[[], float],
     stopped: Callable[[float], bool],
 ) -> tuple[Token, float] | Refusal:
-    """Start a login and poll until it is done, refused or too late.
+    """Start a login and poll until it is done, refused or too late; return the token and when its request began.
 
-    Args:
-        start: sends the request that starts the login.
-        poll: asks once whether the login with that id is done.
-        deadline: by `clock`.
-        clock: monotonic seconds.
-        stopped: waits so many seconds and tells whether the login was given up meanwhile.
-
-    Returns:
-        The token and the moment at which its request began, or the reason why there is none.
+    `stopped` waits so many seconds and tells whether the login was given up meanwhile.
     """
     login = start()
     if isinstance(login, Refusal):

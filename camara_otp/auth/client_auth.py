@@ -34,7 +34,6 @@ class Form:
     def __init__(
         self, headers: tuple[tuple[bytes, bytes], ...], body: bytes = b"", secrets: Secrets | None = None
     ) -> None:
-        """Keep the parts."""
         self.headers = headers
         self.body = body
         self.secrets = secrets or Secrets()
@@ -103,11 +102,7 @@ def client_credential(
     alg: str | None,
     kid: str | None,
 ) -> ClientSecret | ClientKey:
-    """Return the credential for the arguments of a provider.
-
-    Raises:
-        ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
-    """
+    """Return the credential for the arguments of a provider, or raise ConfigurationError."""
     problem = None
     if client_auth not in (None, "client_secret_basic", "client_secret_post", "private_key_jwt"):
         problem = "client_auth: must be client_secret_basic, client_secret_post or private_key_jwt"
@@ -134,11 +129,7 @@ def client_credential(
 def client_key(
     client_id: str, private_key: PrivateKey, audience: str | None, alg: str | None, kid: str | None
 ) -> ClientKey:
-    """Return the credential for a private key.
-
-    Raises:
-        ConfigurationError: an argument cannot be used; the text says which.
-    """
+    """Return the credential for a private key, or raise ConfigurationError."""
     if audience is not None:
         text("audience", audience)
     return ClientKey(_checked_id(client_id), signer_of(private_key, alg, kid), audience, key_material(private_key))
@@ -152,11 +143,7 @@ def _checked_id(client_id: object) -> str:
 
 
 def checked_user(name: str, value: object, prefixes: tuple[str, ...]) -> Secret:
-    """Return the name of a user: `tel:+` and a number, or a text with one of the prefixes.
-
-    Raises:
-        ConfigurationError: it has another form; the text does not repeat it.
-    """
+    """Return the name of a user, `tel:+` and a number or a text with a prefix, or raise ConfigurationError."""
     user = text(name, value)
     if _TEL.fullmatch(user) or (user.startswith(prefixes) and _VISIBLE.fullmatch(user) and " " not in user):
         return Secret(user)

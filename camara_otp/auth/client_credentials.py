@@ -62,7 +62,6 @@ class ClientCredentials(CachedProvider):
         allow_http: bool = False,
         http_client: "Client | None" = None,
     ) -> None:
-        """Check the arguments; nothing is sent yet."""
         try:
             endpoint = TokenEndpoint(token_url, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client)
             credential = client_credential(
@@ -89,5 +88,4 @@ class ClientCredentials(CachedProvider):
             raise error.with_traceback(None) from None
 
     def __repr__(self) -> str:
-        """Return a text without the secret or the key."""
         return f"ClientCredentials({getattr(self, '_shown', '')})"

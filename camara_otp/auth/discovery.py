@@ -25,16 +25,16 @@ class EndpointURL:
     is_clear_text: bool
 
     def __repr__(self) -> str:
-        """Return the URL with its query masked."""
         return f"EndpointURL({shown_url(self.url)!r})"
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the URL is an address of this machine or link."""
+        return is_local(urlsplit(self.origin).hostname or "")
 
 
 def endpoint_url(name: str, url: object, *, allow_http: bool) -> EndpointURL:
-    """Check a URL. Unlike a base_url, it may carry a query (RFC 6749 section 3.2).
-
-    Raises:
-        ConfigurationError: it is not an absolute https URL (http is for loopback, or for `allow_http=True`).
-    """
+    """Check a URL, or raise ConfigurationError. Unlike a base_url, it may carry a query (RFC 6749 section 3.2)."""
     url = text(name, url)
     path, mark, query = url.partition("?")
     if not _QUERY.fullmatch(query):
@@ -65,9 +65,6 @@ def issuer_of(issuer: object, *, allow_http: bool) -> Issuer:
     """Return the issuer for its name or for the URL of its configuration.
 
     A configuration URL does not tell whether the issuer's name ends in a slash, so both names are accepted for it.
-
-    Raises:
-        ConfigurationError: it is not an https URL (http is for loopback, or for `allow_http=True`).
     """
     given = text("issuer", issuer)
     name = given.removesuffix(_CONFIGURATION)
@@ -93,17 +90,12 @@ def read_configuration(reply: Reply, issuer: Issuer, *, backchannel: bool, allow
 
 
 def _named(document: dict[str, Any], key: str, issuer: Issuer, *, allow_http: bool) -> EndpointURL:
-    url = document.get(key)
-    if not isinstance(url, str):
+    if not isinstance(document.get(key), str):
         raise ConfigurationError(f"the issuer's configuration names no {key}; the operator may not offer this grant")
-    found = endpoint_url(f"the issuer's {key}", url, allow_http=allow_http)
-    if _is_local(found) and not _is_local(issuer.configuration):
+    found = endpoint_url(f"the issuer's {key}", document[key], allow_http=allow_http)
+    if found.is_local and not issuer.configuration.is_local:
         raise ConfigurationError(
             f"the issuer's {key} is an address of this machine or link, which its configuration must not name; "
             "report it to the operator"
         )
     return found
-
-
-def _is_local(url: EndpointURL) -> bool:
-    return is_local(urlsplit(url.origin).hostname or "")

@@ -28,14 +28,7 @@ class JWTBearer(CachedProvider):
         private_key: PEM text or JWK; needs `pip install 'camara-otp[oauth]'`.
         subject: `tel:+` and the number in E.164 form, or `operatortoken:` and a TS.43 token.
         scope: the scope to request, a purpose included; never `openid`. See `camara_otp.auth.scope`.
-        audience: `aud` of the assertion if the operator requires another than the token endpoint's URL.
-        alg: signature algorithm; by default the JWK's, else RS256, ES256 or EdDSA, depending on the key.
-        kid: the operator's name of the key; by default the JWK's.
-        leeway: seconds ahead of the expiry at which to renew, at most a quarter of the lifetime.
-        timeout: seconds for one token: every attempt and every wait.
-        store: shares the token with other processes, as `RedisStore`.
-        allow_http: True lets the assertion travel over plain http to a host that is not loopback.
-        http_client: an `httpx.Client`, or `httpx2.Client`, of yours for proxies or certificates; never closed here.
+        audience, alg, kid, leeway, timeout, store, allow_http, http_client: as for `ClientCredentials`.
 
     Raises:
         ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
@@ -61,7 +54,6 @@ class JWTBearer(CachedProvider):
         allow_http: bool = False,
         http_client: "Client | None" = None,
     ) -> None:
-        """Check the arguments; nothing is sent yet."""
         try:
             endpoint = TokenEndpoint(token_url, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client)
             key = client_key(client_id, private_key, audience, alg, kid)
@@ -88,7 +80,6 @@ class JWTBearer(CachedProvider):
             raise error.with_traceback(None) from None
 
     def __repr__(self) -> str:
-        """Return a text without the key or the user."""
         return f"JWTBearer({getattr(self, '_shown', '')})"
 
 

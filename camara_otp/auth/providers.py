@@ -54,7 +54,6 @@ class StaticToken(Bounded):
     __slots__ = ("_token",)
 
     def __init__(self, token: str) -> None:
-        """Check the token."""
         problem = token_problem(token)
         self._token = Secret(token)
         if problem is not None:
@@ -70,7 +69,6 @@ class StaticToken(Bounded):
         return self._token.reveal()
 
     def __repr__(self) -> str:
-        """Return a text without the token."""
         return "StaticToken(***)"
 
 
@@ -85,15 +83,10 @@ class CallableToken(Bounded):
     __slots__ = ("_function",)
 
     def __init__(self, function: Callable[[], str | Awaitable[str]]) -> None:
-        """Keep the function."""
         self._function = function
 
     def get_token(self, *, rejected: str | None, timeout: float) -> str:  # noqa: ARG002
-        """Return the function's result.
-
-        Raises:
-            TokenError: the function is asynchronous; use AsyncOTPClient or a plain function.
-        """
+        """Return the function's result; a TokenError says that an asynchronous function needs AsyncOTPClient."""
         del rejected
         result = self._function()
         if isinstance(result, str) or not inspect.isawaitable(result):
@@ -103,11 +96,7 @@ class CallableToken(Bounded):
         raise TokenError("the token callable is asynchronous: give OTPClient a plain one, or use AsyncOTPClient")
 
     async def aget_token(self, *, rejected: str | None, timeout: float) -> str:
-        """Return the function's result, awaited when it is awaitable.
-
-        Raises:
-            TokenError: the awaitable took longer than `timeout`.
-        """
+        """Return the function's result, awaited for at most `timeout` seconds if it is awaitable."""
         del rejected
         result = self._function()
         if isinstance(result, str) or not inspect.isawaitable(result):
@@ -117,7 +106,6 @@ class CallableToken(Bounded):
         raise TokenError("the token callable did not answer in time")
 
     def __repr__(self) -> str:
-        """Return the function's name only: a closure may hold a secret."""
         return f"CallableToken({getattr(self._function, '__qualname__', type(self._function).__qualname__)})"
 
 
@@ -126,11 +114,7 @@ TokenSource = str | Callable[[], str | Awaitable[str]] | TokenProvider
 
 
 def provider_of(source: TokenSource) -> TokenProvider:
-    """Return the provider for a value of the argument `token`.
-
-    Raises:
-        ConfigurationError: the value is not text, callable or a provider, or the text cannot be a token.
-    """
+    """Return the provider for a value of the argument `token`, or raise ConfigurationError."""
     if isinstance(source, str):
         return StaticToken(source)
     if _is_provider(source):

@@ -52,11 +52,7 @@ def scope(
 
 
 def checked_scope(value: object) -> str:
-    """Return a scope string that a request can carry.
-
-    Raises:
-        ConfigurationError: it is empty or holds a character that RFC 6749 does not allow.
-    """
+    """Return a scope string that RFC 6749 allows, or raise ConfigurationError."""
     names = text("scope", value)
     if _SCOPE.fullmatch(names) is None:
         raise ConfigurationError("scope: must be names of visible ASCII characters, separated by single blanks")

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import field, frozen
 
@@ -25,7 +25,6 @@ from camara_otp.errors import ConfigurationError
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _log: Final = logging.getLogger("camara_otp.auth")
@@ -96,7 +95,6 @@ class SharedTokenSource:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Check the store, and that tokens can be encrypted where that is necessary."""
         missing = [name for name in _STORE_METHODS if not hasattr(store, name)]
         if missing:
             raise ConfigurationError(
@@ -127,8 +125,7 @@ class SharedTokenSource:
         if unwanted is not None:
             self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]
         budget = max(min(wait_budget, self._timeout), 0.0)
-        least, most = _STORE_BUDGET
-        store = _BoundedStore(self._store, key, max(least, min(most, budget / 4)))
+        store = _BoundedStore(self._store, key, max(_STORE_BUDGET[0], min(_STORE_BUDGET[1], budget / 4)))
         try:
             return self._shared(store, began, began + budget / 2)
         except StoreDownError as down:
@@ -138,7 +135,7 @@ class SharedTokenSource:
     def _shared(self, store: "_BoundedStore", began: float, give_up_at: float) -> Token | Refusal:
         pause, longest = _PAUSES
         while True:
-            token = self._found(store)
+            token = store.load(self._unwanted)
             if token is not None and not self._is_due(token):
                 return token
             lease = store.acquire()
@@ -156,7 +153,7 @@ class SharedTokenSource:
     def _renew(self, store: "_BoundedStore", lease: str, began: float) -> Token | Refusal:
         """Fetch under the lock, unless another worker has saved a token between our look and our lock."""
         try:
-            token = self._found(store)
+            token = store.load(self._unwanted)
             if token is not None and not self._is_due(token):
                 return token
             outcome = self._own(began)
@@ -167,10 +164,6 @@ class SharedTokenSource:
 
     def _own(self, began: float) -> Token | Refusal:
         return self._fetch(self._timeout - (self._clock() - began))
-
-    def _found(self, store: "_BoundedStore") -> Token | None:
-        token = store.load()
-        return token if token is not None and token.value not in self._unwanted else None
 
     def _is_due(self, token: Token) -> bool:
         return token.left <= token.renew_ahead(self._leeway)
@@ -185,8 +178,8 @@ class _BoundedStore:
         self._budget = budget
         self._is_down = False
 
-    def load(self) -> Token | None:
-        """Return the shared token, or None."""
+    def load(self, unwanted: tuple[str, ...]) -> Token | None:
+        """Return the shared token unless it is an unwanted one, or None."""
         kept = self._ask(self._store.load, self._key.name)
         if kept is None:
             return None
@@ -195,30 +188,31 @@ class _BoundedStore:
             left = float(left)
         except (TypeError, ValueError):  # from a store of the caller's own
             raise StoreDownError("load must return bytes and seconds, or None") from None
-        return self._key.unpack(value, left, encrypt=self._store.encrypt) if 0 < left < math.inf else None
-
-    def save(self, outcome: Token | Refusal) -> None:
-        """Share a token that has time left."""
-        if isinstance(outcome, Token) and outcome.left > 0:
-            packed = self._key.pack(outcome, encrypt=self._store.encrypt)
-            self._try(self._store.save, self._key.name, packed, outcome.left)
+        token = self._key.unpack(value, left, encrypt=self._store.encrypt) if 0 < left < math.inf else None
+        return token if token is not None and token.value not in unwanted else None
 
     def acquire(self) -> str | None:
         """Take the lock, or return None."""
         return self._ask(self._store.acquire, self._key.name, LOCK_SECONDS)
 
+    def save(self, outcome: Token | Refusal) -> None:
+        """Share a token that has time left, if the store accepts it."""
+        if isinstance(outcome, Token) and outcome.left > 0:
+            packed = self._key.pack(outcome, encrypt=self._store.encrypt)
+            self._try(self._store.save, self._key.name, packed, outcome.left)
+
     def release(self, lease: str) -> None:
         """Release the lock; if that fails it expires."""
         self._try(self._store.release, self._key.name, lease)
 
-    def _ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _ask(self, method: Callable[..., T], *args: object) -> T:
         """Call the store in a thread, so that a store which hangs does not hold this one."""
         began = time.monotonic()
         answer, problem = None, "too slow"
         if self._budget > 0:
             try:
                 # The tuple tells an answer of None from no answer.
-                answer, problem = wait(run_in_thread(lambda: (method(*args, **kwargs),)), self._budget), "no answer"
+                answer, problem = wait(run_in_thread(lambda: (method(*args),)), self._budget), "no answer"
             except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
                 problem = type(error).__name__
         self._budget -= time.monotonic() - began
@@ -227,10 +221,10 @@ class _BoundedStore:
             raise StoreDownError(problem)
         return answer[0]
 
-    def _try(self, method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _try(self, method: Callable[..., object], *args: object) -> None:
         is_known = self._is_down
         try:
-            self._ask(method, *args, **kwargs)
+            self._ask(method, *args)
         except StoreDownError as down:
             if not is_known:
                 _log.warning("the token store failed (%s): the token may not be shared", down)
@@ -240,11 +234,10 @@ def _fernet(key: bytes) -> "Fernet":
     try:
         from cryptography.fernet import Fernet  # noqa: PLC0415 - an extra
     except ImportError:
-        pass
-    else:
-        return Fernet(key)
-    del key
-    raise ConfigurationError("store: encrypting shared tokens needs an extra package: pip install 'camara-otp[redis]'")
+        del key
+        problem = "store: encrypting shared tokens needs an extra package: pip install 'camara-otp[redis]'"
+        raise ConfigurationError(problem) from None
+    return Fernet(key)
 
 
 def token_source(

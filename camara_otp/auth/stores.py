@@ -1,7 +1,7 @@
-"""Share one token between processes and machines.
+"""Stores that share one token between processes and machines.
 
-A store keeps bytes under a name for a time, and lends a lock that runs out by itself. The provider does the rest. It
-talks to the store from the thread that fetches tokens, so a store is synchronous and serves the async client as well.
+A store keeps bytes under a name for a time, and lends a lock that expires by itself. `sharing` calls it in the thread
+that fetches tokens, so a store is synchronous and serves the async client as well.
 """
 
 import secrets
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from camara_otp._checks import seconds
+from camara_otp._checks import seconds as checked_seconds
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class TokenStore(Protocol):
-    """Keep tokens where several providers, processes or machines find them.
+    """Keep tokens for several providers, processes or machines.
 
     Any method may raise: the provider then fetches a token of its own. Names are at most 80 characters, letters, digits
-    and `:` only, and carry no secret.
+    and `:` only, and hold no secret.
 
     Attributes:
-        encrypt: True for a store outside this process: what it is given is encrypted with a key made from the
-            client's own secret or private key, which needs `pip install 'camara-otp[redis]'` or `[oauth]`.
+        encrypt: True for a store outside this process: values are encrypted with a key made from the client's own
+            secret or private key, which needs `pip install 'camara-otp[redis]'` or `[oauth]`.
     """
 
     encrypt: bool
 
     def load(self, name: str) -> tuple[bytes, float] | None:
-        """Return what is kept and for how many seconds it still is, or None."""
+        """Return the value and the seconds for which it is still kept, or None."""
         ...
 
     def save(self, name: str, value: bytes, seconds: float) -> None:
@@ -39,11 +39,11 @@ class TokenStore(Protocol):
         ...
 
     def acquire(self, name: str, seconds: float) -> str | None:
-        """Take the lock for at most so many seconds; return what releases it, or None when another holds it."""
+        """Take the lock for at most so many seconds; return a lease to release it, or None if another holds it."""
         ...
 
     def release(self, name: str, lease: str) -> None:
-        """Give the lock back if the lease still holds it."""
+        """Release the lock if the lease still holds it."""
         ...
 
 
@@ -53,21 +53,20 @@ class MemoryStore:
     encrypt: bool = False
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start empty."""
         self._clock = clock
         self._lock = threading.Lock()
         self._values: dict[str, tuple[bytes, float]] = {}
         self._leases: dict[str, tuple[str, float]] = {}
 
     def load(self, name: str) -> tuple[bytes, float] | None:
-        """Return what is kept and for how many seconds it still is, or None."""
+        """Return the value and the seconds for which it is still kept, or None."""
         with self._lock:
             value, until = self._values.get(name, (b"", 0.0))
             left = until - self._clock()
-            if left <= 0:
-                self._values.pop(name, None)
-                return None
-            return value, left
+            if left > 0:
+                return value, left
+            self._values.pop(name, None)
+            return None
 
     def save(self, name: str, value: bytes, seconds: float) -> None:
         """Keep a value for so many seconds."""
@@ -75,36 +74,35 @@ class MemoryStore:
             self._values[name] = value, self._clock() + seconds
 
     def acquire(self, name: str, seconds: float) -> str | None:
-        """Take the lock for at most so many seconds; return what releases it, or None when another holds it."""
+        """Take the lock for at most so many seconds; return a lease to release it, or None if another holds it."""
         with self._lock:
             now = self._clock()
-            held = self._leases.get(name)
-            if held is not None and now < held[1]:
+            if now < self._leases.get(name, ("", now))[1]:
                 return None
             lease = secrets.token_hex(16)
             self._leases[name] = lease, now + seconds
             return lease
 
     def release(self, name: str, lease: str) -> None:
-        """Give the lock back if the lease still holds it."""
+        """Release the lock if the lease still holds it."""
         with self._lock:
-            held = self._leases.get(name)
-            if held is not None and held[0] == lease:
+            if self._leases.get(name, ("",))[0] == lease:
                 del self._leases[name]
 
     def __repr__(self) -> str:
-        """Return a text without what is kept."""
         return f"{type(self).__name__}(...)"
 
 
-# Only who holds the lock may remove it: a lease that ran out may be another worker's by now.
+# Only the holder of the lock may remove it: another worker may hold it once the lease has expired.
 _RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_BAD_URL: Final = (
+    "url: must be redis://host:6379/0, rediss://... or unix://..., with special characters in a password "
+    "percent-encoded"
+)
 
 
 class RedisStore:
-    """Share tokens between processes and machines, through Redis 6 or newer.
-
-    The values are encrypted before they get here (see `TokenStore.encrypt`).
+    """Share tokens between processes and machines, through Redis 6 or newer; values are encrypted before.
 
     Args:
         client: a `redis.Redis`; give it socket timeouts, or use `from_url`.
@@ -117,12 +115,11 @@ class RedisStore:
     encrypt: bool = True
 
     def __init__(self, client: "redis.Redis", *, prefix: str = "camara-otp:") -> None:
-        """Keep the client; nothing is sent yet."""
-        given: object = client
-        if isinstance(given, str | bytes):
-            del client, given
+        kind: type = type(client)
+        if issubclass(kind, str | bytes):
+            del client
             raise ConfigurationError("client: must be a redis.Redis; RedisStore.from_url takes a URL")
-        if any(kind.__module__.startswith("redis.asyncio") for kind in type(client).__mro__):
+        if any(base.__module__.startswith("redis.asyncio") for base in kind.__mro__):
             raise ConfigurationError(
                 "client: must be a redis.Redis, also for the async client: tokens are fetched in a thread"
             )
@@ -134,39 +131,30 @@ class RedisStore:
         """Connect by URL, as `redis://host:6379/0` or `rediss://...`.
 
         Args:
-            url: may carry user and password; it is not shown anywhere.
+            url: may hold user and password; it is never shown.
             prefix: put in front of every key.
-            timeout: seconds for connecting and for each answer.
+            timeout: seconds for connecting and for each response.
 
         Raises:
             ConfigurationError: redis-py is not installed (`pip install 'camara-otp[redis]'`), or cannot use the URL.
         """
         try:
-            timeout = seconds("timeout", timeout)
-        except ConfigurationError:
-            del url
-            raise
-        client, problem = None, "RedisStore needs an extra package: pip install 'camara-otp[redis]'"
-        try:
+            timeout = checked_seconds("timeout", timeout)
             import redis  # noqa: PLC0415 - an extra
-        except ImportError:
-            pass
-        else:
+
             kind: Any = redis.Redis
-            try:
-                client = kind.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
-            except Exception:  # noqa: BLE001 - the driver's own words may quote the password
-                problem = (
-                    "url: must be redis://host:6379/0, rediss://... or unix://..., with what is special in a password "
-                    "percent-encoded"
-                )
-        if client is None:
-            del url
-            raise ConfigurationError(problem)
-        return cls(client, prefix=prefix)
+            return cls(kind.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout), prefix=prefix)
+        except ConfigurationError as error:
+            problem = str(error)
+        except ImportError:
+            problem = "RedisStore needs an extra package: pip install 'camara-otp[redis]'"
+        except Exception:  # noqa: BLE001 - the driver's own words may quote the password
+            problem = _BAD_URL
+        del url
+        raise ConfigurationError(problem)
 
     def load(self, name: str) -> tuple[bytes, float] | None:
-        """Return what is kept and for how many seconds it still is, or None."""
+        """Return the value and the seconds for which it is still kept, or None."""
         with self._client.pipeline(transaction=True) as both:
             value, milliseconds = both.get(self._prefix + name).pttl(self._prefix + name).execute()
         if value is None or milliseconds <= 0:
@@ -178,7 +166,7 @@ class RedisStore:
         self._client.set(self._prefix + name, value, px=max(1, int(seconds * 1000)))
 
     def acquire(self, name: str, seconds: float) -> str | None:
-        """Take the lock for at most so many seconds; return what releases it, or None when another holds it."""
+        """Take the lock for at most so many seconds; return a lease to release it, or None if another holds it."""
         key, lease, milliseconds = f"{self._prefix}{name}:lock", secrets.token_hex(16), max(1, int(seconds * 1000))
         if self._client.set(key, lease, nx=True, px=milliseconds):
             return lease
@@ -187,9 +175,8 @@ class RedisStore:
         return None
 
     def release(self, name: str, lease: str) -> None:
-        """Give the lock back if the lease still holds it."""
+        """Release the lock if the lease still holds it."""
         self._client.eval(_RELEASE, 1, f"{self._prefix}{name}:lock", lease)
 
     def __repr__(self) -> str:
-        """Return a text without the connection's address or password."""
         return f"RedisStore(prefix={self._prefix!r})"

@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable
 from itertools import count
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from camara_otp._checks import seconds, warn
@@ -39,16 +38,13 @@ class Session:
     """The connections for one token or one login; closed at its end, since the next one is due in an hour."""
 
     def __init__(self, http_client: "Client | None") -> None:
-        """Open nothing yet."""
         self._http_client = http_client
         self._exchanges: dict[str, Exchange] = {}
 
     def __enter__(self) -> Self:
-        """Return the session."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """Close every connection."""
+    def __exit__(self, *_: object) -> None:
         for exchange in self._exchanges.values():
             exchange.close()
 
@@ -64,33 +60,19 @@ class Session:
         attempts: int = _ATTEMPTS,
         rings: bool = False,
     ) -> T | Refusal:
-        """Send a form and read the response.
+        """Send a form and read the response, in up to `attempts` requests until the deadline.
 
-        Args:
-            server: name of the server, for messages.
-            where: the endpoint.
-            build: makes the form of each attempt.
-            read: turns the response into a value or a refusal.
-            deadline: monotonic time.
-            method: of the request.
-            attempts: requests at most.
-            rings: True if the request rings the user's phone, and is sent again only if it cannot have arrived.
+        A request that `rings` the user's phone is sent again only if it cannot have arrived.
         """
         for attempt in count(1):
             form = build(where.url, time.time())
-            exchange = self._exchanges.get(where.origin)
-            if exchange is None:
-                exchange = self._exchanges[where.origin] = open_exchange(
-                    where.origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client
-                )
-            answer = exchange.request(
+            answer = self._exchange(where.origin).request(
                 Outgoing(method, where.target, (_USER_AGENT, *form.headers), form.body, deadline, _CONNECT_TIMEOUT)
             )
             if isinstance(answer, Failure):
                 again = not answer.permanent and not (rings and answer.sent)
-                outcome: T | Refusal = Refusal(
-                    f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}", again=again
-                )
+                reason = f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}"
+                outcome: T | Refusal = Refusal(reason, again=again)
             else:
                 outcome = read(Reply(server, answer, form.secrets, time.time()))
                 again = not rings or answer.status == TOO_MANY  # a request that was rate limited rang no phone
@@ -101,6 +83,13 @@ class Session:
                 return outcome
             time.sleep(pause)
         raise AssertionError("unreachable")  # pragma: no cover
+
+    def _exchange(self, origin: str) -> "Exchange":
+        if origin not in self._exchanges:
+            self._exchanges[origin] = open_exchange(
+                origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client
+            )
+        return self._exchanges[origin]
 
 
 def pause_before(attempt: int, refusal: Refusal, left: float) -> float | None:
@@ -115,14 +104,8 @@ def pause_before(attempt: int, refusal: Refusal, left: float) -> float | None:
 class TokenEndpoint:
     """An authorization server, given by its endpoints or by the issuer that publishes them.
 
-    Args:
-        token_url: the token endpoint; or `issuer` instead.
-        issuer: the issuer, or the URL of its configuration; asked once, at the first request.
-        timeout: seconds for one token: discovery, every attempt and every wait.
-        allow_http: True lets credentials travel over plain http to a host that is not loopback.
-        http_client: a client of the caller's, or None.
-        backchannel_url: the backchannel authentication endpoint, for CIBA; or `issuer` instead.
-        backchannel: True if the backchannel endpoint is needed.
+    `timeout` is for one token: discovery, every attempt and every wait. `backchannel` is set where that endpoint is
+    needed, for CIBA. The other arguments are those of the providers.
     """
 
     def __init__(
@@ -136,7 +119,6 @@ class TokenEndpoint:
         backchannel_url: str | None = None,
         backchannel: bool = False,
     ) -> None:
-        """Check the arguments; nothing is sent yet."""
         if (token_url is None) == (issuer is None):
             raise ConfigurationError("token_url: give the token endpoint's URL, or issuer=... to have it looked up")
         if backchannel and (backchannel_url is None) == (issuer is None):
@@ -168,7 +150,6 @@ class TokenEndpoint:
                 warn(f"{name}: the credentials travel over plain http, readable by everyone on the way")
 
     def __repr__(self) -> str:
-        """Return the URL, or the issuer, with its query masked."""
         return repr(shown_url(getattr(self, "name", "")))
 
     def session(self) -> Session:
