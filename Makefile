@@ -97,7 +97,7 @@ CLIENT_SUITES = tests/test_client.py tests/test_contract.py tests/exchange tests
 test-httpx2: .venv/dev/.ready ## run the suites of both clients over an httpx2 client of the caller's
 	CAMARA_OTP_TESTS_HTTP=httpx2 $(call measure,$(BIN)/python) -n auto $(CLIENT_SUITES) $(ARGS)
 
-test-redis: .venv/dev/.ready ## test sharing tokens, on a Redis of its own (needs redis-server)
+test-redis: .venv/dev/.ready ## test sharing tokens and the guard, on a Redis of its own (needs redis-server)
 	$(call measure,$(BIN)/python) tests/redis $(ARGS)
 
 test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, against a certified OpenID provider (needs node, npm)
@@ -125,6 +125,9 @@ linkcheck: .venv/docs/.ready ## try the links that lead out of the site (needs i
 
 test-examples: .venv/examples/.ready ## run the examples and the notebook against the local operator
 	$(call measure,$(EXAMPLES)/python) tests/examples $(ARGS)
+
+attack: .venv/examples/.ready ## attack the example logins without and with the guard, and print the table into the docs
+	$(EXAMPLES)/python -m tests.examples.attack
 
 bench: .venv/dev/.ready ## measure what a call costs, against one written by hand; minutes
 	$(BIN)/python benchmarks/client.py $(ARGS)

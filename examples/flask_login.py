@@ -1,8 +1,8 @@
 """A login by text message in Flask: `flask --app examples/flask_login.py run`.
 
-Settings come from CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. What the browser holds is a random name of a session; the
-authentication id and the number stay on the server. Put the sessions into Redis or a database when there is more than
-one process.
+Settings come from CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. The browser holds a random session name only; the
+authentication id and the number stay on the server. With more than one process, keep the logins in Redis or a database
+and give the guard a `RedisStore`.
 """
 
 import secrets
@@ -13,20 +13,24 @@ from flask import Flask, abort, make_response, redirect, render_template_string,
 from flask.typing import ResponseReturnValue
 
 from camara_otp import (
+    IdentifierNotFoundError,
     InvalidOTPError,
     MaxOTPCodesExceededError,
+    NotFoundError,
     OTPClient,
     OTPError,
     PhoneNumberBlockedError,
     PhoneNumberNotAllowedError,
     RequestValidationError,
+    SendRefusedError,
     VerificationExpiredError,
     VerificationFailedError,
 )
+from camara_otp.guard import Guard, Limit
 from camara_otp.phone import PhoneNumber
 
 MESSAGE = "{{code}} is your code for Cool App"
-LIFETIME = 600.0  # seconds that a half-finished login is kept
+LIFETIME = 600.0  # seconds after which a login that was not finished ends
 
 PAGE = """<!doctype html><title>Cool App</title>
 <form method="post">{% if problem %}<p role="alert">{{ problem }}</p>{% endif %}
@@ -36,7 +40,19 @@ PAGE = """<!doctype html><title>Cool App</title>
 {% endif %}<button>Go on</button></form>"""
 
 app = Flask(__name__)
-logins: dict[str, tuple[float, str, str]] = {}  # session name -> when, number, authentication id
+logins: dict[str, tuple[float, str, str]] = {}  # session name -> start, number, authentication id
+
+# Also the lock per number: of two clicks at the same moment, one passes.
+guard = Guard(
+    countries=["34"],
+    cooldown=30.0,
+    limits=[
+        Limit("number", 5, per=3600),
+        Limit("ip", 20, per=3600),
+        Limit("prefix", 100, per=3600),
+        Limit("all", 200, per=3600),
+    ],
+)
 
 
 @cache
@@ -45,61 +61,84 @@ def otp() -> OTPClient:
     return OTPClient()
 
 
+@app.before_request
+def refuse_foreign_forms() -> None:
+    """Reject forms that another site submits. Flask has no CSRF protection; browsers tell where a request is from."""
+    if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        abort(403)
+
+
 @app.route("/login", methods=["GET", "POST"])
 def ask_number() -> ResponseReturnValue:
     """Ask for the number and send the code."""
     if request.method == "GET":
         return render_template_string(PAGE, step="number")
     try:
-        number = PhoneNumber.parse(request.form.get("phone_number", ""), region="ES")
-        sent = otp().send_code(number.e164, MESSAGE)
-    except RequestValidationError as error:
-        return render_template_string(PAGE, step="number", problem=f"This number {error.reason}."), 422
-    except (PhoneNumberNotAllowedError, PhoneNumberBlockedError):
-        return render_template_string(PAGE, step="number", problem="This number gets no texts. Try another."), 422
-    except MaxOTPCodesExceededError:
-        return render_template_string(
-            PAGE, step="number", problem="Too many codes. Use the last, or come back later."
-        ), 429
+        number = PhoneNumber.parse(request.form.get("phone_number", ""), region="ES").e164
+        # Behind a proxy, remote_addr is the proxy's address until ProxyFix of Werkzeug is set up.
+        with guard.sending(number, ip=request.remote_addr or "unknown"):
+            sent = otp().send_code(number, MESSAGE)
     except OTPError as error:
-        app.logger.warning("send_code failed: %s", error)
-        problem = "If a text comes, leave it. Ask for a new one in a minute." if error.outcome_unknown else "Try again."
-        return render_template_string(PAGE, step="number", problem=problem), 503
-    forget_old_logins()
+        return explain(error)
+    drop_old_logins()
     name = secrets.token_urlsafe()
-    logins[name] = (time.monotonic(), number.e164, sent.authentication_id)
+    logins[name] = (time.monotonic(), number, sent.authentication_id)
     response = make_response(redirect(url_for("ask_code")))
     response.set_cookie("login", name, max_age=int(LIFETIME), httponly=True, samesite="Lax", secure=request.is_secure)
     return response
 
 
+def explain(error: OTPError) -> ResponseReturnValue:
+    """Return the page for a text that was not sent, or may not have been."""
+    headers = {}
+    match error:
+        case RequestValidationError():
+            problem, status = f"This number {error.reason}.", 422
+        case SendRefusedError():
+            problem, status = str(error), 429
+            headers = {"Retry-After": str(int(error.retry_after) + 1)} if error.retry_after else {}
+        case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError() | IdentifierNotFoundError():
+            problem, status = "This number gets no texts from us. Use another number.", 422
+        case MaxOTPCodesExceededError():
+            problem, status = "Too many codes were sent to this number. Use the last one, or come back later.", 429
+        case OTPError(outcome_unknown=True):
+            problem, status = "A text may arrive. Do not use its code; ask for a new one in a minute.", 503
+        case _:
+            problem, status = "No code was sent. Try again.", 503
+    app.logger.warning("send_code failed: %s: %s", type(error).__name__, error)  # holds no number
+    return render_template_string(PAGE, step="number", problem=problem), status, headers
+
+
 @app.route("/code", methods=["GET", "POST"])
 def ask_code() -> ResponseReturnValue:
     """Ask for the code and check it."""
+    drop_old_logins()
     name = request.cookies.get("login", "")
-    if name not in logins:
+    login = logins.get(name)
+    if login is None:
         return redirect(url_for("ask_number"))
-    _, number, authentication_id = logins[name]
+    _, number, authentication_id = login
     problem = None
     if request.method == "POST":
         try:
             otp().validate_code(authentication_id, request.form.get("code", "").strip())
         except (InvalidOTPError, RequestValidationError):
             problem = "That is not the code. Try again."
-        except (VerificationExpiredError, VerificationFailedError):
-            del logins[name]
-            return render_template_string(PAGE, step="number", problem="This code has ended. Ask for a new one."), 422
+        except (VerificationExpiredError, VerificationFailedError, NotFoundError):
+            logins.pop(name, None)
+            return render_template_string(PAGE, step="number", problem="The code expired. Ask for a new one."), 422
         except OTPError as error:
-            app.logger.warning("validate_code failed: %s", error)
+            app.logger.warning("validate_code failed: %s: %s", type(error).__name__, error)
             abort(503)
         else:
-            del logins[name]
+            guard.verified(number)
+            logins.pop(name, None)
             return "Welcome. Your number is verified."
     return render_template_string(PAGE, step="code", ending=number[-2:], problem=problem), 422 if problem else 200
 
 
-def forget_old_logins() -> None:
-    """Drop what nobody finished."""
+def drop_old_logins() -> None:
+    """End the logins that were not finished in time."""
     old = time.monotonic() - LIFETIME
-    for name in [name for name, (began, _, _) in logins.items() if began < old]:
+    for name in [name for name, (start, _, _) in list(logins.items()) if start < old]:
         logins.pop(name, None)

@@ -160,7 +160,7 @@ class Guard:
         countries: country calling codes that may be texted, as in `["34", "351"]`; with the extra `phone` also regions,
             as in `["ES", "PT"]`, which tells the United States from the Caribbean behind +1. None allows all.
         cooldown: seconds between two texts to one number, or None.
-        limits: at most so many texts per time, by `"number"`, by `"prefix"`, or by a keyword of `sending`.
+        limits: at most so many texts per time, by `"number"`, by `"prefix"`, by a keyword of `sending`, or of `"all"`.
         prefix_length: digits of the prefix, country code included, from 1 to 14. The last four digits of a number never
             belong to its prefix.
         min_conversion: refuses texts to a prefix of whose texts fewer than this share were verified, from 0.0 to 1.0.
@@ -224,7 +224,7 @@ class Guard:
         self._rules: Final = tuple(rule for _, rule in keyed)
         if len({(rule.name, rule.window) for rule in self._rules}) < len(keyed):
             raise ConfigurationError("limits: two limits have the same key and the same time; keep the lower one")
-        self._keys: Final = frozenset(limit.key for limit in limits) - {"number", "prefix"}
+        self._keys: Final = frozenset(limit.key for limit in limits) - {"number", "prefix", "all"}
 
     @property
     def store(self) -> Store:
@@ -259,7 +259,7 @@ class Guard:
             del phone_number, keys
             raise problem
         prefix = prefix_of(phone_number, self._prefix_length)
-        values = {"number": phone_number, "prefix": prefix}
+        values = {"number": phone_number, "prefix": prefix, "all": ""}
         for key, value in keys.items():
             values[key] = source_of(str(value))
         names = [_counter(rule, values[key]) for key, rule in self._keyed]

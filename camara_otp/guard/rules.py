@@ -40,7 +40,8 @@ class Limit:
     """At most `count` texts within `per` seconds, for each value of a key.
 
     Attributes:
-        key: `"number"`, `"prefix"`, or the name of a keyword that you pass to `Guard.sending`, as in `"ip"`.
+        key: `"number"`, `"prefix"`, `"all"` (all texts share the limit), or the name of a keyword that you pass to
+            `Guard.sending`, as in `"ip"`.
         count: texts, at least 1.
         per: seconds, above 0.
 

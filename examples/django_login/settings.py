@@ -16,7 +16,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
 ]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [BASE_DIR / "templates"]}]
-# One process. With several, use Redis here: the cool-down and the sessions must be seen by all.
+# One process. With several, use Redis here, since all of them need the sessions.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SESSION_ENGINE = "django.contrib.sessions.backends.cache"
 USE_TZ = True

@@ -1,17 +1,17 @@
-"""A login by text message: one view asks for the number and sends, one asks for the code and checks."""
+"""A login by text message: one view asks for the number and sends the code, one asks for the code and checks it."""
 
 import logging
 from functools import cache
 
-from django.core.cache import cache as store
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse_lazy
-from django.utils.crypto import salted_hmac
+from django.views.decorators.http import require_POST
 from django.views.generic import FormView
 from forms import CodeForm, NumberForm
 
 from camara_otp import (
+    IdentifierNotFoundError,
     InvalidOTPError,
     MaxOTPCodesExceededError,
     NotFoundError,
@@ -19,14 +19,30 @@ from camara_otp import (
     OTPError,
     PhoneNumberBlockedError,
     PhoneNumberNotAllowedError,
+    SendRefusedError,
     VerificationExpiredError,
     VerificationFailedError,
 )
+from camara_otp.guard import Guard, Limit
 
 MESSAGE = "{{code}} is your code for Cool App"
-COOLDOWN = 30  # seconds between two texts to one number
+UNFINISHED = 600  # seconds after which a login that was not finished ends
+LOGGED_IN = 8 * 3600  # seconds after which the user is logged out
 
 log = logging.getLogger(__name__)
+
+# Also the lock per number: of two clicks at the same moment, one passes. One process. With several, give it a
+# RedisStore, with a secret of its own or settings.SECRET_KEY.
+guard = Guard(
+    countries=["34"],
+    cooldown=30.0,
+    limits=[
+        Limit("number", 5, per=3600),
+        Limit("ip", 20, per=3600),
+        Limit("prefix", 100, per=3600),
+        Limit("all", 200, per=3600),
+    ],
+)
 
 
 @cache
@@ -43,20 +59,17 @@ class AskNumber(FormView):
     success_url = reverse_lazy("code")
 
     def form_valid(self, form):
-        """Send, unless a text went to this number a moment ago."""
+        """Send the code, unless the guard refuses it."""
         number = form.cleaned_data["phone_number"]
-        cooling = "otp-" + salted_hmac("otp", number).hexdigest()
-        if not store.add(cooling, True, COOLDOWN):  # noqa: FBT003 - the value is not looked at
-            form.add_error(None, f"We have just sent a text to this number. Wait {COOLDOWN} seconds.")
-            return self.form_invalid(form)
         try:
-            sent = otp().send_code(number, MESSAGE)
+            # Behind a proxy, REMOTE_ADDR is the address of the proxy until a trusted middleware sets it.
+            with guard.sending(number, ip=self.request.META["REMOTE_ADDR"]):
+                sent = otp().send_code(number, MESSAGE)
         except OTPError as error:
-            if not error.outcome_unknown:
-                store.delete(cooling)
             form.add_error(None, advice(error))
-            return self.form_invalid(form)
+            return refused(self.form_invalid(form), error)
         self.request.session.cycle_key()
+        self.request.session.set_expiry(UNFINISHED)
         self.request.session["verifying"] = {"number": number, "authentication_id": sent.authentication_id}
         return super().form_valid(form)
 
@@ -69,13 +82,13 @@ class AskCode(FormView):
     success_url = reverse_lazy("welcome")
 
     def dispatch(self, request, *args, **kwargs):
-        """Lead back who has not been sent a code."""
+        """Send the user back to the first page if no code was sent."""
         if "verifying" not in request.session:
             return redirect("number")
         return super().dispatch(request, *args, **kwargs)
 
     def form_valid(self, form):
-        """Let in whose code is right."""
+        """Log the user in if the code is right."""
         verifying = self.request.session["verifying"]
         try:
             otp().validate_code(verifying["authentication_id"], form.cleaned_data["code"])
@@ -85,25 +98,45 @@ class AskCode(FormView):
         except OTPError as error:
             form.add_error(None, advice(error))
             return self.form_invalid(form)
+        guard.verified(verifying["number"])
         del self.request.session["verifying"]
         self.request.session.cycle_key()
+        self.request.session.set_expiry(LOGGED_IN)
         self.request.session["verified_number"] = verifying["number"]
         return super().form_valid(form)
 
 
 def welcome(request):
-    """Greet who is verified."""
+    """Greet a user who is logged in."""
     if "verified_number" not in request.session:
         return redirect("number")
     return HttpResponse("Welcome. Your number is verified.")
 
 
+@require_POST
+def leave(request):
+    """End the session."""
+    request.session.flush()
+    return redirect("number")
+
+
+def refused(page, error):
+    """Give the page of a refused text its status and the time to wait."""
+    if isinstance(error, SendRefusedError):
+        page.status_code = 429
+        if error.retry_after:
+            page["Retry-After"] = str(int(error.retry_after) + 1)
+    return page
+
+
 def advice(error):
-    """Return what to tell the person."""
+    """Return the text for the user."""
     match error:
+        case SendRefusedError():
+            return str(error)
         case InvalidOTPError():
             return "That is not the code. Try again."
-        case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError():
+        case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError() | IdentifierNotFoundError():
             return "This number gets no texts from us. Try another."
         case MaxOTPCodesExceededError():
             return "Too many codes for this number. Use the last one, or come back later."

@@ -1,4 +1,4 @@
-"""Log people in by a code on their phone: one shared client, and an answer for everything that can go wrong.
+"""Log users in by a code on their phone: one shared client, a guard, and an answer for each error.
 
 Try it against the sandbox, in two terminals:
 
@@ -7,9 +7,10 @@ Try it against the sandbox, in two terminals:
 """
 
 import secrets
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -24,28 +25,72 @@ from camara_otp import (
     OTPError,
     PhoneNumberBlockedError,
     PhoneNumberNotAllowedError,
+    SendRefusedError,
     VerificationExpiredError,
     VerificationFailedError,
 )
+from camara_otp.guard import Guard, Limit
 
 TEXT = "{{code}} is your code for Cool App. We never ask you for it."
 
 
+T = TypeVar("T")
+
+# Also the lock per number: of two clicks at the same moment, one passes. With more than one process, give the guard a
+# RedisStore and keep the sessions in Redis or a database.
+guard = Guard(
+    countries=["34"],
+    cooldown=30.0,
+    limits=[
+        Limit("number", 5, per=3600),
+        Limit("ip", 20, per=3600),
+        Limit("prefix", 100, per=3600),
+        Limit("all", 200, per=3600),
+    ],
+)
+
+
 class Start(BaseModel):
-    """Who wants to log in."""
+    """The number to log in with."""
 
     phone_number: Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{4,14}$")]
 
 
 class Check(BaseModel):
-    """What the person typed."""
+    """The code that the user typed."""
 
     code: Annotated[str, StringConstraints(min_length=1, max_length=10, strip_whitespace=True)]
 
 
+class Sessions(Generic[T]):
+    """Values under random names, each for a limited time."""
+
+    def __init__(self, lifetime: float) -> None:
+        """Start empty; `lifetime` is in seconds."""
+        self._lifetime = lifetime
+        self._values: dict[str, tuple[float, T]] = {}
+
+    def open(self, value: T) -> str:
+        """Store a value and return its name."""
+        now = time.monotonic()
+        self._values = {name: kept for name, kept in self._values.items() if kept[0] > now}
+        name = secrets.token_urlsafe(32)
+        self._values[name] = now + self._lifetime, value
+        return name
+
+    def find(self, name: str) -> T | None:
+        """Return the value, or None if there is none or its time is over."""
+        until, value = self._values.get(name, (0.0, None))
+        return value if until > time.monotonic() else None
+
+    def end(self, name: str) -> None:
+        """Drop a value."""
+        self._values.pop(name, None)
+
+
 Answers = dict[type[OTPError], tuple[int, str]]
 
-# What a person should read, and the status of our own answer. An error that is not here is a 502 of ours.
+# The text for the user, and the status of our own response. Any other error is a 502.
 AFTER_SENDING: Answers = {
     MaxOTPCodesExceededError: (429, "We have sent you several codes already. Please try again later."),
     PhoneNumberNotAllowedError: (422, "This number cannot receive text messages."),
@@ -55,12 +100,12 @@ AFTER_SENDING: Answers = {
 }
 AFTER_CHECKING: Answers = {
     InvalidOTPError: (400, "This is not the code we sent. Please look again."),
-    VerificationExpiredError: (410, "This code is over. Please ask for a new one."),
+    VerificationExpiredError: (410, "This code expired. Please ask for a new one."),
     VerificationFailedError: (410, "Too many wrong codes. Please ask for a new one."),
-    NotFoundError: (410, "This code is over. Please ask for a new one."),
+    NotFoundError: (410, "This code expired. Please ask for a new one."),
 }
-# When the operator may have acted: a text that comes all the same holds a code that nobody can check, and a code that
-# was on its way may be used up. Nothing is repeated here; the person asks again.
+# The operator may have acted: a text that arrives now holds a code that cannot be checked, and a code that was being
+# checked may be used up. Nothing is repeated here; the user asks again.
 IN_DOUBT = {
     "send_code": "We are not sure that it worked. Please wait a minute and ask for a new code.",
     "validate_code": "We could not check your code. Please ask for a new one.",
@@ -69,12 +114,11 @@ IN_DOUBT = {
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Open one client for the whole life of the application; its settings come from the environment."""
+    """Open one client for the lifetime of the application; its settings come from the environment."""
     async with AsyncOTPClient() as otp:
         app.state.otp = otp
-        # One process remembers who is being checked and who is logged in; a real site uses its session store.
-        app.state.pending = {}
-        app.state.people = {}
+        app.state.pending = Sessions[tuple[str, str]](lifetime=600.0)  # authentication id and number
+        app.state.users = Sessions[str](lifetime=8 * 3600.0)  # number
         yield
 
 
@@ -83,46 +127,59 @@ app = FastAPI(title="Login by phone", lifespan=lifespan)
 
 @app.post("/login", status_code=202)
 async def start(body: Start, request: Request, response: Response) -> dict[str, str]:
-    """Text a code to a number. The id of the verification stays on the server; the browser gets a cookie."""
-    sent = await request.app.state.otp.send_code(body.phone_number, TEXT)
-    session = new_session(request, response)
-    request.app.state.pending[session] = (sent.authentication_id, body.phone_number)
+    """Text a code to a number. The authentication id stays on the server; the browser gets a cookie."""
+    # Behind a proxy, start uvicorn with --forwarded-allow-ips; else this is the address of the proxy.
+    address = request.client.host if request.client else "unknown"
+    async with guard.sending(body.phone_number, ip=address):
+        sent = await request.app.state.otp.send_code(body.phone_number, TEXT)
+    name = request.app.state.pending.open((sent.authentication_id, body.phone_number))
+    set_cookie(name, request, response)
     return {"say": "We have sent you a code."}
 
 
 @app.post("/login/code")
 async def check(body: Check, request: Request, response: Response) -> dict[str, str]:
-    """Check the code. Only when the call returns is the number proven."""
+    """Check the code. The number is verified only if the call returns."""
     session = request.cookies.get("login", "")
-    if session not in request.app.state.pending:
+    pending = request.app.state.pending.find(session)
+    if pending is None:
         raise HTTPException(409, "Please ask for a code first.")
-    authentication_id, phone_number = request.app.state.pending[session]
+    authentication_id, phone_number = pending
     await request.app.state.otp.validate_code(authentication_id, body.code)
-    del request.app.state.pending[session]
-    # Whoever may have known the old name, or slipped it in, is not logged in along with the person.
-    request.app.state.people[new_session(request, response)] = phone_number
+    await guard.averified(phone_number)
+    request.app.state.pending.end(session)
+    # A new name: an attacker who knows or chose the old one is not logged in with it.
+    set_cookie(request.app.state.users.open(phone_number), request, response)
     return {"say": "Welcome.", "phone_number": phone_number}
 
 
-def new_session(request: Request, response: Response) -> str:
-    """Name a new session and leave the name with the browser."""
-    session = secrets.token_urlsafe(32)
+@app.post("/logout", status_code=204)
+async def leave(request: Request, response: Response) -> None:
+    """End the session."""
+    request.app.state.users.end(request.cookies.get("login", ""))
+    response.delete_cookie("login")
+
+
+def set_cookie(session: str, request: Request, response: Response) -> None:
+    """Give the name of the session to the browser; `samesite` keeps other sites from using it (CSRF)."""
     response.set_cookie("login", session, httponly=True, samesite="strict", secure=request.url.scheme == "https")
-    return session
 
 
 @app.get("/me")
 async def me(request: Request) -> dict[str, str]:
-    """Tell who is logged in."""
-    session = request.cookies.get("login", "")
-    if session not in request.app.state.people:
+    """Return the number that is logged in."""
+    phone_number = request.app.state.users.find(request.cookies.get("login", ""))
+    if phone_number is None:
         raise HTTPException(401, "Please log in.")
-    return {"phone_number": request.app.state.people[session]}
+    return {"phone_number": phone_number}
 
 
 @app.exception_handler(OTPError)
 async def explain(_: Request, error: OTPError) -> JSONResponse:
-    """Turn what went wrong into something to say; details belong into the log, under the error's x_correlator."""
+    """Turn an error into a text for the user. Log the details with the error's x_correlator."""
+    if isinstance(error, SendRefusedError):
+        headers = {"Retry-After": str(int(error.retry_after) + 1)} if error.retry_after else {}
+        return JSONResponse({"say": str(error)}, 429, headers)
     operation = error.operation or "send_code"
     for kind, (status, say) in (AFTER_CHECKING if operation == "validate_code" else AFTER_SENDING).items():
         if isinstance(error, kind):

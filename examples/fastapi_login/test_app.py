@@ -7,14 +7,16 @@ import pytest
 
 from camara_otp import (
     InternalError,
+    MaxOTPCodesExceededError,
     OTPError,
     OutcomeUnknownError,
     TooManyRequestsError,
     UnauthenticatedError,
 )
+from camara_otp.guard import MemoryStore
 from camara_otp.sandbox import Sandbox
 from camara_otp.testing import fail_next
-from examples.fastapi_login.app import AFTER_CHECKING, AFTER_SENDING, IN_DOUBT, app, lifespan
+from examples.fastapi_login.app import AFTER_CHECKING, AFTER_SENDING, IN_DOUBT, Sessions, app, guard, lifespan
 
 # In your own suite this line stands in the top-level conftest.py.
 pytest_plugins = ["camara_otp.testing"]
@@ -29,6 +31,12 @@ pytestmark = pytest.mark.anyio
 def anyio_backend() -> str:
     """Run on asyncio, as the site does."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def empty_guard(otp_guard_store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each test with empty limits, on the clock of the sandbox."""
+    monkeypatch.setattr(guard, "store", otp_guard_store)
 
 
 @pytest.fixture
@@ -83,20 +91,53 @@ async def test_late_code(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
     await log_in(site)
     otp_sandbox.advance(300)
     answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
-    assert (answer.status_code, answer.json()["say"]) == (410, "This code is over. Please ask for a new one.")
+    assert (answer.status_code, answer.json()["say"]) == (410, "This code expired. Please ask for a new one.")
+
+
+async def test_second_click(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """A second text to a number waits for the cool-down; a page that sent nothing does not."""
+    fail_next(otp_sandbox, UnauthenticatedError)
+    assert (await site.post("/login", json={"phone_number": PHONE})).status_code == 502
+    await log_in(site)
+    answer = await site.post("/login", json={"phone_number": PHONE})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
+    assert answer.json() == {"say": "No code was sent. Try again in 30 seconds."}
+    assert otp_sandbox.sent_count == 1
+    otp_sandbox.advance(30)
+    await log_in(site)
 
 
 async def test_too_many_codes(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """The fourth code in a row is refused, and no text is sent."""
+    """The operator refuses the fourth code within ten minutes, and no text is sent."""
     for _ in range(3):
         await log_in(site)
-    assert (await site.post("/login", json={"phone_number": PHONE})).status_code == 429
+        otp_sandbox.advance(30)
+    answer = await site.post("/login", json={"phone_number": PHONE})
+    assert (answer.status_code, answer.json()["say"]) == AFTER_SENDING[MaxOTPCodesExceededError]
     assert otp_sandbox.sent_count == 3
+
+
+async def test_logout_ends_the_session(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """The cookie is worthless afterwards, a copy of it as well."""
+    await log_in(site)
+    await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
+    copy = site.cookies["login"]
+    assert (await site.post("/logout")).status_code == 204
+    site.cookies = httpx.Cookies({"login": copy})
+    assert (await site.get("/me")).status_code == 401
+
+
+def test_sessions_end_by_themselves() -> None:
+    """A session is found until its lifetime is over, and then dropped."""
+    sessions = Sessions[str](lifetime=60.0)
+    assert sessions.find(sessions.open("value")) == "value"
+    over = Sessions[str](lifetime=-1.0)
+    assert over.find(over.open("value")) is None
 
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [("+34910000001", 422), ("+34600000002", 422), ("+447700900001", 422), ("666111333", 422), ("+12", 422)],
+    [("+34910000001", 422), ("+34600000002", 422), ("+447700900001", 429), ("666111333", 422), ("+12", 422)],
 )
 async def test_numbers_without_texts(site: httpx.AsyncClient, otp_sandbox: Sandbox, number: str, status: int) -> None:
     """Landlines, barred and foreign numbers and nonsense are explained."""

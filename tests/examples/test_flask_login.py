@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 
+from camara_otp.guard import MemoryStore
 from camara_otp.sandbox import Fault
 from tests.examples.conftest import NUMBER, ROOT
 
@@ -14,6 +15,7 @@ def example(served):
     spec = importlib.util.spec_from_file_location("flask_login", ROOT / "examples/flask_login.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.guard.store = MemoryStore(clock=lambda: served.operator.now)
     yield module
     module.otp().close()
 
@@ -57,6 +59,7 @@ def test_the_browser_holds_neither_the_id_nor_the_number(browser, served):
     [
         ("12", 422, "This number has too few digits"),
         ("+34910000001", 422, "This number gets no texts"),
+        ("+447400123456", 429, "Use another number"),
         ("", 422, "This number is not a phone number"),
     ],
 )
@@ -75,13 +78,53 @@ def test_an_unknown_outcome_asks_for_patience(browser, served):
     answer = browser.post("/login", data={"phone_number": NUMBER})
 
     assert answer.status_code == 503
-    assert "leave it" in answer.text
+    assert "Do not use its code" in answer.text
     assert served.operator.sent_count == 1
+
+
+@pytest.mark.parametrize("code", ["NOT_FOUND", "IDENTIFIER_NOT_FOUND"])
+def test_a_number_of_another_operator_is_not_tried_again(browser, served, code):
+    served.operator.add_fault(Fault(code=code, times=1))
+
+    answer = browser.post("/login", data={"phone_number": NUMBER})
+
+    assert answer.status_code == 422
+    assert "Use another number" in answer.text
+
+
+def test_a_second_text_waits_for_the_cool_down(browser, example, served):
+    """Also from another browser, which has no session yet."""
+    browser.post("/login", data={"phone_number": NUMBER})
+
+    answer = example.app.test_client().post("/login", data={"phone_number": "666-111-222"})
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
+    assert "Try again in 30 seconds" in answer.text
+    assert served.operator.sent_count == 1
+
+
+def test_a_failure_that_sent_nothing_starts_no_cool_down(browser, served):
+    served.operator.add_fault(Fault(code="UNAUTHENTICATED", times=1))
+
+    answers = [browser.post("/login", data={"phone_number": NUMBER}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [503, 302]
+    assert "No code was sent. Try again." in answers[0].text
+
+
+def test_a_form_of_another_site_is_rejected(browser, served):
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+
+    assert browser.post("/login", data={"phone_number": NUMBER}, headers=foreign).status_code == 403
+    assert served.operator.sent_count == 0
 
 
 def test_too_many_codes_for_a_number(browser, served):
     """The operator's limit per number becomes a sentence."""
-    answers = [browser.post("/login", data={"phone_number": NUMBER}) for _ in range(4)]
+    answers = []
+    for _ in range(4):
+        answers.append(browser.post("/login", data={"phone_number": NUMBER}))
+        served.operator.advance(30)
 
     assert [answer.status_code for answer in answers] == [302, 302, 302, 429]
     assert "Too many codes" in answers[-1].text

@@ -380,6 +380,14 @@ def test_wrong_keys_are_an_error_of_the_caller(make, keys, said):
     assert said in str(caught.value)
 
 
+def test_a_limit_of_all_is_shared_by_all_numbers(make):
+    guard = make(cooldown=None, limits=[Limit("all", 2, per=60)])
+
+    assert [refusal(guard, f"+3466611{i:04}") for i in range(3)] == [None, None, ("all", 60.0)]
+    with pytest.raises(ConfigurationError, match="'all'"):
+        guard.sending(NUMBER, all="x")
+
+
 def test_a_key_may_be_a_number(make):
     guard = make(cooldown=None, limits=[Limit("user", 1, per=60)])
 
