@@ -80,12 +80,13 @@ def _no_constant(_: str) -> None:
     raise ValueError  # NaN and Infinity are no JSON (RFC 8259 section 6)
 
 
+_encode_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _decode_json: Final = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def encode(request: Request) -> bytes:
     """Return the JSON body of a request: UTF-8, the documented properties and no others."""
-    return json.dumps(_converter.unstructure(request), ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode_json(_converter.unstructure(request)).encode()
 
 
 def _parse(body: bytes | bytearray) -> Any:

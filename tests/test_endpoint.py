@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camara_otp._endpoint import endpoint, is_loopback, split_url
+from camara_otp._endpoint import endpoint, is_local, is_loopback, shown_url, split_url
 from camara_otp._headers import static_headers
 from camara_otp.errors import ConfigurationError
 
@@ -177,3 +177,44 @@ def test_a_header_that_could_break_the_request_is_refused(headers):
         static_headers(headers, {})
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("api.localhost", True),
+        ("127.0.0.1", True),
+        ("127.1", True),
+        ("0x7f000001", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("169.254.169.254", True),
+        ("fe80::1", True),
+        ("0.0.0.0", True),
+        ("10.0.0.1", False),
+        ("op.example", False),
+        ("localhost.example", False),
+        ("8.8.8.8", False),
+    ],
+)
+def test_an_address_of_this_machine_or_link_is_recognized(host, local):
+    """However resolvers accept it."""
+    assert is_local(host) is local
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://op.example/token", "https://op.example/token"),
+        ("https://op.example/token?key=k3y", "https://op.example/token?***"),
+        ("https://op.example/token?key=k3y@x", "https://***"),
+        ("https://user:k3y@op.example/x", "https://***@op.example/x"),
+        ("https://user:k/3y@5@op.example", "https://***@op.example"),
+        ("https://user:k3y?@op.example", "https://***"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url, shown):
+    """Neither user name, password nor query."""
+    assert shown_url(url) == shown

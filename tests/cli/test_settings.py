@@ -124,6 +124,17 @@ def test_config_shows_no_secret(cli, profiles, monkeypatch):
     assert shown(cli, "--profile", "one")["base_url"] == ("https://***@one.example/x", "profile one")
 
 
+def test_config_shows_no_key_in_a_query(cli, profiles):
+    """Some gateways take their key in the query of the token endpoint, or as a parameter."""
+    profiles(
+        '[p]\ntoken_url = "https://one.example/token?key=s3cret"\nclient_id = "i"\nclient_secret = "s"\n'
+        'params = { key = "s3cret" }\n'
+    )
+
+    assert shown(cli, "--profile", "p")["token_url"] == ("https://one.example/token?***", "profile p")
+    assert shown(cli, "--profile", "p")["params"] == ({"key": "***"}, "profile p")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
