@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from camara_otp.sandbox.config import DESCRIPTIONS, DIALECTS
 from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.http import is_loopback
-from camara_otp.sandbox.load import PARSERS, PREFIX, load, parse, variables
+from camara_otp.sandbox.load import PREFIX, SETTINGS, load, parse, variables
 
 _BANNER = """\
 The sandbox is running.
@@ -94,9 +94,10 @@ def _parser(texts: Mapping[str, str], program: str) -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings and [[faults]]")
     settings = parser.add_argument_group("settings")
     settings.add_argument("--dialect", choices=tuple(DIALECTS), help="settings of a server seen in the field")
-    for name in PARSERS:
-        text = DESCRIPTIONS[name].replace("%", "%%")
-        settings.add_argument("--" + name.replace("_", "-"), metavar="VALUE", dest=name, help=text)
+    for name, text in DESCRIPTIONS.items():
+        if name in SETTINGS:
+            option = "--" + name.replace("_", "-")
+            settings.add_argument(option, metavar="VALUE", dest=name, help=text.replace("%", "%%"))
     return parser
 
 

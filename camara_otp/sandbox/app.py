@@ -25,13 +25,7 @@ _STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream"), (b"cache-cont
 
 
 def respond(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> Delivery:
-    """Respond to a request.
-
-    Args:
-        engine: The sandbox.
-        request: The request.
-        under_any_root: Ignore what precedes the paths, as in process, where there is no page.
-    """
+    """Respond to a request; in process, there is no page, and paths may have any root."""
     at = request.path.find(control.ROOT + "/")
     if at == 0 or (at > 0 and under_any_root):
         return Delivery(control.respond(engine, attrs.evolve(request, path=request.path[at:])))

@@ -39,12 +39,7 @@ def as_json(value: object) -> object:
 
 
 def respond(engine: Engine, request: HTTPRequest) -> HTTPResponse:
-    """Respond to a request to the control API.
-
-    Args:
-        engine: The sandbox to read or change.
-        request: The request; its path starts with `/_sandbox/`.
-    """
+    """Respond to a request to the control API."""
     methods = _TABLE.get(request.path.removeprefix(ROOT + "/"))
     if methods is None:
         return error_response(404, "NOT_FOUND", f"{ROOT} has: {', '.join(_TABLE)}")

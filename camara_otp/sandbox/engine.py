@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from random import Random
@@ -297,52 +298,34 @@ class Engine:
         Raises:
             ValueError: It is negative, not a number, or too far.
         """
-        with self._lock:
+        with self._changing():
             if isinstance(seconds, bool) or not 0 <= seconds <= MAX_ADVANCE - self._offset:
                 raise ValueError("seconds must be a number from 0 to a hundred years")
             self._offset += seconds
-            self.version = next(self._versions)
-        self._notify()
 
     def reset(self) -> None:
         """Drop all texts, requests, faults and tokens, and set the clock to the present."""
-        with self._lock:
+        with self._changing():
             self._start()
-        self._notify()
 
     def add_fault(self, fault: Fault) -> int:
         """Add a fault behind those in force, and return its number.
 
-        Args:
-            fault: The fault.
-
         Raises:
             ValueError: There are a thousand faults already; clear some.
         """
-        with self._lock:
-            number = self._faults.add(fault)
-            self.version = next(self._versions)
-        self._notify()
-        return number
+        with self._changing():
+            return self._faults.add(fault)
 
     def remove_fault(self, number: int) -> bool:
-        """Remove one fault; return whether it was in force.
-
-        Args:
-            number: The number that `add_fault` returned.
-        """
-        with self._lock:
-            was_there = self._faults.remove(number)
-            self.version = next(self._versions)
-        self._notify()
-        return was_there
+        """Remove the fault with the number that `add_fault` returned; return whether it was in force."""
+        with self._changing():
+            return self._faults.remove(number)
 
     def clear_faults(self) -> None:
         """Remove all faults."""
-        with self._lock:
+        with self._changing():
             self._faults.clear()
-            self.version = next(self._versions)
-        self._notify()
 
     def faults(self) -> list[ActiveFault]:
         """Return the faults in force, oldest first, each with the number of requests that it still affects."""
@@ -392,6 +375,14 @@ class Engine:
 
     def _now(self) -> float:
         return self._clock() + self._offset
+
+    @contextmanager
+    def _changing(self) -> Generator[None]:
+        """Hold the lock for a change, then count it and notify the listeners."""
+        with self._lock:
+            yield
+            self.version = next(self._versions)
+        self._notify()
 
     def _notify(self) -> None:
         for listener in self._listeners:

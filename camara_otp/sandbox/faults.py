@@ -138,11 +138,7 @@ class Fault:
         return self.status or (502 if self.html else usual)
 
     def answer(self, correlator: Headers) -> HTTPResponse:
-        """Return the response.
-
-        Args:
-            correlator: The x-correlator header of the response.
-        """
+        """Return the response."""
         status = self._status
         headers: dict[str, str] = {}
         if self.html:

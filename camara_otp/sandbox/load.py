@@ -14,46 +14,19 @@ from camara_otp.sandbox.faults import Fault
 PREFIX: Final = "CAMARA_SANDBOX_"
 _FLAGS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
-
-def _flag(text: str) -> bool:
-    try:
-        return _FLAGS[text.strip().lower()]
-    except KeyError:
-        raise ValueError("must be true or false") from None
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"must be a whole number, not {text!r}") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"must be a number, not {text!r}") from None
-
-
-_PARSERS: Final[Mapping[Any, Callable[[str], Any]]] = {
-    int: _whole,
-    int | None: _whole,
-    float: _seconds,
-    bool: _flag,
-    frozenset[str]: _list,
-    frozenset[str] | None: _list,
-    tuple[str, ...]: _list,
+# How a text becomes a value, by the type of the field. Lists are separated by commas.
+_READERS: Final[Mapping[Any, tuple[str, Callable[[str], Any]]]] = {
+    int: ("a whole number", int),
+    int | None: ("a whole number", int),
+    float: ("a number", float),
+    bool: ("true or false", lambda text: _FLAGS[text.strip().lower()]),
+    frozenset[str]: ("a list", lambda text: [part.strip() for part in text.split(",") if part.strip()]),
 }
+_LISTS: Final[Mapping[Any, Any]] = {frozenset[str] | None: frozenset[str], tuple[str, ...]: frozenset[str]}
+_TYPES: Final[Mapping[str, Any]] = {field.name: _LISTS.get(field.type, field.type) for field in attrs.fields(Config)}
 
-# Every setting that can be written as one text, with what reads it. Lists are separated by commas.
-PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    field.name: _PARSERS.get(field.type, str) for field in attrs.fields(Config) if field.name != "faults"
-}
+SETTINGS: Final = (*(name for name in _TYPES if name != "faults"), "dialect")
+"""The settings that can be written as one text."""
 
 
 def load(file: str | Path | None = None, environ: Mapping[str, str] | None = None, **settings: Any) -> Config:
@@ -71,7 +44,7 @@ def load(file: str | Path | None = None, environ: Mapping[str, str] | None = Non
     """
     texts = variables(os.environ if environ is None else environ)
     file = file or texts.get("config")
-    in_environment = {name: parse(name, text) for name, text in texts.items() if name in {*PARSERS, "dialect"}}
+    in_environment = {name: parse(name, text) for name, text in texts.items() if name in SETTINGS}
     merged = {**(_from_file(Path(file)) if file else {}), **in_environment, **settings}
     return in_dialect(merged.pop("dialect", "camara"), merged)
 
@@ -81,35 +54,26 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
 
     An empty variable counts as unset, and so does the URL of a service named camara-sandbox, which Kubernetes puts into
     `CAMARA_SANDBOX_PORT`.
-
-    Args:
-        environ: The environment.
     """
     found = {key.removeprefix(PREFIX).lower(): text for key, text in environ.items() if key.startswith(PREFIX)}
     return {name: text for name, text in found.items() if text.strip() and not (name == "port" and "://" in text)}
 
 
 def parse(name: str, text: str) -> Any:
-    """Read one setting from a text.
-
-    Args:
-        name: The field of `Config`, or `dialect`.
-        text: Its value.
+    """Return the value of a setting that is written as a text.
 
     Raises:
-        ValueError: The text is not of the field's kind.
+        ValueError: The text is not of the setting's kind.
     """
+    kind, read = _READERS.get(_TYPES.get(name), ("text", str))
     try:
-        return PARSERS.get(name, str)(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        return read(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"{name}: must be {kind}, not {text!r}") from None
 
 
 def fault_from(table: Mapping[str, Any]) -> Fault:
     """Build a fault from a table of a file or from JSON.
-
-    Args:
-        table: The fields of `Fault`.
 
     Raises:
         ValueError: A field is unknown or wrong; the text names it.
@@ -126,7 +90,7 @@ def _from_file(file: Path) -> dict[str, Any]:
         found = tomllib.loads(file.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}") from None
-    unknown = sorted(set(found) - {*PARSERS, "dialect", "faults"})
+    unknown = sorted(set(found) - {*SETTINGS, "faults"})
     if unknown:
         raise ValueError(f"{file} sets {', '.join(unknown)}, which the sandbox does not know")
     tables = found.get("faults", [])

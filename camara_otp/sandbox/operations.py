@@ -141,15 +141,7 @@ def respond(
     *,
     token_status: Callable[[str], TokenStatus],
 ) -> tuple[HTTPResponse, Subject]:
-    """Check a request, let the operator decide, and return the response with what it concerns.
-
-    Args:
-        config: The rules of this sandbox.
-        operator: Decides on valid requests.
-        request: The request.
-        now: The time, in seconds.
-        token_status: Returns the status of an access token at the sandbox's authorization server.
-    """
+    """Check a request, let the operator decide, and return the response with what it concerns."""
     try:
         _check_head(config, request.http, token_status)
         first, second = _check_body(config, request)

@@ -74,16 +74,13 @@ class _Phone:
 
 
 class Operator:
-    """Decides on sends and checks by the rules of the configuration; it stores a bounded number of verifications."""
+    """Decides on sends and checks by the rules of the configuration; it stores a bounded number of verifications.
+
+    Times are in seconds. The numbers of the versions grow; a verification has the one of its last change.
+    """
 
     def __init__(self, config: Config, random: Random, versions: Iterator[int]) -> None:
-        """Start without verifications.
-
-        Args:
-            config: The rules.
-            random: The source of codes and ids.
-            versions: Growing numbers; a verification has the one of its last change.
-        """
+        """Start without verifications."""
         self._config = config
         self._random = random
         self._versions = versions
@@ -110,14 +107,7 @@ class Operator:
     def send_code(
         self, phone_number: str, template: str, now: float, *, x_correlator: str | None = None
     ) -> Verification | Denial:
-        """Send a new code to a number, which supersedes its earlier verification, or refuse.
-
-        Args:
-            phone_number: A number of the right form, with its plus sign.
-            template: The message, which holds the label for the code.
-            now: The time, in seconds.
-            x_correlator: The correlator of the send, stored with the verification.
-        """
+        """Send a new code to a number, which supersedes its earlier verification, or refuse."""
         refusal = self._special(phone_number)
         if refusal is not None:
             return refusal
@@ -142,13 +132,7 @@ class Operator:
         return verification
 
     def validate_code(self, authentication_id: str, code: str, now: float) -> Verification | Denial:
-        """Accept the right code once, or refuse and count.
-
-        Args:
-            authentication_id: The id in the response to the send.
-            code: The code that the user typed.
-            now: The time, in seconds.
-        """
+        """Accept the right code once, or refuse and count."""
         verification = self._by_id.get(authentication_id)
         if verification is None:
             return Denial.UNKNOWN_ID

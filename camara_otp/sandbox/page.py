@@ -40,12 +40,7 @@ def _page() -> HTTPResponse:
 
 
 def respond(config: Config, request: HTTPRequest) -> HTTPResponse:
-    """Respond to a request for the page.
-
-    Args:
-        config: The form of errors.
-        request: The request.
-    """
+    """Respond to a request for the page."""
     if request.method in ("GET", "HEAD"):
         return _page()
     return error_of(config, METHOD_NOT_ALLOWED, headers=(("allow", "GET, HEAD"), *correlator_of(config, request)))

@@ -62,12 +62,7 @@ class _Server(uvicorn.Server):
 
 
 def server(engine: Engine, *, exposed: bool = False) -> _Server:
-    """Return a uvicorn server for a sandbox, to be run with sockets of the caller's.
-
-    Args:
-        engine: Responds to the requests.
-        exposed: Whether inbox and control API may be reached by a name that is not this machine's loopback.
-    """
+    """Return a uvicorn server for a sandbox, to be run with sockets of the caller's."""
     app = SandboxApp(engine, exposed=exposed)
     config = uvicorn.Config(
         app,
@@ -84,10 +79,6 @@ def server(engine: Engine, *, exposed: bool = False) -> _Server:
 
 def check_exposure(host: str, *, expose: bool) -> None:
     """Refuse an address beyond loopback unless that was asked for.
-
-    Args:
-        host: The address to listen on.
-        expose: Whether it was asked for.
 
     Raises:
         ValueError: It was not.

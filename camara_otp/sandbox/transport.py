@@ -30,11 +30,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """
 
     def __init__(self, engine: Engine) -> None:
-        """Carry requests to a sandbox.
-
-        Args:
-            engine: The sandbox.
-        """
+        """Carry requests to a sandbox."""
         self._engine = engine
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -10,7 +10,7 @@ import pytest
 
 from camara_otp.sandbox import Config, Fault, Sandbox
 from camara_otp.sandbox.config import DIALECTS, SandboxOptions
-from camara_otp.sandbox.load import PARSERS, load
+from camara_otp.sandbox.load import SETTINGS, load
 from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE, Caller, outcome
 
 
@@ -23,7 +23,7 @@ def caller(layout: str = CAMARA, **settings: Any) -> Caller:
 def test_keyword_arguments_are_the_fields() -> None:
     """What a type checker allows as an argument is exactly what the configuration holds."""
     assert set(SandboxOptions.__annotations__) == {field.name for field in attrs.fields(Config)}
-    assert {*PARSERS, "faults"} == set(SandboxOptions.__annotations__)
+    assert {*SETTINGS, "faults"} - {"dialect"} == set(SandboxOptions.__annotations__)
 
 
 def test_every_field_is_described() -> None:
@@ -168,7 +168,7 @@ def test_empty_variables_count_as_unset(tmp_path: Path) -> None:
     """As do those that a shell or a compose file sets to blanks; a file's value stays in force."""
     file = tmp_path / "sandbox.toml"
     file.write_text("max_try = 7\n", "utf-8")
-    names = [f"CAMARA_SANDBOX_{name.upper()}" for name in (*PARSERS, "dialect", "config", "host", "port")]
+    names = [f"CAMARA_SANDBOX_{name.upper()}" for name in (*SETTINGS, "config", "host", "port")]
 
     assert load(environ=dict.fromkeys(names, "")) == Config()
     assert load(file, dict.fromkeys(names, " ")) == Config(max_try=7)
