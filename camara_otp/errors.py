@@ -147,7 +147,8 @@ class SendRefusedError(OTPError):
         elif retry_after is None:
             advice = "No code was sent. Try again later."
         elif retry_after <= _TWO_MINUTES:
-            advice = f"No code was sent. Try again in {max(1, ceil(retry_after))} seconds."
+            wait = max(1, ceil(retry_after))
+            advice = f"No code was sent. Try again in {wait} second{'s' if wait > 1 else ''}."
         else:
             advice = f"No code was sent. Try again in {ceil(retry_after / 60)} minutes."
         super().__init__(advice)

@@ -8,6 +8,7 @@ and give the guard a `RedisStore`.
 import secrets
 import time
 from functools import cache
+from math import ceil
 
 from flask import Flask, abort, make_response, redirect, render_template_string, request, url_for
 from flask.typing import ResponseReturnValue
@@ -96,7 +97,7 @@ def explain(error: OTPError) -> ResponseReturnValue:
             problem, status = f"This number {error.reason}.", 422
         case SendRefusedError():
             problem, status = str(error), 429
-            headers = {"Retry-After": str(int(error.retry_after) + 1)} if error.retry_after else {}
+            headers = {"Retry-After": str(ceil(error.retry_after))} if error.retry_after else {}
         case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError() | IdentifierNotFoundError():
             problem, status = "This number gets no texts from us. Use another number.", 422
         case MaxOTPCodesExceededError():

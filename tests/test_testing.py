@@ -90,7 +90,7 @@ class TestFixtures:
         guard.store = otp_guard_store
         with guard.sending(PHONE):
             otp_sandbox.advance(29)
-        with pytest.raises(SendRefusedError, match="in 1 seconds"), guard.sending(PHONE):
+        with pytest.raises(SendRefusedError, match=r"in 1 second\."), guard.sending(PHONE):
             pass
         otp_sandbox.advance(1)
         with guard.sending(PHONE):

@@ -2,6 +2,7 @@
 
 import logging
 from functools import cache
+from math import ceil
 
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -125,7 +126,7 @@ def refused(page, error):
     if isinstance(error, SendRefusedError):
         page.status_code = 429
         if error.retry_after:
-            page["Retry-After"] = str(int(error.retry_after) + 1)
+            page["Retry-After"] = str(ceil(error.retry_after))
     return page
 
 

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -178,7 +179,7 @@ async def me(request: Request) -> dict[str, str]:
 async def explain(_: Request, error: OTPError) -> JSONResponse:
     """Turn an error into a text for the user. Log the details with the error's x_correlator."""
     if isinstance(error, SendRefusedError):
-        headers = {"Retry-After": str(int(error.retry_after) + 1)} if error.retry_after else {}
+        headers = {"Retry-After": str(ceil(error.retry_after))} if error.retry_after else {}
         return JSONResponse({"say": str(error)}, 429, headers)
     operation = error.operation or "send_code"
     for kind, (status, say) in (AFTER_CHECKING if operation == "validate_code" else AFTER_SENDING).items():

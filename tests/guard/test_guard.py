@@ -503,7 +503,7 @@ def test_no_number_and_no_key_is_shown_anywhere(make, events):
     ("rule", "retry_after", "text"),
     [
         ("cooldown", 29.2, "No code was sent. Try again in 30 seconds."),
-        ("ip", 0.0001, "No code was sent. Try again in 1 seconds."),
+        ("ip", 0.0001, "No code was sent. Try again in 1 second."),
         ("ip", 120.0, "No code was sent. Try again in 120 seconds."),
         ("ip", 3500.0, "No code was sent. Try again in 59 minutes."),
         ("store", None, "No code was sent. Try again later."),
