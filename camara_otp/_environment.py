@@ -143,9 +143,11 @@ def profiles(path: Path) -> dict[str, dict[str, Any]]:
     """Return all profiles by name; none if there is no file.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: the file cannot be read, or other users can write it.
     """
     try:
+        if os.name == "posix" and path.stat().st_mode & 0o022:
+            raise ConfigurationError(f"{path}: other users can change it and redirect tokens; run: chmod go-w {path}")
         content = tomllib.loads(path.read_text("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}

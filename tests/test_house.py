@@ -64,7 +64,7 @@ def test_importing_the_package_imports_no_extra_and_sets_up_no_logging():
     """A base install is enough, and a login page starts light."""
     program = (
         "import sys, logging, camara_otp, camara_otp.auth\n"
-        "extras = {'starlette', 'uvicorn', 'joserfc', 'cryptography', 'jwt', 'redis', 'typer', 'rich', 'phonenumbers',"
+        "extras = {'starlette', 'uvicorn', 'joserfc', 'cryptography', 'jwt', 'redis', 'click', 'rich', 'phonenumbers',"
         " 'httpx2', 'opentelemetry', 'camara_otp.sandbox', 'camara_otp.testing'}\n"
         "print(sorted(extras & set(sys.modules)), logging.getLogger('camara_otp').handlers)"
     )

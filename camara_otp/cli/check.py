@@ -3,15 +3,18 @@
 import fnmatch
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
 from rich.text import Text
 
 from camara_otp import ConfigurationError, OTPError, RequestNotSentError, TokenError, TokenProvider
-from camara_otp.cli.outcome import Exit, Screen, at_terminal, can_answer, plain
+from camara_otp.cli import prompts
+from camara_otp.cli.console import Screen, plain
+from camara_otp.cli.exit_codes import Exit
+from camara_otp.cli.options import FILE, OPERATOR, option, profile_names
 from camara_otp.cli.settings import Setting, environment, expanded, profiles_file, resolve, token_source
 
 # What checks is loaded where it is used: the other commands start a quarter sooner without it.
@@ -19,115 +22,92 @@ if TYPE_CHECKING:
     from camara_otp.conformance import Grade, Plan, Report, Scenario, Settings
 
 _GRADES = ("breaks", "differs", "cosmetic")
-_OPERATOR, _COST, _REPORTS = "The operator", "What it costs", "Reports"
+_COST, _REPORTS = "Cost", "Reports"
 
 
-def _grades() -> list[str]:
-    return list(_GRADES)
-
-
+@click.argument("base_url", required=False, metavar="[BASE_URL]")
+@option(
+    "--settings",
+    "settings_file",
+    type=FILE,
+    metavar="FILE",
+    help="TOML file: numbers, limits, how texts are read.",
+    heading=OPERATOR,
+)
+@option("--profile", help="Profile to use.", shell_complete=profile_names, heading=OPERATOR)
+@option("--api-path", help="Path between root and operation; left out, it is looked for.", heading=OPERATOR)
+@option("--release", help="Release whose scenarios run: 1.0.0, 1.1.0, 1.1.1.", heading=OPERATOR)
+@option("--number", multiple=True, help="A phone whose texts you can read; may be repeated.", heading=OPERATOR)
+@option("--token-file", type=FILE, help="File with the access token.", heading=OPERATOR)
+@option("--token-stdin", is_flag=True, help="Read the access token from standard input.", heading=OPERATOR)
+@option(
+    "--insecure-token-argument",
+    "insecure_token",
+    help="The access token itself, readable in the process list.",
+    heading=OPERATOR,
+)
+@option("--no-sms", is_flag=True, help="Only scenarios that send no text.", heading=_COST)
+@option("--max-texts", type=int, help="The most texts to send.", heading=_COST)
+@option("--only", multiple=True, help="Only scenarios whose tag matches, as '*401*'; may be repeated.", heading=_COST)
+@option("--published-only", is_flag=True, help="Only CAMARA's own scenarios.", heading=_COST)
+@option("--dry-run", is_flag=True, help="List the steps, and do nothing.", heading=_COST)
+@option("--yes", "-y", is_flag=True, help="Do not ask.", heading=_COST)
+@option("--html", type=FILE, metavar="FILE", help="Write a page that can be sent to anyone.", heading=_REPORTS)
+@option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML.", heading=_REPORTS)
+@option("--json-file", type=FILE, metavar="FILE", help="Write JSON.", heading=_REPORTS)
+@option("--json", "to_stdout", is_flag=True, help="Print JSON, for scripts.", heading=_REPORTS)
+@option("--all", "every", is_flag=True, help="List the passed scenarios, too.", heading=_REPORTS)
+@option(
+    "--fail-on",
+    type=click.Choice(_GRADES),
+    default="differs",
+    help="Least deviation that makes the exit code 1.",
+    heading=_REPORTS,
+)
 def check(
     *,
-    base_url: Annotated[str | None, typer.Argument(metavar="BASE_URL", help="The operator's API root.")] = None,
-    settings_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--settings",
-            metavar="FILE",
-            help="TOML file: numbers, limits, how texts are read.",
-            rich_help_panel=_OPERATOR,
-        ),
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="Profile to use.", rich_help_panel=_OPERATOR)] = None,
-    api_path: Annotated[
-        str | None,
-        typer.Option(
-            help="Path between root and operation; left out, it is looked for.",
-            rich_help_panel=_OPERATOR,
-        ),
-    ] = None,
-    release: Annotated[
-        str | None, typer.Option(help="Release whose scenarios run: 1.0.0, 1.1.0, 1.1.1.", rich_help_panel=_OPERATOR)
-    ] = None,
-    number: Annotated[
-        list[str] | None,
-        typer.Option(help="A phone whose texts you can read; may be repeated.", rich_help_panel=_OPERATOR),
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with the access token.", rich_help_panel=_OPERATOR)
-    ] = None,
-    token_stdin: Annotated[
-        bool,
-        typer.Option("--token-stdin", help="Read the access token from standard input.", rich_help_panel=_OPERATOR),
-    ] = False,
-    insecure_token: Annotated[
-        str | None,
-        typer.Option(
-            "--insecure-token-argument",
-            help="The access token itself, readable in the process list.",
-            rich_help_panel=_OPERATOR,
-        ),
-    ] = None,
-    no_sms: Annotated[
-        bool, typer.Option("--no-sms", help="Only scenarios that send no text.", rich_help_panel=_COST)
-    ] = False,
-    max_texts: Annotated[int | None, typer.Option(help="At most so many texts.", rich_help_panel=_COST)] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Only scenarios whose tag fits, as '*401*'; may be repeated.", rich_help_panel=_COST),
-    ] = None,
-    published_only: Annotated[
-        bool, typer.Option("--published-only", help="Only CAMARA's own scenarios.", rich_help_panel=_COST)
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=_COST)
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=_COST)] = False,
-    html: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a page that can be sent to anyone.", rich_help_panel=_REPORTS),
-    ] = None,
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.", rich_help_panel=_REPORTS)
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json-file", metavar="FILE", help="Write JSON.", rich_help_panel=_REPORTS)
-    ] = None,
-    to_stdout: Annotated[
-        bool, typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel=_REPORTS)
-    ] = False,
-    every: Annotated[bool, typer.Option("--all", help="List what passed, too.", rich_help_panel=_REPORTS)] = False,
-    fail_on: Annotated[
-        str,
-        typer.Option(
-            help="Least deviation that makes the exit code 1: breaks, differs, cosmetic.",
-            autocompletion=_grades,
-            rich_help_panel=_REPORTS,
-        ),
-    ] = "differs",
-) -> None:
+    base_url: str | None,
+    settings_file: Path | None,
+    profile: str | None,
+    api_path: str | None,
+    release: str | None,
+    number: Sequence[str],
+    token_file: Path | None,
+    token_stdin: bool,
+    insecure_token: str | None,
+    no_sms: bool,
+    max_texts: int | None,
+    only: Sequence[str],
+    published_only: bool,
+    dry_run: bool,
+    yes: bool,
+    html: Path | None,
+    junit: Path | None,
+    json_file: Path | None,
+    to_stdout: bool,
+    every: bool,
+    fail_on: str,
+) -> Exit:
     """Check an operator's endpoint against CAMARA's published test scenarios.
 
-    It says first how many real texts that takes, and asks.
+    BASE_URL is the operator's API root. The command first shows how many texts the check sends, and asks.
     """
     from camara_otp.conformance import Grade, SettingsError, plan, settings_from  # noqa: PLC0415
     from camara_otp.conformance.reports import as_html, as_json, as_junit  # noqa: PLC0415
     from camara_otp.conformance.reports.terminal import announcement, rendered  # noqa: PLC0415
 
     screen = Screen(as_json=to_stdout)
-    if fail_on not in _GRADES:
-        screen.usage(f"--fail-on: must be one of {', '.join(_GRADES)}")
     given = {"release": release, "sms": False if no_sms else None, "max_texts": max_texts}
     environ = environment()
     options = {
         "base_url": base_url,
         "api_path": api_path,
-        "token": screen.token_line() if token_stdin else insecure_token,
+        "token": prompts.read_token(screen) if token_stdin else insecure_token,
         "token_file": str(token_file) if token_file else None,
     }
     try:
         made = resolve(options, environ, profile, profiles_file(environ))
-        table, is_sandbox = _table(made, settings_file, list(number or ()))
+        table, is_sandbox = _table(made, settings_file, list(number))
         settings = settings_from(table, **given)
     except SettingsError as error:
         screen.usage(str(error))
@@ -135,11 +115,11 @@ def check(
         screen.failed(error)
     for path in (html, junit, json_file):
         _writable(screen, path)
-    todo = plan(settings, _chosen(screen, settings, only or ["*"], added=not published_only))
+    todo = plan(settings, _chosen(screen, settings, list(only) or ["*"], added=not published_only))
     screen.note_of(announcement(todo, settings.root, sandbox=is_sandbox))
     if dry_run:
         _list(screen, todo)
-        return
+        return Exit.DONE
     _answerable(screen, settings, todo)
     missed: list[TokenError] = []
     try:
@@ -148,7 +128,7 @@ def check(
         screen.failed(error)
     if todo.texts:
         texts = "one text" if todo.texts == 1 else f"{todo.texts} texts"
-        screen.sure(f"This sends {texts}. Go on?", yes=yes)
+        prompts.confirm(screen, f"This sends {texts}. Go on?", yes=yes)
     report = _run(screen, settings, todo, token)
     files = ((html, as_html), (junit, as_junit), (json_file, as_json))
     written = [_write(screen, path, write(report)) for path, write in files if path is not None]
@@ -156,13 +136,13 @@ def check(
         sys.stdout.write(as_json(report))
     else:
         screen.out.print(rendered(report, every=every), soft_wrap=False)
-    raise typer.Exit(_ending(screen, report, missed, Grade[fail_on.upper()]) if all(written) else Exit.UNWRITTEN)
+    return _ending(screen, report, missed, Grade[fail_on.upper()]) if all(written) else Exit.UNWRITTEN
 
 
 def _answerable(screen: Screen, settings: "Settings", todo: "Plan") -> None:
     """End before a text is sent whose code nobody can be asked for."""
     asks = settings.read is not None and settings.read.how == "ask"
-    if asks and not can_answer() and any("read" in step.scenario.needs for step in todo.steps if not step.skip):
+    if asks and not prompts.can_answer() and any("read" in step.scenario.needs for step in todo.steps if not step.skip):
         screen.usage('read.how: "ask" needs somebody to ask, and standard input is closed')
 
 
@@ -204,7 +184,7 @@ def _table(made: dict[str, Setting], file: Path | None, phones: list[str]) -> tu
         table = sandbox_settings(values["base_url"], described)
     if phones:
         table["numbers"] = {**table.get("numbers", {}), "reachable": phones}
-        if "read" not in table and at_terminal():
+        if "read" not in table and prompts.at_terminal():
             table["read"] = {"how": "ask"}
     if not (values | table).get("base_url"):
         raise ConfigurationError("base_url: is missing; name the operator: camara-otp check https://api.example.com")

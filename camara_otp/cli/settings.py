@@ -20,22 +20,19 @@ from camara_otp._environment import (
 
 __all__ = [
     "DEFAULT_MESSAGE",
-    "KNOWN",
+    "SETTINGS",
     "Setting",
     "client",
+    "client_credentials",
     "environment",
     "expanded",
     "home",
     "profile",
     "profiles",
     "profiles_file",
-    "provider",
     "resolve",
     "token_source",
 ]
-
-KNOWN = SETTINGS
-provider = client_credentials
 
 
 def environment() -> Mapping[str, str]:

@@ -1,30 +1,26 @@
 """A sandbox on a port, and the command line called as a user calls it."""
 
+import io
 import json
 import logging
 
 import pytest
-from typer.testing import CliRunner
 
-from camara_otp.cli.app import app
+from camara_otp.cli.app import run_command
 from camara_otp.sandbox import Sandbox
 
 TOKEN = "token-of-the-command-line"
 
 
 class Ran:
-    """What a command left behind."""
+    """The exit code and the outputs of a command."""
 
-    def __init__(self, result):
-        self.code = result.exit_code
-        self.out = result.stdout
-        self.err = result.stderr
-        self.error = result.exception
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
 
     @property
     def json(self):
-        # What the runner was given on standard input is echoed before it.
-        return json.loads(self.out[min(at for at in map(self.out.find, "{[") if at >= 0) :])
+        return json.loads(self.out)
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +58,14 @@ def url(sandbox):
 
 
 @pytest.fixture
-def cli():
-    """Return a function that runs a command."""
-    return lambda *arguments, stdin=None: Ran(CliRunner().invoke(app, [str(part) for part in arguments], input=stdin))
+def cli(monkeypatch, capsys):
+    """Return a function that runs a command in this process."""
+
+    def run(*arguments, stdin=""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        return Ran(run_command([str(part) for part in arguments]), *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -83,6 +84,7 @@ def profiles(home):
         path = home / "XDG_CONFIG_HOME" / "camara-otp" / "profiles.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
+        path.chmod(0o600)
         return path
 
     return write
@@ -90,6 +92,5 @@ def profiles(home):
 
 @pytest.fixture
 def person(monkeypatch):
-    """Put somebody at the terminal."""
-    for module in ("outcome", "app", "check"):
-        monkeypatch.setattr(f"camara_otp.cli.{module}.at_terminal", lambda: True)
+    """Let standard input count as a terminal."""
+    monkeypatch.setattr("camara_otp.cli.prompts.at_terminal", lambda: True)

@@ -1,9 +1,11 @@
 """Sending and checking codes from the terminal: what is printed, where, and the exit code."""
 
+import json
+
 import pytest
 
-from camara_otp.cli import sends
-from camara_otp.cli.outcome import Exit, exit_code
+from camara_otp.cli import recent_sends
+from camara_otp.cli.exit_codes import Exit, exit_code
 from camara_otp.errors import OTPError, OutcomeUnknownError, UnexpectedResponseError
 from camara_otp.sandbox import Fault
 from tests.cli.conftest import TOKEN
@@ -17,7 +19,7 @@ def test_a_code_is_sent_and_checked(cli, ready, sandbox):
     assert (sent.code, sent.out.strip()) == (0, sandbox.messages()[0].authentication_id)
     assert sandbox.messages()[0].text.startswith("Your code: ")
 
-    checked = cli("validate", sent.out.strip(), sandbox.last_code(NUMBER))
+    checked = cli("validate", sent.out.strip(), "--code", sandbox.last_code(NUMBER))
     assert (checked.code, checked.out) == (0, "✓ The code is right.\n")
 
 
@@ -35,7 +37,7 @@ def test_scripts_get_json(cli, ready, sandbox):
     assert sent.json["xCorrelator"] == sandbox.messages()[0].x_correlator
     assert sent.err == ""
 
-    wrong = cli("validate", sent.json["authenticationId"], "000000x", "--json")
+    wrong = cli("validate", sent.json["authenticationId"], "--code", "000000x", "--json")
     assert wrong.code == Exit.REFUSED
     assert wrong.json["error"]["class"] == "InvalidOTPError"
     assert wrong.json["error"]["code"] == "ONE_TIME_PASSWORD_SMS.INVALID_OTP"
@@ -44,7 +46,7 @@ def test_scripts_get_json(cli, ready, sandbox):
     assert wrong.json["error"]["exitCode"] == 3
     assert wrong.err == ""
 
-    right = cli("validate", sent.json["authenticationId"], sandbox.last_code(NUMBER), "--json")
+    right = cli("validate", sent.json["authenticationId"], "--code", sandbox.last_code(NUMBER), "--json")
     assert right.json["valid"] is True
 
 
@@ -60,7 +62,7 @@ def test_scripts_get_json(cli, ready, sandbox):
         ([NUMBER, "--profile", "nowhere"], None, Exit.USAGE, "profile nowhere: is not in"),
         ([NUMBER], Fault(drop="after"), Exit.UNKNOWN, "do not simply repeat this"),
         ([NUMBER], Fault(code="INTERNAL"), Exit.UNKNOWN, "do not simply repeat this"),
-        ([NUMBER], Fault(code="TOO_MANY_REQUESTS", retry_after=7), Exit.REFUSED, "7 s of patience"),
+        ([NUMBER], Fault(code="TOO_MANY_REQUESTS", retry_after=7), Exit.REFUSED, "Retry after 7 s"),
         ([NUMBER, "--timeout", "0.2"], Fault(delay=1.0), Exit.UNKNOWN, "do not simply repeat this"),
         ([NUMBER], Fault(status=302, body="", headers={"location": "/"}), Exit.UNKNOWN, "outside the contract"),
     ],
@@ -117,7 +119,7 @@ def test_a_second_send_to_a_number_needs_a_yes(cli, ready, sandbox, monkeypatch,
     assert "give --yes" in refused.err
     assert cli("send", "+346661113335").code == 0
     assert cli("send", NUMBER, "--yes").code == 0
-    monkeypatch.setattr("camara_otp.cli.sends.WINDOW", 0.0)
+    monkeypatch.setattr("camara_otp.cli.recent_sends.WINDOW", 0.0)
     assert cli("send", NUMBER).code == 0
     assert sandbox.sent_count == 4
     memory = next((home / "XDG_STATE_HOME").rglob("*.json")).read_text("utf-8")
@@ -134,11 +136,11 @@ def test_a_person_is_asked(cli, ready, sandbox, person, answer, code, texts):
     ran = cli("send", NUMBER, stdin=answer)
 
     assert ran.code == code
-    assert "another one makes it worthless" in ran.err
+    assert "Sending another invalidates it" in ran.err
     assert sandbox.sent_count == texts
 
 
-@pytest.mark.parametrize("memory", ["", "[]", "{}", '{"key": 1, "sends": {}}', '{"key": "k", "sends": {"a": "b"}}'])
+@pytest.mark.parametrize("memory", ["", "[]", "{}", '{"salt": 1, "sends": {}}', '{"salt": "k", "sends": {"a": "b"}}'])
 def test_a_broken_memory_is_no_obstacle(cli, ready, home, memory):
     """It is begun anew."""
     path = home / "XDG_STATE_HOME" / "camara-otp" / "sends.json"
@@ -186,7 +188,7 @@ def test_a_process_that_is_killed_half_way_counts_as_a_send(cli, ready, monkeypa
         raise SystemExit(137)
 
     with monkeypatch.context() as patch:
-        patch.setattr("camara_otp.cli.app.OTPClient.send_code", killed)
+        patch.setattr("camara_otp.OTPClient.send_code", killed)
         cli("send", NUMBER)
 
     assert cli("send", NUMBER).code == Exit.USAGE
@@ -204,44 +206,82 @@ def test_a_refused_send_does_not_count(cli, ready, sandbox):
     assert sandbox.sent_count == 1
 
 
-def test_a_refused_send_takes_back_no_other(cli, ready, sandbox, monkeypatch):
-    """Another process has texted the number meanwhile: that code would be spoilt."""
+def test_a_refused_send_removes_no_other(cli, ready, sandbox, monkeypatch):
+    """Another process recorded a send to the number during the call."""
     sandbox.add_fault(Fault(status=403, times=1))
-    take_back = sends.take_back
+    remove = recent_sends.SendLog.remove
 
-    def late(*arguments):
-        sends.remember(*arguments[:3])
-        take_back(*arguments)
+    def late(log, at):
+        log.add()
+        remove(log, at)
 
-    monkeypatch.setattr("camara_otp.cli.sends.take_back", late)
+    monkeypatch.setattr("camara_otp.cli.recent_sends.SendLog.remove", late)
 
     assert cli("send", NUMBER).code == Exit.REFUSED
     assert cli("send", NUMBER).code == Exit.USAGE
     assert sandbox.sent_count == 0
 
 
-def test_a_refused_send_keeps_one_made_while_it_was_asked_about(cli, ready, sandbox, monkeypatch):
-    """The question may stand open for minutes."""
+def test_a_refused_send_keeps_one_made_during_the_question(cli, ready, sandbox, monkeypatch):
+    """The question may stay open for minutes, in which another process sends."""
     sandbox.add_fault(Fault(status=403, times=1))
-    last = sends.last
+    add = recent_sends.SendLog.add
 
-    def early(*arguments):
-        found = last(*arguments)
-        sends.remember(*arguments)
-        monkeypatch.setattr("camara_otp.cli.sends.last", last)
-        return found
+    def early(log):
+        monkeypatch.setattr("camara_otp.cli.recent_sends.SendLog.add", add)
+        recent_sends.SendLog(log.path, log.salt, log.digest).add()
+        return log.add()
 
-    monkeypatch.setattr("camara_otp.cli.sends.last", early)
+    monkeypatch.setattr("camara_otp.cli.recent_sends.SendLog.add", early)
 
     assert cli("send", NUMBER).code == Exit.REFUSED
     assert cli("send", NUMBER).code == Exit.USAGE
 
 
-def test_a_memory_that_is_gone_takes_nothing_back(cli, ready, sandbox, monkeypatch, tmp_path):
-    """Somebody cleaned up meanwhile."""
-    sends.take_back(tmp_path / "none.json", "https://api.example.com", NUMBER, 1.0, None)
+def test_a_log_that_was_deleted_stays_deleted(tmp_path):
+    """Removing a send from it writes no file."""
+    log = recent_sends.open_log({"XDG_STATE_HOME": str(tmp_path)}, "https://api.example.com", NUMBER)
 
-    assert list(tmp_path.glob("none*")) == []
+    log.remove(1.0)
+
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+def test_the_log_does_not_tell_numbers_apart(cli, ready, home):
+    """Of a million numbers, about 15 have the same digest, so that none of them is known to have been texted."""
+    assert cli("send", NUMBER).code == 0
+    content = json.loads(next((home / "XDG_STATE_HOME").rglob("*.json")).read_text("utf-8"))
+
+    assert set(content) == {"salt", "sends"}
+    assert [len(digest) for digest in content["sends"]] == [4]
+
+
+@pytest.mark.parametrize("command", ["validate", "verify"])
+def test_help_never_ends_with_the_code_of_a_verified_number(cli, ready, sandbox, command):
+    """A script that passes `-h` as a code must not take the help for HTTP 204."""
+    for arguments in (["-h"], ["--help"], ["an-id", "-h"], ["an-id", "--json", "--help"]):
+        ran = cli(command, *arguments)
+        assert (ran.code, "Usage:" in ran.out) == (Exit.USAGE, True)
+
+
+@pytest.mark.parametrize("code", ["-h", "--help", "--base-url=http://127.0.0.1:9", "--version", "-1", "--"])
+def test_a_code_is_a_value_whatever_it_looks_like(cli, ready, sandbox, code):
+    """Given with --code or on standard input, it reaches the operator, or is refused as a code."""
+    sent = cli("send", NUMBER).out.strip()
+
+    for ran in (cli("validate", sent, "--code", code), cli("validate", sent, stdin=f"{code}\n")):
+        assert ran.code in (Exit.REFUSED, Exit.USAGE)
+        assert "InvalidOTP" in ran.err or "INVALID_OTP" in ran.err or "code" in ran.err
+        assert "Usage:" not in ran.out
+
+
+@pytest.mark.parametrize("surplus", ["739164", "--73916", "-7"])
+def test_a_code_is_no_argument_and_is_not_repeated(cli, ready, surplus):
+    """The process list shows arguments to every user, and a log shows messages."""
+    ran = cli("validate", "an-id", surplus)
+
+    assert (ran.code, surplus in ran.err + ran.out) == (Exit.USAGE, False)
+    assert "--code" in ran.err
 
 
 class TestVerify:
@@ -255,7 +295,7 @@ class TestVerify:
             answer = next(turn)
             return answer() if callable(answer) else answer
 
-        monkeypatch.setattr("camara_otp.cli.outcome._answer", prompt)
+        monkeypatch.setattr("camara_otp.cli.prompts._answer", prompt)
 
     def test_the_right_code_verifies(self, cli, ready, sandbox, monkeypatch):
         """After wrong ones, too long ones included, each of which may be tried again."""

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import parse
 
 import pytest
 
-from camara_otp.cli.outcome import Exit
+from camara_otp.cli.exit_codes import Exit
 from camara_otp.errors import TokenError
 from camara_otp.sandbox import Fault, Sandbox
 from tests.cli.conftest import TOKEN
@@ -117,7 +117,7 @@ def test_a_check_is_not_lost_for_a_report_that_fails(cli, ready, tmp_path, monke
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--fail-on", "everything"], "--fail-on: must be one of"),
+        (["--fail-on", "everything"], "is not one of 'breaks', 'differs', 'cosmetic'"),
         (["--only", "nothing-like-this"], "no scenario of 1.1.1"),
         (["--release", "9.9"], "release: must be one of 1.0.0, 1.1.0, 1.1.1"),
         (["--settings", "/does/not/exist.toml"], "/does/not/exist.toml"),
@@ -230,14 +230,16 @@ def test_stopping_is_said(cli, ready, monkeypatch):
 
 
 def test_a_fault_of_ours_is_not_hidden(cli, ready, monkeypatch):
-    """A traceback is right where nobody can help the person at the terminal."""
+    """The user gets a traceback, and the exit code of a fault."""
 
     def fail(*_, **__):
         raise ExceptionGroup("lanes", [ZeroDivisionError()])
 
     monkeypatch.setattr("anyio.run", fail)
 
-    assert isinstance(cli("check", ready, "--yes").error, ExceptionGroup)
+    ran = cli("check", ready, "--yes")
+
+    assert (ran.code, "ExceptionGroup: lanes" in ran.err) == (Exit.FAULT, True)
 
 
 def test_a_failing_operator_is_shown_with_what_it_said(cli, ready, sandbox):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from camara_otp.cli.outcome import Exit
-from camara_otp.cli.settings import KNOWN, profile
+from camara_otp.cli.exit_codes import Exit
+from camara_otp.cli.settings import SETTINGS, profile
 from camara_otp.conformance import settings_from
 from camara_otp.sandbox import Sandbox
 
@@ -85,7 +85,7 @@ def test_the_page_lists_every_setting_and_exit_code():
     """So that nothing has to be looked up in the source."""
     page = (DOCS / "cli.md").read_text("utf-8")
 
-    for name, known in KNOWN.items():
+    for name, known in SETTINGS.items():
         assert f"`{name}`" in page, name
         assert known.variable is None or f"`{known.variable}`" in page, name
     for code in Exit:

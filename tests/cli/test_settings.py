@@ -1,6 +1,7 @@
 """Where settings come from, which wins, and that secrets stay out of sight."""
 
 import json
+import os
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from camara_otp.cli import sends, settings
-from camara_otp.cli.app import _codes, _profile_names, describe_token
-from camara_otp.cli.outcome import Exit
+from camara_otp.cli import recent_sends, settings
+from camara_otp.cli.app import app
+from camara_otp.cli.exit_codes import Exit
+from camara_otp.cli.token import describe_token
 from tests.cli.conftest import TOKEN
 
 NUMBER = "+346661113334"
@@ -369,13 +371,66 @@ class TestErrors:
         assert cli("errors", "NOPE").code == Exit.USAGE
 
 
+def completions(*words):
+    """Return the completions of the last word."""
+    from click.shell_completion import ShellComplete
+
+    found = ShellComplete(app, {}, "camara-otp", "").get_completions(list(words[:-1]), words[-1])
+    return [each.value for each in found]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_completion_script(cli, shell):
+    """As documented: eval "$(camara-otp completion bash)"."""
+    ran = cli("completion", shell)
+
+    assert (ran.code, "_CAMARA_OTP_COMPLETE" in ran.out) == (0, True)
+
+
+@pytest.mark.parametrize("columns", ["0", "-1", "1", "99999999999999999999", "wide", "٣٠"])
+def test_absurd_widths_fall_back(cli, monkeypatch, columns):
+    """A width that no table fits into counts as unset."""
+    monkeypatch.setenv("COLUMNS", columns)
+
+    assert "AUTHENTICATION_REQUIRED" in cli("errors").out
+    assert "CAMARA_BASE_URL" in cli("config").out
+
+
+def test_force_color_colors_and_never_animates(cli, ready, sandbox, monkeypatch):
+    """A log of a CI service shows colors, but a spinner would fill it."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+    sent = cli("send", NUMBER)
+    check = cli("check", ready, "--no-sms", "--yes")
+
+    assert "\x1b[32m✓" in sent.err
+    assert sent.out == sandbox.messages()[0].authentication_id + "\n"
+    for sequence in ("\x1b[?25l", "\x1b[2K", "\x1b[1A", "\r"):
+        assert sequence not in sent.err + check.err + check.out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_file_of_profiles_that_others_can_write_is_refused(cli, profiles, ready, sandbox, mode):
+    """It could send the token to another host."""
+    path = profiles("[p]\nmessage = '{{code}}'\n")
+    path.chmod(mode)
+
+    ran = cli("send", NUMBER, "--profile", "p")
+
+    assert (ran.code, f"chmod go-w {path}" in ran.err) == (Exit.USAGE, True)
+    assert sandbox.sent_count == 0
+
+
 def test_names_complete(profiles):
     """Profiles and codes, and no noise where the file is broken."""
     profiles("[orange]\n[omantel]\n[telefonica]\n")
-    assert _profile_names("o") == ["orange", "omantel"]
-    assert _codes("invalid_o") == ["INVALID_OTP"]
+    assert completions("config", "--profile", "o") == ["orange", "omantel"]
+    assert completions("errors", "invalid_o") == ["INVALID_OTP"]
     profiles("[")
-    assert _profile_names("o") == []
+    assert completions("config", "--profile", "o") == []
 
 
 @pytest.mark.parametrize("platform", ["linux", "win32"])
@@ -384,7 +439,7 @@ def test_files_are_where_the_platform_has_them(monkeypatch, platform):
     monkeypatch.setattr(sys, "platform", platform)
 
     assert settings.profiles_file({}).parts[-2:] == ("camara-otp", "profiles.toml")
-    assert sends.memory_file({}).parts[-2:] == ("camara-otp", "sends.json")
+    assert recent_sends.log_file({}).parts[-2:] == ("camara-otp", "sends.json")
     assert settings.profiles_file({"CAMARA_PROFILES": "/x/y.toml"}) == Path("/x/y.toml")
 
 
@@ -396,7 +451,7 @@ def test_the_version_is_told(cli):
 def test_without_the_extra_it_says_what_to_install():
     """Rather than a traceback."""
     program = (
-        "import sys; sys.modules['typer'] = None\nfrom camara_otp.cli import main\nsys.argv = ['camara-otp']\nmain()\n"
+        "import sys; sys.modules['click'] = None\nfrom camara_otp.cli import main\nsys.argv = ['camara-otp']\nmain()\n"
     )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from camara_otp.cli import main
-from camara_otp.cli.outcome import Exit
+from camara_otp.cli.exit_codes import Exit
 from camara_otp.sandbox import Fault
 from tests.cli.conftest import TOKEN
 
@@ -96,7 +96,7 @@ def test_an_input_that_ends_too_early_leaves_the_id_to_go_on_with(ready, sandbox
 
     assert (ran.returncode, error["exitCode"], error["class"]) == (Exit.STOPPED, Exit.STOPPED, "Stopped")
     assert not error["outcomeUnknown"]
-    checked = run("validate", error["authenticationId"], sandbox.last_code(NUMBER))
+    checked = run("validate", error["authenticationId"], "--code", sandbox.last_code(NUMBER))
     assert checked.returncode == 0
 
 
@@ -212,7 +212,7 @@ def silent_operator():
 def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, silent_operator, operation):
     """For people and for scripts: the answer is not known."""
     url, arrived = silent_operator
-    command = ["send", NUMBER] if operation == "send-code" else ["validate", "an-id", "1234"]
+    command = ["send", NUMBER] if operation == "send-code" else ["validate", "an-id", "--code", "1234"]
     words = {"send-code": "a text may have gone out", "validate-code": "does not count as verified"}[operation]
 
     code, out, err = stopped(*command, "--base-url", url, "--json", when=lambda _: arrived.is_set())
@@ -239,9 +239,9 @@ def test_an_address_that_is_none_is_refused(call, url, monkeypatch):
 def test_a_fault_of_ours_has_an_exit_code_of_its_own(ready):
     """Else a script would take it for the verdict about an operator."""
     program = (
-        "import sys, camara_otp.cli.app as app, camara_otp.cli as cli\n"
+        "import sys, camara_otp, camara_otp.cli as cli\n"
         "def fail(*_, **__): raise ZeroDivisionError\n"
-        "app.OTPClient.send_code = fail\n"
+        "camara_otp.OTPClient.send_code = fail\n"
         f"sys.argv = ['camara-otp', 'send', '{NUMBER}']\n"
         "cli.main()\n"
     )
@@ -278,12 +278,12 @@ def test_a_wrong_command_line_is_told_to_people(call):
 
     assert (ran.code, ran.out) == (Exit.USAGE, "")
     assert "NUMBER" in ran.err
-    assert "camara-otp send -h" in ran.err
+    assert "camara-otp send --help" in ran.err
 
 
 def test_a_fault_of_ours_is_json_for_scripts(call, ready, monkeypatch):
     """With the traceback where people look for it."""
-    monkeypatch.setattr("camara_otp.cli.app.OTPClient.send_code", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("camara_otp.OTPClient.send_code", lambda *_, **__: 1 / 0)
 
     ran = call("send", NUMBER, "--json")
 
@@ -306,7 +306,7 @@ def test_a_stop_between_two_steps_is_a_stop(call, ready, monkeypatch, raised):
     def stop(*_, **__):
         raise raised
 
-    monkeypatch.setattr("camara_otp.cli.app.resolve", stop)
+    monkeypatch.setattr("camara_otp.cli.settings.resolve", stop)
 
     for options in ([], ["--json"]):
         ran = call("config", *options)
@@ -320,7 +320,7 @@ def test_a_stop_while_a_token_is_fetched_is_told_to_scripts(call, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("camara_otp.cli.app.token_source", stop)
+    monkeypatch.setattr("camara_otp.cli.token.token_source", stop)
 
     ran = call("token", "--json")
 
@@ -498,7 +498,7 @@ def test_a_fault_of_the_disk_elsewhere_is_no_closed_pipe(call, ready, monkeypatc
     def fail(*_, **__):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for where in ("app", "check"):
+    for where in ("settings", "check"):
         monkeypatch.setattr(f"camara_otp.cli.{where}.resolve", fail)
 
     ran = call(*arguments, "--json")
@@ -511,7 +511,7 @@ def test_a_narrow_locale_ends_no_command(ready, sandbox):
     sent = run("send", NUMBER)
     code = sandbox.last_code(NUMBER)
 
-    ran = run("validate", sent.stdout.strip(), code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    ran = run("validate", sent.stdout.strip(), "--code", code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
 
     assert (ran.returncode, "The code is right." in ran.stdout) == (Exit.DONE, True)
 
@@ -527,7 +527,7 @@ def hostile_id(sandbox, text):
 def test_a_hostile_id_is_shown_to_a_terminal_in_print(call, ready, sandbox, monkeypatch):
     """What it holds would be obeyed there."""
     hostile_id(sandbox, HOSTILE)
-    monkeypatch.setattr("camara_otp.cli.outcome.Console.is_terminal", True)
+    monkeypatch.setattr("camara_otp.cli.console._is_terminal", lambda _: True)
 
     ran = call("send", NUMBER)
 

@@ -36,7 +36,7 @@ def progress(console: Console, plan: Plan) -> Generator[tuple[OnEvent, Prompt]]:
         console: The terminal.
         plan: What is going to be done.
     """
-    if not console.is_terminal:
+    if not console.is_interactive:
         yield (lambda _: None), prompt_at_terminal
         return
     columns = (
