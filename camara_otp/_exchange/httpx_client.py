@@ -240,7 +240,7 @@ class _Left(dict[str, float]):
         self._deadline = outgoing.deadline
         self._connect = outgoing.connect_timeout
         left = self["read"]
-        super().__init__(connect=self["connect"], read=left, write=left, pool=left)
+        super().__init__(connect=min(left, self._connect or left), read=left, write=left, pool=left)
 
     def __getitem__(self, name: str) -> float:
         # Never 0, which means "do not wait" in one place and "for ever" in another.
