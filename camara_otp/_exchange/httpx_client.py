@@ -139,7 +139,7 @@ def _library_of(client: object, kind: str, ours: str) -> str:
 
 # --- Requests --------------------------------------------------------------------------------------------------------
 
-_OF_ONE_CALL: Final = {b"Authorization": "Authorization", b"x-correlator": "x-correlator"}
+_OF_ONE_CALL: Final = frozenset({b"Authorization", b"x-correlator"})
 """The headers whose values differ from call to call."""
 _MAX_TEMPLATES: Final = 256  # one for each operation and length of body
 
@@ -174,7 +174,7 @@ class _Requests:
         self._client: Any = client
         self._library = library
         self._origin = origin
-        self._templates: dict[tuple[str, str, int], tuple[object, httpx.Request]] = {}
+        self._templates: dict[tuple[str, str, int], tuple[object, object, httpx.Request]] = {}
         self._original: object = None
 
     def build(self, outgoing: Outgoing, extensions: Mapping[str, object] | None) -> "httpx.Request":
@@ -183,17 +183,15 @@ class _Requests:
         kind, body_kind = _kinds(self._library)
         body = body_kind()
         body.content = outgoing.body
+        of_this_call = {name: value for name, value in outgoing.headers if name in _OF_ONE_CALL}
         request: httpx.Request = kind(
             outgoing.method,
             template.url,
-            headers=template.headers,
+            headers=[(name, of_this_call.get(name, value)) for name, value in template.headers.raw],
             stream=body,
             extensions={**template.extensions, **(extensions or {}), "timeout": _Left(outgoing)},
         )
         request.body = body  # type: ignore[attr-defined] # `stream` is replaced once it was read
-        for name, value in outgoing.headers:
-            if name in _OF_ONE_CALL:
-                request.headers[_OF_ONE_CALL[name]] = value.decode("ascii")
         return request
 
     def _template(self, outgoing: Outgoing) -> "httpx.Request":
@@ -202,13 +200,15 @@ class _Requests:
         if not self._builds_as_ever() or client.cookies:
             return self._built(outgoing, headers)
         key = (outgoing.method, outgoing.target, len(outgoing.body))
-        made_of = (client.headers.raw, client.params, headers)
+        params, made_of = client.params, (client.headers.raw, headers)
         found = self._templates.get(key)
-        if found is None or found[0] != made_of:
+        if (
+            found is None or found[0] is not params or found[1] != made_of
+        ):  # parameters are immutable, and slow to compare
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
-            found = self._templates[key] = (made_of, self._built(outgoing, headers))
-        return found[1]
+            found = self._templates[key] = (params, made_of, self._built(outgoing, headers))
+        return found[2]
 
     def _builds_as_ever(self) -> bool:
         """Return whether `build_request` is the library's own, and nothing that adds to each request."""

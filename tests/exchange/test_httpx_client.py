@@ -221,7 +221,7 @@ def test_patterns_are_bounded_and_hold_no_secret():
         for length in range(2 * httpx_client._MAX_TEMPLATES):
             requests.build(Outgoing("POST", "/x", headers, b"zq-" + b"x" * length, time.monotonic() + 9, None), None)
         assert len(requests._templates) <= httpx_client._MAX_TEMPLATES
-        for _, template in requests._templates.values():
+        for _, _, template in requests._templates.values():
             assert "zq-" not in f"{template.headers.raw} {template.content}"
 
 
