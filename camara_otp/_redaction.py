@@ -14,9 +14,10 @@ import base64
 import html
 import re
 import unicodedata
+from array import array
 from collections.abc import Generator, Iterable, Mapping
 from html.entities import html5
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 MASK: Final = "***"
 
@@ -82,6 +83,11 @@ def _masked(text: str, spans: list[tuple[int, int, str]]) -> str:
 # --- Readings --------------------------------------------------------------------------------------------------------
 
 
+_Places: TypeAlias = "array[int]"
+"""A span for each character, in eight bytes: a hostile body may fill the cap. The start is in the upper four."""
+_END: Final = 0xFFFF_FFFF
+
+
 class _Reading(NamedTuple):
     """A text with some escapes undone, normalized.
 
@@ -90,18 +96,18 @@ class _Reading(NamedTuple):
     """
 
     folded: str
-    places: list[tuple[int, int]]
+    places: _Places
     squashed: str
     kept: list[int]
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """Return the span in the original text of the characters from `first` to `last`, inclusive."""
-        return self.places[first][0], self.places[last][1]
+        return self.places[first] >> 32, self.places[last] & _END
 
 
 def _readings(text: str) -> Generator[_Reading | None]:
     """Yield the text with no, one, two ... layers of escapes undone; None if there are too many layers."""
-    places = [(place, place + 1) for place in range(len(text))]
+    places = array("Q", (place << 32 | place + 1 for place in range(len(text))))
     for _ in range(_PASSES):
         yield _normalized(text, places)
         undone, places = _without_escapes(text, places)
@@ -135,13 +141,13 @@ _LIMIT: Final = 20_000
 """Characters whose normal form is remembered: more than a language needs, less than a hostile server can send."""
 
 
-def _normalized(text: str, places: list[tuple[int, int]]) -> _Reading:
+def _normalized(text: str, places: _Places) -> _Reading:
     if len(_FOLDING) > _LIMIT:
         _FOLDING.clear()
     pieces = [_FOLDING[character] for character in text]
     folded = "".join(pieces)
     if len(folded) != len(text) or "" in pieces:
-        places = [place for piece, place in zip(pieces, places, strict=True) for _ in piece]
+        places = array("Q", (place for piece, place in zip(pieces, places, strict=True) for _ in piece))
     kept = [index for index, character in enumerate(folded) if character.isalnum()]
     return _Reading(folded, places, "".join([folded[index] for index in kept]), kept)
 
@@ -162,19 +168,19 @@ _MARKS: Final = re.compile(r"[\\&%<\x1b]")
 _HEX: Final = re.compile(r"[ux%](?:25)*?([0-9a-fA-F]{4}|[0-9a-fA-F]{2})(?![0-9a-fA-F])")
 
 
-def _without_escapes(text: str, places: list[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:
+def _without_escapes(text: str, places: _Places) -> tuple[str, _Places]:
     """Undo one layer of escapes. All characters of a run stand where the whole run stood."""
     if not _MARKS.search(text):
         return text, places
     pieces: list[str] = []
-    kept: list[tuple[int, int]] = []
+    kept = array("Q")
     done = 0
     for found in _ESCAPES.finditer(text):
         start, end = found.span()
         meaning = _meaning(found[0], found.lastgroup or "")
         pieces += [text[done:start], meaning]
         kept += places[done:start]
-        kept += [(places[start][0], places[end - 1][1])] * len(meaning)
+        kept += array("Q", [places[start] & ~_END | places[end - 1] & _END]) * len(meaning)
         done = end
     pieces.append(text[done:])
     kept += places[done:]
@@ -234,7 +240,7 @@ def _as_read(secret: str, passes: int) -> tuple[str, str]:
     """Return the normal form of a secret, as it stands and squashed, with up to so many layers of escapes undone."""
     text = secret
     for _ in range(passes - 1):
-        text, _places = _without_escapes(text, [(0, 0)] * len(text))
+        text, _places = _without_escapes(text, array("Q", bytes(8 * len(text))))
     folded = text.translate(_FOLDED_ASCII) if text.isascii() else "".join([_FOLDING[character] for character in text])
     squashed = _squashed(folded)
     return folded.strip() if squashed or folded.isspace() else folded, squashed

@@ -95,7 +95,7 @@ class AsyncHttpxExchange:
             return _NO_TIME
         built = None
         # A carried exchange keeps the deadline itself, and knows better what was sent.
-        grace = 0.1 if extensions else 0.0
+        grace = 1.0 if extensions else 0.0
         with anyio.move_on_after(outgoing.deadline - time.monotonic() + grace) as scope:
             try:
                 built = self._requests.build(outgoing, extensions)

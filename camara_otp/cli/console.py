@@ -106,7 +106,7 @@ class Screen:
         """Print JSON, one value and a line feed.
 
         Args:
-            values: the value
+            values: what to print
         """
         # In ASCII, which every locale can write.
         self._write(json.dumps(values, indent=2))
@@ -139,14 +139,14 @@ class Screen:
         if not self.as_json:
             self.err.print(Text(_printable(text), style))
 
-    def note_of(self, renderable: RenderableType) -> None:
+    def note_of(self, what: RenderableType) -> None:
         """Print an object for the user.
 
         Args:
-            renderable: the object
+            what: an object that Rich can render
         """
         if not self.as_json:
-            self.err.print(renderable)
+            self.err.print(what)
 
     @contextmanager
     def waiting(self, text: str) -> Generator[None]:

@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from camara_otp import (
     errors,
 )
 from camara_otp.errors import CODES, STATUSES
+from tests.faults.proxy import MISBEHAVING
 
 ID = "ea0840f3-3663-4149-bd10-c7c6b8912105"
 SENT = json.dumps({"authenticationId": ID}).encode()
@@ -25,7 +27,28 @@ TIMEOUT = 0.6
 
 
 class Scenario(NamedTuple):
-    """A row: `posts` is the most that the operator may have read whole."""
+    """A row of the table.
+
+    Attributes:
+        name: in the report.
+        script: of the server, for each connection; None: the port refuses connections.
+        expected: the class of the result or of the error; TransportError stands for each of its subclasses.
+        unknown: the expected `outcome_unknown`.
+        posts: the most requests of the measured call that the server may read completely.
+        operation: the method to call.
+        tls: the attribute of the server that holds its TLS context, "stalled" for none, or None for plain HTTP.
+        options: arguments of the client.
+        status: the expected status code, or None for any.
+        code: the expected error code, or None for any.
+        slow: True if the row ends by the deadline.
+        warm: the number of calls that succeed before the measured one.
+        first: the method of those calls, if it is another one.
+        kind: "stray", "drip", "location" or "interim flood": rows that some modes cannot handle.
+        only: the name of the mode that the row belongs to, or "caller's client".
+        host: the name of the server.
+        caller: makes the arguments of the caller's client, from its library and whether it is asynchronous.
+        proxied: the expectations that differ where a proxy forwards the request.
+    """
 
     name: str
     script: Any
@@ -38,7 +61,13 @@ class Scenario(NamedTuple):
     status: int | None = None
     code: str | None = None
     slow: bool = False
-    warm: int = 0  # calls that end well before this one, on the connection that this one finds in the pool
+    warm: int = 0
+    first: str | None = None
+    kind: str | None = None
+    only: str | None = None
+    host: str | None = None
+    caller: Any = None
+    proxied: Mapping[str, Any] = MappingProxyType({})
 
 
 ROWS: list[Scenario] = []
@@ -176,12 +205,13 @@ for status in (401, 403, 429, 500):
         steps("request", ("send", raw(status, b'{"code":"X"}')[:-4]), "close"),
         OutcomeUnknownError,
     )
-row("drip of a head", steps("request", ("drip", raw(), 0.05)), OutcomeUnknownError, slow=True)
+row("drip of a head", steps("request", ("drip", raw(), 0.05)), OutcomeUnknownError, slow=True, kind="drip")
 row(
     "drip of a body",
     steps("request", ("send", raw()[:-20]), ("drip", raw()[-20:], 0.1)),
     OutcomeUnknownError,
     slow=True,
+    kind="drip",
 )
 row(
     "drip of a body over TLS",
@@ -189,29 +219,34 @@ row(
     OutcomeUnknownError,
     slow=True,
     tls="tls",
+    kind="drip",
 )
 row(
     "drip of an endless header",
     steps("request", ("send", b"HTTP/1.1 200 OK\r\nX: "), ("drip", b"y" * 99, 0.05)),
     OutcomeUnknownError,
     slow=True,
+    kind="drip",
 )
 row(
     "drip of chunks",
     steps("request", ("send", raw(200, b"", CHUNKED)), ("drip", b"1\r\nx\r\n" * 50, 0.02)),
     OutcomeUnknownError,
     slow=True,
+    kind="drip",
 )
 row(
     "drip of interim answers",
     steps("request", *[x for _ in range(30) for x in (("send", b"HTTP/1.1 102 Processing\r\n\r\n"), ("sleep", 0.1))]),
     OutcomeUnknownError,
     slow=True,
+    kind="drip",
 )
 row(
     "flood of interim answers",
     steps("request", ("flood", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 2000)),
     OutcomeUnknownError,
+    kind="interim flood",
 )
 row(
     "flood of header lines",
@@ -237,9 +272,11 @@ for name, actions, expected in (
 ):
     row(f"on reuse: {name}", reused(*actions), expected, warm=1, slow=name == "silent")
 
-# --- Nobody there ----------------------------------------------------------------------------------------------------
-row("refused", None, RequestNotSentError, posts=0)
-row("refused, verifying", None, RequestNotSentError, posts=0, operation="validate_code")
+# --- No server ----------------------------------------------------------------------------------------------------
+# A proxy that forwards a request answers for the server that it cannot reach.
+REFUSED = {"expected": errors.HTTP502Error, "unknown": True, "status": 502}
+row("refused", None, RequestNotSentError, posts=0, proxied=REFUSED)
+row("refused, verifying", None, RequestNotSentError, posts=0, operation="validate_code", proxied=REFUSED)
 row("refused over TLS", None, RequestNotSentError, posts=0, tls="stalled")
 
 # --- Not HTTP --------------------------------------------------------------------------------------------------------
@@ -497,4 +534,205 @@ row(
     steps("request", ("send", raw()[:-10]), "close"),
     OutcomeUnknownError,
     tls="tls",
+)
+
+# --- Redirects that no library can read ------------------------------------------------------------------------------
+for location in (
+    "https:login",
+    "about:blank",
+    "urn:x",
+    "javascript:alert(1)",
+    "//",
+    "http://[::1",
+    "\xff",
+    "http://x:y/",
+):
+    for operation in ("send_code", "validate_code"):
+        row(
+            f"302 to {location!r}, {operation}",
+            replies(raw(302, b"", b"Location: " + location.encode("latin-1"))),
+            UnexpectedResponseError,
+            status=302,
+            operation=operation,
+            kind="location",
+        )
+
+# --- Bytes after a response, and other reasons to use a connection only once -----------------------------------------
+OTHER_ID = "00000000-0000-4000-8000-000000000000"
+WRONG = raw(400, b'{"code":"ONE_TIME_PASSWORD_SMS.INVALID_OTP"}')
+
+
+def first_then(first, rest):
+    """Answer the first request of the first connection, and refuse a second one on it; answer all others."""
+
+    async def script(c):
+        used = False
+        while await c.request():
+            if c.number == 1 and not used:
+                await c.send(first)
+            else:
+                await c.send(raw(500, b"", b"X-Reused: 1") if used else rest)
+            used = True
+
+    return script
+
+
+for name, first in (
+    ("a stray 204", raw() + raw(204, b"")),
+    ("a stray 204 behind chunks", raw(200, chunked(SENT), CHUNKED) + raw(204, b"")),
+    ("half a stray", raw() + b"HTTP/1.1 204"),
+    ("a stray line end", raw() + b"\r\n"),
+    ("a stray interim response", raw() + b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ("a status line of HTTP/1.2", raw(version="1.2")),
+    ("Transfer-Encoding with Content-Length", raw(200, chunked(SENT), CHUNKED, b"Content-Length: %d" % len(SENT))),
+    ("Connection: close", raw(200, SENT, b"Connection: close")),
+):
+    for tls in (None, "tls"):
+        row(
+            f"a wrong code after {name}{' over TLS' if tls else ''}",
+            first_then(first, WRONG),
+            errors.InvalidOTPError,
+            False,
+            operation="validate_code",
+            warm=1,
+            first="send_code",
+            kind=None if name == "Connection: close" else "stray",
+            tls=tls,
+        )
+row(
+    "a text after the stray response of another text",
+    first_then(raw() + raw(200, SENT.replace(ID.encode(), OTHER_ID.encode())), raw()),
+    SendCodeResponse,
+    warm=1,
+    kind="stray",
+)
+row(
+    "fine, 50 interim responses",
+    replies(b"HTTP/1.1 102 Processing\r\n\r\n" * 50 + raw(204, b"")),
+    ValidateCodeResponse,
+    operation="validate_code",
+)
+row("fine, HTTP/1.2", replies(raw(version="1.2")), SendCodeResponse)
+row("HTTP/0.9", replies(SENT, then="close"), OutcomeUnknownError)
+row("HTTP/3", replies(b"HTTP/3 200 OK\r\n\r\n" + SENT, then="close"), OutcomeUnknownError)
+row("ICY", replies(b"ICY 200 OK\r\n\r\n" + SENT, then="close"), OutcomeUnknownError)
+row(
+    "a body of one-byte chunks",
+    steps("request", ("send", raw(200, b"", CHUNKED)), ("flood", b"1\r\nx\r\n" * 1000, 200)),
+    UnexpectedResponseError,
+    status=200,
+)
+
+# --- A proxy that answers CONNECT ------------------------------------------------------------------------------------
+for host in MISBEHAVING:
+    row(
+        f"a proxy: {host}",
+        replies(raw(204, b"")),
+        RequestNotSentError,
+        posts=0,
+        tls="tls",
+        only="proxy",
+        host=host,
+        operation="validate_code",
+        slow=host in ("drips.example", "silent.example"),
+    )
+
+# --- A caller's client whose own code raises -------------------------------------------------------------------------
+
+
+def transport(retries=0, mounted=False):
+    """Make a client whose transport sends a request again by itself, and in the end fails over to a dead server."""
+
+    def make(http, asynchronous):
+        class FailOver(http.AsyncBaseTransport if asynchronous else http.BaseTransport):
+            def __init__(self):
+                self.inner = (http.AsyncHTTPTransport if asynchronous else http.HTTPTransport)(trust_env=False)
+
+            def handle_request(self, request):
+                for _ in range(1 + retries):
+                    with suppress(http.TransportError):
+                        return self.inner.handle_request(request)
+                raise http.ConnectError("the second server is down")
+
+            async def handle_async_request(self, request):
+                for _ in range(1 + retries):
+                    with suppress(http.TransportError):
+                        return await self.inner.handle_async_request(request)
+                raise http.ConnectError("the second server is down")
+
+            def close(self):
+                self.inner.close()
+
+            async def aclose(self):
+                await self.inner.aclose()
+
+        return {"mounts": {"all://": FailOver()}} if mounted else {"transport": FailOver()}
+
+    return make
+
+
+def hook(event, error):
+    """Make a client with a hook that raises."""
+
+    def make(http, asynchronous):
+        def raising(_):
+            raise getattr(http, error)("raised by a hook")
+
+        async def raising_async(_):
+            raising(_)
+
+        return {"event_hooks": {event: [raising_async if asynchronous else raising]}}
+
+    return make
+
+
+def auth(error=None):
+    """Make a client with an auth flow that sends again after a 401, or raises after the response."""
+
+    def make(http, asynchronous):
+        class Auth(http.Auth):
+            def auth_flow(self, request):
+                response = yield request
+                if error:
+                    raise getattr(http, error)("raised by an auth flow")
+                if response.status_code == 401:
+                    yield request
+
+        return {"auth": Auth()}
+
+    return make
+
+
+CALLERS = {"only": "caller's client"}
+NO_TOKEN = {"options": {"token": None}}
+LOST = steps("request", "close")
+row("a transport that fails over", LOST, OutcomeUnknownError, caller=transport(), **CALLERS)
+row("a transport that fails over, mounted", LOST, OutcomeUnknownError, caller=transport(mounted=True), **CALLERS)
+row("a transport that sends twice by itself", LOST, OutcomeUnknownError, posts=2, caller=transport(1), **CALLERS)
+row("a transport that finds no server", None, RequestNotSentError, posts=0, caller=transport(), **CALLERS)
+for error in ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"):
+    row(
+        f"a response hook raises {error}",
+        replies(raw()),
+        OutcomeUnknownError,
+        caller=hook("response", error),
+        **CALLERS,
+    )
+    row(f"an auth flow raises {error}", replies(raw()), OutcomeUnknownError, caller=auth(error), **CALLERS, **NO_TOKEN)
+row(
+    "a request hook raises",
+    replies(raw()),
+    RequestNotSentError,
+    posts=0,
+    caller=hook("request", "PoolTimeout"),
+    **CALLERS,
+)
+row(
+    "an auth flow that sends again after a 401",
+    replies(raw(401), raw()),
+    SendCodeResponse,
+    posts=2,
+    caller=auth(),
+    **CALLERS,
+    **NO_TOKEN,
 )

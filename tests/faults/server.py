@@ -12,6 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import trustme
 
+from tests.faults.proxy import MISBEHAVING
+
+NAMES = ("localhost", "127.0.0.1", "operator.example", *MISBEHAVING)
+
 
 class Connection:
     """One accepted connection, as a script sees it."""
@@ -19,7 +23,7 @@ class Connection:
     def __init__(self, reader, writer, listener, number):
         self.number = number
         self.listener = listener
-        self._reader = reader
+        self.reader = self._reader = reader
         self._writer = writer
 
     async def request(self) -> bool:
@@ -110,12 +114,12 @@ class FaultServer:
         self._servers = []
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.authority = trustme.CA()
-        self.tls = self._tls(self.authority.issue_cert("localhost", "127.0.0.1"))
-        self.wrong_host = self._tls(self.authority.issue_cert("other.example"))
-        self.self_signed = self._tls(trustme.CA().issue_cert("localhost", "127.0.0.1"))
+        self.tls = self._tls(self.authority.issue_cert(*NAMES))
+        self.wrong_host = self._tls(self.authority.issue_cert("other.invalid"))
+        self.self_signed = self._tls(trustme.CA().issue_cert(*NAMES))
         past = datetime.now(UTC) - timedelta(days=2)
-        self.expired = self._tls(self.authority.issue_cert("localhost", "127.0.0.1", not_after=past))
-        self.ancient = self._tls(self.authority.issue_cert("localhost", "127.0.0.1"))
+        self.expired = self._tls(self.authority.issue_cert(*NAMES, not_after=past))
+        self.ancient = self._tls(self.authority.issue_cert(*NAMES))
         self.ancient.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         with contextlib.suppress(ssl.SSLError):
             self.ancient.set_ciphers("ALL:@SECLEVEL=0")
