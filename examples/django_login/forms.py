@@ -1,4 +1,4 @@
-"""The two forms: a number as people write it, and the code."""
+"""The two forms: a number in any usual notation, and the code."""
 
 from django import forms
 
@@ -7,7 +7,7 @@ from camara_otp.phone import PhoneNumber
 
 
 class NumberForm(forms.Form):
-    """Turn what was typed into E.164, or say what to mend."""
+    """Convert the typed number to E.164, or say how to correct it."""
 
     phone_number = forms.CharField(widget=forms.TextInput({"type": "tel", "autocomplete": "tel"}))
 
@@ -23,7 +23,7 @@ class NumberForm(forms.Form):
 
 
 class CodeForm(forms.Form):
-    """Take the code as text: leading zeros count, and phones fill it in by themselves."""
+    """Take the code as a string, since leading zeros count; phones fill it in by `autocomplete`."""
 
     code = forms.CharField(
         max_length=10, widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "one-time-code"})

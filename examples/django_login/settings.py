@@ -1,4 +1,4 @@
-"""The least that Django needs. Sessions stay on the server: the browser holds their name alone."""
+"""The fewest settings that Django needs. Sessions stay on the server: the browser holds only their name."""
 
 import os
 import secrets

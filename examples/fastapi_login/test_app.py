@@ -53,7 +53,7 @@ async def log_in(site: httpx.AsyncClient) -> None:
 
 
 async def test_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """Who types the code from the text is logged in."""
+    """The code from the text logs the user in."""
     await log_in(site)
     assert (await site.get("/me")).status_code == 401
     answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
@@ -62,7 +62,7 @@ async def test_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
 
 
 async def test_login_gives_a_new_session(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """Who knew the cookie from before the login is not logged in with it."""
+    """The cookie from before the login is worthless after it."""
     await log_in(site)
     before = site.cookies["login"]
     await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
@@ -150,16 +150,16 @@ async def test_code_without_asking(site: httpx.AsyncClient) -> None:
     assert (await site.post("/login/code", json={"code": "1234"})).status_code == 409
 
 
-async def test_doubt_is_told(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """When the answer is lost the text may be out: the person is asked to wait, and nothing is sent again."""
+async def test_unknown_outcome_of_a_send_is_explained(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """After a lost response the text may be out: the user is asked to wait, and nothing is sent again."""
     fail_next(otp_sandbox, OutcomeUnknownError)
     answer = await site.post("/login", json={"phone_number": PHONE})
     assert (answer.status_code, answer.json()["say"]) == (502, IN_DOUBT["send_code"])
     assert otp_sandbox.sent_count == 1
 
 
-async def test_doubt_about_a_code_is_no_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """When that answer is lost the code may be used up: the person is asked to have a new one."""
+async def test_unknown_outcome_of_a_check_is_no_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+    """After a lost response the code may be used up: the user is asked to request a new one."""
     await log_in(site)
     fail_next(otp_sandbox, OutcomeUnknownError, operation="validate-code")
     answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
@@ -168,20 +168,20 @@ async def test_doubt_about_a_code_is_no_login(site: httpx.AsyncClient, otp_sandb
 
 
 @pytest.mark.parametrize("error", [UnauthenticatedError, TooManyRequestsError])
-async def test_what_is_not_the_persons_business(
+async def test_an_error_of_the_site_is_told_without_details(
     site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError]
 ) -> None:
-    """An expired token or a rate limit is a fault of the site, and says so without details."""
+    """An expired token or a rate limit is no error of the user."""
     fail_next(otp_sandbox, error)
     answer = await site.post("/login", json={"phone_number": PHONE})
     assert (answer.status_code, answer.json()) == (502, {"say": "This does not work at the moment. Please try again."})
 
 
 @pytest.mark.parametrize("error", AFTER_SENDING)
-async def test_what_can_happen_to_a_send_is_explained(
+async def test_each_refused_send_is_explained(
     site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError]
 ) -> None:
-    """Each refusal has its sentence, and no text goes out."""
+    """Each refusal has its message, and no text is sent."""
     fail_next(otp_sandbox, error, operation="send-code")
     answer = await site.post("/login", json={"phone_number": PHONE})
     assert (answer.status_code, answer.json()["say"]) == AFTER_SENDING[error]
@@ -189,10 +189,10 @@ async def test_what_can_happen_to_a_send_is_explained(
 
 
 @pytest.mark.parametrize("error", AFTER_CHECKING)
-async def test_what_can_happen_to_a_code_is_explained(
+async def test_each_refused_code_is_explained(
     site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError]
 ) -> None:
-    """Each refusal has its sentence, and nobody is logged in."""
+    """Each refusal has its message, and no user is logged in."""
     await log_in(site)
     fail_next(otp_sandbox, error, operation="validate-code")
     answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
@@ -200,7 +200,7 @@ async def test_what_can_happen_to_a_code_is_explained(
     assert (await site.get("/me")).status_code == 401
 
 
-async def test_an_operator_that_fails_logs_nobody_in(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
+async def test_a_failing_operator_is_no_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
     """Not even with the right code."""
     await log_in(site)
     fail_next(otp_sandbox, InternalError, operation="validate-code")

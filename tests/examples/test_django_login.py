@@ -62,8 +62,8 @@ def browser(site):
     browser.http.close()
 
 
-def test_a_person_logs_in(browser, served):
-    """Number as people write it, a typing error, the code, welcome; the session is renamed on the way."""
+def test_a_user_logs_in(browser, served):
+    """A number with spaces, a wrong code, the right code; the session is renamed at the login."""
     assert browser.http.get("/welcome").url.path == "/login"
     page = browser.submit("/login", phone_number="666 111 222")
     assert page.url.path == "/code"
@@ -131,8 +131,8 @@ def test_the_cool_down_holds_where_a_text_may_have_gone_out(browser, served, fau
     assert (page.url.path == "/code") is again
 
 
-def test_a_code_that_ended_leads_back_to_the_number(browser, served):
-    """After its lifetime."""
+def test_after_an_expired_code_the_page_asks_for_the_number(browser, served):
+    """The sandbox's codes expire after 300 seconds."""
     browser.submit("/login", phone_number=NUMBER)
     served.operator.advance(301)
 

@@ -11,7 +11,7 @@ from tests.examples.conftest import NUMBER, ROOT
 
 @pytest.fixture
 def example(served):
-    """Load the example anew, so that its client meets this test's operator."""
+    """Load the example again, so that its client uses the operator of this test."""
     spec = importlib.util.spec_from_file_location("flask_login", ROOT / "examples/flask_login.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -26,8 +26,8 @@ def browser(example):
     return example.app.test_client()
 
 
-def test_a_person_logs_in(browser, served, example):
-    """Number as people write it, a typing error, the code, and the login is gone from the server."""
+def test_a_user_logs_in(browser, served, example):
+    """A number with spaces, a wrong code, the right code; then the login is gone from the server."""
     assert browser.get("/login").status_code == 200
     assert browser.post("/login", data={"phone_number": "666 111 222"}).location == "/code"
     page = browser.get("/code")
@@ -71,8 +71,8 @@ def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, st
     assert said in answer.text
 
 
-def test_an_unknown_outcome_asks_for_patience(browser, served):
-    """Nobody is sent a second text by a hasty click."""
+def test_after_an_unknown_outcome_the_user_is_asked_to_wait(browser, served):
+    """And the operator sent one text."""
     served.operator.add_fault(Fault(drop="after", acts=True, times=1))
 
     answer = browser.post("/login", data={"phone_number": NUMBER})
@@ -120,7 +120,7 @@ def test_a_form_of_another_site_is_rejected(browser, served):
 
 
 def test_too_many_codes_for_a_number(browser, served):
-    """The operator's limit per number becomes a sentence."""
+    """The operator's limit per number becomes a message for the user."""
     answers = []
     for _ in range(4):
         answers.append(browser.post("/login", data={"phone_number": NUMBER}))
@@ -130,8 +130,8 @@ def test_too_many_codes_for_a_number(browser, served):
     assert "Too many codes" in answers[-1].text
 
 
-def test_a_code_that_ended_starts_again(browser, served):
-    """After its lifetime, the page asks for the number."""
+def test_after_an_expired_code_the_page_asks_for_the_number(browser, served):
+    """The sandbox's codes expire after 300 seconds."""
     browser.post("/login", data={"phone_number": NUMBER})
     served.operator.advance(301)
 
@@ -142,8 +142,8 @@ def test_a_code_that_ended_starts_again(browser, served):
     assert "Phone number" in answer.text
 
 
-def test_an_operator_in_trouble_while_checking(browser, served):
-    """The page says so; the login stays, so that the person can try once more."""
+def test_an_operator_that_fails_while_checking(browser, served):
+    """The login stays, so that the user can try again."""
     browser.post("/login", data={"phone_number": NUMBER})
     served.operator.add_fault(Fault(code="UNAVAILABLE", times=1))
     assert browser.post("/code", data={"code": served.operator.last_code(NUMBER)}).status_code == 503
@@ -151,8 +151,8 @@ def test_an_operator_in_trouble_while_checking(browser, served):
     assert browser.post("/code", data={"code": served.operator.last_code(NUMBER)}).status_code == 200
 
 
-def test_logins_that_nobody_finished_are_forgotten(browser, example, monkeypatch):
-    """Memory is bounded by time."""
+def test_logins_that_were_not_finished_end(browser, example, monkeypatch):
+    """Each new login drops them."""
     browser.post("/login", data={"phone_number": NUMBER})
     monkeypatch.setattr(example, "LIFETIME", -1.0)
 
