@@ -25,7 +25,7 @@ CLEAN := env -u PYTHONWARNINGS -u PYTHONPATH -u PYTHONOPTIMIZE
 	@$(CLEAN) $(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)' > $@.new
 	@cmp -s $@ $@.new && rm $@.new || mv $@.new $@
 
-# $(1) is the environment's folder, $(2) what is installed into it.
+# $(1) is the environment's folder, $(2) the packages.
 define environment
 	@if [ -e $(1)/.python ] && ! cmp -s .venv/.python $(1)/.python; then rm -rf $(1); fi
 	$(CLEAN) $(PYTHON) -m venv $(1)
@@ -67,16 +67,19 @@ measure = $(if $(COVERAGE),COVERAGE_FILE="$(CURDIR)/.coverage.$@") $(1) -m pytes
 demo: .venv/demo/.ready ## send and check a code end to end, on a local operator
 	@$(DEMO)/python examples/demo.py
 
+# The tests wait more than they compute, so there are more processes than cores.
+WORKERS ?= 4
+
 test: .venv/dev/.ready ## run the tests, except the long ones; at most two minutes
-	$(call measure,$(BIN)/python) -n auto -m 'not long' $(ARGS)
+	$(call measure,$(BIN)/python) -n $(WORKERS) -m 'not long' $(ARGS)
 
 test-long: .venv/dev/.ready ## run the long tests: the fault table, many calls at once, fuzzing, processes
-	$(call measure,$(BIN)/python) -n auto -m long $(ARGS)
+	$(call measure,$(BIN)/python) -n $(WORKERS) -m long $(ARGS)
 
 environments: .venv/dev/.ready ## run a part of the tests in 14 environments that users have: locale, HOME, user, signals, load
 	$(BIN)/python tests/environments.py $(ARGS)
 
-coverage: .venv/dev/.ready ## add up what the suites covered that ran with COVERAGE=1
+coverage: .venv/dev/.ready ## report the coverage of all suites that ran with COVERAGE=1
 	$(BIN)/coverage combine --keep
 	$(BIN)/coverage report
 
@@ -89,13 +92,13 @@ soak: .venv/dev/.ready ## run both clients at full speed for ten minutes: make s
 test-browser: .venv/browser/.ready ## run the inbox page and the example logins in the system's Chromium
 	$(call measure,.venv/browser/bin/python) tests/browser $(ARGS)
 
-# The suites of both clients, but for what is about httpx itself: its mocks, its instrumentation, its sandbox transport.
+# The suites of both clients, except tests of httpx itself: its mocks, its instrumentation, its sandbox transport.
 CLIENT_SUITES = tests/test_client.py tests/test_contract.py tests/exchange \
 	tests/faults/test_secrets.py tests/faults/test_injection.py \
 	--ignore tests/exchange/test_observers.py --ignore tests/exchange/test_interception.py
 
 test-httpx2: .venv/dev/.ready ## run the suites of both clients over an httpx2 client of the caller's
-	CAMARA_OTP_TESTS_HTTP=httpx2 $(call measure,$(BIN)/python) -n auto $(CLIENT_SUITES) $(ARGS)
+	CAMARA_OTP_TESTS_HTTP=httpx2 $(call measure,$(BIN)/python) -n $(WORKERS) $(CLIENT_SUITES) $(ARGS)
 
 test-redis: .venv/dev/.ready ## test sharing tokens and the guard, on a Redis of its own (needs redis-server)
 	$(call measure,$(BIN)/python) tests/redis $(ARGS)
@@ -107,7 +110,7 @@ tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
 	cd tests/oidc && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# New inputs go to a folder of their own; what is worth keeping is moved to tests/fuzz/corpus by hand.
+# New inputs go to a folder of their own; move useful ones to tests/fuzz/corpus by hand.
 FUZZ = mkdir -p .fuzz && .venv/fuzz/bin/python -m tests.fuzz.answers .fuzz tests/fuzz/corpus \
 	-dict=tests/fuzz/answers.dict -artifact_prefix=.fuzz/ -max_len=8192 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1
 
@@ -129,10 +132,10 @@ test-examples: .venv/examples/.ready ## run the examples and the notebook agains
 attack: .venv/examples/.ready ## attack the example logins without and with the guard, and print the table into the docs
 	$(EXAMPLES)/python -m tests.examples.attack
 
-bench: .venv/dev/.ready ## measure what a call costs, against one written by hand; minutes
+bench: .venv/dev/.ready ## measure the cost of a call, against hand-written httpx; minutes
 	$(BIN)/python benchmarks/client.py $(ARGS)
 
-bench-transports: .venv/bench/.ready ## measure what a call costs over other transports; minutes
+bench-transports: .venv/bench/.ready ## measure the cost of a call over other transports; minutes
 	.venv/bench/bin/python benchmarks/transports.py
 
 bench-instructions: .venv/dev/.ready ## check that a call takes no more instructions than it did (needs valgrind); minutes
@@ -166,5 +169,5 @@ build: .venv/build/.ready ## build wheel and sdist into dist/, check both, and i
 matrix: .venv/build/.ready ## run the tests on the wheel, with every Python there is, and with the oldest dependencies
 	.venv/build/bin/nox
 
-clean: ## remove what the tasks made
+clean: ## remove all files that the tasks made
 	rm -rf .venv .fuzz dist tests/oidc/node_modules .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -40,7 +40,7 @@ def lowest(session: nox.Session) -> None:
 
 
 def install_wheel(session: nox.Session, *options: str) -> None:
-    """Install what a user would get, and what the tests need."""
+    """Install the wheel as a user would, and the packages of the tests."""
     session.install("--upgrade", "pip>=25.1", silent=True)
     built = Path(session.create_tmp()) / "built"
     shutil.rmtree(built, ignore_errors=True)

@@ -18,6 +18,7 @@ Params = Mapping[str, str | int | Sequence[str | int]]
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _PATH: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")  # RFC 3986 section 3.3
+_DOT_SEGMENT: Final = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
 
 
 class Endpoint(NamedTuple):
@@ -53,6 +54,9 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
             "percent-encode other characters, and give query parameters as `params`"
         )
     for name, part in (("base_url", url.path), ("api_path", between)):
+        # RFC 3986 section 5.2.4: servers and proxies remove them, so that they may route the request elsewhere.
+        if _DOT_SEGMENT.search(part):
+            raise ConfigurationError(f"{name}: contains a segment `.` or `..`; write the path without it")
         if part.rstrip("/").rpartition("/")[2] in ("send-code", "validate-code"):
             raise ConfigurationError(f"{name}: ends in the name of an operation, which the client adds; leave it out")
     try:

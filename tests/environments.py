@@ -28,7 +28,7 @@ FOR_CHILDREN = "import os, sys, pytest; os.environ.update({!r}); sys.exit(pytest
 
 
 class Environment(NamedTuple):
-    """How the tests run: variables (None removes one), interpreter options, and what happens before they start."""
+    """How the tests run: variables (None removes one), interpreter options, and the steps before they start."""
 
     name: str
     variables: Mapping[str, str | None] = {}

@@ -49,7 +49,7 @@ ORDER = [
 INDEPENDENT = {
     "sandbox": set(),
     "conformance": {"_version", "_redaction"},
-    "guard": {"errors", "models", "_checks", "_threads"},
+    "guard": {"errors", "models", "_checks", "_secret", "_threads"},
     "_exchange": {"errors", "_secret", "_endpoint", "_version"},
 }
 

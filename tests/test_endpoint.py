@@ -46,6 +46,16 @@ def test_an_operation_is_no_part_of_where_it_is(operation):
             endpoint(*arguments, None, allow_http=False)
 
 
+@pytest.mark.parametrize("path", ["/..", "/a/../b", "/./a", "/a/%2e%2E/b", "/a/.%2e", "/.", "/a/."])
+def test_dot_segments_are_rejected(path):
+    """A proxy that removes them would send the token elsewhere (RFC 3986 section 5.2.4)."""
+    with pytest.raises(ConfigurationError, match=r"^base_url: contains a segment"):
+        endpoint(f"https://api.example.com{path}", "/x", None, allow_http=False)
+    with pytest.raises(ConfigurationError, match=r"^api_path: contains a segment"):
+        endpoint("https://api.example.com", path, None, allow_http=False)
+    assert endpoint("https://api.example.com/a..b/.well", "/v1.0", None, allow_http=False)
+
+
 def test_params_follow_the_path():
     """Encoded once, lists repeated."""
     place = endpoint("https://a.example", "/x", {"mock-key": "a b&c", "n": [1, 2]}, allow_http=False)

@@ -60,7 +60,7 @@ class _Job(Generic[T]):
         self.done = False
         self.result: T | None = None
         self.error: Exception | None = None
-        self.waiting: list[socket.socket] = []
+        self.waiting: set[socket.socket] = set()
 
     def run(self) -> None:
         try:
@@ -68,7 +68,8 @@ class _Job(Generic[T]):
         except Exception as error:  # noqa: BLE001 - a replaced resolver may raise anything
             self.error = error.with_traceback(None)
         finally:
-            _jobs.pop(self._key, None)
+            if _jobs.get(self._key) is self:
+                del _jobs[self._key]
             self.done = True
             for sock in tuple(self.waiting):
                 with contextlib.suppress(OSError):  # that exchange has ended
@@ -81,23 +82,24 @@ _jobs: dict[Hashable, _Job[Any]] = {}
 def _in_thread(key: Hashable, work: Callable[[], T]) -> Steps[T]:
     """Return the result of blocking work without blocking an event loop or outliving a time limit."""
     mine = _Job(key, work)
-    job = _jobs.setdefault(key, mine)
-    if job is mine:
-        try:
+    try:
+        job = _jobs.setdefault(key, mine)
+        if job is mine:
             threading.Thread(target=job.run, name="camara-otp-blocking", daemon=True).start()
-        except BaseException as error:
-            _jobs.pop(key, None)
-            if isinstance(error, RuntimeError):
-                raise CannotConnect("no thread can be started", permanent=False) from None
-            raise
+    except BaseException as error:  # no thread, or an interrupt: the next call begins anew
+        if _jobs.get(key) is mine:
+            del _jobs[key]
+        if isinstance(error, RuntimeError):
+            raise CannotConnect("no thread can be started", permanent=False) from None
+        raise
     receiver, sender = socket.socketpair()
     try:
-        job.waiting.append(sender)
+        job.waiting.add(sender)
         readable = Readable(receiver)
         while not job.done:
             yield readable
     finally:
-        job.waiting.remove(sender)
+        job.waiting.discard(sender)
         receiver.close()
         sender.close()
     if isinstance(job.error, OSError | CannotConnect):

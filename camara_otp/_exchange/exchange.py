@@ -99,21 +99,21 @@ def steps(pool: Pool[Connection], route: Route, outgoing: Outgoing, cap: int) ->
         turn: Turn[Connection] = Turn()
         exchanged = Exchanged(b"", cap)
         try:
-            return (yield from _on_one_connection(pool, turn, route, outgoing, exchanged))
-        except Late as error:
-            return failure_of(error, sent=exchanged.sent, server=str(route)) if turn.happened else _NO_CONNECTION
-        except (CannotConnect, InvalidHeader, TooManyInterimResponses, h11.ProtocolError) as error:
-            return failure_of(error, sent=exchanged.sent, server=str(route))
-        except OSError as error:
-            if not of_system(error):
-                raise
-            if not (out_of_sockets(error) and not exchanged.sent and pool.shrink()):
-                return failure_of(error, sent=exchanged.sent, server=str(route))
-        finally:
             try:
-                pool.leave(turn)
+                return (yield from _on_one_connection(pool, turn, route, outgoing, exchanged))
+            except Late as error:
+                return failure_of(error, sent=exchanged.sent, server=str(route)) if turn.happened else _NO_CONNECTION
+            except (CannotConnect, InvalidHeader, TooManyInterimResponses, h11.ProtocolError) as error:
+                return failure_of(error, sent=exchanged.sent, server=str(route))
+            except OSError as error:
+                if not of_system(error):
+                    raise
+                if not (out_of_sockets(error) and not exchanged.sent and pool.shrink()):
+                    return failure_of(error, sent=exchanged.sent, server=str(route))
             finally:
-                pool.leave(turn)  # again, for an interrupt in the middle of the first
+                pool.leave(turn)
+        finally:
+            pool.leave(turn)  # again, for an interrupt at or in the first
 
 
 def _on_one_connection(

@@ -106,7 +106,7 @@ class Screen:
         """Print JSON, one value and a line feed.
 
         Args:
-            values: what to print
+            values: the value
         """
         # In ASCII, which every locale can write.
         self._write(json.dumps(values, indent=2))
@@ -139,14 +139,14 @@ class Screen:
         if not self.as_json:
             self.err.print(Text(_printable(text), style))
 
-    def note_of(self, what: RenderableType) -> None:
+    def note_of(self, renderable: RenderableType) -> None:
         """Print an object for the user.
 
         Args:
-            what: an object that Rich can render
+            renderable: the object
         """
         if not self.as_json:
-            self.err.print(what)
+            self.err.print(renderable)
 
     @contextmanager
     def waiting(self, text: str) -> Generator[None]:

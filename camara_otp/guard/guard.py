@@ -8,6 +8,7 @@ from typing import Final, Literal
 import attrs
 
 from camara_otp._checks import is_count
+from camara_otp._secret import Secret
 from camara_otp.errors import ConfigurationError, OTPError, RequestValidationError, SendRefusedError
 from camara_otp.guard.rules import Limit, Refusal, Rule, country_check, gives_back, milliseconds, prefix_of, source_of
 from camara_otp.guard.stores import READ, Change, MemoryStore, Reading, RedisStore
@@ -284,16 +285,18 @@ class Guard:
             RequestValidationError: the number is not in E.164 form.
             ConfigurationError: the store has an asyncio client.
         """
-        prefix = self._prefix(phone_number)
+        number = Secret(phone_number)
         del phone_number
-        self._counters.apply(_VERIFY, *self._conversion_of(prefix))
+        prefix, rules, names = self._conversion_of(number)
+        self._counters.apply(_VERIFY, rules, names)
         self._counters.report("verified", prefix=prefix)
 
     async def averified(self, phone_number: str, /) -> None:
         """Count a verified text as `verified` does, and keep the event loop free."""
-        prefix = self._prefix(phone_number)
+        number = Secret(phone_number)
         del phone_number
-        await self._counters.aapply(_VERIFY, *self._conversion_of(prefix))
+        prefix, rules, names = self._conversion_of(number)
+        await self._counters.aapply(_VERIFY, rules, names)
         self._counters.report("verified", prefix=prefix)
 
     def conversion(self, phone_number: str, /) -> float | None:
@@ -310,27 +313,26 @@ class Guard:
             RequestValidationError: the number is not in E.164 form.
             ConfigurationError: the store has an asyncio client.
         """
-        prefix = self._prefix(phone_number)
+        number = Secret(phone_number)
         del phone_number
-        return _rate(self._counters.apply(READ, *self._conversion_of(prefix)))
+        _, rules, names = self._conversion_of(number)
+        return _rate(self._counters.apply(READ, rules, names))
 
     async def aconversion(self, phone_number: str, /) -> float | None:
         """Return the same as `conversion`, and keep the event loop free."""
-        prefix = self._prefix(phone_number)
+        number = Secret(phone_number)
         del phone_number
-        return _rate(await self._counters.aapply(READ, *self._conversion_of(prefix)))
+        _, rules, names = self._conversion_of(number)
+        return _rate(await self._counters.aapply(READ, rules, names))
 
-    def _prefix(self, phone_number: str) -> str:
-        problem = phone_number_problem(phone_number)
-        if problem is not None:
-            del phone_number
+    def _conversion_of(self, number: Secret) -> tuple[str, Sequence[Rule], Sequence[str]]:
+        """Return the prefix of a number, and the rule and the counter of its conversion, if there is one."""
+        if (problem := phone_number_problem(number.reveal())) is not None:
             raise RequestValidationError(*problem)
-        return prefix_of(phone_number, self._prefix_length)
-
-    def _conversion_of(self, prefix: str) -> tuple[Sequence[Rule], Sequence[str]]:
+        prefix = prefix_of(number.reveal(), self._prefix_length)
         if self._conversion is None:
-            return (), ()
-        return (self._conversion,), (_counter(self._conversion, prefix),)
+            return prefix, (), ()
+        return prefix, (self._conversion,), (_counter(self._conversion, prefix),)
 
     def _problem(self, phone_number: str, keys: Mapping[str, str | int]) -> OTPError | None:
         """Return what is wrong with the arguments of `sending`, without their values."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
@@ -47,14 +48,16 @@ class Reading(NamedTuple):
     totals: Sequence[tuple[int, int]]
 
 
-class _Digest:
-    """Keyed digests of counter names, so that numbers and keys cannot be guessed from the store."""
+def _keyed(secret: bytes) -> "hashlib.blake2b":
+    """Return an empty keyed hash, to be copied for each name: numbers cannot be guessed from its digests."""
+    key = hashlib.blake2b(secret, digest_size=32, person=b"camara-otp guard").digest()
+    return hashlib.blake2b(key=key, digest_size=16)
 
-    def __init__(self, secret: bytes) -> None:
-        self._key: Final = hashlib.blake2b(secret, digest_size=32, person=b"camara-otp guard").digest()
 
-    def __call__(self, name: str) -> str:
-        return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
+def _digest(keyed: "hashlib.blake2b", name: str) -> str:
+    digest = keyed.copy()
+    digest.update(name.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _totals(change: Change, slots: Sequence[Slots]) -> list[tuple[int, int]]:
@@ -79,13 +82,13 @@ class MemoryStore:
         """Start with empty counters."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._digest: Final = _Digest(secrets.token_bytes(32))
+        self._keyed: Final = _keyed(secrets.token_bytes(32))
         self._counters: dict[str, tuple[int, dict[int, Slot]]] = {}
         self._sweep_at = _SMALLEST_SWEEP
 
     def apply(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> Reading:
         """Read the counters, and change them if no rule refuses."""
-        keys = [self._digest(name) for name in names]
+        keys = [_digest(self._keyed, name) for name in names]
         with self._lock:
             now = int(self._clock() * 1000)
             slots = [self._live(key, now) for key in keys]
@@ -108,7 +111,7 @@ class MemoryStore:
         return self.apply(change, rules, names)
 
     def _live(self, key: str, now: int) -> dict[int, Slot]:
-        window, slots = self._counters.get(key, (0, {}))
+        window, slots = self._counters.get(key) or (0, {})
         for number in [number for number, slot in slots.items() if slot.last + window <= now]:
             del slots[number]
         return slots
@@ -213,8 +216,7 @@ class RedisStore:
             raise ConfigurationError(f"client: must be a redis.Redis or a redis.asyncio.Redis; got {kind}")
         self.asynchronous: Final = any(kind.startswith("redis.asyncio") for kind in kinds)
         self._client: Any = client
-        self._digest: Final = _Digest(key)
-        self._sha: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+        self._keyed: Final = _keyed(key)
         self._tag: Final = "{" + name + "}:"
         self._timeout: Final = seconds("timeout", timeout)
         self._clock = clock
@@ -231,16 +233,11 @@ class RedisStore:
         if not self.asynchronous:
             return _read(await await_future(self._start(arguments), self._timeout), change, rules)
         with anyio.fail_after(self._timeout):
-            try:
-                reply = await self._client.evalsha(self._sha, *arguments)
-            except Exception as error:
-                if not _is_unknown_script(error):
-                    raise
-                reply = await self._client.eval(_SCRIPT, *arguments)
+            reply = await self._client.eval(_SCRIPT, *arguments)
         return _read(reply, change, rules)
 
     def _arguments(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> list[Any]:
-        keys = [self._tag + self._digest(name) for name in names]
+        keys = [self._tag + _digest(self._keyed, name) for name in names]
         now = "" if self._clock is None else int(self._clock() * 1000)
         figures = [
             figure for rule in rules for figure in (rule.window, rule.ceiling, repr(float(rule.ratio)), rule.width)
@@ -252,28 +249,16 @@ class RedisStore:
         if not self._threads.acquire(blocking=False):
             raise TimeoutError("too many calls are waiting for the store")
         try:
-            future = run_in_thread(contextvars.copy_context().run, self._evaluate, arguments)
+            future = run_in_thread(contextvars.copy_context().run, partial(self._client.eval, _SCRIPT, *arguments))
         except BaseException:
             self._threads.release()
             raise
         future.add_done_callback(lambda _: self._threads.release())
         return future
 
-    def _evaluate(self, arguments: list[Any]) -> Any:
-        try:
-            return self._client.evalsha(self._sha, *arguments)
-        except Exception as error:
-            if not _is_unknown_script(error):
-                raise
-            return self._client.eval(_SCRIPT, *arguments)
-
     def __repr__(self) -> str:
         """Return a text without the address, the password and the secret."""
         return f"RedisStore(name={self._tag[1:-2]!r})"
-
-
-def _is_unknown_script(error: Exception) -> bool:
-    return type(error).__name__ == "NoScriptError"
 
 
 def _read(reply: Any, change: Change, rules: Sequence[Rule]) -> Reading:

@@ -36,7 +36,7 @@ def home(monkeypatch, tmp_path):
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """Take back what `--verbose` does to the log of this process."""
+    """Undo the logging setup of `--verbose`."""
     logger = logging.getLogger("camara_otp")
     handlers, level = logger.handlers, logger.level
     yield

@@ -1,4 +1,4 @@
-"""Sending and checking codes from the terminal: what is printed, where, and the exit code."""
+"""Sending and checking codes from the terminal: output, stream, and exit code."""
 
 import json
 
@@ -68,7 +68,7 @@ def test_scripts_get_json(cli, ready, sandbox):
     ],
 )
 def test_each_class_of_outcome_has_its_exit_code(cli, ready, sandbox, arguments, fault, code, words):
-    """And says on standard error what happened and what to do."""
+    """Standard error names the problem and the remedy."""
     if fault:
         sandbox.add_fault(fault)
 
@@ -152,7 +152,7 @@ def test_a_broken_memory_is_no_obstacle(cli, ready, home, memory):
 
 
 def test_an_empty_text_is_not_replaced_by_another(cli, ready, sandbox):
-    """Whoever gives one means it."""
+    """The caller gave it on purpose."""
     assert cli("send", NUMBER, "--message", "").code == Exit.USAGE
     assert sandbox.sent_count == 0
 
@@ -335,7 +335,7 @@ class TestVerify:
         assert (ran.code, ran.json["error"]["class"]) == (Exit.REFUSED, "VerificationFailedError")
 
     def test_no_answer_ends_it(self, cli, ready, sandbox):
-        """As a person who leaves."""
+        """As when the user leaves."""
         assert cli("verify", NUMBER, stdin="").code == Exit.STOPPED
 
     def test_any_other_failure_ends_it(self, cli, ready, sandbox):

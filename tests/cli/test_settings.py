@@ -39,7 +39,7 @@ def test_a_profile_holds_an_operator(cli, profiles, url, sandbox, tmp_path):
 
 
 def test_options_win_over_a_named_profile_over_the_environment(cli, profiles, monkeypatch):
-    """Whoever names a profile means it; a profile that the environment names comes last."""
+    """A profile that only the environment names comes last."""
     profiles(
         '[one]\nbase_url = "https://one.example"\ntimeout = 1\n[two]\nbase_url = "https://two.example"\nscope = "s"\n'
     )
@@ -79,7 +79,7 @@ def test_config_shows_what_holds_where_nothing_is_set(cli, monkeypatch):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 160])
 def test_config_shows_values_in_a_window_of_any_width(cli, monkeypatch, width):
-    """What stands beside them goes first."""
+    """Other columns are left out first."""
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("CAMARA_API_PATH", "/x")
 
@@ -99,7 +99,7 @@ def test_a_secret_without_an_id_misses_the_id(cli, monkeypatch, url):
 
 
 def test_an_id_without_a_secret_misses_the_secret(cli, monkeypatch, url):
-    """And not a token; what is set is shown."""
+    """The message names the id, not the token."""
     monkeypatch.setenv("CAMARA_BASE_URL", url)
     monkeypatch.setenv("CAMARA_TOKEN_URL", f"{url}/oauth2/token")
     monkeypatch.setenv("CAMARA_CLIENT_ID", "an-id")
@@ -149,7 +149,7 @@ def test_config_shows_no_key_in_a_query(cli, profiles):
     ],
 )
 def test_a_wrong_profile_is_refused_by_name(cli, profiles, text, words):
-    """With what is wrong about it."""
+    """The message names the problem."""
     profiles(text)
 
     ran = cli("send", NUMBER, "--profile", "p")
@@ -257,7 +257,7 @@ class TestToken:
         assert "token:" in ran.err
 
     def test_it_is_described_without_being_shown(self, cli, monkeypatch):
-        """Where it comes from, what it is, how long it lives."""
+        """The output tells source, kind and lifetime."""
         monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
 
         ran = cli("token", "--json")
@@ -328,7 +328,7 @@ def test_a_lifetime_that_is_none_is_left_out(expiry):
 
 
 def test_claims_are_shown_as_they_are(cli, url, monkeypatch):
-    """Not as markup, and without what a terminal would obey."""
+    """Neither markup nor control characters take effect."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", jwt({"iss": "[red]x[/nothing]\x1b[2J", "aud": ["[a]"]}))
 
     ran = cli("token")
@@ -348,7 +348,7 @@ class TestErrors:
     """The table of codes."""
 
     def test_all_codes_are_shown(self, cli):
-        """With what to do."""
+        """The remedy is part of it."""
         rows = cli("errors", "--json").json
         assert {"code", "class", "status", "cause", "remedy"} == set(rows[0])
         assert len(rows) > 30

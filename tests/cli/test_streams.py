@@ -1,4 +1,4 @@
-"""The command line as a process: what it makes of standard input, of a stop, of a fault, and of hostile texts."""
+"""The command line as a process: standard input, interruption, broken streams, faults, and hostile texts."""
 
 import builtins
 import errno
@@ -59,7 +59,7 @@ def call(monkeypatch, capsys):
 
 
 class Called(NamedTuple):
-    """What a command left behind."""
+    """The exit code and the outputs of a command."""
 
     code: int
     out: str
@@ -69,7 +69,7 @@ class Called(NamedTuple):
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 @pytest.mark.parametrize("command", [["verify", NUMBER], ["validate", "an-id"]])
 def test_nothing_is_sent_where_no_code_can_ever_be_given(ready, sandbox, command, as_json):
-    """As from cron: the person would get a text that nobody waits for."""
+    """As under cron, where no code can be entered."""
     ran = run(*command, *as_json)
 
     assert ran.returncode == Exit.USAGE
@@ -409,7 +409,7 @@ def full():
 
 
 def broken():
-    """Put standard error into a pipe that nobody reads."""
+    """Connect standard error to a pipe without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
     os.dup2(writer, 2)
@@ -431,7 +431,7 @@ def test_no_failure_of_standard_error_ends_a_command(ready, sandbox, standard_er
 
 
 def test_streams_that_are_not_there_are_left_so(call, monkeypatch):
-    """Afterwards the process has what it had."""
+    """The streams are restored afterwards."""
     monkeypatch.setattr("sys.stdout", None)
 
     assert call("errors", "--json").code == Exit.UNWRITTEN
@@ -493,7 +493,7 @@ def test_a_terminal_that_goes_away_is_the_end_of_the_input(call, ready, sandbox,
 
 @pytest.mark.parametrize("arguments", [["config"], ["check", "--no-sms"]])
 def test_a_fault_of_the_disk_elsewhere_is_no_closed_pipe(call, ready, monkeypatch, arguments):
-    """Standard output works: whoever looks there must not be sent elsewhere."""
+    """The exit code is that of a fault, because standard output works."""
 
     def fail(*_, **__):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -525,7 +525,7 @@ def hostile_id(sandbox, text):
 
 
 def test_a_hostile_id_is_shown_to_a_terminal_in_print(call, ready, sandbox, monkeypatch):
-    """What it holds would be obeyed there."""
+    """A terminal would interpret its control characters."""
     hostile_id(sandbox, HOSTILE)
     monkeypatch.setattr("camara_otp.cli.console._is_terminal", lambda _: True)
 
@@ -670,7 +670,7 @@ def test_a_person_who_stops_at_the_question_is_told_how_to_go_on(ready, sandbox)
 
 @pytest.mark.parametrize("line", ["--help", "errors 404", "send +34600000000", "check --help"])
 def test_a_command_loads_nothing_that_others_need(ready, line):
-    """Or the help and every send would wait for what checks operators, and for its HTTP library."""
+    """Help and send start without the modules of `check` and its HTTP library."""
     program = (
         f"import sys; sys.argv = ['camara-otp', *{line.split()}]; import atexit; from camara_otp.cli import main\n"
         "atexit.register(lambda: print('loaded', *sys.modules))\n"

@@ -493,6 +493,12 @@ def test_no_number_and_no_key_is_shown_anywhere(make, events):
         except OTPError as error:
             inner = list(traceback.walk_tb(error.__traceback__))[1:]
             shown += [str(error), repr(error), *(repr(frame.f_locals) for frame, _ in inner)]
+    for call in (guard.verified, guard.conversion):
+        try:
+            call(NUMBER + "x")
+        except OTPError as error:
+            inner = list(traceback.walk_tb(error.__traceback__))[1:]
+            shown += [str(error), *(repr(frame.f_locals) for frame, _ in inner)]
     shown += [repr(events), str(vars(guard.store))]
 
     assert len(shown) > 10

@@ -1,0 +1,334 @@
+"""The edges of the exchange: names, threads, event loops, interrupts, and what other libraries replace."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import camara_otp
+from camara_otp import (
+    AsyncOTPClient,
+    OTPClient,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    SendCodeResponse,
+    UnexpectedResponseError,
+)
+from camara_otp._exchange import connect
+from camara_otp._exchange.exchange import Route
+from tests.conftest import MESSAGE, NUMBER
+from tests.faults.scenarios import CHUNKED, SENT, raw, replies
+
+EXCHANGE = str(Path(camara_otp.__file__).parent / "_exchange")
+
+
+@pytest.mark.parametrize(
+    ("origin", "authority"),
+    [
+        ("https://api.example.com:443", b"api.example.com"),
+        ("http://api.example.com:80", b"api.example.com"),
+        ("https://api.example.com:80", b"api.example.com:80"),
+        ("https://[2001:db8::1]:443", b"[2001:db8::1]"),
+        ("https://[2001:db8::1]:8443", b"[2001:db8::1]:8443"),
+        ("https://api.example.com.", b"api.example.com."),
+    ],
+)
+def test_the_host_header_has_no_default_port(origin, authority):
+    """As browsers and httpx write it."""
+    assert Route(origin).authority == authority
+
+
+def test_a_dot_at_the_end_of_the_host_is_not_part_of_the_certificates_name(faults, shell, monkeypatch):
+    """The name is resolved with its dot; SNI and the check of the certificate go without it (RFC 6066 section 3)."""
+    asked = []
+
+    def resolve(host, port, *_, **__):
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    listener = faults.listen(replies(raw()), tls=faults.tls)
+    client = shell.client(f"https://localhost.:{listener.port}")
+    assert isinstance(client.send_code(NUMBER, MESSAGE), SendCodeResponse)
+    assert asked == ["localhost."]
+
+
+@pytest.mark.parametrize("error", [ValueError("secret"), LookupError("secret"), RuntimeError("secret")])
+def test_a_resolver_that_raises_anything_is_a_request_that_was_not_sent(shell, monkeypatch, error):
+    """A replaced resolver may raise what it likes; its words are not shown."""
+
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", broken)
+    with pytest.raises(RequestNotSentError, match=f"{type(error).__name__} was raised while connecting") as caught:
+        shell.client("https://slow.example", retry=None).send_code(NUMBER, MESSAGE)
+    assert "secret" not in str(caught.value)
+
+
+def test_hanging_lookups_do_not_hold_up_the_end_of_the_event_loop(monkeypatch):
+    """They run outside the thread pool of the loop, which `asyncio.run` waits for."""
+    release = threading.Event()
+    threads = []
+
+    def hanging(*_, **__):
+        threads.append(threading.current_thread().name)
+        release.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "later")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+
+    async def main():
+        async with AsyncOTPClient("https://slow.example", token="t", timeout=0.1, retry=None) as client:
+            outcomes = await asyncio.gather(
+                *(client.send_code(NUMBER, MESSAGE) for _ in range(40)), return_exceptions=True
+            )
+        assert {type(outcome) for outcome in outcomes} == {RequestNotSentError}
+
+    try:
+        asyncio.run(main())  # it returns although the lookup still hangs
+        assert not release.is_set()
+        assert threads == ["camara-otp-blocking"]
+    finally:
+        release.set()
+
+
+def test_the_certificates_are_read_outside_the_event_loop(monkeypatch, faults):
+    """Other tasks run meanwhile: here one of them has to, or reading would never end."""
+    reading, done = threading.Event(), threading.Event()
+    real = connect.ssl.create_default_context
+
+    def slow(**options):
+        reading.set()
+        assert done.wait(20)
+        return real(**options)
+
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    monkeypatch.setattr(connect.ssl, "create_default_context", slow)
+    monkeypatch.setattr(connect, "_contexts", {})
+    listener = faults.listen(replies(raw()), tls=faults.tls)
+
+    async def other_task():
+        while not reading.is_set():  # noqa: ASYNC110 - set by a thread
+            await asyncio.sleep(0.001)
+        done.set()
+
+    async def main():
+        async with AsyncOTPClient(f"https://localhost:{listener.port}", token="t", timeout=25) as client:
+            task = asyncio.create_task(other_task())
+            assert await client.send_code(NUMBER, MESSAGE)
+            await task
+
+    asyncio.run(main())
+
+
+def test_a_key_log_that_cannot_be_written_is_named(shell, monkeypatch, tmp_path):
+    """The variable is for debugging; without its file nothing is sent."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none" / "keys.log"))
+    with pytest.raises(RequestNotSentError, match="SSLKEYLOGFILE") as caught:
+        shell.client("https://127.0.0.1:1").send_code(NUMBER, MESSAGE)
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_interim_responses_are_fine(faults, shell, count):
+    """A server may send many before its response."""
+    listener = faults.listen(replies(b"HTTP/1.1 102 Processing\r\n\r\n" * count + raw()))
+    assert shell.client(f"http://127.0.0.1:{listener.port}").send_code(NUMBER, MESSAGE)
+
+
+def test_a_body_in_one_byte_chunks_lets_other_tasks_run(faults):
+    """65,000 chunks in one response: another task gets its turn hundreds of times meanwhile."""
+    body = SENT + b" " * (65_000 - len(SENT))
+    listener = faults.listen(replies(raw(200, b"".join(b"1\r\n%c\r\n" % c for c in body) + b"0\r\n\r\n", CHUNKED)))
+
+    async def main():
+        turns = 0
+
+        async def other_task():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with AsyncOTPClient(f"http://127.0.0.1:{listener.port}", token="t", timeout=60) as client:
+            task = asyncio.create_task(other_task())
+            assert await client.send_code(NUMBER, MESSAGE)
+            task.cancel()
+        return turns
+
+    assert asyncio.run(main()) > 500
+
+
+# --- Interrupts ------------------------------------------------------------------------------------------------------
+
+
+class Interrupt(BaseException):
+    """As KeyboardInterrupt, raised at any line."""
+
+
+def open_sockets():
+    gc.collect()
+    held = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed since it was listed
+            held += str(entry.readlink()).startswith("socket:")
+    return held
+
+
+def interrupted_at(line, work):
+    """Do the work, and interrupt it at its n-th line inside the exchange; return whether there was such a line."""
+    lines = 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(EXCHANGE):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == line:
+                raise Interrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the sockets of this process in /proc")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("kept", [False, True], ids=["a new connection", "a kept connection"])
+def test_an_interrupt_at_any_line_loses_no_socket_and_no_place(faults, monkeypatch, tls, kept):
+    """In a thread: the next call works, nothing stays checked out, and closing the client closes every socket."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    listener = faults.listen(replies(raw()), tls=faults.tls if tls else None)
+    url = f"http{'s' if tls else ''}://{'localhost' if tls else '127.0.0.1'}:{listener.port}"
+    with OTPClient(url, token="t", timeout=20) as warm:
+        warm.send_code(NUMBER, MESSAGE)
+    before = open_sockets()
+    for line in range(1, 2000):
+        client = OTPClient(url, token="t", timeout=20)
+        if kept:
+            client.send_code(NUMBER, MESSAGE)
+        hit = interrupted_at(line, lambda client=client: client.send_code(NUMBER, MESSAGE))
+        assert client._exchange._pool.busy == 0, line
+        assert client.send_code(NUMBER, MESSAGE)
+        client.close()
+        if not hit:
+            break
+    else:
+        pytest.fail("the call never ended")
+    assert line > 60
+    deadline = time.monotonic() + 5
+    while open_sockets() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert open_sockets() <= before
+
+
+class HandlerError(Exception):
+    """Raised by a signal handler of the caller."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals")
+@pytest.mark.parametrize("error", [HandlerError, TimeoutError, ConnectionError, SystemExit, KeyboardInterrupt])
+def test_an_exception_of_a_signal_handler_passes_through_as_itself(faults, error):
+    """Whatever its class: it is the caller's, and no outcome of the request."""
+
+    async def silent(c):
+        await c.request()
+        await c.sleep(5)
+
+    def handler(*_):
+        raise error("by the handler")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with OTPClient(f"http://127.0.0.1:{faults.listen(silent).port}", token="t", timeout=10) as client:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(error, match="by the handler") as caught:
+                client.send_code(NUMBER, MESSAGE)
+            assert type(caught.value) is error
+            assert client._exchange._pool.busy == 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# --- Other libraries -------------------------------------------------------------------------------------------------
+
+GREEN = """
+    import sys
+    if {late}:
+        import camara_otp
+        from camara_otp import OTPClient
+        with OTPClient(sys.argv[1], token="t") as client:
+            client.send_code("+346661113334", "{{{{code}}}}")
+    {patch}
+    from camara_otp import OTPClient
+    with OTPClient(sys.argv[1], token="t", timeout=20) as client:
+        for _ in range(2):
+            print(client.send_code("+346661113334", "{{{{code}}}}").authentication_id)
+    try:
+        OTPClient(sys.argv[2], token="t", timeout=20, retry=None).send_code("+346661113334", "{{{{code}}}}")
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["patched before", "patched after"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize(
+    ("library", "patch"),
+    [
+        ("gevent", "from gevent import monkey; monkey.patch_all()"),
+        ("eventlet", "import warnings; warnings.simplefilter('ignore'); import eventlet; eventlet.monkey_patch()"),
+    ],
+)
+def test_green_threads_may_replace_the_socket(faults, library, patch, tls, late):
+    """Before the import of this package or after it, also after a call."""
+    pytest.importorskip(library)
+    listener = faults.listen(replies(raw()), tls=faults.tls if tls else None)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(GREEN).format(late=late, patch=patch),
+            f"http{'s' if tls else ''}://localhost:{listener.port}",
+            nowhere,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"SSL_CERT_FILE": faults.trust},
+    )
+    assert done.stdout.split()[-3:] == ["ea0840f3-3663-4149-bd10-c7c6b8912105"] * 2 + ["RequestNotSentError"], (
+        done.stderr
+    )
+
+
+def test_a_response_of_101_is_not_a_success(faults, shell):
+    """Nobody asked to change the protocol."""
+    listener = faults.listen(replies(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"))
+    with pytest.raises((OutcomeUnknownError, UnexpectedResponseError)):
+        shell.client(f"http://127.0.0.1:{listener.port}").send_code(NUMBER, MESSAGE)
