@@ -207,7 +207,7 @@ def test_errors_say_the_same_without_docstrings(arguments):
     plain, optimized = (
         subprocess.run(
             [sys.executable, *options, *arguments],
-            capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"},
         ).stdout
         for options in ([], ["-OO"])
     )  # fmt: skip
