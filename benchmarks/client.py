@@ -121,7 +121,12 @@ def in_process(report):
         with httpx.Client(transport=transport) as theirs, httpx.Client(transport=transport) as http_client:
             ours = OTPClient("https://api.example.com", token=TOKEN, http_client=http_client)
             a, b = interleaved(lambda o=ours: cpu(lambda: call(o), 600), lambda t=theirs: cpu(lambda: hand(t), 600))
-        report.add(f"in process, sync, {kind}", a / b, 0.85 if kind == "success" else None, f"{a * 1e6:.0f} of {b * 1e6:.0f} us")
+        report.add(
+            f"in process, sync, {kind}",
+            a / b,
+            0.85 if kind == "success" else None,
+            f"{a * 1e6:.0f} of {b * 1e6:.0f} us",
+        )
         asyncio.run(_in_process_async(report, kind, transport))
 
 
@@ -142,7 +147,9 @@ async def _in_process_async(report, kind, transport):
 
         pairs = [(await round_of(lambda: ours.send_code(NUMBER, MESSAGE)), await round_of(hand)) for _ in range(ROUNDS)]
     a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-    report.add(f"in process, async, {kind}", a / b, 1.00 if kind == "success" else None, f"{a * 1e6:.0f} of {b * 1e6:.0f} us")
+    report.add(
+        f"in process, async, {kind}", a / b, 1.00 if kind == "success" else None, f"{a * 1e6:.0f} of {b * 1e6:.0f} us"
+    )
 
 
 def own_work(report):

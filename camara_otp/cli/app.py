@@ -34,42 +34,96 @@ class _Commands(click.Group):
     cls=_Commands,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    help="Send one-time codes by SMS over CAMARA's API, check them, and check the operators that send them.",
 )
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s", help="Print the version.")
 def app() -> None:
-    """Send one-time codes by SMS over CAMARA's API, check them, and check the operators that send them."""
+    """Run one of the commands."""
 
 
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(*, shell: str) -> Exit:
-    """Print the script that completes commands, options, profiles and error codes in a shell.
-
-    Add to the shell's start-up file: eval "$(camara-otp completion bash)"
-    """
+    """Print the completion script of a shell."""
     script = get_completion_class(shell)
     if script is not None:
         click.echo(script(app, {}, PROGRAM, "_CAMARA_OTP_COMPLETE").source())
     return Exit.DONE
 
 
-for _function, _kind, _summary in (
-    (verify.verify, VerdictCommand, "Send a code, ask for it, and check it."),
-    (send.send, Command, "Send a code; print the id that checks it."),
-    (check.check, Command, "Check an operator against CAMARA's test scenarios."),
-    (config.config, Command, "Show every setting and its source."),
-    (token.token, Command, "Fetch a token and describe it."),
-    (errors.errors, Command, "Show the error codes, their causes and remedies."),
-    (completion, Command, "Print a shell's completion script."),
+# The texts of the help are data, not docstrings, which python -OO removes.
+for _function, _kind, _summary, _help in (
+    (
+        verify.verify,
+        VerdictCommand,
+        "Send a code, ask for it, and check it.",
+        (
+            "Send a code to a phone, ask for the code, and check it.\n\n"
+            "NUMBER is the phone in international form: +34600000000. Codes come from standard input or a prompt. "
+            "Exit code 0 means that the operator answered HTTP 204, and nothing else."
+        ),
+    ),
+    (
+        send.send,
+        Command,
+        "Send a code; print the id that checks it.",
+        (
+            "Send a code to a phone, and print the authenticationId that checks it.\n\n"
+            "NUMBER is the phone in international form: +34600000000."
+        ),
+    ),
+    (
+        check.check,
+        Command,
+        "Check an operator against CAMARA's test scenarios.",
+        (
+            "Check an operator's endpoint against CAMARA's published test scenarios.\n\n"
+            "BASE_URL is the operator's API root. The command first shows how many texts the check sends, and asks."
+        ),
+    ),
+    (
+        config.config,
+        Command,
+        "Show every setting and its source.",
+        "Show every setting, its source, and the variable that sets it; secrets are masked.",
+    ),
+    (
+        token.token,
+        Command,
+        "Fetch a token and describe it.",
+        "Fetch an access token, or read the one that is set, and describe it without printing it.",
+    ),
+    (
+        errors.errors,
+        Command,
+        "Show the error codes, their causes and remedies.",
+        (
+            "Show the error codes: the cause of each, and the remedy.\n\n"
+            "CODE is a code, the beginning of one, its class or its HTTP status."
+        ),
+    ),
+    (
+        completion,
+        Command,
+        "Print a shell's completion script.",
+        (
+            "Print the script that completes commands, options, profiles and error codes in a shell.\n\n"
+            'Add to the shell\'s start-up file: eval "$(camara-otp completion bash)"'
+        ),
+    ),
 ):
-    app.command(cls=_kind, short_help=_summary)(_function)
+    app.command(cls=_kind, short_help=_summary, help=_help)(_function)
 app.command(
     cls=VerdictCommand,
     short_help="Check a code.",
+    help="Check a code.\n\n"
+    "ID is the authenticationId that `send` printed. Exit code 0 means that the operator answered HTTP 204, and "
+    "nothing else.",
     # The message about an unknown option would repeat a code.
     context_settings={"ignore_unknown_options": True},
 )(validate.validate)
 app.command(
     short_help="Run a local operator with an inbox.",
+    help="Run a local operator with an inbox; see `camara-otp sandbox --help`.",
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
 )(sandbox.sandbox)

@@ -88,10 +88,7 @@ def check(
     every: bool,
     fail_on: str,
 ) -> Exit:
-    """Check an operator's endpoint against CAMARA's published test scenarios.
-
-    BASE_URL is the operator's API root. The command first shows how many texts the check sends, and asks.
-    """
+    """Check an operator's endpoint against CAMARA's published test scenarios."""
     from camara_otp.conformance import Grade, SettingsError, plan, settings_from  # noqa: PLC0415
     from camara_otp.conformance.reports import as_html, as_json, as_junit  # noqa: PLC0415
     from camara_otp.conformance.reports.terminal import announcement, rendered  # noqa: PLC0415

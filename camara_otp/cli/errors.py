@@ -17,10 +17,7 @@ def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
 @click.argument("code", required=False, shell_complete=_names)
 @options.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def errors(*, code: str | None, as_json: bool) -> Exit:
-    """Show the error codes: the cause of each, and the remedy.
-
-    CODE is a code, the beginning of one, its class or its HTTP status.
-    """
+    """Show the error codes: the cause of each, and the remedy."""
     screen = Screen(as_json=as_json)
     chosen = _matching(code or "")
     if not chosen:

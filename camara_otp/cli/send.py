@@ -53,10 +53,7 @@ def send_code(
 @options.output_options
 @options.call_options
 def send(*, screen: Screen, given: options.Given, number: str, message: str | None, yes: bool) -> Exit:
-    """Send a code to a phone, and print the authenticationId that checks it.
-
-    NUMBER is the phone in international form: +34600000000.
-    """
+    """Send a code to a phone, and print the authenticationId that checks it."""
     found = options.resolved(screen, given)
     with options.opened_client(screen, found) as otp:
         sent = send_code(screen, otp, found, number, message, yes=yes)

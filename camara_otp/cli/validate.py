@@ -37,11 +37,7 @@ def validate_code(screen: Screen, otp: OTPClient, authentication_id: str, code: 
 def validate(
     *, screen: Screen, given: options.Given, authentication_id: str, surplus: tuple[str, ...], code: str | None
 ) -> Exit:
-    """Check a code.
-
-    ID is the authenticationId that `send` printed. Exit code 0 means that the operator answered HTTP 204, and nothing
-    else.
-    """
+    """Check a code."""
     if surplus:
         screen.usage("after ID: unexpected argument; give the code with --code, on standard input, or at the prompt")
     found = options.resolved(screen, given)

@@ -23,11 +23,7 @@ from camara_otp.cli.validate import validate_code
 @options.output_options
 @options.call_options
 def verify(*, screen: Screen, given: options.Given, number: str, message: str | None, yes: bool) -> Exit:
-    """Send a code to a phone, ask for the code, and check it.
-
-    NUMBER is the phone in international form: +34600000000. Codes come from standard input or a prompt. Exit code 0
-    means that the operator answered HTTP 204, and nothing else.
-    """
+    """Send a code to a phone, ask for the code, and check it."""
     found = options.resolved(screen, given)
     with options.opened_client(screen, found) as otp:
         prompts.require_answers(screen)

@@ -1,7 +1,7 @@
 """Validators of settings: one form of message, since settings also come from files, variables and JSON."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -48,5 +48,5 @@ def is_number(value: Any) -> bool:
     return is_whole(value) or isinstance(value, float)
 
 
-flag = must("be true or false", lambda value: isinstance(value, bool))
-optional_text = must("be text", lambda value: isinstance(value, str), optional=True)
+flag: Final[Validator] = must("be true or false", lambda value: isinstance(value, bool))
+optional_text: Final[Validator] = must("be text", lambda value: isinstance(value, str), optional=True)

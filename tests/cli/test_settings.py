@@ -468,3 +468,18 @@ def test_it_runs_as_a_module_and_is_plain_when_piped():
 
     assert b"\x1b" not in done.stdout
     assert b"NOT_FOUND" in done.stdout
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in app.commands)], ids=lambda command: "".join(command))
+def test_help_is_the_same_without_docstrings(command):
+    """`python -OO` removes docstrings."""
+    plain, optimized = (
+        subprocess.run(
+            [sys.executable, *options, "-m", "camara_otp", *command, "--help"],
+            capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        ).stdout
+        for options in ([], ["-OO"])
+    )  # fmt: skip
+
+    assert plain.lower().startswith("usage: ")
+    assert optimized == plain
