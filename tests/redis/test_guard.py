@@ -279,6 +279,42 @@ def test_a_cancelled_task_keeps_the_place(server):
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("kind", ["asyncio client", "plain client"])
+def test_a_task_cancelled_at_any_step_leaves_no_text_without_a_place(server, kind):
+    """One more turn of the event loop before each cancellation, until the task ends before it."""
+
+    async def run():
+        client = redis.asyncio.Redis.from_url(server.url) if kind == "asyncio client" else server.client
+        guard = Guard(store=RedisStore(client, secret=SECRET, timeout=5.0), cooldown=600.0)
+        texts, ends = set(), set()
+
+        async def attempt(number):
+            async with guard.sending(number):
+                await asyncio.sleep(0)
+                texts.add(number)
+                await asyncio.sleep(0)
+
+        for turns in range(500):
+            number = f"+3466602{turns:04}"
+            task = asyncio.create_task(attempt(number))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            ends.add((task.cancelled(), number in texts))
+            if number in texts:
+                with pytest.raises(SendRefusedError, match="in 10 minutes"):
+                    await guard.sending(number).__aenter__()
+            if not task.cancelled():
+                break
+        await attempt("+34666030000")
+        if kind == "asyncio client":
+            await client.aclose()
+        return ends
+
+    assert (True, False) in asyncio.run(run())
+
+
 # --- A store that is slow or gone ------------------------------------------------------------------------------------
 
 
