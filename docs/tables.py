@@ -18,6 +18,7 @@ from camara_otp.errors import (
     OutcomeUnknownError,
     RequestNotSentError,
     RequestValidationError,
+    SendRefusedError,
     TokenError,
     UnexpectedResponseError,
 )
@@ -80,6 +81,7 @@ def failures_table() -> str:
     kinds: tuple[type[OTPError], ...] = (
         ConfigurationError,
         RequestValidationError,
+        SendRefusedError,
         TokenError,
         RequestNotSentError,
         OutcomeUnknownError,
