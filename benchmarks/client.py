@@ -244,8 +244,8 @@ async def _tasks(report, name, url, flights=FLIGHTS):
 
 def instrumented(report):
     """Measure over loopback with OpenTelemetry on httpx, for both: the hand-written call is instrumented too."""
-    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415 - an extra
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
     HTTPXClientInstrumentor().instrument(tracer_provider=TracerProvider())
     try:

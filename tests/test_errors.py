@@ -204,13 +204,13 @@ for kind in vars(errors).values():
 )
 def test_errors_say_the_same_without_docstrings(arguments):
     """`python -OO` removes docstrings and assertions."""
+    environ = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"}
     plain, optimized = (
         subprocess.run(
-            [sys.executable, *options, *arguments],
-            capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"},
+            [sys.executable, *options, *arguments], capture_output=True, text=True, check=True, timeout=60, env=environ
         ).stdout
         for options in ([], ["-OO"])
-    )  # fmt: skip
+    )
 
     assert "The code is wrong, and attempts are left." in plain
     assert optimized == plain
