@@ -265,8 +265,11 @@ def _find(needle: str, text: str) -> Generator[int]:
 
 def _verbatim(folded: str, reading: _Reading) -> Generator[tuple[int, int]]:
     text = reading.folded
+    is_code = folded.isdecimal() and len(folded) < _TELLING
     for at in _find(folded, text):
         end = at + len(folded)
+        if is_code and _is_in_date(text, at, end - 1):
+            continue
         if len(folded) > _ALONE or not (text[max(at - 1, 0) : at].isalnum() or text[end : end + 1].isalnum()):
             yield reading.span(at, end - 1)
 
@@ -276,7 +279,11 @@ def _anywhere(needle: str, reading: _Reading) -> Generator[tuple[int, int]]:
         yield reading.span(reading.kept[at], reading.kept[at + len(needle) - 1])
 
 
-_DATE: Final = re.compile(r"(?<![0-9])[0-9]{4}-(?:0[1-9]|1[0-2])-[0-3][0-9](?:[t ][0-2][0-9]:[0-5][0-9](?::[0-9.]+)?)?")
+# ISO 8601, and the form of HTTP headers.
+_DATE: Final = re.compile(
+    r"(?<![0-9])[0-9]{4}-(?:0[1-9]|1[0-2])-[0-3][0-9](?:[t ][0-2][0-9]:[0-5][0-9](?::[0-9.]+)?)?"
+    r"|[0-3][0-9] [a-z]{3} [0-9]{4} [0-2][0-9]:[0-5][0-9]:[0-5][0-9] gmt"
+)
 
 
 def _spaced(needle: str, reading: _Reading) -> Generator[tuple[int, int]]:
@@ -305,7 +312,7 @@ def _is_near(kept: list[int], first: int, last: int) -> bool:
 
 
 def _is_in_date(text: str, first: int, last: int) -> bool:
-    around = _DATE.finditer(text, max(first - 20, 0), last + 20)
+    around = _DATE.finditer(text, max(first - 30, 0), last + 30)
     return any(found.start() <= first and last < found.end() for found in around)
 
 
