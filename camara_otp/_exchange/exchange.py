@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -192,10 +193,9 @@ class Exchange:
         self._route = Route(origin)
         self._cap = max_response_bytes
         self._pool = Pool(Connection)
-        self._detours = observers.Detours(self._route.origin, max_response_bytes, self._direct)
-        self._callers = None
-        if http_client is not None:
-            self._callers = httpx_client.HttpxExchange(http_client, origin, max_response_bytes)
+        self._through = partial(httpx_client.HttpxExchange, origin=origin, cap=max_response_bytes)
+        self._detours = observers.Detours("Client", self._through, self._direct)
+        self._callers = None if http_client is None else self._through(http_client)
         _exchanges.add(self)
 
     @property
@@ -210,7 +210,11 @@ class Exchange:
         patched = mocks.patched(by_httpx=self._route.by_httpx)
         if patched is None:
             return self._direct(outgoing)
-        return self._detours.request(patched, outgoing)
+        through = self._detours.through(patched)
+        if isinstance(through, Failure):
+            return through
+        with observers.carrying(outgoing, patched) as carried:
+            return carried.result(through.request(outgoing, carried.extensions))
 
     def _direct(self, outgoing: Outgoing) -> Answer | Failure:
         return run(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
@@ -218,36 +222,27 @@ class Exchange:
     def close(self) -> None:
         """Close the idle connections now, and the others after their response. The caller's client stays open."""
         self._pool.close()
-        self._detours.close()
+        for client in self._detours.clients():
+            client.close()
 
     def forget(self) -> None:
         """Give up the connections of the parent process; called in a forked child."""
         self._pool = self._pool.renewed()
-        self._detours = observers.Detours(self._route.origin, self._cap, self._direct)
+        self._detours = observers.Detours("Client", self._through, self._direct)
 
 
 class AsyncExchange:
-    """Exchange requests and responses with one origin, for tasks of one event loop at a time.
-
-    Args:
-        origin: `https://host[:port]`, checked already.
-        max_response_bytes: the cap on a decoded body.
-        http_client: a client of the caller, of httpx or httpx2, or None.
-
-    Raises:
-        ConfigurationError: `http_client` is of another kind.
-    """
+    """Exchange requests and responses with one origin, for tasks of one event loop at a time; else as `Exchange`."""
 
     def __init__(self, origin: str, *, max_response_bytes: int, http_client: "AsyncClient | None" = None) -> None:
         """Connect nothing yet."""
         self._route = Route(origin)
         self._cap = max_response_bytes
         self._pool = Pool(Connection)
-        self._detours = observers.AsyncDetours(self._route.origin, max_response_bytes, self._direct)
+        self._through = partial(httpx_client.AsyncHttpxExchange, origin=origin, cap=max_response_bytes)
+        self._detours = observers.Detours("AsyncClient", self._through, self._direct)
+        self._callers = None if http_client is None else self._through(http_client)
         self._loop: object = None
-        self._callers = None
-        if http_client is not None:
-            self._callers = httpx_client.AsyncHttpxExchange(http_client, origin, max_response_bytes)
         _exchanges.add(self)
 
     @property
@@ -264,7 +259,11 @@ class AsyncExchange:
         patched = mocks.patched(by_httpx=self._route.by_httpx)
         if patched is None:
             return await self._direct(outgoing)
-        return await self._detours.request(patched, outgoing)
+        through = self._detours.through(patched)
+        if isinstance(through, Failure):
+            return through
+        with observers.carrying(outgoing, patched) as carried:
+            return carried.result(await through.request(outgoing, carried.extensions))
 
     async def _direct(self, outgoing: Outgoing) -> Answer | Failure:
         return await arun(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
@@ -282,12 +281,13 @@ class AsyncExchange:
     def _renew(self) -> None:
         # The connections of another event loop cannot be used, or even closed, where that loop does not run.
         self._pool = self._pool.renewed()
-        self._detours = observers.AsyncDetours(self._route.origin, self._cap, self._direct)
+        self._detours = observers.Detours("AsyncClient", self._through, self._direct)
 
     async def aclose(self) -> None:
         """Close the idle connections now, and the others after their response. The caller's client stays open."""
         self._pool.close()
-        await self._detours.aclose()
+        for client in self._detours.clients():
+            await client.aclose()
 
     def forget(self) -> None:
         """Give up the connections of the parent process; called in a forked child."""

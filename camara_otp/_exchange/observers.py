@@ -7,14 +7,17 @@ keeps no connection: those are mocks. The same plain client connects to the prox
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
 from camara_otp._exchange.httpx_client import AsyncHttpxExchange, HttpxExchange
 from camara_otp._exchange.mocks import Patched
+
+X = TypeVar("X", bound="HttpxExchange | AsyncHttpxExchange")
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
@@ -52,10 +55,11 @@ class ExchangeFailed(Exception):  # noqa: N818 - seen by observers only
 class _Carried:
     """One call on its way through a client: what to send, and what came of it."""
 
-    __slots__ = ("began", "outcome", "outgoing", "raised")
+    __slots__ = ("began", "extensions", "outcome", "outgoing", "raised")
 
-    def __init__(self, outgoing: Outgoing) -> None:
+    def __init__(self, outgoing: Outgoing, way: Patched) -> None:
         self.outgoing = outgoing
+        self.extensions = {_EXTENSION: self} if way.carries else None
         self.began = False
         self.outcome: Answer | Failure | None = None
         self.raised: Exception | None = None
@@ -108,9 +112,9 @@ class _Stream:
 
 
 class _Carrier:
-    """Stands in for httpcore's connection pool inside `httpx.HTTPTransport`, and exchanges directly."""
+    """Stands in for httpcore's connection pool inside a transport of httpx, and exchanges directly."""
 
-    def __init__(self, direct: Callable[[Outgoing], Answer | Failure]) -> None:
+    def __init__(self, direct: Callable[[Outgoing], Any]) -> None:
         self._direct = direct
 
     def handle_request(self, request: Any) -> _CoreResponse:
@@ -123,16 +127,6 @@ class _Carrier:
             raise
         return carried.response()
 
-    def close(self) -> None:
-        """Close nothing: the exchange owns the connections."""
-
-
-class _AsyncCarrier:
-    """Stands in for httpcore's connection pool inside `httpx.AsyncHTTPTransport`, and exchanges directly."""
-
-    def __init__(self, direct: Callable[[Outgoing], Awaitable[Answer | Failure]]) -> None:
-        self._direct = direct
-
     async def handle_async_request(self, request: Any) -> _CoreResponse:
         carried: _Carried = request.extensions[_EXTENSION]
         outgoing = carried.begin(request)
@@ -142,6 +136,9 @@ class _AsyncCarrier:
             carried.raised = error
             raise
         return carried.response()
+
+    def close(self) -> None:
+        """Close nothing: the exchange owns the connections."""
 
     async def aclose(self) -> None:
         """Close nothing: the exchange owns the connections."""
@@ -169,89 +166,49 @@ def _keep_no_cookie(response: object) -> None:
     """Take the place of `Cookies.extract_cookies`, which costs a tenth of a call."""
 
 
-def _no_client(error: Exception) -> Failure:
-    return Failure(
-        sent=False,
-        reason=f"the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used ({type(error).__name__}); "
-        "for SOCKS, run: pip install 'httpx[socks]'",
-        permanent=True,
-    )
-
-
-class Detours:
-    """The ways through clients of httpx and httpx2, for threads.
+class Detours(Generic[X]):
+    """The ways of one exchange through clients of httpx and httpx2, opened when they are needed.
 
     Args:
-        origin: `https://host[:port]`.
-        cap: the most bytes of a decoded body.
+        kind: `"Client"` or `"AsyncClient"`.
+        make: makes an exchange through a client.
         direct: exchanges directly.
     """
 
-    def __init__(self, origin: str, cap: int, direct: Callable[[Outgoing], Answer | Failure]) -> None:
+    def __init__(self, kind: str, make: Callable[[Any], X], direct: Callable[[Outgoing], Any]) -> None:
         """Make no client yet."""
-        self._origin = origin
-        self._cap = cap
+        self._kind = kind
+        self._make = make
         self._carrier = _Carrier(direct)
-        self._ways: dict[Patched, HttpxExchange] = {}
+        self._ways: dict[Patched, X] = {}
 
-    def request(self, way: Patched, outgoing: Outgoing) -> Answer | Failure:
-        """Exchange through a client of the patched library."""
-        through = self._ways.get(way) or self._open(way)
-        if isinstance(through, Failure):
-            return through
-        carried = _Carried(outgoing)
-        token = _exchanging.set(True)
-        try:
-            return carried.result(through.request(outgoing, {_EXTENSION: carried} if way.carries else None))
-        finally:
-            _exchanging.reset(token)
+    def through(self, way: Patched) -> X | Failure:
+        """Return the exchange through a client of the patched library."""
+        if way not in self._ways:
+            install_log_filter()
+            try:
+                client = _client(way, self._kind, self._carrier)
+            except Exception as error:  # noqa: BLE001 - the environment may hold anything
+                return Failure(
+                    sent=False,
+                    reason=f"the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used "
+                    f"({type(error).__name__}); for SOCKS, run: pip install 'httpx[socks]'",
+                    permanent=True,
+                )
+            self._ways.setdefault(way, self._make(client))
+        return self._ways[way]
 
-    def _open(self, way: Patched) -> HttpxExchange | Failure:
-        install_log_filter()
-        try:
-            client = _client(way, "Client", self._carrier)
-        except Exception as error:  # noqa: BLE001 - the environment may hold anything
-            return _no_client(error)
-        return self._ways.setdefault(way, HttpxExchange(client, self._origin, self._cap))
-
-    def close(self) -> None:
-        """Close the clients."""
-        for through in self._ways.values():
-            through.client.close()
+    def clients(self) -> list[Any]:
+        """Return the clients, to close them."""
+        return [through.client for through in self._ways.values()]
 
 
-class AsyncDetours:
-    """The ways through clients of httpx and httpx2, for tasks; the arguments are those of `Detours`."""
-
-    def __init__(self, origin: str, cap: int, direct: Callable[[Outgoing], Awaitable[Answer | Failure]]) -> None:
-        """Make no client yet."""
-        self._origin = origin
-        self._cap = cap
-        self._carrier = _AsyncCarrier(direct)
-        self._ways: dict[Patched, AsyncHttpxExchange] = {}
-
-    async def request(self, way: Patched, outgoing: Outgoing) -> Answer | Failure:
-        """Exchange through a client of the patched library."""
-        through = self._ways.get(way) or self._open(way)
-        if isinstance(through, Failure):
-            return through
-        carried = _Carried(outgoing)
-        before = _exchanging.get()
-        _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
-        try:
-            return carried.result(await through.request(outgoing, {_EXTENSION: carried} if way.carries else None))
-        finally:
-            _exchanging.set(before)
-
-    def _open(self, way: Patched) -> AsyncHttpxExchange | Failure:
-        install_log_filter()
-        try:
-            client = _client(way, "AsyncClient", self._carrier)
-        except Exception as error:  # noqa: BLE001 - the environment may hold anything
-            return _no_client(error)
-        return self._ways.setdefault(way, AsyncHttpxExchange(client, self._origin, self._cap))
-
-    async def aclose(self) -> None:
-        """Close the clients."""
-        for through in self._ways.values():
-            await through.client.aclose()
+@contextmanager
+def carrying(outgoing: Outgoing, way: Patched) -> Generator[_Carried]:
+    """Note what becomes of a request that passes through a client of ours, and keep it out of the libraries' logs."""
+    before = _exchanging.get()
+    _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
+    try:
+        yield _Carried(outgoing, way)
+    finally:
+        _exchanging.set(before)

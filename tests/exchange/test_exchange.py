@@ -164,7 +164,8 @@ def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, mon
         try:
             return await call()
         finally:
-            await exchange._detours.aclose()
+            for client in exchange._detours.clients():
+                await client.aclose()
 
     assert anyio.run(call_and_close, backend=backend) == [200, 200]
     assert anyio.run(call_and_close, backend=backend) == [200, 200]

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camara_otp._exchange.answer import Outgoing
@@ -48,6 +48,7 @@ def read(pieces, cap=65536):
     return exchanged, b"".join(arriving)
 
 
+@settings(deadline=None)
 @given(answer=answers(), stray=CONTENT, cuts=st.lists(st.integers(0, 400), max_size=8))
 def test_a_response_ends_where_it_ends(answer, stray, cuts):
     """However it is cut: its body is whole, and a stray that has arrived with it is noticed."""
