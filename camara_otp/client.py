@@ -122,7 +122,7 @@ class OTPClient:
                 allow_http=allow_http,
                 http_client=http_client,
             )
-            self.on_call = checked_observers(on_call)
+            self.on_call: list[OnCall] = checked_observers(on_call)
             self._exchange = open_exchange(
                 self._settings.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
             )
@@ -395,7 +395,7 @@ class AsyncOTPClient:
                 allow_http=allow_http,
                 http_client=http_client,
             )
-            self.on_call = checked_observers(on_call)
+            self.on_call: list[OnCall] = checked_observers(on_call)
             self._exchange = open_async_exchange(
                 self._settings.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
             )

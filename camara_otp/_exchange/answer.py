@@ -49,10 +49,10 @@ class Answer:
 
     def __init__(self, status: int, headers: Headers, body: bytes | bytearray, fault: str | None = None) -> None:
         """Store the values."""
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.fault = fault
+        self.status: int = status
+        self.headers: Headers = headers
+        self.body: bytes | bytearray = body
+        self.fault: str | None = fault
 
 
 class Failure(NamedTuple):

@@ -34,9 +34,9 @@ class Form:
     def __init__(
         self, headers: tuple[tuple[bytes, bytes], ...], body: bytes = b"", secrets: Secrets | None = None
     ) -> None:
-        self.headers = headers
-        self.body = body
-        self.secrets = secrets or Secrets()
+        self.headers: tuple[tuple[bytes, bytes], ...] = headers
+        self.body: bytes = body
+        self.secrets: Secrets = secrets or Secrets()
 
 
 def encoded(fields: Mapping[str, str], *headers: tuple[bytes, bytes], secrets: tuple[str, ...]) -> Form:

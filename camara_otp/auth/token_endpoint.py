@@ -130,7 +130,7 @@ class TokenEndpoint:
                 )
             # The exchange checks what else it cannot use.
             open_exchange("https://localhost", max_response_bytes=1, http_client=http_client).close()
-        self.timeout = seconds("timeout", timeout)
+        self.timeout: float = seconds("timeout", timeout)
         self._http_client = http_client
         self._allow_http = allow_http
         self._backchannel = backchannel
@@ -138,7 +138,7 @@ class TokenEndpoint:
         if issuer is not None:
             self._issuer = issuer_of(issuer, allow_http=allow_http)
             given = {"issuer": self._issuer.configuration}
-            self.name = self._issuer.names[0]
+            self.name: str = self._issuer.names[0]
         else:
             given = {"token_url": endpoint_url("token_url", token_url, allow_http=allow_http)}
             self.name = given["token_url"].url
