@@ -94,21 +94,20 @@ def signer_of(private_key: PrivateKey, alg: str | None, kid: str | None) -> Sign
         ConfigurationError: the signing library is not installed.
         PrivateKeyError: the key cannot be read, is public or not for signing, or the algorithm does not fit the key.
     """
-    key, jwk = _read(_normal_form(private_key))
-    use, operations = jwk.get("use"), jwk.get("key_ops")
-    if (use is not None and use != "sig") or (
-        operations is not None and not (isinstance(operations, list) and "sign" in operations)
-    ):
+    given = _normal_form(private_key)
+    jwk = _jwk(given)
+    key = _imported(given if jwk is None else {name: jwk[name] for name in jwk if name not in _ABOUT_USE})
+    use, operations = (jwk or {}).get("use", "sig"), (jwk or {}).get("key_ops", ["sign"])
+    if use != "sig" or not isinstance(operations, list) or "sign" not in operations:
         raise PrivateKeyError("private_key: is not for signing, as its use or key_ops says; give the key that signs")
-    alg, kid = alg or jwk.get("alg"), kid or jwk.get("kid")
+    alg, kid = alg or (jwk or {}).get("alg"), kid or (jwk or {}).get("kid")
     for name, value in (("alg", alg), ("kid", kid)):
         if value is not None:
             text(name, value)
     kind = getattr(key, "curve_name", "RSA")
     alg = alg or next((name for name, needs in ALGORITHMS.items() if needs == kind), None)
     if alg is None or alg not in ALGORITHMS:
-        names = ", ".join(ALGORITHMS)
-        raise PrivateKeyError(f"alg: there is no known signature for this key; known are {names}")
+        raise PrivateKeyError(f"alg: there is no known signature for this key; known are {', '.join(ALGORITHMS)}")
     if ALGORITHMS[alg] != kind:
         raise PrivateKeyError(f"alg: {alg} needs a key of kind {ALGORITHMS[alg]}, and private_key is {kind}")
     return Signer(alg=alg, kid=kid, key=key)
@@ -123,7 +122,7 @@ def key_material(private_key: PrivateKey) -> bytes:
 def _normal_form(private_key: object) -> str | Mapping[str, Any]:
     """Return a key as text without blanks around it, or as a mapping.
 
-    An environment variable holds a PEM file with a byte order mark, or with a literal backslash and n for a line end.
+    An environment variable may hold a PEM file with a byte order mark, or with a backslash and n for each line end.
     """
     if isinstance(private_key, Mapping):
         return cast("Mapping[str, Any]", private_key)
@@ -136,48 +135,32 @@ def _normal_form(private_key: object) -> str | Mapping[str, Any]:
     return private_key.replace("\\r", "").replace("\\n", "\n").strip() if private_key[:5] == "-----" else private_key
 
 
-def _read(private_key: str | Mapping[str, Any]) -> "tuple[Key, Mapping[str, Any]]":
-    if not _is_installed():
-        raise ConfigurationError("private_key: signing needs an extra package: pip install 'camara-otp[oauth]'")
-    from joserfc import errors  # noqa: PLC0415 - an extra
-    from joserfc import jwk as keys  # noqa: PLC0415 - an extra
-
-    jwk = _jwk(private_key)
-    given: Any = private_key
-    if jwk is not None:
-        given = {name: value for name, value in jwk.items() if name not in _ABOUT_USE}
-    key: Key | None = None
-    for kind in (keys.RSAKey, keys.ECKey, keys.OKPKey):
-        if jwk is not None and jwk.get("kty") != kind.key_type:
-            continue
-        try:
-            key = kind.import_key(given)
-        except errors.InvalidKeyTypeError:
-            continue
-        except Exception:  # noqa: BLE001 - the library's own words may quote the key
-            key = None
-        break
-    if key is None or not key.is_private:
-        problem = _UNREADABLE if key is None else "private_key: is a public key; signing needs the private part"
-        raise PrivateKeyError(problem)
-    return key, jwk or {}
-
-
-def _jwk(private_key: str | Mapping[str, Any]) -> Mapping[str, Any] | None:
-    if isinstance(private_key, Mapping):
-        return private_key
-    if not private_key.startswith("{"):
-        return None
+def _jwk(given: str | Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a key as a JWK, or None for a key in PEM."""
+    if isinstance(given, Mapping) or not given.startswith("{"):
+        return given if isinstance(given, Mapping) else None
     try:
-        value: Any = json.loads(private_key)
+        value: Any = json.loads(given)
     except ValueError:
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _is_installed() -> bool:
+def _imported(given: Any) -> "Key":
     try:
-        import joserfc.jwk  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+        import joserfc.jwk  # noqa: PLC0415 - an extra
     except ImportError:
-        return False
-    return True
+        problem = "private_key: signing needs an extra package: pip install 'camara-otp[oauth]'"
+        raise ConfigurationError(problem) from None
+    key: Key | None = None
+    for kind in (joserfc.jwk.RSAKey, joserfc.jwk.ECKey, joserfc.jwk.OKPKey):
+        try:
+            key = kind.import_key(given)
+        except Exception:  # noqa: BLE001, S112 - of another kind, or unreadable: the library's words may quote the key
+            continue
+        break
+    if key is None or not key.is_private:
+        raise PrivateKeyError(
+            _UNREADABLE if key is None else "private_key: is a public key; signing needs the private part"
+        )
+    return key
