@@ -130,7 +130,7 @@ def test_plain_http_is_allowed_where_asked_for():
 
 @given(st.text(max_size=40) | st.from_regex(r"https?://[!-~]{0,30}", fullmatch=True))
 def test_any_text_is_taken_or_refused(url):
-    """What is taken has an ASCII origin and path, and shows no token."""
+    """An accepted URL has an ASCII origin and path, and shows no token."""
     try:
         found = split_url("base_url", url, allow_http=False)
     except ConfigurationError:

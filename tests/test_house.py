@@ -52,7 +52,7 @@ def test_the_clients_have_equal_signatures(name):
 
 
 def test_public_names_are_complete_and_sorted():
-    """What the package imports for users is listed, and nothing else is public."""
+    """Every public name is listed in `__all__`, and no other name is public."""
     public = {name for name in vars(camara_otp) if not name.startswith("_")}
     modules = {name for name in public if inspect.ismodule(getattr(camara_otp, name))}
 

@@ -133,7 +133,7 @@ def test_a_wait_that_the_deadline_does_not_allow_is_not_begun():
 
 
 def test_a_rate_limit_without_retry_after_is_raised():
-    """Nobody said when the next one would pass."""
+    """The server did not say when to try again."""
     assert wait_before_repeat(EAGER, refusal(429, "TOO_MANY_REQUESTS"), attempts=1, remaining=9.0, jitter=0.0) is None
 
 

@@ -150,7 +150,7 @@ def test_no_other_status_below_400_sends():
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("status", [*STATUSES, 402, 418, 499, 599, 999])
 def test_a_refusal_keeps_status_code_and_message(reader, status):
-    """The class comes from the code, the status from HTTP, whatever the body says."""
+    """The class comes from the code, the status from HTTP; the status in the body is ignored."""
     for code in (*CODES, *SUPERSEDED, "SOMETHING_NEW", "ONE_TIME_PASSWORD_SMS.OTHER"):
         error = read(reader, status, {"status": 200, "code": code, "message": "in words"})
 
@@ -212,7 +212,7 @@ def test_an_answer_without_error_info_is_excerpted(body, excerpt):
 
 
 def test_a_refusal_whose_body_could_not_be_read_is_still_a_refusal():
-    """4xx is final whatever its body; what was read of it is only an excerpt."""
+    """4xx is final with any body; the part that was read becomes an excerpt."""
     error = read(read_send_code, 401, b'{"code":"UNAUTHENTICATED"}', fault="longer than 65536 bytes")
 
     assert type(error) is errors.HTTP401Error
@@ -221,7 +221,7 @@ def test_a_refusal_whose_body_could_not_be_read_is_still_a_refusal():
 
 
 def test_a_success_whose_body_could_not_be_read_is_unknown():
-    """The reason names what was wrong with the body."""
+    """The reason names the fault of the body."""
     error = read(read_send_code, 200, b'{"authenticationId":"a"}', fault="longer than 65536 bytes")
 
     assert isinstance(error, UnexpectedResponseError)
@@ -244,7 +244,7 @@ def test_a_success_whose_body_could_not_be_read_is_unknown():
     ],
 )
 def test_the_operators_echo_is_preferred_where_it_fits(headers, expected):
-    """An echo outside the pattern, or one that shows a secret, is dropped."""
+    """An echo outside the pattern, or with a secret, is dropped."""
     assert context(token="secret-token").reported_correlator(headers) == expected
 
 
@@ -292,7 +292,7 @@ def test_retry_after_is_read_in_both_forms_and_capped(value, seconds):
 
 
 def test_retry_after_stands_on_the_error():
-    """Whatever the status."""
+    """With any status."""
     error = read(read_send_code, 429, {"code": "TOO_MANY_REQUESTS"}, [(b"retry-after", b"7")])
 
     assert error.retry_after == 7.0
@@ -357,7 +357,7 @@ def test_a_secret_of_signs_alone_vanishes_too():
     ),
 )
 def test_any_answer_has_a_defined_result(reader, status, body, headers):
-    """Whatever comes, the result is ours, and a success only where the contract says so."""
+    """Any response has a result of this package, and is a success only by the contract."""
     result = read(reader, status, body, headers)
 
     if isinstance(result, OTPError):

@@ -1,4 +1,4 @@
-"""What an authorization server answers: pure functions from a response to a value or a refusal.
+"""The responses of an authorization server: pure functions from a response to a value or a refusal.
 
 Nothing that the server says is shown before it was cleaned: a careless server repeats the secret, the assertion or
 the phone number in its error text.
@@ -24,7 +24,7 @@ UNSTATED_LIFETIME: Final = 300.0
 _LONGEST_LIFETIME: Final = 30 * 86400.0
 _CLOCK_TOLERANCE: Final = 30
 
-# What to do about each error code of RFC 6749, CIBA Core and RFC 9449.
+# The remedy for each error code of RFC 6749, CIBA Core and RFC 9449.
 REMEDIES: Final[Mapping[str, str]] = {
     "invalid_request": "check the endpoint's URL, client_auth and scope",
     "invalid_client": "check client_id and its secret or key, and client_auth; for a key also kid, alg, audience and "

@@ -1,4 +1,4 @@
-"""Scope strings: what a token may be used for, and the purpose of its use."""
+"""Scope strings: the permitted use of a token, and its purpose."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""An authorization server on loopback that answers as it is told."""
+"""An authorization server on loopback with scripted responses."""
 
 import json
 import threading

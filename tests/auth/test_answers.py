@@ -28,7 +28,7 @@ SECRET = "s3cr3t/+ value"
 
 
 def heard(body, status=200, headers=(), fault=None, secrets=(SECRET,)):
-    """Return what was heard from a token endpoint."""
+    """Return the reply of a token endpoint."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Reply("the token endpoint", Answer(status, tuple(headers), raw, fault), Secrets(*secrets), NOW)
 
@@ -103,7 +103,7 @@ def test_any_expires_in_is_read(value, seconds):
 
 @pytest.mark.parametrize("token", [None, "", 7, ["t"], "two words", "new\nline", "töken", {"a": 1}, "Bearer t"])
 def test_an_unusable_access_token_is_refused_and_not_shown(token):
-    """What no header can carry never gets there."""
+    """A text that no header can carry is rejected."""
     refusal = read(good(access_token=token))
 
     assert isinstance(refusal, Refusal)
@@ -132,7 +132,7 @@ def test_without_a_requested_scope_any_is_fine():
 
 @pytest.mark.parametrize("code", sorted(REMEDIES))
 def test_each_known_error_comes_with_its_remedy(code):
-    """`error` holds the code, the text says what to do."""
+    """`error` holds the code, the text the remedy."""
     refusal = read({"error": code, "error_description": "why"}, status=400)
 
     assert isinstance(refusal, Refusal)
@@ -261,7 +261,7 @@ def test_a_wrong_clock_is_found_out(date, said):
     ],
 )
 def test_what_a_server_echoes_is_not_shown(words):
-    """Secrets, assertions and numbers in error texts, in whatever form."""
+    """Secrets, assertions and numbers in error texts, in any form."""
     refusal = read({"error": "invalid_request", "error_description": words}, status=400)
 
     assert isinstance(refusal, Refusal)
@@ -341,7 +341,7 @@ def test_discovery_names_the_endpoints():
     ],
 )
 def test_a_wrong_configuration_is_refused(document, said):
-    """Another issuer's, without the endpoint, or one that would show the credentials."""
+    """Another issuer's, without the endpoint, or with an endpoint over plain http."""
     refusal = discovery(**document)
 
     assert isinstance(refusal, Refusal)

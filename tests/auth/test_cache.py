@@ -1,4 +1,4 @@
-"""One token for everybody who waits, at the cost of one fetch."""
+"""One fetch serves every caller that waits."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Source:
-    """Where tokens come from: `t1`, `t2`, ..., or what was queued; closes its gate on demand."""
+    """A source of tokens: `t1`, `t2`, ..., or the queued outcomes; it waits while its gate is closed."""
 
     def __init__(self, lifetime=3600.0):
         self.lifetime = lifetime
@@ -67,7 +67,7 @@ def settle(made):
     ("lifetime", "renew", "expire"),
     [(3600, 3540, 3598), (100, 75, 98), (6, 3, 4), (3, 1.5, 2), (0.3, 0.15, 0.2), (0, 0, 0)],
 )
-def test_leads_shrink_with_the_lifetime(lifetime, renew, expire):
+def test_margins_shrink_with_the_lifetime(lifetime, renew, expire):
     """An hour is renewed a minute ahead, three seconds a fraction ahead."""
     held = cached_token(Token("t", lifetime, lifetime), 0.0, 60.0)
 
@@ -81,8 +81,8 @@ def test_a_leeway_of_zero_renews_just_before_the_end():
     assert held.renew_at == held.expires_at == 3598
 
 
-def test_a_token_from_a_store_keeps_its_lead():
-    """What is left counts, but the lead is that of the whole life."""
+def test_a_token_from_a_store_keeps_its_moment_of_renewal():
+    """The time left counts, but the moment of renewal is that of the whole lifetime."""
     held = cached_token(Token("t", 3600, 100), 0.0, 60.0)
 
     assert (held.renew_at, held.expires_at) == (40, 98)
@@ -90,7 +90,7 @@ def test_a_token_from_a_store_keeps_its_lead():
 
 
 def test_a_final_token_is_used_to_its_end():
-    """Nobody tries to renew what cannot be renewed."""
+    """A token that cannot be renewed is not renewed ahead."""
     held = cached_token(Token("t", 3600, 3600, final=True), 0.0, 60.0)
 
     assert held.renew_at == held.expires_at
@@ -109,7 +109,7 @@ def test_the_first_caller_fetches_and_the_next_does_not():
 
 
 def test_the_hot_path_takes_no_lock():
-    """A cached token is given while the lock is held by somebody else."""
+    """A cached token is returned while another thread holds the lock."""
     made = cache(Source())
     made.get(None, 5)
 
@@ -117,8 +117,8 @@ def test_the_hot_path_takes_no_lock():
         assert made.fresh(None) == "t1"
 
 
-def test_a_fetch_is_told_how_long_somebody_waits():
-    """As long as the first caller; ahead of a token's end nobody does, and it has all the time it may take."""
+def test_a_fetch_is_told_how_long_a_caller_waits():
+    """The time of the first caller; ahead of the expiry no caller waits, and the fetch has all its time."""
     clock = Clock()
     source = Source()
     made = cache(source, clock=clock)
@@ -131,7 +131,7 @@ def test_a_fetch_is_told_how_long_somebody_waits():
 
 
 def test_a_hundred_threads_cost_one_fetch():
-    """Single flight on an empty cache."""
+    """On an empty cache."""
     source = Source()
     source.gate.clear()
     made = cache(source)
@@ -147,7 +147,7 @@ def test_a_hundred_threads_cost_one_fetch():
 
 @pytest.mark.anyio
 async def test_a_hundred_tasks_cost_one_fetch():
-    """Single flight on an empty cache, on both event loops."""
+    """On an empty cache, on both event loops."""
     source = Source()
     source.gate.clear()
     made = cache(source)
@@ -166,7 +166,7 @@ async def test_a_hundred_tasks_cost_one_fetch():
     assert len(source.asked) == 1
 
 
-def test_threads_and_loops_share_a_flight():
+def test_threads_and_loops_share_a_fetch():
     """Sync callers, asyncio and trio at once: one fetch."""
     source = Source()
     source.gate.clear()
@@ -187,7 +187,7 @@ def test_threads_and_loops_share_a_flight():
 
 
 def test_the_old_token_is_served_while_one_renewal_runs():
-    """Nobody waits ahead of the end, not even who starts the renewal."""
+    """No caller waits ahead of the expiry, not even the caller that starts the renewal."""
     source, clock = Source(), Clock()
     made = cache(source, clock=clock)
     made.get(None, 5)
@@ -223,7 +223,7 @@ def test_a_failed_early_renewal_is_not_repeated_at_once():
 
 
 def test_a_failed_early_renewal_is_logged(caplog):
-    """Nobody waits for it, so nobody is told otherwise; who waits gets the refusal and no line is needed."""
+    """No caller waits for it, so no exception reports it; a caller that waits gets the refusal instead."""
     source, clock = Source(), Clock()
     made = cache(source, clock=clock)
     made.get(None, 5)
@@ -252,8 +252,8 @@ def test_an_expired_token_is_never_served():
     assert made.get(None, 5) == "t2"
 
 
-def test_a_refusal_reaches_everybody_and_is_not_kept():
-    """Who waited learns why; the next caller tries again."""
+def test_a_refusal_reaches_every_caller_and_is_not_kept():
+    """Callers that waited get the reason; the next caller tries again."""
     source = Source()
     source.queue = [DOWN]
     made = cache(source)
@@ -263,7 +263,7 @@ def test_a_refusal_reaches_everybody_and_is_not_kept():
 
 
 def test_a_raising_source_is_a_refusal_without_its_text():
-    """Whatever a caller's own http_client raises."""
+    """A caller's own http_client may raise anything."""
     source = Source()
     source.queue = [ValueError("s3cr3t")]
     made = cache(source)
@@ -275,8 +275,8 @@ def test_a_raising_source_is_a_refusal_without_its_text():
     assert "s3cr3t" not in outcome.reason
 
 
-def test_a_fetch_that_dies_leaves_nobody_waiting():
-    """Even what is no Exception ends the flight."""
+def test_a_fetch_that_ends_with_an_interruption_leaves_no_caller_waiting():
+    """A BaseException ends the fetch, too."""
     source = Source()
     source.queue = [SystemExit()]
     made = cache(source)
@@ -316,7 +316,7 @@ async def test_a_task_out_of_time_gets_a_refusal():
 
 
 @pytest.mark.anyio
-async def test_a_task_waiting_for_a_lost_flight_takes_part_in_the_next():
+async def test_a_task_that_waits_for_an_abandoned_fetch_takes_part_in_the_next():
     """The async twin asks again as well."""
     source = Source()
     source.gate.clear()
@@ -356,7 +356,7 @@ async def test_a_cancelled_caller_takes_nothing_with_it():
 
 
 def test_a_loop_that_dies_takes_nothing_with_it():
-    """A loop that is closed under a waiting task does not disturb the flight."""
+    """A loop that is closed under a waiting task does not affect the fetch."""
     source = Source()
     source.gate.clear()
     made = cache(source)
@@ -372,8 +372,8 @@ def test_a_loop_that_dies_takes_nothing_with_it():
     settle(made)
 
 
-def test_a_lost_flight_is_replaced():
-    """A fetch that hangs beyond its time blocks nobody, and its late token does not replace a later one."""
+def test_an_abandoned_fetch_is_replaced():
+    """A fetch that hangs beyond its time blocks no caller, and its late token does not replace a later one."""
     source, clock = Source(), Clock()
     source.gate.clear()
     made = cache(source, clock=clock, patience=3)
@@ -390,8 +390,8 @@ def test_a_lost_flight_is_replaced():
     assert made.fresh(None) == wait(second, 0).value
 
 
-def test_who_waits_for_a_lost_flight_takes_part_in_the_next():
-    """A caller with time left asks again when the flight is given up."""
+def test_a_caller_that_waits_for_an_abandoned_fetch_takes_part_in_the_next():
+    """A caller with time left asks again when the fetch is abandoned."""
     source = Source()
     source.gate.clear()
     made = cache(source, patience=0.05)
@@ -404,7 +404,7 @@ def test_who_waits_for_a_lost_flight_takes_part_in_the_next():
 
 
 @pytest.mark.parametrize("outcome", [Token("old", 9999.0, 9999.0), Refusal("dead", "invalid_grant")])
-def test_what_was_under_way_before_a_token_was_put_changes_nothing(outcome):
+def test_a_fetch_from_before_a_token_was_put_changes_nothing(outcome):
     """A late answer of the login before neither replaces the new token nor keeps the next renewal waiting."""
     source = Source()
     source.queue = [outcome]
@@ -421,8 +421,8 @@ def test_what_was_under_way_before_a_token_was_put_changes_nothing(outcome):
 
 
 @pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
-def test_who_waits_while_a_token_is_put_gets_that_one(how):
-    """Not the end of what was under way before."""
+def test_a_caller_that_waits_while_a_token_is_put_gets_that_token(how):
+    """Not the outcome of the fetch that was under way."""
     source = Source()
     source.queue = [Refusal("dead", "invalid_grant")]
     source.gate.clear()
@@ -456,7 +456,7 @@ def test_a_rejected_token_is_replaced_once():
 
 
 def test_a_token_rejected_before_costs_nothing():
-    """Who comes late with an old token gets the present one."""
+    """A caller that was rejected with an old token gets the present one."""
     source = Source()
     made = cache(source)
     made.get(None, 5)
@@ -468,7 +468,7 @@ def test_a_token_rejected_before_costs_nothing():
     assert len(source.asked) == 2
 
 
-def test_a_rejected_token_is_served_to_nobody_else():
+def test_a_rejected_token_is_served_to_no_other_caller():
     """Callers without a rejection wait for the new one as well."""
     source = Source()
     made = cache(source)
@@ -484,7 +484,7 @@ def test_a_rejected_token_is_served_to_nobody_else():
 
 
 def test_the_same_token_again_is_given_as_it_is():
-    """Some servers answer with the same token: then no other can be had, and nobody loops."""
+    """Some servers return the same token again: there is no other, and the call ends."""
     source = Source()
     source.queue = [Token("same", 60, 60), Token("same", 60, 60)]
     made = cache(source)
@@ -494,7 +494,7 @@ def test_the_same_token_again_is_given_as_it_is():
     assert len(source.asked) == 2
 
 
-def test_a_flight_older_than_the_rejection_is_followed_by_another():
+def test_a_fetch_older_than_the_rejection_is_followed_by_another():
     """A fetch that began before this caller's 401 may bring the very token that was refused."""
     source = Source()
     source.gate.clear()
@@ -513,7 +513,7 @@ def test_a_flight_older_than_the_rejection_is_followed_by_another():
 
 
 def test_a_final_token_is_returned_although_it_is_rejected():
-    """There is no other: the caller's 401 is what there is to say."""
+    """There is no other; the client raises the 401."""
     source = Source()
     made = cache(source)
     made.put(Token("final", 60, 60, final=True), time.monotonic())
@@ -522,7 +522,7 @@ def test_a_final_token_is_returned_although_it_is_rejected():
     assert source.asked == []
 
 
-def test_a_token_without_a_life_serves_those_who_waited():
+def test_a_token_without_a_lifetime_serves_the_callers_that_waited():
     """`expires_in: 0` is used once and not kept."""
     source = Source(lifetime=0.0)
     made = cache(source)
@@ -564,7 +564,7 @@ def test_no_thread_no_token(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_starts_afresh():
-    """A child born while the lock is held and a flight is under way fetches by itself and keeps a valid token."""
+    """A child forked while the lock is held and a fetch is under way fetches by itself and keeps a valid token."""
     source = Source()
     source.gate.clear()
     busy, calm = cache(source), cache(Source())
@@ -600,7 +600,7 @@ async def _waited(future):
     return await await_future(future, 0)
 
 
-def test_an_error_in_a_thread_belongs_to_who_waits():
+def test_an_error_in_a_thread_is_raised_in_the_waiting_thread():
     """It is raised there, and the thread ends quietly."""
 
     def fail():

@@ -1,4 +1,4 @@
-"""What is sent to an authorization server, byte by byte, and the signatures in it."""
+"""The forms that are sent to an authorization server, byte by byte, and the signatures in them."""
 
 import base64
 import json
@@ -116,7 +116,7 @@ def test_client_credentials_with_an_assertion(keys, kind, alg, shape):
 
 
 def test_assertions_live_no_longer_than_the_profile_allows():
-    """At most 300 seconds, with room for clocks that differ."""
+    """At most 300 seconds, with a margin for clocks that differ."""
     assert 60 <= ASSERTION_LIFETIME <= 240
 
 
@@ -183,7 +183,7 @@ def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
 
 @pytest.mark.parametrize("said", [{"use": "enc"}, {"key_ops": ["verify"]}, {"key_ops": "sign"}, {"use": ["sig"]}])
 def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
-    """Not at the first token, where nobody would think of the key."""
+    """Not at the first token, long after the key was given."""
     with pytest.raises(PrivateKeyError, match="^private_key: is not for signing"):
         signer_of(keys["P-256"].as_dict(private=True) | said, None, None)
 

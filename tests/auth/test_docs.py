@@ -34,7 +34,7 @@ def url():
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_runs(example, url, tmp_path, monkeypatch):
-    """Against the sandbox in the operator's place; what it says it prints, it prints."""
+    """Against the sandbox in the operator's place; it prints the output in its comments."""
     (tmp_path / "key.pem").write_bytes(jwk.ECKey.generate_key("P-256").as_pem(private=True))
     monkeypatch.chdir(tmp_path)
     program = example.replace("https://auth.example.com", url).replace("https://api.example.com/camara", url)
@@ -47,7 +47,7 @@ def test_every_example_runs(example, url, tmp_path, monkeypatch):
 
 
 def test_every_known_error_is_on_the_page_or_close_to_it():
-    """What the table names exists."""
+    """Each code in the table exists."""
     named = set(re.findall(r"^\| (`.*?) \|", PAGES["tokens.md"], re.MULTILINE))
     codes = {code for cell in named for code in re.findall(r"`([a-z_]+)`", cell)} & set(REMEDIES)
 

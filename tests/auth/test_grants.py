@@ -1,4 +1,4 @@
-"""The three grants against a server on loopback: what is sent, kept, renewed, repeated and refused."""
+"""The three grants against a server on loopback: sending, keeping, renewing, repeating and rejecting."""
 
 import asyncio
 import base64
@@ -135,7 +135,7 @@ async def test_a_hundred_tasks_cost_one_request(tokens):
 
 
 def test_a_hundred_threads_cost_one_request(tokens):
-    """Nobody has to warm the provider up."""
+    """Without a first call to warm the provider up."""
     provider = secret(tokens)
 
     with ThreadPoolExecutor(100) as pool:
@@ -286,7 +286,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun(tokens):
     ],
 )
 def test_pauses_grow_and_fit(refusal, attempt, left, pause):
-    """Exponential up to a limit, at least what the server asks for, never beyond the deadline."""
+    """Exponential up to a limit, at least the server's Retry-After, never beyond the deadline."""
     assert pause_before(attempt, refusal, left) == (pytest.approx(pause) if pause is not None else None)
 
 
@@ -317,7 +317,7 @@ def test_bad_answers_become_token_errors(tokens, reply, code, said):
     assert tokens.count == 1
 
 
-def test_nobody_listens():
+def test_a_refused_connection_is_repeated_then_reported():
     """A refused connection is repeated, then told."""
     with pytest.raises(TokenError, match="could not be reached.*check its URL"):
         get(ClientCredentials("http://127.0.0.1:9/token", "client", client_secret=SECRET, timeout=2))
@@ -328,7 +328,7 @@ def test_nobody_listens():
 )
 @pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
 def test_a_silent_server_ends_with_the_time_of_the_call(bytes_of_answer, how):
-    """Whatever part of an answer came; the provider's own limit is longer."""
+    """With any part of a response received; the provider's own limit is longer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         provider = ClientCredentials(
             f"http://127.0.0.1:{listener.getsockname()[1]}/token", "client", client_secret=SECRET, timeout=1
@@ -383,7 +383,7 @@ def test_a_certificate_that_does_not_verify_is_told_and_not_tried_again(tmp_path
 
 
 def self_signed(folder):
-    """Return a server's context with a certificate that nobody vouches for."""
+    """Return a server's TLS context with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -437,7 +437,7 @@ def test_errors_hold_nothing_that_is_secret(tokens, keys):
 
 @pytest.fixture
 def alarm():
-    """Return what raises KeyboardInterrupt in this thread a moment later, as Ctrl-C does."""
+    """Return a function that raises KeyboardInterrupt in this thread a moment later, as Ctrl-C does."""
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -554,7 +554,7 @@ def test_the_credentials_win_over_the_auth_of_a_callers_http_client(tokens):
 
 
 def test_a_callers_http_client_that_raises_is_a_token_error(tokens):
-    """Whatever a hook does, the caller gets one kind of exception."""
+    """A hook may raise anything; the caller gets one kind of exception."""
 
     def hook(_):
         raise LookupError(SECRET)
@@ -936,7 +936,7 @@ async def test_a_cancelled_login_stops_polling(tokens, anyio_backend):
 
 
 def test_a_login_that_breaks_is_a_token_error(tokens, monkeypatch):
-    """Whatever is raised on the way, without its text."""
+    """The exception's class is named, its text is not."""
     provider = ciba(tokens)
 
     def broken(*_):
@@ -1003,7 +1003,7 @@ def test_a_login_by_an_issuer_that_fails(tokens):
 
 
 def test_a_login_over_a_client_that_raises(tokens):
-    """One kind of exception, whatever a hook does."""
+    """A hook may raise anything; the caller gets one kind of exception."""
 
     def hook(_):
         raise LookupError(SECRET)
@@ -1040,7 +1040,7 @@ def test_two_providers_share_a_token(tokens, keys):
     assert SECRET not in str(store._values)
 
 
-# What a careless server repeats, and what careless callers give.
+# Secrets that a careless server repeats, and arguments of wrong types.
 
 
 @pytest.mark.parametrize(

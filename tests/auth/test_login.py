@@ -121,7 +121,7 @@ def test_the_callers_limit_ends_the_login():
 
 
 def test_giving_up_ends_the_login():
-    """Nobody polls for a token that nobody wants."""
+    """Polling stops when the caller has given up."""
     outcome = World(asked(), PENDING, give_up_at=10).log_in(100)
 
     assert isinstance(outcome, Refusal)

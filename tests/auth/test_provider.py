@@ -60,7 +60,7 @@ def test_text_that_is_no_token_is_refused_at_once(token):
 
 @pytest.mark.parametrize("token", ["a", "eyJ0.eyJz.c2ln", "AbC-._~+/=", "!#$%&'()*"])
 def test_visible_ascii_is_a_token(token):
-    """Operators issue what they like."""
+    """Operators issue tokens of any form."""
     assert token_problem(token) is None
 
 
@@ -127,7 +127,7 @@ def test_half_a_provider_is_refused():
 
 
 def test_reprs_hold_no_token():
-    """Neither the text nor what a closure holds."""
+    """Neither the text nor the values of a closure."""
 
     def my_tokens():
         return "secret-token"
@@ -203,7 +203,7 @@ def test_a_token_error_of_a_provider_is_kept():
 @pytest.mark.anyio
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 async def test_interruptions_pass_through(stop):
-    """KeyboardInterrupt is nobody's TokenError."""
+    """KeyboardInterrupt is no TokenError."""
     with pytest.raises(stop):
         fetch_token(CallableToken(raising(stop())), None, 1.0)
     with pytest.raises(stop):
@@ -228,7 +228,7 @@ def test_an_async_callable_is_refused_by_the_sync_client():
 
 @pytest.mark.anyio
 async def test_a_slow_provider_ends_with_the_deadline():
-    """A provider of the user's is watched, whatever it does with its timeout."""
+    """The client limits a caller's own provider, which may ignore its timeout."""
 
     async def slow():
         await anyio.sleep(30)

@@ -1,4 +1,4 @@
-"""Several workers and one token: stores, the lock, what is sealed, and stores that fail."""
+"""Several workers and one token: stores, the lock, encryption, and stores that fail."""
 
 import base64
 import logging
@@ -78,7 +78,7 @@ def workers(store, clock, number=2, **options):
 
 
 def test_one_fetch_serves_thesharing(store, clock):
-    """The second worker finds the first one's token, with what is left of its life."""
+    """The second worker finds the first one's token, with the time it has left."""
     one, other = workers(store, clock)
     token = one.fetch()
     clock.now += 100
@@ -89,7 +89,7 @@ def test_one_fetch_serves_thesharing(store, clock):
 
 
 def test_a_rejected_token_is_replaced_once(store, clock):
-    """Who is refused second finds the new one."""
+    """The second worker that is rejected finds the new token."""
     one, other = workers(store, clock)
     old = one.fetch()
     new = one.fetch(unwanted=old.value)
@@ -127,7 +127,7 @@ def test_one_worker_renews_ahead_of_the_end(store, clock):
     assert (one.fetched, other.fetched) == (2, 0)
 
 
-def test_who_finds_the_lock_taken_waits_for_the_token(store, clock):
+def test_a_worker_without_the_lock_waits_for_the_token(store, clock):
     """The waiter fetches nothing."""
     one, other = workers(store, clock)
     lease = store.acquire(STORE_KEY.name, LOCK_SECONDS)
@@ -146,7 +146,7 @@ def test_who_finds_the_lock_taken_waits_for_the_token(store, clock):
     assert other.fetched == one.fetched == 0
 
 
-def test_a_dead_worker_blocks_nobody_for_long(store, clock):
+def test_a_killed_worker_delays_others_until_its_lock_expires(store, clock):
     """Its lock runs out, and the next takes over."""
     [worker] = workers(store, clock, 1)
     store.acquire(STORE_KEY.name, LOCK_SECONDS)
@@ -171,7 +171,7 @@ def test_a_short_call_does_not_wait_for_the_lock_to_expire(store, clock):
 
 
 def test_a_worker_between_look_and_lock_is_noticed(store, clock):
-    """Who gets the lock looks again before it fetches."""
+    """A worker that gets the lock looks again before it fetches."""
     one, other = workers(store, clock)
     real = store.acquire
 
@@ -219,7 +219,7 @@ def fails(*_):
 
 
 @pytest.mark.parametrize("method", ["load", "acquire", "save", "release"])
-def test_a_store_that_fails_means_a_token_of_ones_own(method, clock, caplog):
+def test_a_worker_fetches_its_own_token_if_the_store_fails(method, clock, caplog):
     """One fetch, a warning without the store's words, no exception."""
     [worker] = workers(Broken(method, fails), clock, 1)
     with caplog.at_level(logging.WARNING, "camara_otp.auth"):
@@ -268,7 +268,7 @@ def test_a_caller_without_time_counts_no_store_as_down(caplog):
 
 @pytest.mark.parametrize("pause", [0.03, 0.08])
 @pytest.mark.parametrize("timeout", [1.0, 2.0])
-def test_a_lock_that_nobody_gives_back_costs_no_call(pause, timeout):
+def test_a_lock_that_is_never_released_costs_no_call(pause, timeout):
     """Also where each look at the store takes its time, though never enough to call it slow."""
     store = MemoryStore()
     store.acquire(STORE_KEY.name, 100)
@@ -282,7 +282,7 @@ def test_a_lock_that_nobody_gives_back_costs_no_call(pause, timeout):
 
 
 def test_a_store_that_hangs_is_left_behind(clock, monkeypatch):
-    """Within a bound of our own, whatever timeouts the caller's client has."""
+    """Within a limit of this package, whatever timeouts the caller's client has."""
     monkeypatch.setattr(sharing, "_STORE_BUDGET", (0.05, 0.05))
     gate = threading.Event()
     [worker] = workers(Broken("load", lambda _: gate.wait(10)), clock, 1)
@@ -323,7 +323,7 @@ class Hanging(MemoryStore):
 @pytest.mark.parametrize("answers", range(6))
 @pytest.mark.parametrize("limit", ["timeout", "wait_budget"])
 def test_a_store_that_hangs_costs_a_part_of_the_time_there_is(answers, limit, caplog):
-    """At whatever moment it begins: one fetch of one's own, in time, and no second wait for the same silence."""
+    """At any moment: the worker fetches one token of its own, in time, and waits for the store only once."""
     store = Hanging(answers)
     began = time.monotonic()
     fetched = []
@@ -347,7 +347,7 @@ def test_a_store_that_hangs_costs_a_part_of_the_time_there_is(answers, limit, ca
 @pytest.mark.parametrize(
     "shape", [lambda kept: kept[0], lambda kept: (kept[0], None), lambda kept: (*kept, 1), lambda _: "text"]
 )
-def test_a_store_that_answers_nonsense_means_a_token_of_ones_own(clock, shape, caplog):
+def test_a_worker_fetches_its_own_token_if_the_store_returns_nonsense(clock, shape, caplog):
     """A slip in a store of the caller's own is named in the log, and no call fails for it."""
     store = MemoryStore(clock=clock)
     one, other = workers(store, clock)
@@ -361,8 +361,8 @@ def test_a_store_that_answers_nonsense_means_a_token_of_ones_own(clock, shape, c
 
 
 @pytest.mark.parametrize("left", [0.0, -1.0, float("nan")])
-def test_what_has_no_life_left_is_not_found(clock, left):
-    """Whatever a store makes of seconds."""
+def test_a_token_without_time_left_is_not_found(clock, left):
+    """For any number of seconds that a store returns."""
     store = MemoryStore(clock=clock)
     one, other = workers(store, clock)
     one.fetch()
@@ -374,7 +374,7 @@ def test_what_has_no_life_left_is_not_found(clock, left):
 
 @pytest.mark.parametrize("value", [b"", b"nonsense", b"[]", b"{}", b'{"token": "t"}', b'{"token":"t","lifetime":"x"}'])
 def test_foreign_bytes_in_the_store_are_as_good_as_none(store, clock, value):
-    """Somebody else's key, or a spoilt one: fetch and overwrite."""
+    """Another program's value, or a damaged one: fetch and overwrite."""
     store.save(STORE_KEY.name, value, 1000)
     [worker] = workers(store, clock, 1)
     token = worker.fetch()
@@ -383,7 +383,7 @@ def test_foreign_bytes_in_the_store_are_as_good_as_none(store, clock, value):
     assert worker.fetch().value == token.value
 
 
-def test_a_seal_depends_on_secret_and_identity():
+def test_a_store_key_depends_on_secret_and_identity():
     """Same client, same name and key; anything else, others. Nothing of it shows."""
     made = StoreKey.derive(b"s3cr3t", "client_credentials", "https://op.example/token", "client", "scope")
 
@@ -399,7 +399,7 @@ def test_a_seal_depends_on_secret_and_identity():
     assert made.name.removeprefix("token:").isalnum()
 
 
-def test_what_is_sealed_is_unreadable_and_authentic():
+def test_an_encrypted_token_is_unreadable_and_authentic():
     """Only the same key opens it, and a changed byte spoils it."""
     token = Token("t0ken", 3600.0, 3600.0)
     sealed = STORE_KEY.pack(token, encrypt=True)
@@ -451,7 +451,7 @@ def race(store, number, own, timeout=10.0):
 
 
 def counting(seconds, *outcomes):
-    """Return a fetch that takes a while, the list of its starts, and what it returns in turn: tokens in the end."""
+    """Return a fetch that takes `seconds` and returns the outcomes in turn, then tokens; and the list of its starts."""
     fetched = []
 
     def own(_seconds):
@@ -480,7 +480,7 @@ def test_a_slow_refusal_leaves_the_next_worker_free():
     assert 0.3 <= fetched[1] - fetched[0] < 0.3 + 0.4
 
 
-def test_workers_behind_a_dead_one_share_the_next_token(monkeypatch):
+def test_workers_behind_a_killed_one_share_the_next_token(monkeypatch):
     """The lock of a worker that was killed expires; the first to take it fetches for all."""
     monkeypatch.setattr(sharing, "LOCK_SECONDS", 2.0)
     store = MemoryStore()
@@ -535,7 +535,7 @@ def test_the_time_spent_on_waiting_is_missing_for_the_fetch(store, clock):
 
 
 def test_a_token_about_to_end_is_not_served_while_another_worker_renews_it(store, clock):
-    """Its last seconds are nobody's: servers count in whole ones."""
+    """Its last seconds are not used, because servers count whole seconds."""
     [worker] = workers(store, clock, 1)
     lease = store.acquire(STORE_KEY.name, LOCK_SECONDS)
     store.save(STORE_KEY.name, STORE_KEY.pack(Token("old", 6.0, 1.5), encrypt=False), 1.5)
@@ -568,7 +568,7 @@ def test_redis_without_its_package_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("module", ["redis.asyncio", "redis.asyncio.cluster"])
-def test_an_async_redis_client_of_a_class_of_ones_own_is_refused(module):
+def test_a_subclass_of_an_async_redis_client_is_refused(module):
     """It would only be noticed as a store that is always down."""
     pytest.importorskip("redis")
     kind = type("Mine", (type("Redis", (), {"__module__": module}),), {"__module__": "app"})
@@ -598,7 +598,7 @@ def test_a_url_in_place_of_a_client_is_refused(url):
     ],
 )
 def test_a_url_that_redis_cannot_use_is_refused(url):
-    """As a ConfigurationError, without the driver's words: they quote what follows a slash in the password."""
+    """As a ConfigurationError, without the driver's words: they quote a part of the password."""
     pytest.importorskip("redis")
     with pytest.raises(ConfigurationError, match="^url: must be") as caught:
         RedisStore.from_url(url)

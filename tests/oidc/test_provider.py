@@ -22,7 +22,7 @@ def get(provider, rejected=None):
 
 
 def introspect(issuer, token):
-    """Return what the provider itself says about a token."""
+    """Return the provider's own description of a token."""
     answer = httpx.post(
         f"{issuer}/token/introspection",
         data={"token": token, "client_id": "post", "client_secret": SECRET},
@@ -139,7 +139,7 @@ def test_refusals_are_named(issuer, client_id, options, error):
 
 
 def test_a_narrower_grant_is_refused_by_name(issuer):
-    """The provider leaves out what it does not know."""
+    """The provider leaves out scopes that it does not know."""
     made = ClientCredentials(
         f"{issuer}/token", "post", client_secret=SECRET, client_auth="client_secret_post", scope=f"{API} unknown:scope"
     )
@@ -184,7 +184,7 @@ def test_a_ciba_login(issuer, keys, how):
     ("hint", "error"), [("tel:+34600000008", "access_denied"), ("tel:+34600000009", "unknown_user_id")]
 )
 def test_a_refused_ciba_login(issuer, keys, hint, error):
-    """By the user, or because nobody knows the number."""
+    """By the user, or because the number is unknown."""
     made = CIBA(f"{issuer}/token", f"{issuer}/backchannel", "ciba", private_key=pem(keys, "ES256"), login_hint=hint)
     with pytest.raises(TokenError) as caught:
         made.authorize(timeout=30)
@@ -203,7 +203,7 @@ def test_jwt_bearer(issuer, keys):
 
 
 def test_a_jwt_bearer_assertion_for_somebody_else(issuer, keys):
-    """A wrong audience is refused as a dead grant."""
+    """A wrong audience is rejected as an invalid grant."""
     made = JWTBearer(
         f"{issuer}/bearer", "bearer", private_key=pem(keys, "ES256"), subject=HINT, audience="https://x.example"
     )

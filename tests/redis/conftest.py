@@ -45,8 +45,7 @@ class Redis:
         os.kill(self.process.pid, number)
 
     def kept(self, pattern: str = "*") -> dict[bytes, bytes | None]:
-        """Return what is kept, when the marks of fetches that are over have run out: they do so in a millisecond."""
-        time.sleep(0.02)
+        """Return all keys with their values."""
         return {name: self.client.get(name) for name in self.client.keys(pattern)}
 
     def end(self) -> None:

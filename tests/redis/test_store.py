@@ -141,7 +141,7 @@ def test_nothing_in_redis_is_secret_or_readable(server, tokens):
         assert secret.encode() not in dump
 
 
-def test_a_fleet_costs_one_request(fleet, tokens):
+def test_eight_workers_cost_one_request(fleet, tokens):
     """Eight processes at once, cold; then all refused with the same token; then once more."""
     workers = fleet(8)
 
@@ -164,7 +164,7 @@ def test_a_slow_endpoint_is_asked_once(fleet, tokens):
     assert tokens.count == 1
 
 
-def test_a_dead_worker_blocks_nobody(fleet, tokens):
+def test_a_killed_worker_delays_others_until_its_lock_expires(fleet, tokens):
     """Killed while it fetches under the lock: the others have a token soon after the lock runs out."""
     workers = fleet(3)
     doomed = workers.processes.pop()
@@ -182,7 +182,7 @@ def test_a_dead_worker_blocks_nobody(fleet, tokens):
     assert tokens.count == 2
 
 
-def test_a_dead_worker_costs_a_few_requests(fleet, tokens):
+def test_a_killed_worker_costs_a_few_requests(fleet, tokens):
     """Eight workers that wait when it is killed all get a token, also if a fetch takes a while."""
     workers = fleet(9)
     assert workers.ask() == ["token-1"] * 9
@@ -202,7 +202,7 @@ def test_a_dead_worker_costs_a_few_requests(fleet, tokens):
     assert 3 <= tokens.count <= 10
 
 
-def test_a_fleet_renews_once(fleet, tokens):
+def test_eight_workers_renew_once(fleet, tokens):
     """Eight processes at work with tokens of six seconds: one request for each token, seconds apart."""
     began = []
 
@@ -221,8 +221,8 @@ def test_a_fleet_renews_once(fleet, tokens):
     assert all(later - earlier > 1 for earlier, later in pairwise(began))
 
 
-def test_a_fleet_survives_a_flush_and_garbage(server, fleet, tokens):
-    """What is lost or spoilt is fetched once, and shared again."""
+def test_workers_survive_a_flush_and_garbage(server, fleet, tokens):
+    """A lost or damaged token is fetched once, and shared again."""
     workers = fleet(8)
     assert workers.ask() == ["token-1"] * 8
     server.client.flushall()
@@ -299,7 +299,7 @@ def test_short_tokens_are_renewed_by_one(server, tokens):
     assert 4 <= tokens.count <= 6
 
 
-def test_a_refusal_is_everybodys_own(server, tokens):
+def test_a_refusal_is_reported_to_each_worker(server, tokens):
     """A wrong secret is told to each worker, and nothing is stored."""
     tokens.reply = lambda seen: answer(401, error="invalid_client")
     made = provider(server, tokens)
