@@ -76,9 +76,9 @@ class OTPClient:
         params: extra query parameters of every request.
         max_response_bytes: cap on the decoded body of a response.
         allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
-        http_client: an `httpx.Client`, or `httpx2.Client`, of yours (proxy, mTLS, own CA, HTTP/2, hooks). It is used as
-            it is and never closed. The hard deadline and the check for left-over bytes hold for the default transport
-            only.
+        http_client: an `httpx.Client` or `httpx2.Client` of yours (mTLS, private CA, HTTP/2, hooks). It is used as it is
+            and never closed. It cannot keep two promises: a server that sends its headers byte by byte can hold a call
+            past its `timeout`, and a response sent without a request can be taken for the next one.
         on_call: a function, or several, called with a `CallRecord` after each call, in the caller's thread: return at
             once. Its exceptions are logged and change nothing.
 
@@ -349,9 +349,9 @@ class AsyncOTPClient:
         params: extra query parameters of every request.
         max_response_bytes: cap on the decoded body of a response.
         allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
-        http_client: an `httpx.AsyncClient`, or `httpx2.AsyncClient`, of yours (proxy, mTLS, own CA, HTTP/2, hooks). It
-            is used as it is and never closed. The hard deadline and the check for left-over bytes hold for the default
-            transport only.
+        http_client: an `httpx.AsyncClient` or `httpx2.AsyncClient` of yours (mTLS, private CA, HTTP/2, hooks). It is
+            used as it is and never closed. It cannot keep one promise: a response that a server sends without a request
+            can be taken for the next one.
         on_call: a function, or several, called with a `CallRecord` after each call, in the caller's task: return at
             once. Its exceptions are logged and change nothing.
 
