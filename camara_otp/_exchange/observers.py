@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
-from camara_otp._exchange.httpx_client import AsyncHttpxExchange, HttpxExchange
 from camara_otp._exchange.mocks import Patched
+
+if TYPE_CHECKING:
+    from camara_otp._exchange.httpx_client import AsyncHttpxExchange, HttpxExchange
 
 X = TypeVar("X", bound="HttpxExchange | AsyncHttpxExchange")
 
