@@ -77,8 +77,8 @@ class OTPClient:
         max_response_bytes: cap on the decoded body of a response.
         allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
         http_client: an `httpx.Client` or `httpx2.Client` of yours (mTLS, private CA, HTTP/2, hooks). It is used as it
-            is and never closed. It cannot keep two promises: a server that sends its headers byte by byte can hold a call
-            past its `timeout`, and a response sent without a request can be taken for the next one.
+            is and never closed. It cannot keep two promises: a server that sends its headers byte by byte can hold a
+            call past its `timeout`, and a response sent without a request can be taken for the next one.
         on_call: a function, or several, called with a `CallRecord` after each call, in the caller's thread: return at
             once. Its exceptions are logged and change nothing.
 
