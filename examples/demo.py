@@ -49,7 +49,7 @@ def tokens_renew_themselves(url: str, operator: Sandbox) -> None:
     with OTPClient(url, token=token) as otp:
         otp.send_code(NUMBER, MESSAGE)
         print("  send_code        accepted, with a token fetched on the way")
-        operator.with_tokens(lambda desk, _: desk.revoke())
+        operator.with_tokens(lambda server, _: server.revoke())
         otp.send_code(NUMBER, MESSAGE)
         print("  send_code        accepted again, although the operator had revoked that token")
 
