@@ -16,8 +16,9 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Generator, Iterable, Mapping
+from functools import cached_property
 from html.entities import html5
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 MASK: Final = "***"
 
@@ -88,28 +89,35 @@ _Places: TypeAlias = "array[int]"
 _END: Final = 0xFFFF_FFFF
 
 
-class _Reading(NamedTuple):
-    """A text with some escapes undone, normalized.
+class _Reading:
+    """A text with some escapes undone, normalized: all characters as `folded`, letters and digits as `squashed`."""
 
-    `places` holds the span in the original text of each character; `squashed` holds the letters and digits alone, and
-    `kept` the index of each of them.
-    """
+    def __init__(self, text: str, places: _Places) -> None:
+        if text.isascii():
+            self.folded, self._places = text.translate(_FOLDED_ASCII), places  # character by character
+        else:
+            if len(_FOLDING) > _LIMIT:
+                _FOLDING.clear()
+            pieces = [_FOLDING[character] for character in text]
+            self.folded = "".join(pieces)
+            self._places = array("Q", (place for piece, place in zip(pieces, places, strict=True) for _ in piece))
+        self.squashed = _squashed(self.folded)
 
-    folded: str
-    places: _Places
-    squashed: str
-    kept: list[int]
+    @cached_property
+    def kept(self) -> list[int]:
+        """The index in `folded` of each character of `squashed`."""
+        return [index for index, character in enumerate(self.folded) if character.isalnum()]
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """Return the span in the original text of the characters from `first` to `last`, inclusive."""
-        return self.places[first] >> 32, self.places[last] & _END
+        return self._places[first] >> 32, self._places[last] & _END
 
 
 def _readings(text: str) -> Generator[_Reading | None]:
     """Yield the text with no, one, two ... layers of escapes undone; None if there are too many layers."""
     places = array("Q", (place << 32 | place + 1 for place in range(len(text))))
     for _ in range(_PASSES):
-        yield _normalized(text, places)
+        yield _Reading(text, places)
         undone, places = _without_escapes(text, places)
         if undone == text:
             return
@@ -139,17 +147,6 @@ _FILLERS: Final = "\u115f\u1160\u2800\u3164\uffa0"  # shown as nothing, although
 _FOLDING: Final = _Folding()
 _LIMIT: Final = 20_000
 """Characters whose normal form is remembered: more than a language needs, less than a hostile server can send."""
-
-
-def _normalized(text: str, places: _Places) -> _Reading:
-    if len(_FOLDING) > _LIMIT:
-        _FOLDING.clear()
-    pieces = [_FOLDING[character] for character in text]
-    folded = "".join(pieces)
-    if len(folded) != len(text) or "" in pieces:
-        places = array("Q", (place for piece, place in zip(pieces, places, strict=True) for _ in piece))
-    kept = [index for index, character in enumerate(folded) if character.isalnum()]
-    return _Reading(folded, places, "".join([folded[index] for index in kept]), kept)
 
 
 # Bytes and UTF-16 units are taken in runs, since several of them make one character. A run that is escaped again
@@ -290,8 +287,9 @@ def _spaced(needle: str, reading: _Reading) -> Generator[tuple[int, int]]:
     """Find a short secret whose characters are grouped, as in 481-516: a sequence of whole words."""
     if len(needle) <= _ALONE:
         return
-    text, kept = reading.folded, reading.kept
+    text = reading.folded
     for at in _find_overlapping(needle, reading.squashed):
+        kept = reading.kept
         first, last = kept[at], kept[at + len(needle) - 1]
         if text[max(first - 1, 0) : first].isalnum() or text[last + 1 : last + 2].isalnum():
             continue
@@ -318,10 +316,10 @@ def _is_in_date(text: str, first: int, last: int) -> bool:
 
 def _phone_numbers(digits: str, reading: _Reading) -> Generator[tuple[int, int]]:
     """Find a number by its last digits, or by all but its last digits, however it is grouped and prefixed."""
-    squashed, kept = reading.squashed, reading.kept
+    squashed = reading.squashed
     for needle in {digits[-_TELLING:], digits[: max(len(digits) - _CUT_DIGITS, _TELLING)]}:
         for at in _find(needle, squashed):
-            last = at + len(needle) - 1
+            last, kept = at + len(needle) - 1, reading.kept
             if not _is_near(kept, at, last):
                 continue
             first = at
