@@ -1,4 +1,4 @@
-"""One logical call, shared by both clients: its attempts, the renewal of its token, its verdict and its report.
+"""One logical call, shared by both clients: its attempts, the renewal of its token, its verdict and its record.
 
 A client's run loop does the I/O: it fetches the token, sends the request, sleeps. Everything it does next is decided
 here. Errors travel as values up to the public methods, which raise them in a frame that holds no secret.
@@ -17,7 +17,7 @@ from camara_otp import _wire
 from camara_otp._checks import seconds
 from camara_otp._exchange import Answer, Failure, Outgoing
 from camara_otp._secret import Secret
-from camara_otp._settings import Settings, new_x_correlator
+from camara_otp._settings import ClientSettings, new_x_correlator
 from camara_otp._wire import CallContext
 from camara_otp.auth.providers import TokenProvider, TokenSource, provider_of
 from camara_otp.errors import (
@@ -58,7 +58,7 @@ class Options:
         self.timeout = timeout
 
 
-class Call(Generic[T]):
+class OTPCall(Generic[T]):
     """One logical call: its bytes, made once, and every decision about them."""
 
     __slots__ = (
@@ -76,7 +76,12 @@ class Call(Generic[T]):
     )
 
     def __init__(
-        self, settings: Settings, context: CallContext, request: _wire.Request, read: _wire.Reader[T], options: Options
+        self,
+        settings: ClientSettings,
+        context: CallContext,
+        request: _wire.Request,
+        read: _wire.Reader[T],
+        options: Options,
     ) -> None:
         """Check the arguments of the call and make its bytes.
 
@@ -178,8 +183,8 @@ class Call(Generic[T]):
 
 
 def send_code_call(
-    settings: Settings, phone_number: str | SendCodeRequest, message: str | None, options: Options
-) -> Call[SendCodeResponse] | OTPError:
+    settings: ClientSettings, phone_number: str | SendCodeRequest, message: str | None, options: Options
+) -> OTPCall[SendCodeResponse] | OTPError:
     """Return the call to make, or the error that prevents it."""
     context = CallContext(_wire.SEND_CODE)
     try:
@@ -188,14 +193,14 @@ def send_code_call(
         else:
             request = SendCodeRequest(phone_number, _given(message, "message"))
         del phone_number, message  # the call below may run code of the caller's, and be interrupted in it
-        return Call(settings, context, request, _wire.read_send_code, options)
+        return OTPCall(settings, context, request, _wire.read_send_code, options)
     except OTPError as error:
         return context.attach(error.with_traceback(None))
 
 
 def validate_code_call(
-    settings: Settings, authentication_id: str | ValidateCodeRequest, code: str | None, options: Options
-) -> Call[ValidateCodeResponse] | OTPError:
+    settings: ClientSettings, authentication_id: str | ValidateCodeRequest, code: str | None, options: Options
+) -> OTPCall[ValidateCodeResponse] | OTPError:
     """Return the call to make, or the error that prevents it."""
     context = CallContext(_wire.VALIDATE_CODE)
     try:
@@ -204,7 +209,7 @@ def validate_code_call(
         else:
             request = ValidateCodeRequest(authentication_id, _given(code, "code"))
         del authentication_id, code  # as above
-        return Call(settings, context, request, _wire.read_validate_code, options)
+        return OTPCall(settings, context, request, _wire.read_validate_code, options)
     except OTPError as error:
         return context.attach(error.with_traceback(None))
 
@@ -313,12 +318,12 @@ def checked_observers(on_call: "OnCall | Sequence[OnCall] | None") -> list[OnCal
     return given
 
 
-class Report:
+class Observation:
     """One call that is observed. An exception of an observer is logged, and never reaches the caller."""
 
     __slots__ = ("_began", "_call", "_ends", "_server")
 
-    def __init__(self, observers: Sequence[OnCall], call: Call[T] | OTPError, server: tuple[str, int]) -> None:
+    def __init__(self, observers: Sequence[OnCall], call: OTPCall[T] | OTPError, server: tuple[str, int]) -> None:
         self._call = call
         self._server = server
         operation = str(call.operation if isinstance(call, OTPError) else call.context.operation.name)
@@ -352,7 +357,7 @@ def _guarded(function: Callable[[A], R], argument: A) -> R | None:
         return None
 
 
-def _record(call: "Call[T] | OTPError", result: object, duration: float, server: tuple[str, int]) -> CallRecord:
+def _record(call: "OTPCall[T] | OTPError", result: object, duration: float, server: tuple[str, int]) -> CallRecord:
     failed = result if isinstance(result, BaseException) else None
     if isinstance(call, OTPError):
         operation, attempts, x_correlator = str(call.operation), call.attempts, call.x_correlator

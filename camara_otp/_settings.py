@@ -37,7 +37,7 @@ def variable(name: str) -> str | None:
     return without_bom(os.environ.get(name, "")) or None
 
 
-class Settings:
+class ClientSettings:
     """The checked settings of one client. A plain object, because headers and parameters may hold keys."""
 
     __slots__ = ("endpoint", "headers", "policy", "provider", "server", "timeout", "x_correlator")
@@ -75,7 +75,7 @@ def checked_settings(
     max_response_bytes: int,
     allow_http: bool,
     http_client: object,
-) -> Settings:
+) -> ClientSettings:
     """Check the arguments of a constructor, in their order, and read those left out from the environment.
 
     Raises:
@@ -94,7 +94,7 @@ def checked_settings(
         raise ConfigurationError("x_correlator: must be a callable here, or None; give a value with each call")
     if not is_count(max_response_bytes):
         raise ConfigurationError("max_response_bytes: must be a whole number of at least 1")
-    return Settings(
+    return ClientSettings(
         endpoint=place,
         headers=static_headers(
             headers,

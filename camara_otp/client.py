@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, overload
 import anyio
 
 from camara_otp._call import (
-    Call,
+    Observation,
     OnCall,
     Options,
-    Report,
+    OTPCall,
     checked_observers,
     send_code_call,
     validate_code_call,
@@ -26,8 +26,8 @@ from camara_otp._exchange import open_async_exchange, open_exchange
 from camara_otp._settings import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT,
+    ClientSettings,
     Environment,
-    Settings,
     checked_settings,
     new_x_correlator,
 )
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 def _shown_endpoint(client: object) -> str:
     # A debugger may ask for the repr of a client whose arguments were rejected.
-    settings: Settings | None = getattr(client, "_settings", None)
+    settings: ClientSettings | None = getattr(client, "_settings", None)
     return "not set up" if settings is None else f"{settings.endpoint.origin}{settings.endpoint.path}"
 
 
@@ -277,19 +277,19 @@ class OTPClient:
             raise result
         return result
 
-    def _observed(self, call: Call[T] | OTPError) -> T | OTPError:
+    def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if not self.on_call:
             return self._run(call)
-        report = Report(self.on_call, call, self._settings.server)
+        observation = Observation(self.on_call, call, self._settings.server)
         try:
             result = self._run(call)
         except BaseException as interruption:
-            report.end(interruption)
+            observation.end(interruption)
             raise
-        report.end(result)
+        observation.end(result)
         return result
 
-    def _run(self, call: Call[T] | OTPError) -> T | OTPError:
+    def _run(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if isinstance(call, OTPError):
             return call
         if self._exchange.closed:
@@ -550,19 +550,19 @@ class AsyncOTPClient:
             raise result
         return result
 
-    async def _observed(self, call: Call[T] | OTPError) -> T | OTPError:
+    async def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if not self.on_call:
             return await self._run(call)
-        report = Report(self.on_call, call, self._settings.server)
+        observation = Observation(self.on_call, call, self._settings.server)
         try:
             result = await self._run(call)
         except BaseException as interruption:
-            report.end(interruption)
+            observation.end(interruption)
             raise
-        report.end(result)
+        observation.end(result)
         return result
 
-    async def _run(self, call: Call[T] | OTPError) -> T | OTPError:
+    async def _run(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if isinstance(call, OTPError):
             return call
         if self._exchange.closed:

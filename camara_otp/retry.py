@@ -15,7 +15,7 @@ from camara_otp._checks import is_count, seconds
 from camara_otp.errors import APIError, ConfigurationError, OTPError, RequestNotSentError
 
 
-class Outcome(Enum):
+class AttemptOutcome(Enum):
     """The outcome of a request, as used by the retry rules."""
 
     NOT_SENT = "not sent"
@@ -35,14 +35,14 @@ class Repeat(Enum):
     AFTER_RETRY_AFTER = "only with `rate_limited=True`, after a `Retry-After` that the deadline allows"
 
 
-RULES: Final[Mapping[Outcome, Repeat]] = MappingProxyType(
+RULES: Final[Mapping[AttemptOutcome, Repeat]] = MappingProxyType(
     {
-        Outcome.NOT_SENT: Repeat.WITH_BACKOFF,
-        Outcome.NEVER_TO_BE_SENT: Repeat.NEVER,
-        Outcome.TOKEN_REJECTED: Repeat.WITH_NEW_TOKEN,
-        Outcome.RATE_LIMITED: Repeat.AFTER_RETRY_AFTER,
-        Outcome.REFUSED: Repeat.NEVER,
-        Outcome.UNKNOWN: Repeat.NEVER,
+        AttemptOutcome.NOT_SENT: Repeat.WITH_BACKOFF,
+        AttemptOutcome.NEVER_TO_BE_SENT: Repeat.NEVER,
+        AttemptOutcome.TOKEN_REJECTED: Repeat.WITH_NEW_TOKEN,
+        AttemptOutcome.RATE_LIMITED: Repeat.AFTER_RETRY_AFTER,
+        AttemptOutcome.REFUSED: Repeat.NEVER,
+        AttemptOutcome.UNKNOWN: Repeat.NEVER,
     }
 )
 
@@ -80,21 +80,21 @@ class RetryPolicy:
         seconds("connect_timeout", self.connect_timeout)
 
 
-def outcome_of(error: OTPError) -> Outcome:
+def outcome_of(error: OTPError) -> AttemptOutcome:
     """Return the outcome that an error stands for.
 
     The code has to fit the status: a 500 that says TOO_MANY_REQUESTS is a 500.
     """
     if isinstance(error, RequestNotSentError):
-        return Outcome.NEVER_TO_BE_SENT if error.permanent else Outcome.NOT_SENT
+        return AttemptOutcome.NEVER_TO_BE_SENT if error.permanent else AttemptOutcome.NOT_SENT
     if error.outcome_unknown:
-        return Outcome.UNKNOWN
+        return AttemptOutcome.UNKNOWN
     if isinstance(error, APIError):
         if error.status == 401 and not (error.code or "").startswith(_OF_THE_API):
-            return Outcome.TOKEN_REJECTED
+            return AttemptOutcome.TOKEN_REJECTED
         if (error.status, error.code) == (429, "TOO_MANY_REQUESTS"):
-            return Outcome.RATE_LIMITED
-    return Outcome.REFUSED
+            return AttemptOutcome.RATE_LIMITED
+    return AttemptOutcome.REFUSED
 
 
 class NextAttempt(NamedTuple):

@@ -22,7 +22,7 @@ from camara_otp.errors import (
     TokenError,
     UnexpectedResponseError,
 )
-from camara_otp.retry import RULES, Outcome
+from camara_otp.retry import RULES, AttemptOutcome
 from camara_otp.sandbox.config import DESCRIPTIONS, Config
 
 _PAGES: Final = Path(__file__).parent
@@ -50,19 +50,20 @@ def superseded_table() -> str:
 
 
 COVERED: Final = {
-    Outcome.NOT_SENT: "no name, connection refused, connect or pool timeout, broken TLS handshake, proxy refusal",
-    Outcome.NEVER_TO_BE_SENT: "a certificate that does not verify",
-    Outcome.TOKEN_REJECTED: "401, whatever its code, unless the code is one of the API's own "
+    AttemptOutcome.NOT_SENT: "no name, connection refused, connect or pool timeout, broken TLS handshake, "
+    "proxy refusal",
+    AttemptOutcome.NEVER_TO_BE_SENT: "a certificate that does not verify",
+    AttemptOutcome.TOKEN_REJECTED: "401, whatever its code, unless the code is one of the API's own "
     "(`ONE_TIME_PASSWORD_SMS.*`)",
-    Outcome.RATE_LIMITED: "429 with `TOO_MANY_REQUESTS`",
-    Outcome.REFUSED: "every other 4xx but 409 `ABORTED`, `QUOTA_EXCEEDED` and `MAX_OTP_CODES_EXCEEDED` included",
-    Outcome.UNKNOWN: "a failure or timeout after the first byte was sent, 5xx, 409 `ABORTED`, any response outside the "
-    "contract",
+    AttemptOutcome.RATE_LIMITED: "429 with `TOO_MANY_REQUESTS`",
+    AttemptOutcome.REFUSED: "every other 4xx but 409 `ABORTED`, `QUOTA_EXCEEDED` and `MAX_OTP_CODES_EXCEEDED` included",
+    AttemptOutcome.UNKNOWN: "a failure or timeout after the first byte was sent, 5xx, 409 `ABORTED`, any response "
+    "outside the contract",
 }
 
 
-def _may_have_acted(outcome: Outcome) -> str:
-    return "**yes**" if outcome is Outcome.UNKNOWN else "no"
+def _may_have_acted(outcome: AttemptOutcome) -> str:
+    return "**yes**" if outcome is AttemptOutcome.UNKNOWN else "no"
 
 
 def outcomes_table() -> str:

@@ -17,7 +17,7 @@ from camara_otp.errors import (
     UnexpectedResponseError,
     error_class,
 )
-from camara_otp.retry import RULES, NextAttempt, Outcome, Repeat, RetryPolicy, next_attempt, outcome_of
+from camara_otp.retry import RULES, AttemptOutcome, NextAttempt, Repeat, RetryPolicy, next_attempt, outcome_of
 
 POLICY = RetryPolicy()
 EAGER = RetryPolicy(max_attempts=50, rate_limited=True)
@@ -42,27 +42,27 @@ def wants_new_token(error, policy=POLICY, *, may_renew=True, remaining=10.0):
 
 
 ROWS = [
-    (RequestNotSentError("refused"), Outcome.NOT_SENT),
-    (RequestNotSentError("certificate", permanent=True), Outcome.NEVER_TO_BE_SENT),
-    (OutcomeUnknownError("reset"), Outcome.UNKNOWN),
-    (UnexpectedResponseError("odd", status=202), Outcome.UNKNOWN),
-    (TokenError("none"), Outcome.REFUSED),
-    (refusal(401, "UNAUTHENTICATED"), Outcome.TOKEN_REJECTED),
-    (refusal(401, "AUTHENTICATION_REQUIRED"), Outcome.TOKEN_REJECTED),
-    (refusal(401), Outcome.TOKEN_REJECTED),
-    (refusal(401, "UNAUTHORIZED"), Outcome.TOKEN_REJECTED),
-    (refusal(401, "900901"), Outcome.TOKEN_REJECTED),
-    (refusal(401, "INVALID_TOKEN"), Outcome.TOKEN_REJECTED),
-    (refusal(401, "ONE_TIME_PASSWORD_SMS.INVALID_OTP"), Outcome.REFUSED),
-    (refusal(401, "ONE_TIME_PASSWORD_SMS.BRAND_NEW"), Outcome.REFUSED),
-    (refusal(403, "UNAUTHENTICATED"), Outcome.REFUSED),
-    (refusal(500, "UNAUTHENTICATED"), Outcome.UNKNOWN),
-    (refusal(429, "TOO_MANY_REQUESTS", 1.0), Outcome.RATE_LIMITED),
-    (refusal(429, "QUOTA_EXCEEDED", 1.0), Outcome.REFUSED),
-    (refusal(429, None, 1.0), Outcome.REFUSED),
-    (refusal(503, "TOO_MANY_REQUESTS", 1.0), Outcome.UNKNOWN),
-    (refusal(409, "ABORTED"), Outcome.UNKNOWN),
-    (refusal(409, "CONFLICT"), Outcome.REFUSED),
+    (RequestNotSentError("refused"), AttemptOutcome.NOT_SENT),
+    (RequestNotSentError("certificate", permanent=True), AttemptOutcome.NEVER_TO_BE_SENT),
+    (OutcomeUnknownError("reset"), AttemptOutcome.UNKNOWN),
+    (UnexpectedResponseError("odd", status=202), AttemptOutcome.UNKNOWN),
+    (TokenError("none"), AttemptOutcome.REFUSED),
+    (refusal(401, "UNAUTHENTICATED"), AttemptOutcome.TOKEN_REJECTED),
+    (refusal(401, "AUTHENTICATION_REQUIRED"), AttemptOutcome.TOKEN_REJECTED),
+    (refusal(401), AttemptOutcome.TOKEN_REJECTED),
+    (refusal(401, "UNAUTHORIZED"), AttemptOutcome.TOKEN_REJECTED),
+    (refusal(401, "900901"), AttemptOutcome.TOKEN_REJECTED),
+    (refusal(401, "INVALID_TOKEN"), AttemptOutcome.TOKEN_REJECTED),
+    (refusal(401, "ONE_TIME_PASSWORD_SMS.INVALID_OTP"), AttemptOutcome.REFUSED),
+    (refusal(401, "ONE_TIME_PASSWORD_SMS.BRAND_NEW"), AttemptOutcome.REFUSED),
+    (refusal(403, "UNAUTHENTICATED"), AttemptOutcome.REFUSED),
+    (refusal(500, "UNAUTHENTICATED"), AttemptOutcome.UNKNOWN),
+    (refusal(429, "TOO_MANY_REQUESTS", 1.0), AttemptOutcome.RATE_LIMITED),
+    (refusal(429, "QUOTA_EXCEEDED", 1.0), AttemptOutcome.REFUSED),
+    (refusal(429, None, 1.0), AttemptOutcome.REFUSED),
+    (refusal(503, "TOO_MANY_REQUESTS", 1.0), AttemptOutcome.UNKNOWN),
+    (refusal(409, "ABORTED"), AttemptOutcome.UNKNOWN),
+    (refusal(409, "CONFLICT"), AttemptOutcome.REFUSED),
 ]
 
 
@@ -74,9 +74,9 @@ def test_an_error_falls_under_one_row(error, outcome):
 
 def test_every_row_is_reached_and_agrees_on_what_is_unknown():
     """No row of the table is without an error, and a request with an unknown outcome is never repeated."""
-    assert {outcome for _, outcome in ROWS} == set(Outcome) == set(RULES)
-    assert all((outcome is Outcome.UNKNOWN) is error.outcome_unknown for error, outcome in ROWS)
-    assert RULES[Outcome.UNKNOWN] is Repeat.NEVER
+    assert {outcome for _, outcome in ROWS} == set(AttemptOutcome) == set(RULES)
+    assert all((outcome is AttemptOutcome.UNKNOWN) is error.outcome_unknown for error, outcome in ROWS)
+    assert RULES[AttemptOutcome.UNKNOWN] is Repeat.NEVER
 
 
 @pytest.mark.parametrize("policy", [POLICY, EAGER, None])
@@ -176,7 +176,9 @@ def test_a_bad_policy_is_refused(options, names):
 
 def test_only_a_rejected_token_repeats_with_a_new_one():
     """The rule stands once in the table."""
-    assert [outcome for outcome, rule in RULES.items() if rule is Repeat.WITH_NEW_TOKEN] == [Outcome.TOKEN_REJECTED]
+    assert [outcome for outcome, rule in RULES.items() if rule is Repeat.WITH_NEW_TOKEN] == [
+        AttemptOutcome.TOKEN_REJECTED
+    ]
     assert isinstance(refusal(401), errors.HTTP401Error)
     assert wants_new_token(refusal(401))
     assert not wants_new_token(refusal(401), may_renew=False)

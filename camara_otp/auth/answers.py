@@ -77,7 +77,7 @@ class Token:
 
 
 @frozen
-class Refusal:
+class TokenRefusal:
     """Why there is no token: a TokenError as a value, so that it can be kept and shared.
 
     `again` says that a repetition may help, after at least `wait` seconds.
@@ -117,20 +117,20 @@ class Reply:
         return cleaned(words, self.secrets, credentials=True)
 
 
-def read_token(reply: Reply, scope: str | None) -> Token | Refusal:
+def read_token(reply: Reply, scope: str | None) -> Token | TokenRefusal:
     """Read the response of a token endpoint to a request for this scope."""
     document = read_document(reply)
-    if isinstance(document, Refusal):
+    if isinstance(document, TokenRefusal):
         return document
     value = document.get("access_token")
     if not isinstance(value, str) or token_problem(value) is not None:
-        return Refusal("the token endpoint's answer holds no usable access_token; check the token URL")
+        return TokenRefusal("the token endpoint's answer holds no usable access_token; check the token URL")
     # RFC 6749 requires the type; an answer without one, or with null, is accepted. Apigee writes BearerToken.
     kind = document.get("token_type")
     kind = "Bearer" if kind is None else kind
     if not isinstance(kind, str) or kind.lower() not in {"bearer", "bearertoken"}:
         shown = reply.cleaned(kind) if isinstance(kind, str) else type(kind).__name__
-        return Refusal(
+        return TokenRefusal(
             f"the token endpoint issued a token of type {shown}, which cannot be used here; ask the operator for "
             "Bearer tokens, without DPoP"
         )
@@ -138,7 +138,7 @@ def read_token(reply: Reply, scope: str | None) -> Token | Refusal:
     # An empty text is no scope (RFC 6749 section 3.3), as if the field were left out.
     missing = missing_scopes(scope, granted) if scope and isinstance(granted, str) and granted.strip() else []
     if missing:
-        return Refusal(
+        return TokenRefusal(
             f"the token endpoint granted less than the requested scope: {' '.join(missing)} is missing; ask the "
             "operator to grant it to the client, or request less"
         )
@@ -147,14 +147,14 @@ def read_token(reply: Reply, scope: str | None) -> Token | Refusal:
     return Token(value, lifetime, lifetime, refresh if isinstance(refresh, str) and refresh else None)
 
 
-def read_started_login(reply: Reply) -> StartedLogin | Refusal:
+def read_started_login(reply: Reply) -> StartedLogin | TokenRefusal:
     """Read the response of a backchannel authentication endpoint."""
     document = read_document(reply)
-    if isinstance(document, Refusal):
+    if isinstance(document, TokenRefusal):
         return document
     identifier = document.get("auth_req_id")
     if not isinstance(identifier, str) or not identifier:
-        return Refusal("the backchannel endpoint's answer holds no auth_req_id; check the backchannel URL")
+        return TokenRefusal("the backchannel endpoint's answer holds no auth_req_id; check the backchannel URL")
     # CIBA Core section 7.3: five seconds where the interval is left out.
     return StartedLogin(
         identifier,
@@ -163,15 +163,15 @@ def read_started_login(reply: Reply) -> StartedLogin | Refusal:
     )
 
 
-def read_document(reply: Reply) -> dict[str, Any] | Refusal:
+def read_document(reply: Reply) -> dict[str, Any] | TokenRefusal:
     """Return the JSON object of a success, or the reason why there is none."""
     server, status, fault = reply.server, reply.answer.status, reply.answer.fault
     wait = retry_after(reply.answer.headers, reply.now) or 0.0
     passing = status >= 500 or status == TOO_MANY
     if 300 <= status < 400:
-        return Refusal(f"{server} redirects (HTTP {status}), which is not followed; give the URL that it leads to")
+        return TokenRefusal(f"{server} redirects (HTTP {status}), which is not followed; give the URL that it leads to")
     if fault is not None:
-        return Refusal(
+        return TokenRefusal(
             f"{server} sent an unreadable response (HTTP {status}): {fault}; check its URL", again=passing, wait=wait
         )
     document = _json_object(reply.answer.body)
@@ -183,15 +183,15 @@ def read_document(reply: Reply) -> dict[str, Any] | Refusal:
         reason = f"{server} refused: {code}{f' ({words})' if words else ''}; {REMEDIES.get(code, _REMEDY)}"
         if code in {"invalid_client", "invalid_grant"}:
             reason += _clock_skew(reply)
-        return Refusal(reason, code, words or None, again=passing, wait=wait)
+        return TokenRefusal(reason, code, words or None, again=passing, wait=wait)
     if status != 200:
         remedy = _CREDENTIALS_REFUSED if status in (401, 403) else "check its URL"
         later = ", and try again later" if passing else ""
-        return Refusal(
+        return TokenRefusal(
             f"{server} answered HTTP {status} without an error code; {remedy}{later}", again=passing, wait=wait
         )
     if document is None:
-        return Refusal(f"{server} sent something else than a JSON object; check its URL")
+        return TokenRefusal(f"{server} sent something else than a JSON object; check its URL")
     return document
 
 

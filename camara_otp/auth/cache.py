@@ -22,12 +22,12 @@ from typing import Final
 from attrs import field, frozen
 
 from camara_otp._threads import await_future, start_thread, wait
-from camara_otp.auth.answers import Refusal, Token
+from camara_otp.auth.answers import Token, TokenRefusal
 from camara_otp.auth.providers import Bounded
 
 _log: Final = logging.getLogger("camara_otp.auth")
 
-Source = Callable[[str | None, float], Token | Refusal]
+Source = Callable[[str | None, float], Token | TokenRefusal]
 """Fetches a token other than the given one; is told how many seconds a caller waits for it."""
 
 RETRY_PAUSE: Final = 2.0
@@ -36,7 +36,7 @@ RETRY_PAUSE: Final = 2.0
 # Seconds that a fetch may exceed the timeout of its endpoint before it is abandoned.
 GRACE: Final = 2.0
 
-_LATE: Final = Refusal("no token within the time of the call; the token endpoint is slow, or timeout is too short")
+_LATE: Final = TokenRefusal("no token within the time of the call; the token endpoint is slow, or timeout is too short")
 
 
 @frozen
@@ -56,7 +56,7 @@ def cached_token(token: Token, began: float, leeway: float) -> CachedToken:
     return CachedToken(token.value, renew_at, expires_at, token.final)
 
 
-class Fetch(Future[Token | Refusal]):
+class Fetch(Future[Token | TokenRefusal]):
     """A fetch that has started. It avoids the token `unwanted`, and is abandoned at `until`.
 
     It is void once a token was put into the cache from elsewhere.
@@ -113,7 +113,7 @@ class TokenCache:
             self._quiet_until = 0.0
             self._token = cached_token(token, began, self._leeway)
 
-    def get(self, rejected: str | None, timeout: float) -> str | Refusal:
+    def get(self, rejected: str | None, timeout: float) -> str | TokenRefusal:
         """Return a token other than `rejected`, or the reason why there is none, within `timeout` seconds."""
         deadline = self._clock() + timeout
         while True:
@@ -125,7 +125,7 @@ class TokenCache:
             if result is not None:
                 return result
 
-    async def aget(self, rejected: str | None, timeout: float) -> str | Refusal:
+    async def aget(self, rejected: str | None, timeout: float) -> str | TokenRefusal:
         """Return a token other than `rejected`, or the reason why there is none, within `timeout` seconds."""
         deadline = self._clock() + timeout
         while True:
@@ -156,14 +156,14 @@ class TokenCache:
             return fetch if token is None else token.value
 
     def _result(
-        self, fetch: Fetch, outcome: Token | Refusal | None, rejected: str | None, deadline: float
-    ) -> str | Refusal | None:
+        self, fetch: Fetch, outcome: Token | TokenRefusal | None, rejected: str | None, deadline: float
+    ) -> str | TokenRefusal | None:
         """Return the result of a fetch for one caller, or None when the caller has to ask again."""
         if outcome is None:
             return _LATE if self._clock() >= deadline else None
         if fetch.void.is_set():
             return None
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, TokenRefusal):
             return outcome
         # A fetch that started before this caller's token was rejected may bring that very token.
         return None if outcome.value == rejected != fetch.unwanted else outcome.value
@@ -175,7 +175,9 @@ class TokenCache:
         try:
             start_thread(self._run, fetch, now, wait_budget)
         except RuntimeError:
-            fetch.set_result(Refusal("no token: this process cannot start another thread to fetch one", again=True))
+            fetch.set_result(
+                TokenRefusal("no token: this process cannot start another thread to fetch one", again=True)
+            )
         else:
             self._fetch = fetch
         return fetch
@@ -184,18 +186,18 @@ class TokenCache:
         try:
             outcome = self._source(fetch.unwanted, wait_budget)
         except BaseException as error:  # noqa: BLE001 - a caller's own http_client or store may raise anything
-            outcome = Refusal(f"no token: fetching it raised {type(error).__name__}")
+            outcome = TokenRefusal(f"no token: fetching it raised {type(error).__name__}")
         with self._lock:
             is_void = fetch.void.is_set()
             if not is_void:
                 self._finish(fetch, outcome, began)
             is_served = self._token is not None and self._clock() < self._token.expires_at
         fetch.set_result(outcome)
-        if is_served and isinstance(outcome, Refusal) and not is_void:
+        if is_served and isinstance(outcome, TokenRefusal) and not is_void:
             # No caller waits for a renewal ahead of the expiry, so no caller would report its failure.
             _log.warning("the token could not be renewed ahead of its expiry: %s", outcome.reason)
 
-    def _finish(self, fetch: Fetch, outcome: Token | Refusal, began: float) -> None:
+    def _finish(self, fetch: Fetch, outcome: Token | TokenRefusal, began: float) -> None:
         now = self._clock()
         is_current = self._fetch is fetch
         if is_current:
@@ -260,7 +262,7 @@ class CachedProvider(Bounded):
             del rejected
 
 
-def _token_or_raise(outcome: str | Refusal) -> str:
-    if isinstance(outcome, Refusal):
+def _token_or_raise(outcome: str | TokenRefusal) -> str:
+    if isinstance(outcome, TokenRefusal):
         raise outcome.error()
     return outcome

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from camara_otp._checks import seconds
 from camara_otp._threads import await_future, run_in_thread
-from camara_otp.auth.answers import Refusal, StartedLogin, Token, read_started_login, read_token
+from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal, read_started_login, read_token
 from camara_otp.auth.assertions import PrivateKey
 from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
 from camara_otp.auth.client_auth import ClientAuth, Form, checked_user, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
-from camara_otp.auth.token_endpoint import Session, TokenEndpoint
+from camara_otp.auth.token_endpoint import Connections, TokenEndpoint
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class CIBA(CachedProvider):
         The arguments and errors are those of `authorize`.
         """
         timeout = seconds("timeout", timeout)
-        refusal: Refusal | None = Refusal("the login was not finished in time")
+        refusal: TokenRefusal | None = TokenRefusal("the login was not finished in time")
         stop = threading.Event()
         try:
             login = run_in_thread(self._log_in, timeout, stop)
@@ -131,19 +131,19 @@ class CIBA(CachedProvider):
             if login.done():
                 refusal = login.result()
         except RuntimeError:
-            refusal = Refusal("the login needs a thread, and this process cannot start another one")
+            refusal = TokenRefusal("the login needs a thread, and this process cannot start another one")
         finally:
             stop.set()
         _raise(refusal)
 
-    def _log_in(self, timeout: float, stop: threading.Event) -> Refusal | None:
+    def _log_in(self, timeout: float, stop: threading.Event) -> TokenRefusal | None:
         deadline = time.monotonic() + timeout
         try:
-            with self._endpoint.session() as session:
-                outcome = self._login(session, deadline, stop)
+            with self._endpoint.connections() as connections:
+                outcome = self._login(connections, deadline, stop)
         except Exception as error:  # noqa: BLE001 - a caller's own http_client may raise anything
-            return Refusal(f"the login failed: it raised {type(error).__name__}")
-        if isinstance(outcome, Refusal):
+            return TokenRefusal(f"the login failed: it raised {type(error).__name__}")
+        if isinstance(outcome, TokenRefusal):
             return outcome
         token, began = outcome
         self._refresh_tokens = {} if token.refresh is None else {token.refresh: None}
@@ -151,18 +151,20 @@ class CIBA(CachedProvider):
         self._cache.put(final if token.refresh is None else token, began)
         return None
 
-    def _login(self, session: Session, deadline: float, stop: threading.Event) -> tuple[Token, float] | Refusal:
-        endpoints = self._endpoint.endpoints(session, self._until(deadline))
-        if isinstance(endpoints, Refusal):
+    def _login(
+        self, connections: Connections, deadline: float, stop: threading.Event
+    ) -> tuple[Token, float] | TokenRefusal:
+        endpoints = self._endpoint.endpoints(connections, self._until(deadline))
+        if isinstance(endpoints, TokenRefusal):
             return endpoints
         backchannel = endpoints.backchannel
         if backchannel is None:
             raise AssertionError("unreachable")  # pragma: no cover - the endpoint was made with backchannel=True
         hint = self._login_hint.reveal()
 
-        def start() -> StartedLogin | Refusal:
+        def start() -> StartedLogin | TokenRefusal:
             fields = {"scope": self._scope, "login_hint": hint}
-            return session.ask(
+            return connections.ask(
                 "the backchannel endpoint",
                 backchannel,
                 lambda url, now: self._form(fields, url, now),
@@ -171,9 +173,9 @@ class CIBA(CachedProvider):
                 rings=True,
             )
 
-        def poll(auth_req_id: str) -> Token | Refusal:
+        def poll(auth_req_id: str) -> Token | TokenRefusal:
             fields = {"grant_type": CIBA_GRANT, "auth_req_id": auth_req_id}
-            return session.ask(
+            return connections.ask(
                 "the token endpoint",
                 endpoints.token,
                 lambda url, now: self._form(fields, url, now, auth_req_id),
@@ -191,13 +193,13 @@ class CIBA(CachedProvider):
         hint = self._login_hint.reveal()
         return self._credential.form(fields, url, now, (*secrets, hint, hint.partition(":")[2]))
 
-    def _renew(self, unwanted: str | None, wait_budget: float) -> Token | Refusal:  # noqa: ARG002 - a Source
+    def _renew(self, unwanted: str | None, wait_budget: float) -> Token | TokenRefusal:  # noqa: ARG002 - a Source
         """Fetch a token with the newest refresh token of the last login."""
         known = self._refresh_tokens  # of the login at this moment, whatever login follows meanwhile
         if known is None:
-            return Refusal("no user is logged in; call authorize() (or await aauthorize()) first")
+            return TokenRefusal("no user is logged in; call authorize() (or await aauthorize()) first")
         if not known:
-            return Refusal(
+            return TokenRefusal(
                 "the login has expired, and no refresh token is left; authorize again, and request offline_access if "
                 "it should last"
             )
@@ -217,25 +219,25 @@ class CIBA(CachedProvider):
         return f"CIBA({getattr(self, '_shown', '')})"
 
 
-def _raise(refusal: Refusal | None) -> None:
+def _raise(refusal: TokenRefusal | None) -> None:
     if refusal is not None:
         raise refusal.error()
 
 
 def poll_login(
-    start: Callable[[], StartedLogin | Refusal],
-    poll: Callable[[str], Token | Refusal],
+    start: Callable[[], StartedLogin | TokenRefusal],
+    poll: Callable[[str], Token | TokenRefusal],
     *,
     deadline: float,
     clock: Callable[[], float],
     stopped: Callable[[float], bool],
-) -> tuple[Token, float] | Refusal:
+) -> tuple[Token, float] | TokenRefusal:
     """Start a login and poll until it is done, refused or too late; return the token and when its request began.
 
     `stopped` waits so many seconds and tells whether the login was given up meanwhile.
     """
     login = start()
-    if isinstance(login, Refusal):
+    if isinstance(login, TokenRefusal):
         return login
     interval = max(login.interval, SHORTEST_INTERVAL)
     ends = clock() + login.expires_in
@@ -243,15 +245,15 @@ def poll_login(
     while True:
         pause = _pause(interval, ends - clock(), has_polled=has_polled)
         if pause is None:
-            return Refusal("the user did not answer within the operator's own limit; authorize again", _EXPIRED)
+            return TokenRefusal("the user did not answer within the operator's own limit; authorize again", _EXPIRED)
         if clock() + pause >= deadline:
             reason = (
                 "the user did not answer in time; give authorize a longer timeout (the operator requires "
                 f"{interval:g} s between two polls)"
             )
-            return Refusal(reason, _EXPIRED)
+            return TokenRefusal(reason, _EXPIRED)
         if stopped(pause):
-            return Refusal("the login was given up")
+            return TokenRefusal("the login was given up")
         has_polled = True
         began = clock()
         outcome = poll(login.auth_req_id)

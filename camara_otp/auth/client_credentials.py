@@ -7,7 +7,7 @@ from camara_otp.auth.assertions import PrivateKey
 from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
 from camara_otp.auth.client_auth import ClientAuth, Form, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
-from camara_otp.auth.sharing import StoreKey, token_source
+from camara_otp.auth.sharing import StoreKey, source_through
 from camara_otp.auth.stores import TokenStore
 from camara_otp.auth.token_endpoint import TokenEndpoint
 from camara_otp.errors import ConfigurationError
@@ -78,7 +78,7 @@ class ClientCredentials(CachedProvider):
                 identity = ("client_credentials", endpoint.name, client_id, scope or "")
                 return StoreKey.derive(credential.material(), *identity)
 
-            source = token_source(
+            source = source_through(
                 lambda left: endpoint.fetch(form, scope, left), store, store_key, endpoint.timeout, leeway
             )
             self._cache = TokenCache(source, leeway=leeway, patience=endpoint.timeout + GRACE)

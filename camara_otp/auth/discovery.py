@@ -8,7 +8,7 @@ from attrs import frozen
 
 from camara_otp._checks import text
 from camara_otp._endpoint import is_local, shown_url, split_url
-from camara_otp.auth.answers import Refusal, Reply, read_document
+from camara_otp.auth.answers import Reply, TokenRefusal, read_document
 from camara_otp.errors import ConfigurationError
 
 _QUERY: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
@@ -72,21 +72,25 @@ def issuer_of(issuer: object, *, allow_http: bool) -> Issuer:
     return Issuer(names, endpoint_url("issuer", name.removesuffix("/") + _CONFIGURATION, allow_http=allow_http))
 
 
-def read_configuration(reply: Reply, issuer: Issuer, *, backchannel: bool, allow_http: bool) -> Endpoints | Refusal:
+def read_configuration(
+    reply: Reply, issuer: Issuer, *, backchannel: bool, allow_http: bool
+) -> Endpoints | TokenRefusal:
     """Read an OpenID configuration. It must state the issuer exactly as the caller named it."""
     document = read_document(reply)
-    if isinstance(document, Refusal):
+    if isinstance(document, TokenRefusal):
         return document
     name = document.get("issuer")
     if name not in issuer.names:
         shown = reply.cleaned(name) if isinstance(name, str) else "none"
-        return Refusal(f"the issuer's configuration is another issuer's ({shown}); give issuer exactly as it is there")
+        return TokenRefusal(
+            f"the issuer's configuration is another issuer's ({shown}); give issuer exactly as it is there"
+        )
     try:
         token = _named(document, "token_endpoint", issuer, allow_http=allow_http)
         key = "backchannel_authentication_endpoint"
         return Endpoints(token, _named(document, key, issuer, allow_http=allow_http) if backchannel else None)
     except ConfigurationError as error:
-        return Refusal(str(error))
+        return TokenRefusal(str(error))
 
 
 def _named(document: dict[str, Any], key: str, issuer: Issuer, *, allow_http: bool) -> EndpointURL:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import field, frozen
 
 from camara_otp._threads import run_in_thread, wait
-from camara_otp.auth.answers import Refusal, Token
+from camara_otp.auth.answers import Token, TokenRefusal
 from camara_otp.auth.stores import TokenStore
 from camara_otp.errors import ConfigurationError
 
@@ -88,7 +88,7 @@ class SharedTokenSource:
         self,
         store: TokenStore,
         store_key: Callable[[], StoreKey],
-        fetch: Callable[[float], Token | Refusal],
+        fetch: Callable[[float], Token | TokenRefusal],
         *,
         timeout: float,
         leeway: float,
@@ -113,7 +113,7 @@ class SharedTokenSource:
         self._clock = clock
         self._sleep = sleep
 
-    def __call__(self, unwanted: str | None, wait_budget: float) -> Token | Refusal:
+    def __call__(self, unwanted: str | None, wait_budget: float) -> Token | TokenRefusal:
         """Return the shared token if it is not the unwanted one, else fetch a token and share it.
 
         Args:
@@ -132,7 +132,7 @@ class SharedTokenSource:
             _log.warning("the token store failed (%s): this worker fetches a token of its own", down)
             return self._own(began)
 
-    def _shared(self, store: "_BoundedStore", began: float, give_up_at: float) -> Token | Refusal:
+    def _shared(self, store: "_BoundedStore", began: float, give_up_at: float) -> Token | TokenRefusal:
         pause, longest = _PAUSES
         while True:
             token = store.load(self._unwanted)
@@ -150,7 +150,7 @@ class SharedTokenSource:
             self._sleep(min(pause, max(give_up_at - self._clock(), 0.0)))
             pause = min(pause * 1.5, longest)
 
-    def _renew(self, store: "_BoundedStore", lease: str, began: float) -> Token | Refusal:
+    def _renew(self, store: "_BoundedStore", lease: str, began: float) -> Token | TokenRefusal:
         """Fetch under the lock, unless another worker has saved a token between our look and our lock."""
         try:
             token = store.load(self._unwanted)
@@ -162,7 +162,7 @@ class SharedTokenSource:
         finally:
             store.release(lease)
 
-    def _own(self, began: float) -> Token | Refusal:
+    def _own(self, began: float) -> Token | TokenRefusal:
         return self._fetch(self._timeout - (self._clock() - began))
 
     def _is_due(self, token: Token) -> bool:
@@ -195,7 +195,7 @@ class _BoundedStore:
         """Take the lock, or return None."""
         return self._ask(self._store.acquire, self._key.name, LOCK_SECONDS)
 
-    def save(self, outcome: Token | Refusal) -> None:
+    def save(self, outcome: Token | TokenRefusal) -> None:
         """Share a token that has time left, if the store accepts it."""
         if isinstance(outcome, Token) and outcome.left > 0:
             packed = self._key.pack(outcome, encrypt=self._store.encrypt)
@@ -240,13 +240,13 @@ def _fernet(key: bytes) -> "Fernet":
     return Fernet(key)
 
 
-def token_source(
-    fetch: Callable[[float], Token | Refusal],
+def source_through(
+    fetch: Callable[[float], Token | TokenRefusal],
     store: TokenStore | None,
     store_key: Callable[[], StoreKey],
     timeout: float,
     leeway: float,
-) -> Callable[[str | None, float], Token | Refusal]:
+) -> Callable[[str | None, float], Token | TokenRefusal]:
     """Return the source for a cache: the token endpoint, through the store if there is one."""
     if store is None:
         return lambda _unwanted, _wait_budget: fetch(timeout)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from camara_otp._checks import seconds, warn
 from camara_otp._endpoint import shown_url
 from camara_otp._exchange import Failure, Outgoing, open_exchange
-from camara_otp.auth.answers import TOO_MANY, Refusal, Reply, Token, read_token
+from camara_otp.auth.answers import TOO_MANY, Reply, Token, TokenRefusal, read_token
 from camara_otp.auth.client_auth import Form
 from camara_otp.auth.discovery import Endpoints, EndpointURL, endpoint_url, issuer_of, read_configuration
 from camara_otp.errors import ConfigurationError
@@ -34,7 +34,7 @@ _USER_AGENT: Final = (b"user-agent", b"camara-otp")  # some gateways reject requ
 _UNREACHABLE: Final = "check its URL and the network; for a proxy, or a CA of the operator's own, give http_client"
 
 
-class Session:
+class Connections:
     """The connections for one token or one login; closed at its end, since the next one is due in an hour."""
 
     def __init__(self, http_client: "Client | None") -> None:
@@ -53,13 +53,13 @@ class Session:
         server: str,
         where: EndpointURL,
         build: FormBuilder,
-        read: Callable[[Reply], T | Refusal],
+        read: Callable[[Reply], T | TokenRefusal],
         deadline: float,
         *,
         method: str = "POST",
         attempts: int = _ATTEMPTS,
         rings: bool = False,
-    ) -> T | Refusal:
+    ) -> T | TokenRefusal:
         """Send a form and read the response, in up to `attempts` requests until the deadline.
 
         A request that `rings` the user's phone is sent again only if it cannot have arrived.
@@ -72,11 +72,11 @@ class Session:
             if isinstance(answer, Failure):
                 again = not answer.permanent and not (rings and answer.sent)
                 reason = f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}"
-                outcome: T | Refusal = Refusal(reason, again=again)
+                outcome: T | TokenRefusal = TokenRefusal(reason, again=again)
             else:
                 outcome = read(Reply(server, answer, form.secrets, time.time()))
                 again = not rings or answer.status == TOO_MANY  # a request that was rate limited rang no phone
-            if not isinstance(outcome, Refusal) or not again or attempt >= attempts:
+            if not isinstance(outcome, TokenRefusal) or not again or attempt >= attempts:
                 return outcome
             pause = pause_before(attempt + 1, outcome, deadline - time.monotonic())
             if pause is None:
@@ -92,7 +92,7 @@ class Session:
         return self._exchanges[origin]
 
 
-def pause_before(attempt: int, refusal: Refusal, left: float) -> float | None:
+def pause_before(attempt: int, refusal: TokenRefusal, left: float) -> float | None:
     """Return the seconds to wait before an attempt, or None when it must not be made."""
     if not refusal.again:
         return None
@@ -152,26 +152,26 @@ class TokenEndpoint:
     def __repr__(self) -> str:
         return repr(shown_url(getattr(self, "name", "")))
 
-    def session(self) -> Session:
+    def connections(self) -> Connections:
         """Return connections for one token or one login."""
-        return Session(self._http_client)
+        return Connections(self._http_client)
 
-    def fetch(self, build: FormBuilder, scope: str | None, seconds: float | None = None) -> Token | Refusal:
+    def fetch(self, build: FormBuilder, scope: str | None, seconds: float | None = None) -> Token | TokenRefusal:
         """Fetch a token of the grant that `build` makes the form of, within `seconds` or the endpoint's timeout."""
         deadline = time.monotonic() + (self.timeout if seconds is None else seconds)
-        with self.session() as session:
-            endpoints = self.endpoints(session, deadline)
-            if isinstance(endpoints, Refusal):
+        with self.connections() as connections:
+            endpoints = self.endpoints(connections, deadline)
+            if isinstance(endpoints, TokenRefusal):
                 return endpoints
-            return session.ask(
+            return connections.ask(
                 "the token endpoint", endpoints.token, build, lambda reply: read_token(reply, scope), deadline
             )
 
-    def endpoints(self, session: Session, deadline: float) -> Endpoints | Refusal:
+    def endpoints(self, connections: Connections, deadline: float) -> Endpoints | TokenRefusal:
         """Return the endpoints, read from the issuer's configuration where necessary."""
         if self._endpoints is not None:
             return self._endpoints
-        found = session.ask(
+        found = connections.ask(
             "the issuer",
             self._issuer.configuration,
             lambda _url, _now: Form(((b"accept", b"application/json"),)),

@@ -11,10 +11,10 @@ from camara_otp._text import Secrets, cleaned
 from camara_otp.auth.answers import (
     REMEDIES,
     UNSTATED_LIFETIME,
-    Refusal,
     Reply,
     StartedLogin,
     Token,
+    TokenRefusal,
     read_seconds,
     read_started_login,
     read_token,
@@ -68,7 +68,7 @@ def test_another_token_type_is_refused_with_the_remedy(kind):
     """A DPoP-bound token is of no use in a Bearer header."""
     refusal = read(good(token_type=kind))
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert "Bearer" in refusal.reason
     assert not refusal.again
 
@@ -106,7 +106,7 @@ def test_an_unusable_access_token_is_refused_and_not_shown(token):
     """A text that no header can carry is rejected."""
     refusal = read(good(access_token=token))
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert "access_token" in refusal.reason
     assert "two words" not in refusal.reason
 
@@ -115,7 +115,7 @@ def test_a_narrower_scope_is_named():
     """The caller learns which scope is missing."""
     refusal = read(good(scope="profile"))
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert SCOPE in refusal.reason
 
 
@@ -135,7 +135,7 @@ def test_each_known_error_comes_with_its_remedy(code):
     """`error` holds the code, the text the remedy."""
     refusal = read({"error": code, "error_description": "why"}, status=400)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert (refusal.code, refusal.description) == (code, "why")
     assert code in refusal.reason
     assert "why" in refusal.reason
@@ -149,7 +149,7 @@ def test_an_unknown_error_comes_with_a_remedy_too():
     """Operators have codes of their own."""
     refusal = read({"error": "quota"}, status=400)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert refusal.reason == "the token endpoint refused: quota; look it up in the operator's documentation"
 
 
@@ -159,7 +159,7 @@ def test_a_gateway_that_lets_nobody_in_sends_to_the_credentials(status, body):
     """The URL is seldom the reason."""
     refusal = read(body, status=status)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert "check client_id and its secret or key, client_auth, and the URL" in refusal.reason
 
 
@@ -168,7 +168,7 @@ def test_an_error_counts_whatever_the_status(status):
     """Some servers say 200 or 401 where RFC 6749 says 400."""
     refusal = read({"error": "invalid_client"}, status=status)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert (refusal.code, refusal.description) == ("invalid_client", None)
 
 
@@ -177,7 +177,7 @@ def test_a_failure_of_the_server_may_be_tried_again(status):
     """With or without an RFC 6749 body."""
     for body in ({"error": "server_error"}, b"<html>", b""):
         refusal = read(body, status=status)
-        assert isinstance(refusal, Refusal)
+        assert isinstance(refusal, TokenRefusal)
         assert refusal.again
 
 
@@ -189,7 +189,7 @@ def test_retry_after_is_read(value, wait):
     """Seconds or a date."""
     refusal = read(b"", status=503, headers=[(b"retry-after", value)])
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert refusal.wait == wait
 
 
@@ -198,7 +198,7 @@ def test_a_redirect_is_not_followed(status):
     """Credentials are for the configured URL only."""
     refusal = read(good(), status=status, headers=[(b"location", b"https://evil.example/")])
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert "redirect" in refusal.reason
     assert "evil" not in refusal.reason
 
@@ -209,7 +209,7 @@ def test_a_redirect_is_not_followed(status):
 )
 def test_anything_but_a_json_object_is_refused(body):
     """A login page is no token."""
-    assert isinstance(read(body), Refusal)
+    assert isinstance(read(body), TokenRefusal)
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 400, 404, 418])
@@ -217,7 +217,7 @@ def test_another_status_without_an_error_is_refused_by_number(status):
     """Only 200 gives a token."""
     refusal = read(good(), status=status)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert str(status) in refusal.reason
     assert refusal.code is None
     assert not refusal.again
@@ -227,7 +227,7 @@ def test_an_answer_over_the_cap_is_refused():
     """The exchange says so, the text repeats it."""
     refusal = read(b"", fault="more than 65536 bytes")
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert "65536" in refusal.reason
     assert "check its URL" in refusal.reason
 
@@ -245,7 +245,7 @@ def test_a_wrong_clock_is_found_out(date, said):
     """An assertion refused by a server with another time: say by how much."""
     refusal = read({"error": "invalid_client"}, status=401, headers=[(b"date", date)])
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert (said in refusal.reason) if said else ("the server's" not in refusal.reason)
 
 
@@ -264,7 +264,7 @@ def test_what_a_server_echoes_is_not_shown(words):
     """Secrets, assertions and numbers in error texts, in any form."""
     refusal = read({"error": "invalid_request", "error_description": words}, status=400)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert refusal.description is not None
     assert refusal.description.split()[1:] == ["***", "is", "wrong"]
 
@@ -273,7 +273,7 @@ def test_a_secret_in_the_error_code_is_not_shown_either():
     """The code is the server's text too."""
     refusal = read({"error": SECRET}, status=400)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert refusal.code == "***"
     assert SECRET not in refusal.reason
 
@@ -303,7 +303,7 @@ def test_a_login_is_read():
 @pytest.mark.parametrize("body", [{}, {"auth_req_id": ""}, {"auth_req_id": 1}, {"error": "unknown_user_id"}])
 def test_a_login_without_an_id_is_refused(body):
     """There is nothing to poll with."""
-    assert isinstance(read_started_login(heard(body)), Refusal)
+    assert isinstance(read_started_login(heard(body)), TokenRefusal)
 
 
 def discovery(allow_http=False, backchannel=False, asked="https://op.example", **document):
@@ -344,7 +344,7 @@ def test_a_wrong_configuration_is_refused(document, said):
     """Another issuer's, without the endpoint, or with an endpoint over plain http."""
     refusal = discovery(**document)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert said in refusal.reason
 
 
@@ -352,7 +352,7 @@ def test_a_configuration_without_the_backchannel_is_refused_when_it_is_needed():
     """The operator may not offer CIBA."""
     refusal = discovery(backchannel=True, issuer="https://op.example", token_endpoint="https://op.example/t")
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert "backchannel_authentication_endpoint" in refusal.reason
 
 
@@ -374,7 +374,7 @@ def test_an_issuer_is_compared_to_the_letter():
     )
     assert isinstance(discovery(asked=asked, issuer=asked, token_endpoint="https://op.example/t"), Endpoints)
     refusal = discovery(asked=asked, issuer="https://op.example", token_endpoint="https://op.example/t")
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_an_issuer_elsewhere_must_not_name_an_address_of_this_machine_or_link(ho
     """Its configuration would send the credentials to a metadata service, or to a neighbor."""
     refusal = discovery(issuer="https://op.example", token_endpoint=f"https://{host}/t")
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TokenRefusal)
     assert "token_endpoint" in refusal.reason
     assert not refusal.again
 
@@ -419,7 +419,7 @@ def test_a_date_without_a_zone_is_gmt(monkeypatch):
         monkeypatch.undo()
         time.tzset()
 
-    assert isinstance(wrong_clock, Refusal)
+    assert isinstance(wrong_clock, TokenRefusal)
     assert "clock is" not in wrong_clock.reason
-    assert isinstance(later, Refusal)
+    assert isinstance(later, TokenRefusal)
     assert later.wait == 30.0

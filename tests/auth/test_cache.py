@@ -12,10 +12,10 @@ import trio
 
 from camara_otp._threads import await_future, run_in_thread, wait
 from camara_otp.auth import cache as cache_module
-from camara_otp.auth.answers import Refusal, Token
+from camara_otp.auth.answers import Token, TokenRefusal
 from camara_otp.auth.cache import RETRY_PAUSE, TokenCache, cached_token
 
-DOWN = Refusal("down", again=True)
+DOWN = TokenRefusal("down", again=True)
 
 
 class Clock:
@@ -270,7 +270,7 @@ def test_a_raising_source_is_a_refusal_without_its_text():
 
     outcome = made.get(None, 5)
 
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, TokenRefusal)
     assert "ValueError" in outcome.reason
     assert "s3cr3t" not in outcome.reason
 
@@ -281,7 +281,7 @@ def test_a_fetch_that_ends_with_an_interruption_leaves_no_caller_waiting():
     source.queue = [SystemExit()]
     made = cache(source)
 
-    assert isinstance(made.get(None, 5), Refusal)
+    assert isinstance(made.get(None, 5), TokenRefusal)
     assert made.get(None, 5) == "t2"
 
 
@@ -295,7 +295,7 @@ def test_a_caller_out_of_time_gets_a_refusal_and_the_next_the_token():
     outcome = made.get(None, 0.05)
 
     assert time.monotonic() - began < 1
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, TokenRefusal)
     assert "time" in outcome.reason
     source.gate.set()
     assert made.get(None, 5) == "t1"
@@ -309,7 +309,7 @@ async def test_a_task_out_of_time_gets_a_refusal():
     source.gate.clear()
     made = cache(source)
 
-    assert isinstance(await made.aget(None, 0.05), Refusal)
+    assert isinstance(await made.aget(None, 0.05), TokenRefusal)
     source.gate.set()
     assert await made.aget(None, 5) == "t1"
     assert len(source.asked) == 1
@@ -403,7 +403,7 @@ def test_a_caller_that_waits_for_an_abandoned_fetch_takes_part_in_the_next():
     opener.join()
 
 
-@pytest.mark.parametrize("outcome", [Token("old", 9999.0, 9999.0), Refusal("dead", "invalid_grant")])
+@pytest.mark.parametrize("outcome", [Token("old", 9999.0, 9999.0), TokenRefusal("dead", "invalid_grant")])
 def test_a_fetch_from_before_a_token_was_put_changes_nothing(outcome):
     """A late answer of the login before neither replaces the new token nor keeps the next renewal waiting."""
     source = Source()
@@ -424,7 +424,7 @@ def test_a_fetch_from_before_a_token_was_put_changes_nothing(outcome):
 def test_a_caller_that_waits_while_a_token_is_put_gets_that_token(how):
     """Not the outcome of the fetch that was under way."""
     source = Source()
-    source.queue = [Refusal("dead", "invalid_grant")]
+    source.queue = [TokenRefusal("dead", "invalid_grant")]
     source.gate.clear()
     made = cache(source)
 
@@ -556,7 +556,7 @@ def test_no_thread_no_token(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cache_module, "start_thread", no_thread)
         outcome = made.get(None, 5)
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, TokenRefusal)
     assert "thread" in outcome.reason
     assert made.get(None, 5) == "t1"
 

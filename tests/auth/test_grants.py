@@ -27,7 +27,7 @@ from joserfc.jws import JWSRegistry
 
 from camara_otp._secret import Secret
 from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, scope, token_endpoint
-from camara_otp.auth.answers import Refusal
+from camara_otp.auth.answers import TokenRefusal
 from camara_otp.auth.providers import afetch_token, fetch_token
 from camara_otp.auth.token_endpoint import pause_before
 from camara_otp.errors import ConfigurationError, TokenError
@@ -277,12 +277,12 @@ def test_a_wait_beyond_the_deadline_is_not_begun(tokens):
 @pytest.mark.parametrize(
     ("refusal", "attempt", "left", "pause"),
     [
-        (Refusal("x"), 2, 10, None),
-        (Refusal("x", again=True), 2, 0.001, None),
-        (Refusal("x", again=True), 2, 10, 0.002),
-        (Refusal("x", again=True), 9, 10, 0.02),
-        (Refusal("x", again=True, wait=3), 2, 10, 3),
-        (Refusal("x", again=True, wait=11), 2, 10, None),
+        (TokenRefusal("x"), 2, 10, None),
+        (TokenRefusal("x", again=True), 2, 0.001, None),
+        (TokenRefusal("x", again=True), 2, 10, 0.002),
+        (TokenRefusal("x", again=True), 9, 10, 0.02),
+        (TokenRefusal("x", again=True, wait=3), 2, 10, 3),
+        (TokenRefusal("x", again=True, wait=11), 2, 10, None),
     ],
 )
 def test_pauses_grow_and_fit(refusal, attempt, left, pause):

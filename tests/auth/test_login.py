@@ -2,13 +2,13 @@
 
 import pytest
 
-from camara_otp.auth.answers import Refusal, StartedLogin, Token
+from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal
 from camara_otp.auth.ciba import poll_login
 
 TOKEN = Token("t", 3600, 3600)
-PENDING = Refusal("pending", "authorization_pending")
-SLOW = Refusal("slow", "slow_down")
-DOWN = Refusal("down", again=True)
+PENDING = TokenRefusal("pending", "authorization_pending")
+SLOW = TokenRefusal("slow", "slow_down")
+DOWN = TokenRefusal("down", again=True)
 
 
 class World:
@@ -94,7 +94,7 @@ def test_silence_doubles_the_interval():
 
 def test_a_wait_that_the_server_asks_for_is_kept():
     """Retry-After between polls."""
-    world = World(asked(interval=2.0), Refusal("busy", again=True, wait=30.0), TOKEN)
+    world = World(asked(interval=2.0), TokenRefusal("busy", again=True, wait=30.0), TOKEN)
     world.log_in(100)
 
     assert world.waits == [2.0, 30.0]
@@ -105,7 +105,7 @@ def test_the_operators_limit_ends_the_login():
     world = World(asked(expires_in=12.0), PENDING)
     outcome = world.log_in(100)
 
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, TokenRefusal)
     assert "operator's own limit" in outcome.reason
     assert world.waits == [5.0, 5.0]
 
@@ -115,7 +115,7 @@ def test_the_callers_limit_ends_the_login():
     world = World(asked(), PENDING)
     outcome = world.log_in(12)
 
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, TokenRefusal)
     assert "longer timeout" in outcome.reason
     assert world.now < 12
 
@@ -124,21 +124,21 @@ def test_giving_up_ends_the_login():
     """Polling stops when the caller has given up."""
     outcome = World(asked(), PENDING, give_up_at=10).log_in(100)
 
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, TokenRefusal)
     assert "given up" in outcome.reason
 
 
 @pytest.mark.parametrize("code", ["access_denied", "expired_token", "invalid_client", None])
 def test_any_other_refusal_ends_the_login(code):
     """Only pending, slow_down and failures of the server mean another poll."""
-    refusal = Refusal("no", code)
+    refusal = TokenRefusal("no", code)
 
     assert World(asked(), PENDING, refusal).log_in(100) == refusal
 
 
 def test_a_refused_question_is_not_polled_for():
     """There is no id."""
-    refusal = Refusal("unknown", "unknown_user_id")
+    refusal = TokenRefusal("unknown", "unknown_user_id")
     world = World(refusal, TOKEN)
 
     assert world.log_in(100) == refusal

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from camara_otp.auth import ClientCredentials, MemoryStore, RedisStore, sharing
-from camara_otp.auth.answers import Refusal, Token
+from camara_otp.auth.answers import Token, TokenRefusal
 from camara_otp.auth.sharing import LOCK_SECONDS, SharedTokenSource, StoreKey
 from camara_otp.errors import ConfigurationError
 
@@ -46,7 +46,9 @@ class Worker:
         self.fetched += 1
         if self.during is not None:
             self.during()
-        return Refusal("down") if self.refuse else Token(f"{id(self)}-{self.fetched}", self.lifetime, self.lifetime)
+        return (
+            TokenRefusal("down") if self.refuse else Token(f"{id(self)}-{self.fetched}", self.lifetime, self.lifetime)
+        )
 
     def fetch(self, unwanted=None, wait_budget=10.0):
         return self.source(unwanted, wait_budget)
@@ -192,7 +194,7 @@ def test_a_refusal_is_told_and_frees_the_lock(store, clock):
     one, other = workers(store, clock)
     one.refuse = True
 
-    assert one.fetch() == Refusal("down")
+    assert one.fetch() == TokenRefusal("down")
     began = clock.now
     assert isinstance(other.fetch(), Token)
     assert clock.now == began
@@ -473,10 +475,10 @@ def test_many_threads_share_one_token():
 
 def test_a_slow_refusal_leaves_the_next_worker_free():
     """The lock is released with the refusal, and the next worker fetches at once."""
-    own, fetched = counting(0.3, Refusal("down"))
+    own, fetched = counting(0.3, TokenRefusal("down"))
 
     outcomes = race(MemoryStore(), 2, own)
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Refusal", "Token"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Token", "TokenRefusal"]
     assert 0.3 <= fetched[1] - fetched[0] < 0.3 + 0.4
 
 
