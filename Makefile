@@ -86,6 +86,10 @@ coverage: .venv/dev/.ready ## report the coverage of all suites that ran with CO
 faults: .venv/dev/.ready ## drive the clients through every fault, on every way to the operator, and print the report
 	$(BIN)/python -m tests.faults
 
+SECONDS ?= 60
+simulate: .venv/dev/.ready ## drive the client through random schedules on a simulated network: make simulate SECONDS=60
+	$(BIN)/python -m tests.simulation $(SECONDS) $(SEED)
+
 soak: .venv/dev/.ready ## run both clients at full speed for ten minutes: make soak MINUTES=10
 	$(BIN)/python -m tests.faults.soak $(MINUTES)
 
