@@ -1,6 +1,7 @@
 """The rules of the architecture: the direction of imports and the only users of the HTTP libraries."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,3 +145,17 @@ def test_every_module_imports_under_the_strictest_interpreter():
     )
 
     assert done.stderr == ""
+
+
+def test_every_file_and_name_on_the_page_about_architecture_exists():
+    """A reader finds each place that the page names."""
+    page = (PACKAGE.parent / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+    files = re.findall(r"`(?:camara_otp/)?((?:[a-z0-9_]+/)*[a-z0-9_]+\.py)`", page)
+    tree = re.findall(r"^  ([a-z_]+(?:\.py|/))", page, re.MULTILINE)
+    named = re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`(?: \(| in `camara_otp/)([a-z_/]+\.py)?", page)
+
+    assert len(files) > 20
+    assert [name for name in (*files, *tree) if not (PACKAGE / name).exists() and not name.startswith("tests")] == []
+    for name, file in named:
+        if file:
+            assert name.rpartition(".")[2] in (PACKAGE / file).read_text("utf-8"), f"{name} in {file}"

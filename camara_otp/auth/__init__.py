@@ -44,6 +44,10 @@ _MODULES = {
 }
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> Any:
     # The client needs `providers` alone, and importing it should not cost the import of the grants.
     for module, names in _MODULES.items():
