@@ -157,7 +157,7 @@ _ESCAPES: Final = re.compile(
     r"|(?P<byte>(?:(?<!\\)\\++x[0-9a-fA-F]{2})+)"
     r"|(?P<other>\\++[nrtbf]?)"
     r"|(?P<markup><[a-zA-Z/!][^<>]{0,99}>|\x1b\[[0-9;]*[a-zA-Z])"  # tags, and colors of a terminal
-    r"|(?P<html>&(?:amp;)*+(?:\#[0-9]{1,7};?|\#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};|nbsp))"
+    r"|(?P<html>&(?:amp;)*+(?:\#[0-9]{1,7};?|\#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};|nbsp)|&(?:amp;)++)"
     r"|(?P<url>(?:%(?:25)*+u[0-9a-fA-F]{4})+|(?:%(?:25)*[0-9a-fA-F]{2})+)"
 )
 _MARKS: Final = re.compile(r"[\\&%<\x1b]")

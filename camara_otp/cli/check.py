@@ -21,7 +21,7 @@ from camara_otp.cli.settings import Setting, environment, expanded, profiles_fil
 if TYPE_CHECKING:
     from camara_otp.conformance import Grade, Plan, Report, Scenario, Settings
 
-_GRADES = ("breaks", "differs", "cosmetic")
+_GRADES = ("breaks", "differs", "advice")
 _COST, _REPORTS = "Cost", "Reports"
 
 
@@ -37,6 +37,13 @@ _COST, _REPORTS = "Cost", "Reports"
 @option("--profile", help="Profile to use.", shell_complete=profile_names, heading=OPERATOR)
 @option("--api-path", help="Path between root and operation; left out, it is looked for.", heading=OPERATOR)
 @option("--release", help="Release whose scenarios run: 1.0.0, 1.1.0, 1.1.1.", heading=OPERATOR)
+@option("--ca-file", type=FILE, metavar="FILE", help="PEM file of certificates to trust as well.", heading=OPERATOR)
+@option(
+    "--allow-http",
+    is_flag=True,
+    help="Let the token travel over plain http to another machine.",
+    heading=OPERATOR,
+)
 @option("--number", multiple=True, help="A phone whose texts you can read; may be repeated.", heading=OPERATOR)
 @option("--token-file", type=FILE, help="File with the access token.", heading=OPERATOR)
 @option("--token-stdin", is_flag=True, help="Read the access token from standard input.", heading=OPERATOR)
@@ -46,10 +53,16 @@ _COST, _REPORTS = "Cost", "Reports"
     help="The access token itself, readable in the process list.",
     heading=OPERATOR,
 )
-@option("--no-sms", is_flag=True, help="Only scenarios that send no text.", heading=_COST)
+@option("--no-sms", is_flag=True, help="Run only scenarios that send no text.", heading=_COST)
 @option("--max-texts", type=int, help="The most texts to send.", heading=_COST)
 @option("--only", multiple=True, help="Only scenarios whose tag matches, as '*401*'; may be repeated.", heading=_COST)
-@option("--published-only", is_flag=True, help="Only CAMARA's own scenarios.", heading=_COST)
+@option(
+    "--require",
+    multiple=True,
+    help="Scenarios that must run for a verdict, as '*401*'; may be repeated.",
+    heading=_COST,
+)
+@option("--published-only", is_flag=True, help="Run only CAMARA's own scenarios.", heading=_COST)
 @option("--dry-run", is_flag=True, help="List the steps, and do nothing.", heading=_COST)
 @option("--yes", "-y", is_flag=True, help="Do not ask.", heading=_COST)
 @option("--html", type=FILE, metavar="FILE", help="Write a page that can be sent to anyone.", heading=_REPORTS)
@@ -71,6 +84,8 @@ def check(
     profile: str | None,
     api_path: str | None,
     release: str | None,
+    ca_file: Path | None,
+    allow_http: bool,
     number: Sequence[str],
     token_file: Path | None,
     token_stdin: bool,
@@ -78,6 +93,7 @@ def check(
     no_sms: bool,
     max_texts: int | None,
     only: Sequence[str],
+    require: Sequence[str],
     published_only: bool,
     dry_run: bool,
     yes: bool,
@@ -94,7 +110,14 @@ def check(
     from camara_otp.conformance.reports.terminal import announcement, rendered  # noqa: PLC0415
 
     screen = Screen(as_json=to_stdout)
-    given = {"release": release, "sms": False if no_sms else None, "max_texts": max_texts}
+    given: dict[str, Any] = {
+        "release": release,
+        "sms": False if no_sms else None,
+        "max_texts": max_texts,
+        "require": tuple(require) or None,
+        "ca_file": str(ca_file) if ca_file else None,
+        "allow_http": allow_http or None,
+    }
     environ = environment()
     options = {
         "base_url": base_url,
@@ -137,18 +160,23 @@ def check(
 
 
 def _answerable(screen: Screen, settings: "Settings", todo: "Plan") -> None:
-    """End before a text is sent whose code nobody can be asked for."""
+    """End before a text is sent if its code would have to be typed and standard input is closed."""
     asks = settings.read is not None and settings.read.how == "ask"
     if asks and not prompts.can_answer() and any("read" in step.scenario.needs for step in todo.steps if not step.skip):
-        screen.usage('read.how: "ask" needs somebody to ask, and standard input is closed')
+        screen.usage('read.how: "ask" needs a person at the terminal, and standard input is closed')
 
 
 def _ending(screen: Screen, report: "Report", missed: list[TokenError], fail_on: "Grade") -> Exit:
     if missed:
-        # What was skipped for want of a token would else count as good.
-        screen.note("✗ The check is not complete: half-way through, no access token could be had.", "bold red")
+        # Scenarios that were skipped without a token would otherwise count as good.
+        screen.note("✗ The check is not complete: the access token could not be renewed.", "bold red")
         return Exit.NO_TOKEN
-    return Exit.DONE if report.is_good(fail_on) else Exit.DEVIATES
+    if (report.worst or 0) >= fail_on:
+        return Exit.DEVIATES
+    if report.not_judged:
+        screen.note(f"? Not judged: {report.not_judged}.", "bold magenta")
+        return Exit.NOT_JUDGED
+    return Exit.DONE
 
 
 def _chosen(screen: Screen, settings: "Settings", patterns: list[str], *, added: bool) -> "list[Scenario]":
@@ -165,7 +193,7 @@ def _chosen(screen: Screen, settings: "Settings", patterns: list[str], *, added:
 
 
 def _table(made: dict[str, Setting], file: Path | None, phones: list[str]) -> tuple[dict[str, Any], bool]:
-    """Return the settings of a check, and whether they are what a sandbox says about itself."""
+    """Return the settings of a check, and whether a sandbox described itself."""
     from camara_otp.conformance import sandbox_settings  # noqa: PLC0415
     from camara_otp.conformance.hooks import sandbox_at  # noqa: PLC0415
     from camara_otp.conformance.settings import read_toml  # noqa: PLC0415
@@ -185,7 +213,7 @@ def _table(made: dict[str, Setting], file: Path | None, phones: list[str]) -> tu
             table["read"] = {"how": "ask"}
     if not (values | table).get("base_url"):
         raise ConfigurationError("base_url: is missing; name the operator: camara-otp check https://api.example.com")
-    # The file knows this operator better than what stands in the environment for all.
+    # The file is about this operator, the environment is about all.
     ours = {name: value for name, value in values.items() if made[name].source == "option" or name not in table}
     return {**{name: value for name, value in table.items() if value is not None}, **ours}, described is not None
 
@@ -194,7 +222,7 @@ _SHARED: Final[tuple[str, ...]] = ("base_url", "api_path", "timeout", "headers",
 
 
 def _token(source: str | TokenProvider, missed: list[TokenError]) -> str | Callable[[], Awaitable[str]]:
-    """Return the token, or what fetches it and takes note where there was none any more."""
+    """Return the token, or a callable that fetches it and records each failure."""
     if isinstance(source, str):
         return source
     source.get_token(rejected=None, timeout=30.0)

@@ -23,6 +23,7 @@ class Exit(IntEnum):
     NO_TOKEN = 4
     NOT_SENT = 5
     UNKNOWN = 6
+    NOT_JUDGED = 7
     FAULT = 70
     UNWRITTEN = 74
     STOPPED = 130
@@ -41,6 +42,7 @@ _MEANINGS = {
     Exit.NO_TOKEN: "no access token could be obtained; nothing was sent",
     Exit.NOT_SENT: "the operator cannot be reached; nothing was sent, calling again is safe",
     Exit.UNKNOWN: "the outcome is unknown: the operator may have acted",
+    Exit.NOT_JUDGED: "the check has no verdict: no right code was accepted, or no wrong one refused",
     Exit.FAULT: "a fault of camara-otp itself, with a traceback; the operator may have acted",
     Exit.UNWRITTEN: "the output could not be written: a closed pipe, a full disk; the operator may have acted",
     Exit.STOPPED: "stopped by the user, or because standard input ended",

@@ -8,7 +8,18 @@ It speaks HTTP by itself and uses nothing of the client, so that it can send wha
 
 from camara_otp.conformance.check import run
 from camara_otp.conformance.discovery import UnreachableError
-from camara_otp.conformance.model import Finding, Grade, Latency, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.model import (
+    Cause,
+    Deviation,
+    Finding,
+    Grade,
+    Latency,
+    Outcome,
+    Place,
+    Report,
+    Shown,
+    Verdict,
+)
 from camara_otp.conformance.planning import Plan, Step, plan
 from camara_otp.conformance.scenarios import SCENARIOS, Scenario, scenarios
 from camara_otp.conformance.settings import (
@@ -25,6 +36,8 @@ from camara_otp.conformance.settings import (
 
 __all__ = [
     "SCENARIOS",
+    "Cause",
+    "Deviation",
     "Finding",
     "Grade",
     "Hook",
@@ -32,6 +45,7 @@ __all__ = [
     "Limits",
     "Numbers",
     "Outcome",
+    "Place",
     "Plan",
     "Report",
     "Scenario",

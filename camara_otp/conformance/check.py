@@ -1,20 +1,23 @@
 """Run a check: perform its scenarios, hold all responses against the contract rules, and make the report."""
 
+import fnmatch
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import anyio
 import attrs
 import httpx
 
+from camara_otp.conformance.causes import CAUSES, deviations, found
+from camara_otp.conformance.contract import LABEL
 from camara_otp.conformance.discovery import Discovery
 from camara_otp.conformance.flows import one_send_too_many
-from camara_otp.conformance.hooks import HookError, Hooks, Prompt, is_far, prompt_at_terminal
-from camara_otp.conformance.judge import PATH_RULE, PATH_UNKNOWN, RULES, Rule, RuleContext, over_all, path_findings
+from camara_otp.conformance.hooks import HookError, Hooks, Prompt, prompt_at_terminal
+from camara_otp.conformance.judge import said
 from camara_otp.conformance.masking import mask, number_names, parts_of, shown
 from camara_otp.conformance.model import (
     Finding,
@@ -29,16 +32,29 @@ from camara_otp.conformance.model import (
 )
 from camara_otp.conformance.planning import Plan, Step, forget
 from camara_otp.conformance.recommendations import client_line, recommendations
-from camara_otp.conformance.scenario_run import BlockedError, ScenarioRun
+from camara_otp.conformance.rules import (
+    EVIDENCE_RULE,
+    PATH_RULE,
+    PATH_UNKNOWN,
+    RULES,
+    Rule,
+    RuleContext,
+    evidence,
+    over_all,
+    path_findings,
+)
+from camara_otp.conformance.scenario_run import BlockedError, CheckState, ScenarioRun, TextSession
 from camara_otp.conformance.scenarios import Scenario
-from camara_otp.conformance.settings import Settings
+from camara_otp.conformance.settings import Settings, is_loopback
+from camara_otp.conformance.text_budget import TextBudget
 from camara_otp.conformance.throttle import Throttle
-from camara_otp.conformance.transport import open_transport
+from camara_otp.conformance.transport import open_transport, trusted
 
 Token = str | Callable[[], Awaitable[str]]
 OnEvent = Callable[[Scenario | Outcome], None]
 
 _EXAMPLES: Final = 3
+NO_TEXTS_LEFT: Final = "the texts that were announced are used up: the operator sent some that it had to refuse"
 
 
 def _ignore(_: Scenario | Outcome) -> None:
@@ -47,7 +63,7 @@ def _ignore(_: Scenario | Outcome) -> None:
 
 @attrs.define(eq=False)
 class Check:
-    """A check in progress: the state that its scenarios share.
+    """A check in progress.
 
     Args:
         settings: the settings of the check
@@ -55,12 +71,9 @@ class Check:
         throttle: sends requests to the operator
         hooks: read texts, let codes expire, reset the operator
         fetch: returns the access token
-        sends: how many texts each phone received
-        secrets: what must not be shown, with what is shown instead
-        trips: all requests with their responses, in order
+        budget: the texts that the check may cause
+        state: what its scenarios share
         path_is_guess: whether nothing distinguished the path of the operations from other paths
-        risk: held by a request that has to be refused and could cause a text, where texts are limited
-        may_text: whether one did, or may have
     """
 
     settings: Settings
@@ -68,83 +81,96 @@ class Check:
     throttle: Throttle = attrs.field(repr=False)
     hooks: Hooks = attrs.field(repr=False)
     fetch: Callable[[], Awaitable[str]] = attrs.field(repr=False)
-    sends: dict[str, int] = attrs.field(factory=dict[str, int], repr=False)
-    secrets: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    trips: list[RoundTrip] = attrs.field(factory=list[RoundTrip], repr=False)
+    budget: TextBudget = attrs.field(repr=False)
+    state: CheckState = attrs.field(factory=CheckState, repr=False)
     path_is_guess: bool = False
-    risk: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
-    may_text: bool = False
 
     def __attrs_post_init__(self) -> None:
         """Learn what must not be shown."""
         settings = self.settings
-        numbers = settings.numbers
-        for number in (*numbers.reachable, numbers.unreachable, numbers.landline, numbers.blocked, numbers.foreign):
-            self.secrets.update(number_names(number) if number else {})
-        self.secrets.update({token: "<token>" for token in (settings.tokens.expired, settings.tokens.invalid) if token})
-        # Keys and cookies, which an operator may repeat in its answers.
+        tokens = settings.tokens
+        for token in (tokens.expired, tokens.invalid, tokens.other, tokens.unscoped):
+            self.state.conceal(token, "<token>")
+        # Keys and cookies, which an operator may repeat in its responses.
         for kind, table in (("header", settings.headers), ("param", settings.params)):
             for name, value in table.items():
-                self.secrets.update(parts_of(value, f"<{kind} {name}>"))
+                self.state.secrets.update(parts_of(value, f"<{kind} {name}>"))
 
     async def token(self) -> str:
         """Return the access token, and remember to hide it.
 
         Raises:
-            BlockedError: There is none.
+            BlockedError: no token could be obtained
         """
         try:
             token = await self.fetch()
         except Exception as error:  # noqa: BLE001 - of whatever kind: it says nothing about the operator
-            raise BlockedError(f"no access token could be had: {error}") from None
-        self.secrets[token] = "<token>"
+            raise BlockedError(f"the token could not be obtained: {error}") from None
+        self.state.conceal(token, "<token>")
         return token
 
     async def post(self, request: SentRequest) -> RoundTrip:
-        """Send a request, and record every response to it.
+        """Send a request, record every response to it, and keep within the texts that were announced.
 
         Args:
             request: the request
+
+        Raises:
+            BlockedError: it could bring a text, and those that were announced are used up
         """
+        if request.operation != "send-code":
+            return await self._post(request)
+        if not await self.budget.take():
+            raise BlockedError(NO_TEXTS_LEFT)
+        texted = True
+        try:
+            trip = await self._post(request)
+            texted = trip.response is None or not 400 <= trip.response.status < 500
+            is_limit = trip.response is not None and trip.response.status == 429
+            if not texted and not is_limit and await self._brought_a_text(request):
+                texted = True
+                known = attrs.evolve(trip, texted=True)
+                self.state.trips[self.state.trips.index(trip)] = known
+                return known
+        finally:
+            await self.budget.settle(texted=texted)
+        return trip
+
+    async def _brought_a_text(self, request: SentRequest) -> bool:
+        """Tell whether the text of a send that was refused is in the inbox."""
+        body = request.json
+        table = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+        number, message = table.get("phoneNumber"), table.get("message")
+        if number not in self.settings.numbers.reachable or not isinstance(message, str) or LABEL not in message:
+            return False
+        # A message that is the same in every send may be that of an accepted one.
+        return message != self.settings.message and await self.hooks.glance(str(number), message)
+
+    async def _post(self, request: SentRequest) -> RoundTrip:
         tries = await self.throttle.send(request)
-        self.trips.extend(tries)
+        self.state.trips.extend(tries)
         return tries[-1]
-
-    async def post_for(self, step: Step, request: SentRequest) -> RoundTrip:
-        """Send a scenario's request, unless it might cost a text that nobody agreed to.
-
-        Args:
-            step: The scenario with its part in the plan.
-            request: The request.
-        """
-        is_limited = not self.settings.sms or self.settings.max_texts is not None
-        if not is_limited or step.texts or request.operation != "send-code":
-            return await self.post(request)
-        # One at a time: the first text that nobody agreed to is the last.
-        async with self.risk:
-            if self.may_text:
-                raise BlockedError("the operator may text what it has to refuse, and texts are limited")
-            exchange = await self.post(request)
-            self.may_text = exchange.response is None or exchange.response.status < 400
-            return exchange
 
     async def perform(self, step: Step) -> Outcome:
         """Perform one scenario.
 
         Args:
-            step: The scenario with its part in the plan.
+            step: the scenario with its part in the plan
         """
         if step.skip:
             return _outcome(step.scenario, Verdict.SKIP, reason=step.skip)
+        if step.number:
+            self.state.secrets.update(number_names(step.number))
         run_ = ScenarioRun(
             self.settings,
             f"{self.settings.root}{self.api_path}",
             step.number,
-            partial(self.post_for, step),
+            self.post,
             self.token,
             self.hooks,
-            self.sends,
-            self.secrets,
+            self.state,
+            self.state.sessions.setdefault(step.session, TextSession()),
+            step.has_text,
             lambda: self.throttle.is_concurrent,
         )
         began, reason = time.perf_counter(), ""
@@ -154,90 +180,137 @@ class Check:
             self.check_room(step)
             await step.scenario.flow(run_)
         except BlockedError as error:
-            reason = mask(str(error), self.secrets)
-        self._learn(run_)
+            reason = mask(str(error), self.state.secrets)
+        except Exception as error:  # noqa: BLE001 - a hostile operator must not end the run of the other scenarios
+            reason = f"the check itself failed ({type(error).__name__}); please report this"
         findings = tuple(sorted(run_.findings, key=lambda finding: -finding.grade))
         verdict = Verdict.FAIL if _is_failed(findings) else Verdict.SKIP if reason else Verdict.PASS
         return _outcome(
             step.scenario,
             verdict,
             reason=reason if verdict is Verdict.SKIP else "",
-            findings=tuple(self.masked(found) for found in findings),
-            exchanges=tuple(
-                self.shown(exchange, judged=index in run_.judged) for index, exchange in enumerate(run_.exchanges)
-            ),
+            findings=tuple(map(self.masked, findings)),
+            exchanges=self._shown_of(run_) if findings else (),
             seconds=time.perf_counter() - began,
         )
 
+    def _shown_of(self, run_: ScenarioRun) -> tuple[Shown, ...]:
+        judged = [trip for at, trip in enumerate(run_.trips) if at in run_.judged][:_EXAMPLES]
+        before = [trip for at, trip in enumerate(run_.trips) if at not in run_.judged][:1]
+        shown_ = [(trip, trip in judged) for trip in run_.trips if trip in judged or trip in before]
+        return tuple(self.shown(trip, judged=is_judged) for trip, is_judged in shown_)
+
     def check_room(self, step: Step) -> None:
-        """Refuse a scenario whose texts would be too many for its phone, whatever the plan thought.
+        """Refuse a scenario whose texts would be too many for its phone, whatever was planned.
 
         Args:
-            step: The scenario with its part in the plan.
+            step: the scenario with its part in the plan
         """
         max_send = self.settings.limits.max_send
         if max_send is None or step.scenario.flow is one_send_too_many:
             return
-        if step.texts and self.sends.get(step.number, 0) + step.texts >= max_send:
+        if step.texts and self.state.sends.get(step.number, 0) + step.texts >= max_send:
             raise BlockedError("its phone got more texts than planned: a reset failed, or a wrong request was accepted")
 
     async def reset(self, number: str) -> None:
         """Have the operator forget a phone, or everything.
 
         Args:
-            number: The phone.
+            number: the phone
         """
         try:
             await self.hooks.reset(number)
         except HookError as error:
             raise BlockedError(str(error)) from None
-        forget(self.settings, self.sends, number)
+        forget(self.settings, self.state.sends, number)
 
-    def _learn(self, run_: ScenarioRun) -> None:
-        """Keep the codes that became known after their exchanges were recorded."""
-        # By the answer: a request that was turned away first has more than one exchange.
-        known = {id(exchange.response): exchange for exchange in run_.exchanges if exchange.code}
-        self.trips = [known.get(id(exchange.response), exchange) for exchange in self.trips]
+    async def look_for_texts_of_refused_sends(self) -> Finding | None:
+        """Return the finding about a send that was refused, but brought a text; None if there is none."""
+        sends = [trip for trip in self.state.trips if trip.request.operation == "send-code" and trip.response]
+        # A send that was refused for its rate goes again.
+        accepted = {trip.request.body for trip in sends if trip.response and trip.response.status < 400}
+        for trip in sends:
+            is_refused = trip.request.body not in accepted and trip.response and trip.response.status != 429
+            if trip.response and (trip.texted or (is_refused and await self._brought_a_text(trip.request))):
+                text = f"the inbox holds the text of a send that was refused with {said(trip.response)}"
+                return found("text-without-permission", text)
+        return None
 
     def masked(self, finding: Finding, where: str = "") -> Finding:
-        """Return a finding without secrets: both its texts may repeat what an operator said.
+        """Return a finding without secrets: an operator's words may be part of it.
 
         Args:
-            finding: The finding.
-            where: Is put after its text.
+            finding: the finding
+            where: is put after its text
         """
-        text, advised = (mask(said, self.secrets) for said in (finding.text, finding.advice))
-        return attrs.evolve(finding, text=text + where, advice=advised)
+        cause, secrets = finding.cause, {**self.state.tried, **self.state.secrets}
+        if cause is not CAUSES[cause.name]:
+            cause = attrs.evolve(
+                cause,
+                title=mask(cause.title, secrets),
+                operator=mask(cause.operator, secrets),
+                client=mask(cause.client, secrets),
+            )
+        return attrs.evolve(finding, cause=cause, text=mask(finding.text, secrets) + where)
 
-    def shown(self, exchange: RoundTrip, *, judged: bool) -> Shown:
-        """Return an exchange without secrets.
+    def shown(self, trip: RoundTrip, *, judged: bool) -> Shown:
+        """Return a request with its response, without secrets.
 
         Args:
-            exchange: The exchange.
-            judged: Whether the verdict hangs on it.
+            trip: the request with its response
+            judged: whether the verdict depends on it
         """
         private = frozenset(name.lower() for name in self.settings.headers)
-        return shown(exchange, "judged" if judged else "setup", self.secrets, private)
+        body = trip.request.json
+        values = cast("dict[str, object]", body).values() if isinstance(body, dict) else ()
+        own = {value for value in values if isinstance(value, str)}
+        tried = {value: name for value, name in self.state.tried.items() if value in own}
+        return shown(trip, "judged" if judged else "setup", {**tried, **self.state.secrets}, private)
 
-    def rules(self) -> list[Outcome]:
-        """Hold all answers so far against the contract."""
-        by = RuleContext(self.settings.release, self.settings.slow, self.settings.timeout)
-        return [*(self._rule(rule, by) for rule in RULES), self._path_rule()]
+    def rules(self, outcomes: Iterable[Outcome] = (), texted: Finding | None = None) -> list[Outcome]:
+        """Hold all responses so far against the contract.
 
-    def _rule(self, rule: Rule, by: RuleContext) -> Outcome:
-        found, count = over_all(rule, self.trips, by)
+        Args:
+            outcomes: the results of the scenarios
+            texted: the finding about a refused send that brought a text
+        """
+        context = RuleContext(self.settings.release, self.settings.slow, self.state.codes, self.state.numbers)
+        made = [self._rule(rule, context) for rule in RULES]
+        if texted is not None:
+            made = [_with(outcome, texted) if outcome.tag == "contract_text" else outcome for outcome in made]
+        return [*made, self._path_rule(), self._evidence(outcomes)]
+
+    def _rule(self, rule: Rule, context: RuleContext) -> Outcome:
+        found_, count = over_all(rule, self.state.trips, context)
         if not count:
-            return _ruled(rule, Verdict.SKIP, reason="there was no answer that it is about")
-        findings = tuple(self.masked(finding, f" ({len(where)} of {count} answers)") for finding, where in found)
-        examples = tuple(self.shown(where[0], judged=True) for _, where in found[:_EXAMPLES])
+            return _ruled(rule, Verdict.SKIP, reason="there was no response that it is about")
+        findings = tuple(self.masked(finding, f" ({len(where)} of {count} responses)") for finding, where in found_)
+        examples = tuple(self.shown(where[0], judged=True) for _, where in found_[:_EXAMPLES])
         verdict = Verdict.FAIL if _is_failed(findings) else Verdict.PASS
         return _ruled(rule, verdict, findings=findings, exchanges=examples)
 
     def _path_rule(self) -> Outcome:
         if self.path_is_guess:
             return _ruled(PATH_RULE, Verdict.SKIP, reason=PATH_UNKNOWN)
-        findings = path_findings(self.api_path)
-        return _ruled(PATH_RULE, Verdict.FAIL if findings else Verdict.PASS, findings=findings)
+        findings = path_findings(self.api_path, is_given=self.settings.api_path is not None)
+        return _ruled(PATH_RULE, Verdict.FAIL if _is_failed(findings) else Verdict.PASS, findings=findings)
+
+    def _evidence(self, outcomes: Iterable[Outcome]) -> Outcome:
+        missing = [text for text in (evidence(self.state.trips),) if text]
+        left_out = [
+            outcome.tag
+            for outcome in outcomes
+            if outcome.verdict is Verdict.SKIP
+            and any(fnmatch.fnmatchcase(outcome.tag, pattern) for pattern in self.settings.require)
+        ]
+        if left_out:
+            missing.append(f"required scenarios were not run: {', '.join(left_out)}")
+        reason = "; ".join(missing)
+        return _ruled(EVIDENCE_RULE, Verdict.NOT_JUDGED if reason else Verdict.PASS, reason=reason)
+
+
+def _with(outcome: Outcome, finding: Finding) -> Outcome:
+    return attrs.evolve(outcome, verdict=Verdict.FAIL, reason="", findings=(finding, *outcome.findings))
 
 
 def _is_failed(findings: Iterable[Finding]) -> bool:
@@ -294,6 +367,7 @@ def _ruled(
 async def opened(
     settings: Settings,
     token: Token,
+    texts: int,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     prompt: Prompt = prompt_at_terminal,
@@ -301,13 +375,14 @@ async def opened(
     """Open what a check needs, and find out where the operations are.
 
     Args:
-        settings: What is known about the operator.
-        token: The access token, or what gives one.
-        transport: Stands in for the network, towards the operator and the helpers.
-        prompt: Asks a person.
+        settings: the settings of the check
+        token: the access token, or a callable that returns one
+        texts: how many texts were announced
+        transport: replaces the network, towards the operator and the hooks
+        prompt: asks a person
 
     Raises:
-        UnreachableError: Nobody answers.
+        UnreachableError: no server responds
     """
 
     async def fixed() -> str:
@@ -316,12 +391,16 @@ async def opened(
     fetch = token if callable(token) else fixed
     async with (
         open_transport(settings, transport) as sender,
-        httpx.AsyncClient(transport=transport, trust_env=is_far(settings.base_url)) as http,
+        httpx.AsyncClient(
+            transport=transport,
+            verify=trusted(settings) if transport is None else True,
+            trust_env=not is_loopback(settings.base_url),
+        ) as http,
     ):
         throttle = Throttle(sender, anyio.CapacityLimiter(settings.concurrency))
-        check = Check(settings, "", throttle, Hooks(settings, http, prompt), fetch)
-        found = await Discovery(settings, throttle, check.token).find()
-        check.api_path, check.path_is_guess = found.path, found.is_guess
+        check = Check(settings, "", throttle, Hooks(settings, http, prompt), fetch, TextBudget(texts))
+        path = await Discovery(settings, throttle, check.token).find()
+        check.api_path, check.path_is_guess = path.path, path.is_guess
         yield check
 
 
@@ -337,55 +416,54 @@ async def run(
     """Run a check.
 
     Args:
-        settings: What is known about the operator.
-        plan: Which scenarios, in which order.
-        token: The access token, or what gives one; scenarios for which it raises are skipped, with what it said.
-        on_event: Is told each scenario that begins and each outcome.
-        transport: Stands in for the network.
-        prompt: Asks a person.
+        settings: the settings of the check
+        plan: which scenarios, in which order
+        token: the access token, or a callable that returns one; scenarios for which it raises are skipped
+        on_event: is called with each scenario that begins and each outcome
+        transport: replaces the network
+        prompt: asks a person
+
+    Returns:
+        the report
 
     Raises:
-        UnreachableError: Nobody answers.
+        UnreachableError: no server responds
     """
     began, started_at = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     done: dict[str, Outcome] = {}
-    async with opened(settings, token, transport=transport, prompt=prompt) as check:
+    async with opened(settings, token, plan.texts, transport=transport, prompt=prompt) as check:
 
-        async def go(steps: Iterable[Step]) -> None:
+        async def perform(steps: Iterable[Step]) -> None:
             for step in steps:
                 on_event(step.scenario)
                 outcome = done[step.scenario.tag] = await check.perform(step)
                 on_event(outcome)
 
-        async with anyio.create_task_group() as lanes:
-            for lane in plan.lanes:
-                lanes.start_soon(go, lane)
-        await go(plan.last)
-        await go(step for step in plan.steps if step.skip)
+        for lanes in plan.phases:
+            async with anyio.create_task_group() as tasks:
+                for lane in lanes:
+                    tasks.start_soon(partial(perform, lane))
+        await perform(step for step in plan.steps if step.skip)
         outcomes = [done[step.scenario.tag] for step in plan.steps]
-        for outcome in check.rules():
+        texted = await check.look_for_texts_of_refused_sends()
+        for outcome in check.rules(outcomes, texted):
             on_event(outcome)
             outcomes.append(outcome)
+        trips = check.state.trips
         return Report(
             base_url=settings.root,
             api_path=check.api_path,
             release=settings.release,
             started_at=started_at,
             seconds=time.perf_counter() - began,
-            texts=_texts(check.trips),
+            texts=check.budget.used,
             outcomes=tuple(outcomes),
+            deviations=deviations(outcomes),
             latencies=tuple(
-                Latency(exchange.request.operation, exchange.response.status, exchange.response.seconds)
-                for exchange in check.trips
-                if exchange.response is not None
+                Latency(trip.request.operation, trip.response.status, trip.response.seconds)
+                for trip in trips
+                if trip.response is not None
             ),
             recommendations=recommendations(outcomes),
-            client=client_line(settings, check.api_path, outcomes, check.trips),
+            client=client_line(settings, check.api_path, outcomes, trips),
         )
-
-
-def _texts(exchanges: Iterable[RoundTrip]) -> int:
-    return sum(
-        exchange.request.operation == "send-code" and exchange.response is not None and exchange.response.status < 300
-        for exchange in exchanges
-    )

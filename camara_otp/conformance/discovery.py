@@ -98,7 +98,7 @@ class Discovery:
             body = b"{}"
         trip = (await self.throttle.send(SentRequest("validate-code", "POST", url, tuple(headers.items()), body)))[-1]
         if trip.response is None:
-            raise UnreachableError(f"nobody answers at {self.settings.root}: {trip.failure}")
+            raise UnreachableError(f"no response from {self.settings.root}: {trip.failure}")
         return trip.response.status
 
 

@@ -1,4 +1,4 @@
-"""Help from outside: reading a text, letting a code expire, making the operator forget."""
+"""Call the hooks of a check: read a text, let a code expire, make the operator forget what was sent."""
 
 import os
 import re
@@ -6,13 +6,15 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import anyio
 import attrs
 import httpx
 
-from camara_otp.conformance.contract import LABEL, MAX_CODE
+from camara_otp.conformance.contract import MAX_CODE
+from camara_otp.conformance.inbox import Found, find, has_texts
+from camara_otp.conformance.settings import is_loopback
 
 if TYPE_CHECKING:
     from camara_otp.conformance.settings import Hook, Settings
@@ -20,28 +22,35 @@ if TYPE_CHECKING:
 Prompt = Callable[[str], Awaitable[str]]
 
 _INTERVAL: Final = 0.5
-_GLANCE: Final = 0.05
+_POLL: Final = 0.05
 _OUTPUT: Final = 65536
+# Once so many texts did not arrive and none ever did, the next ones are waited for a tenth of the time.
+_MISSES: Final = 2
+_NAME: Final = re.compile(r"\{(base_url|phone_number|authentication_id)\}")
 
 
 class HookError(Exception):
-    """Help that did not come; the text says why."""
+    """A hook that failed; the text says why."""
+
+
+class NoTextError(Exception):
+    """A text that did not arrive, or holds no code; the text says which."""
 
 
 async def prompt_at_terminal(question: str) -> str:
     """Ask the person at the terminal.
 
     Args:
-        question: The question.
+        question: the question
     """
     sys.stderr.write(question)
     sys.stderr.flush()
     answers: list[str] = []
-    # A thread that the interpreter does not wait for at its end: a read from a terminal cannot be called off.
+    # A daemon thread, since a read from a terminal cannot be cancelled.
     thread = threading.Thread(target=lambda: answers.append(_line()), name="camara-otp-question", daemon=True)
     thread.start()
-    while thread.is_alive():  # noqa: ASYNC110 - the thread outlives the loop, and could not reach it any more
-        await anyio.sleep(_GLANCE)
+    while thread.is_alive():  # noqa: ASYNC110 - the thread may outlive the event loop, so it cannot call it
+        await anyio.sleep(_POLL)
     return answers[0] if answers else ""
 
 
@@ -51,9 +60,9 @@ _typed = bytearray()
 def _line() -> str:
     """Return the next line of standard input.
 
-    Not by `sys.stdin`, whose lock would be held while the interpreter ends.
+    It is read from the descriptor: the lock of `sys.stdin` would be held while the interpreter shuts down.
     """
-    stream: TextIO | None = sys.stdin  # None where there is no console at all
+    stream: TextIO | None = sys.stdin  # None where there is no console
     try:
         descriptor = -1 if stream is None else stream.fileno()
     except (OSError, ValueError):
@@ -72,9 +81,9 @@ def sandbox_at(base_url: str) -> dict[str, Any] | None:
     """Return how a sandbox of this package describes itself, if one answers on this machine; else None.
 
     Args:
-        base_url: Where to look.
+        base_url: where to look
     """
-    if is_far(base_url):
+    if not is_loopback(base_url):
         return None
     try:
         with httpx.Client(trust_env=False, timeout=2.0) as http:
@@ -85,132 +94,121 @@ def sandbox_at(base_url: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", described) if isinstance(described, dict) else None
 
 
-def is_far(url: str) -> bool:
-    """Tell whether a URL leads off this machine.
-
-    Args:
-        url: The URL.
-    """
-    try:
-        return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
-    except ValueError:
-        return True
-
-
-def code_in(text: str, sent: str, pattern: str | None) -> str | None:
-    """Return the code in what a phone received, or None.
-
-    Args:
-        text: What was received; the newest text last.
-        sent: The message as it was sent, with the label.
-        pattern: A regular expression with one group, to use instead of the place of the label.
-    """
-    if pattern is None:
-        before, _, after = (re.escape(part) for part in sent.partition(LABEL))
-        pattern = rf"{before}(\S{{1,{MAX_CODE}}}?){after}"
-        if not (before or after):
-            pattern = rf"(?<!\S)(\S{{1,{MAX_CODE}}})(?!\S)"
-    found = re.findall(pattern, text)
-    return found[-1] if found else None
-
-
-def dug(value: Any, field: str) -> str:
-    """Return what stands at a place in JSON, as a text; empty if nothing does.
-
-    Args:
-        value: The JSON.
-        field: Names and positions, separated by dots.
-    """
-    for step in field.split("."):
-        if isinstance(value, dict):
-            value = cast("dict[str, Any]", value).get(step)
-        elif isinstance(value, list) and re.fullmatch(r"-?[0-9]+", step):
-            items = cast("list[Any]", value)  # type: ignore[redundant-cast]
-            value = items[int(step)] if -len(items) <= int(step) < len(items) else None
-        else:
-            return ""
-    return value if isinstance(value, str | int) else ""  # type: ignore[return-value]
-
-
 def _filled(value: Any, words: Mapping[str, str]) -> Any:
     """Put values in the place of their names, in every text of a JSON value."""
     if isinstance(value, str):
-        for name, word in words.items():
-            value = value.replace(f"{{{name}}}", word)
-        return value
+        return _NAME.sub(lambda match: words[match[1]], value)
     if isinstance(value, Mapping):
         return {key: _filled(item, words) for key, item in cast("Mapping[str, Any]", value).items()}
     return [_filled(item, words) for item in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
 
 
-@attrs.frozen
+@attrs.define
 class Hooks:
-    """The helpers of one check.
+    """The hooks of one check.
 
     Args:
-        settings: Say how each kind of help is had.
-        http: Makes the requests to helpers; carries no token.
-        prompt: Asks a person.
+        settings: name each hook
+        http: makes the requests of hooks; carries no token and follows no redirect
+        prompt: asks a person
+        arrived: how many texts were read so far
+        misses: how many texts did not arrive
     """
 
     settings: "Settings"
     http: httpx.AsyncClient
     prompt: Prompt = prompt_at_terminal
+    arrived: int = 0
+    misses: int = 0
 
-    async def code(self, phone_number: str, sent: str, authentication_id: str) -> str:
-        """Return the code that a phone received.
+    async def text(self, phone_number: str, sent: str, authentication_id: str) -> Found:
+        """Return the text that a phone received.
 
         Args:
-            phone_number: The phone.
-            sent: The message as it was sent, with the label.
-            authentication_id: The id that the send answered with.
+            phone_number: the phone
+            sent: the message as it was sent, with the label
+            authentication_id: the id that the send was answered with
 
         Raises:
-            HookError: It cannot be had.
+            HookError: the hook failed
+            NoTextError: no text arrived in time, or it holds no code
         """
         hook = self.settings.read
         if hook is None:
-            raise HookError("nothing says how a text is read: set [read]")
-        if hook.how == "ask":
-            return await self._asked(phone_number, sent)
+            raise HookError("no hook reads texts: set [read]")
+        try:
+            if hook.how == "ask":
+                found = await self._ask(phone_number, sent)
+            else:
+                found = await self._poll(hook, phone_number, sent, authentication_id)
+        except NoTextError:
+            self.misses += 1
+            raise
+        self.arrived += 1
+        return found
+
+    async def glance(self, phone_number: str, sent: str) -> bool:
+        """Tell whether an inbox shows a text now; False where the hook cannot tell.
+
+        Args:
+            phone_number: the phone
+            sent: the message as it was sent, with the label
+        """
+        hook = self.settings.read
+        if hook is None or hook.how == "ask" or hook.pattern is not None:
+            return False
+        try:
+            with anyio.move_on_after(hook.timeout):
+                content = await self._call("read", hook, {"phone_number": phone_number, "authentication_id": ""})
+                return find(content, sent, field=hook.field) is not None
+        except HookError:
+            pass
+        return False
+
+    async def _poll(self, hook: "Hook", phone_number: str, sent: str, authentication_id: str) -> Found:
         words = {"phone_number": phone_number, "authentication_id": authentication_id}
-        last = "nothing came"
-        with anyio.move_on_after(hook.timeout):
+        failure, seen = "", False
+        timeout = hook.timeout if self.arrived or self.misses < _MISSES else hook.timeout / 10
+        with anyio.move_on_after(timeout):
             while True:
                 try:
-                    text = await self._carried_out("read", hook, words)
+                    content = await self._call("read", hook, words)
                 except HookError as error:
-                    last = str(error)
+                    failure = str(error)
                 else:
-                    code = code_in(text, sent, hook.pattern)
-                    if code is not None:
-                        return code
-                    last = "what came holds no code" if text.strip() else last
+                    failure, seen = "", has_texts(content, hook.field)
+                    found = find(content, sent, field=hook.field, pattern=hook.pattern)
+                    if found is not None:
+                        return found
                 await anyio.sleep(min(_INTERVAL, hook.timeout / 4))
-        raise HookError(f"no text could be read within {hook.timeout:g} s: {last}")
+        if failure:
+            raise HookError(failure)
+        if seen:
+            raise NoTextError(f"no text with the message arrived within {timeout:g} s; the inbox holds other text")
+        raise NoTextError(f"no text arrived within {timeout:g} s")
 
-    async def _asked(self, phone_number: str, sent: str) -> str:
+    async def _ask(self, phone_number: str, sent: str) -> Found:
         shown = f"{phone_number[:3]}...{phone_number[-3:]}"
         answer = (await self.prompt(f'The code in the text "{sent}" to {shown} (Enter if none came): ')).strip()
         if not answer:
-            raise HookError("the person at the terminal had no code to give")
-        if len(answer) > MAX_CODE:
-            raise HookError(f"what was typed has more than {MAX_CODE} characters")
-        return answer
+            raise NoTextError("no text arrived, as the person at the terminal said")
+        if len(answer) > 2 * MAX_CODE:
+            raise HookError(f"the code that was typed has more than {2 * MAX_CODE} characters")
+        return Found(answer)
 
     async def expire(self, phone_number: str, authentication_id: str) -> None:
         """Return when a code has expired.
 
         Args:
-            phone_number: The phone it went to.
-            authentication_id: The id that the send answered with.
+            phone_number: the phone it went to
+            authentication_id: the id that the send was answered with
 
         Raises:
-            HookError: It cannot be done.
+            HookError: the hook failed
         """
         hook = self.settings.expire
         if hook is None:
-            raise HookError("nothing says how a code expires: set [expire]")
+            raise HookError("no hook lets a code expire: set [expire]")
         if hook.how == "wait":
             await anyio.sleep(self.waiting)
         else:
@@ -218,7 +216,7 @@ class Hooks:
 
     @property
     def waiting(self) -> float:
-        """Return how long a code has to be waited out, in seconds."""
+        """Return how long to wait until a code has expired, in seconds."""
         hook, lifetime = self.settings.expire, self.settings.limits.code_lifetime
         if hook is not None and hook.seconds is not None:
             return hook.seconds
@@ -228,10 +226,10 @@ class Hooks:
         """Make the operator forget what was sent.
 
         Args:
-            phone_number: The phone concerned.
+            phone_number: the phone concerned
 
         Raises:
-            HookError: It cannot be done.
+            HookError: the hook failed
         """
         hook = self.settings.reset
         assert hook is not None  # noqa: S101  (the plan asks for it only where it is set)
@@ -239,18 +237,21 @@ class Hooks:
 
     async def _once(self, name: str, hook: "Hook", words: Mapping[str, str]) -> None:
         with anyio.move_on_after(hook.timeout):
-            await self._carried_out(name, hook, words)
+            await self._call(name, hook, words)
             return
         raise HookError(f"[{name}]: it took longer than {hook.timeout:g} s")
 
-    async def _carried_out(self, name: str, hook: "Hook", words: Mapping[str, str]) -> str:
+    async def _call(self, name: str, hook: "Hook", words: Mapping[str, str]) -> str:
         words = {"base_url": self.settings.root, **words}
         try:
-            return await (self._requested(hook, words) if hook.how == "http" else _run(hook, words))
+            return await (self._request(hook, words) if hook.how == "http" else _run(hook, words))
         except HookError as error:
             raise HookError(f"[{name}]: {error}") from None
+        except (ValueError, TypeError) as error:
+            # An operator chooses its ids: one that holds NUL or half a surrogate pair fits no URL and no command line.
+            raise HookError(f"[{name}]: a value does not fit into it ({type(error).__name__})") from None
 
-    async def _requested(self, hook: "Hook", words: Mapping[str, str]) -> str:
+    async def _request(self, hook: "Hook", words: Mapping[str, str]) -> str:
         quoted = {name: word if name == "base_url" else quote(word, safe="") for name, word in words.items()}
         body = None if hook.body is None else _filled(hook.body, words)
         try:
@@ -259,17 +260,25 @@ class Hooks:
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise HookError(f"{hook.method} cannot reach its url: {type(error).__name__}") from None
+        if answer.is_redirect:
+            raise HookError(f"{hook.method} was answered with {answer.status_code}; redirects are not followed")
         if not answer.is_success:
             raise HookError(f"{hook.method} was answered with {answer.status_code}")
-        if not hook.field:
-            return answer.text
-        try:
-            return str(dug(answer.json(), hook.field))
-        except ValueError:
-            raise HookError(f"{hook.method} was not answered with JSON, in which to look for {hook.field}") from None
+        if hook.field:
+            try:
+                answer.json()
+            except ValueError:
+                raise HookError(
+                    f"{hook.method} was not answered with JSON, in which to look for {hook.field}"
+                ) from None
+        return answer.text
 
 
 async def _run(hook: "Hook", words: Mapping[str, str]) -> str:
+    for name, word in words.items():
+        is_used = any(f"{{{name}}}" in part for part in hook.command)
+        if is_used and (word.startswith("-") or not word.isprintable()):
+            raise HookError(f"{name} is no safe argument for a command: it begins with a dash or is not printable")
     command = _filled(list(hook.command), words)
     try:
         done = await anyio.run_process(command, check=False)

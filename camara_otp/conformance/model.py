@@ -1,4 +1,4 @@
-"""The values of a check: what was sent, what came back, what is wrong with it, and the report of it all."""
+"""The values of a check: requests, responses, texts, findings, and the report."""
 
 import json
 from enum import Enum, IntEnum
@@ -9,44 +9,69 @@ import attrs
 Operation = Literal["send-code", "validate-code"]
 Release = Literal["1.0.0", "1.1.0", "1.1.1"]
 Origin = Literal["published", "added", "contract"]
+Tried = Literal["", "right", "wrong"]
 
 RELEASES: Final[tuple[Release, ...]] = ("1.0.0", "1.1.0", "1.1.1")
 
 
 class Verdict(Enum):
-    """How a scenario ended."""
+    """How a scenario or a rule ended."""
 
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
     SKIP = "skipped"
+    NOT_JUDGED = "not judged"
 
 
 class Grade(IntEnum):
     """How much a deviation matters, from least to most."""
 
-    COSMETIC = 1
+    ADVICE = 1
     DIFFERS = 2
     BREAKS = 3
 
     @property
     def words(self) -> str:
         """Return the grade as a report says it."""
-        return {1: "cosmetic", 2: "differs", 3: "breaks clients"}[self]
+        return {1: "advice", 2: "differs", 3: "breaks clients"}[self]
+
+
+@attrs.frozen
+class Cause:
+    """One thing that an operator does wrong, however many scenarios it fails.
+
+    Args:
+        name: its name in reports and in JSON
+        grade: how much it matters
+        title: what is wrong
+        operator: what the operator has to change
+        client: what a client developer has to expect
+        rule: what the contract says
+        source: where the contract says it
+    """
+
+    name: str
+    grade: Grade
+    title: str
+    operator: str
+    client: str
+    rule: str
+    source: str
 
 
 @attrs.frozen
 class Finding:
-    """One deviation.
+    """A cause that shows in one scenario or rule.
 
     Args:
-        grade: How much it matters.
-        text: What is wrong.
-        advice: What to do about it, on the client's side or the operator's.
+        cause: what is wrong
+        text: how it shows
+        grade: how much it matters; that of the cause unless given
     """
 
-    grade: Grade
+    cause: Cause
     text: str
-    advice: str = ""
+    grade: Grade = attrs.field(default=attrs.Factory(lambda self: self.cause.grade, takes_self=True))
 
 
 @attrs.frozen
@@ -63,10 +88,15 @@ class SentRequest:
         """Return a header's value, or None."""
         return dict(self.headers).get(name)
 
+    @property
+    def json(self) -> Any:
+        """Return the body as JSON, or None if it is not JSON."""
+        return _json(self.body)
+
 
 @attrs.frozen
 class ReceivedResponse:
-    """An answer, its body decoded and cut at the cap."""
+    """A response, its body decoded and cut at the cap; header names in lower case."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
@@ -79,39 +109,74 @@ class ReceivedResponse:
 
     @property
     def json(self) -> Any:
-        """Return the body as JSON, which is UTF-8, or None if it is none."""
-        try:
-            return json.loads(self.body.decode("utf-8-sig"))
-        except (ValueError, RecursionError):
-            return None
+        """Return the body as JSON, or None if it is not JSON in UTF-8."""
+        return _json(self.body)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+@attrs.frozen
+class Delivery:
+    """What became of a text that the operator accepted.
+
+    Args:
+        number: the phone
+        message: the message that was sent, with the label
+        code: the code in the text, or None
+        text: the text, where the inbox shows it apart from everything else; else None
+        copies: how many texts the inbox holds for this send
+        problem: why no code is known, or empty
+        is_lost: whether the text did not arrive or held no code, as opposed to a hook that failed
+        sent_at: when it was sent, in seconds since the epoch
+    """
+
+    number: str = attrs.field(repr=False)
+    message: str
+    code: str | None = attrs.field(default=None, repr=False)
+    text: str | None = attrs.field(default=None, repr=False)
+    copies: int = 1
+    problem: str = ""
+    is_lost: bool = False
+    sent_at: float = 0.0
 
 
 @attrs.frozen
 class RoundTrip:
-    """A request and what became of it.
+    """A request with its response or failure.
 
     Args:
-        request: What was sent.
-        response: What came back, or None.
-        failure: Why nothing came back.
-        code: The code that the phone received upon it, once it is known.
+        request: what was sent
+        response: what came back, or None
+        failure: why nothing came back
+        delivery: what became of the text, for an accepted send
+        tried: for a validation with a good token, whether its code was right or wrong for a live id
+        guess: how a wrong code or id was made
+        texted: whether a send that was refused brought a text all the same
     """
 
     request: SentRequest
     response: ReceivedResponse | None = None
     failure: str | None = None
-    code: str | None = attrs.field(default=None, repr=False)
+    delivery: Delivery | None = None
+    tried: Tried = ""
+    guess: str = ""
+    texted: bool = False
 
 
 @attrs.frozen
 class Shown:
-    """An exchange fit to be shown to anyone: secrets and numbers are masked.
+    """A request with its response, as text in which secrets and numbers are masked.
 
     Args:
-        role: `judged`, or `setup` if it only led there.
-        request: The request, as lines of text.
-        answer: The answer or the failure, as lines of text.
-        seconds: How long the answer took, or None.
+        role: `judged`, or `setup` if it only prepared what was judged
+        request: the request
+        answer: the response or the failure
+        seconds: how long the response took, or None
     """
 
     role: str
@@ -122,20 +187,20 @@ class Shown:
 
 @attrs.frozen
 class Outcome:
-    """What became of one scenario or contract rule.
+    """The result of one scenario or contract rule.
 
     Args:
-        tag: Its name; a published one is spelled as CAMARA spells it.
-        origin: Whether CAMARA published it, we added it, or it is a rule that every answer has to keep.
-        operation: The operation it is about, or None for both.
-        sent: What is sent.
-        rule: What must come back.
-        source: Where that stands.
-        verdict: Pass, fail or skipped.
-        reason: Why it was skipped.
-        findings: The deviations, worst first.
-        exchanges: What went over the wire.
-        seconds: How long it took.
+        tag: its name; a published one is spelled as CAMARA spells it
+        origin: whether CAMARA published it, this package added it, or it is a rule for every response
+        operation: the operation it is about, or None for both
+        sent: what is sent
+        rule: what must come back
+        source: where the contract says so
+        verdict: how it ended
+        reason: why it was skipped or not judged
+        findings: the deviations, worst first
+        exchanges: requests and responses
+        seconds: how long it took
     """
 
     tag: str
@@ -157,8 +222,38 @@ class Outcome:
 
 
 @attrs.frozen
+class Place:
+    """Where a deviation shows.
+
+    Args:
+        tag: the scenario or rule
+        text: how it shows
+    """
+
+    tag: str
+    text: str
+
+
+@attrs.frozen
+class Deviation:
+    """One cause with all its places.
+
+    Args:
+        cause: what is wrong, what to change, what to expect
+        grade: the worst grade among the places
+        places: where it shows
+        examples: requests and responses that show it
+    """
+
+    cause: Cause
+    grade: Grade
+    places: tuple[Place, ...]
+    examples: tuple[Shown, ...] = ()
+
+
+@attrs.frozen
 class Latency:
-    """How long one answer took."""
+    """How long one response took."""
 
     operation: Operation
     status: int
@@ -170,16 +265,17 @@ class Report:
     """The whole check; holds no secret.
 
     Args:
-        base_url: The operator's API root.
-        api_path: The path between root and operation.
-        release: The release of the API that the check speaks of.
-        started_at: When it began, as an ISO 8601 date in UTC.
-        seconds: How long it took.
-        texts: How many sends the operator accepted, each of which is a text.
-        outcomes: Scenarios and contract rules, in the order of their tables.
-        latencies: All answers, in the order in which they came.
-        recommendations: What this operator asks of a client's settings.
-        client: A line of Python that makes a client for this operator.
+        base_url: the operator's API root
+        api_path: the path between root and operation
+        release: the release whose scenarios were run
+        started_at: when it began, as an ISO 8601 date in UTC
+        seconds: how long it took
+        texts: how many texts the operator sent or may have sent
+        outcomes: scenarios and contract rules, in the order of their tables
+        deviations: one per cause, worst first
+        latencies: all responses, in the order in which they came
+        recommendations: what this operator needs in a client's settings
+        client: a line of Python that makes a client for this operator
     """
 
     base_url: str
@@ -189,6 +285,7 @@ class Report:
     seconds: float
     texts: int
     outcomes: tuple[Outcome, ...]
+    deviations: tuple[Deviation, ...]
     latencies: tuple[Latency, ...]
     recommendations: tuple[str, ...]
     client: str
@@ -198,15 +295,31 @@ class Report:
         return sum(outcome.verdict is verdict for outcome in self.outcomes)
 
     def grades(self) -> dict[Grade, int]:
-        """Return how many outcomes deviate, by the grade of their worst deviation, worst first."""
-        return {
-            grade: sum(outcome.grade == grade for outcome in self.outcomes) for grade in sorted(Grade, reverse=True)
-        }
+        """Return how many deviations have each grade, worst first."""
+        return {grade: sum(found.grade == grade for found in self.deviations) for grade in sorted(Grade, reverse=True)}
+
+    @property
+    def worst(self) -> Grade | None:
+        """Return the grade of the worst deviation, or None."""
+        return max((found.grade for found in self.deviations), default=None)
+
+    @property
+    def not_judged(self) -> str:
+        """Return why the check allows no verdict, or an empty text if it does."""
+        return "; ".join(outcome.reason for outcome in self.outcomes if outcome.verdict is Verdict.NOT_JUDGED)
+
+    def skips(self) -> dict[str, tuple[str, ...]]:
+        """Return the tags of the scenarios that were not run, by reason."""
+        reasons: dict[str, list[str]] = {}
+        for outcome in self.outcomes:
+            if outcome.verdict is Verdict.SKIP:
+                reasons.setdefault(outcome.reason, []).append(outcome.tag)
+        return {reason: tuple(tags) for reason, tags in reasons.items()}
 
     def is_good(self, fail_on: Grade = Grade.DIFFERS) -> bool:
-        """Tell whether no deviation is of this grade or worse.
+        """Tell whether the check was judged and no deviation is of this grade or worse.
 
         Args:
-            fail_on: The least grade that counts.
+            fail_on: the least grade that counts
         """
-        return all((outcome.grade or 0) < fail_on for outcome in self.outcomes)
+        return not self.not_judged and (self.worst or 0) < fail_on

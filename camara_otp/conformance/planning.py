@@ -1,17 +1,17 @@
-"""Who plays when, on which phone, and what it costs: decided before anything is sent."""
+"""Plan a check before anything is sent: phones, texts, order, and the scenarios that are left out."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
 
 from camara_otp.conformance.contract import FICTIONAL_NUMBER
 from camara_otp.conformance.flows import one_send_too_many, too_late
-from camara_otp.conformance.scenarios import NEEDS, SPECIAL_NUMBERS, Scenario
+from camara_otp.conformance.scenarios import BASICS, NEEDS, SPECIAL_NUMBERS, Scenario
 from camara_otp.conformance.settings import Settings
 
-NO_SMS: Final = "it takes a text, and none are to be sent"
+NO_SMS: Final = "it takes a text, and none may be sent"
 NO_NUMBER: Final = "it takes a text, and no phone is known that may get one: set numbers.reachable"
 TOO_MANY: Final = "it takes {} texts to one phone, and the operator refuses number {} (limits.max_send)"
 NO_ROOM: Final = "no phone may get more texts: set more numbers.reachable, or [reset]"
@@ -23,18 +23,25 @@ class Step:
     """A scenario with its part in the plan.
 
     Args:
-        scenario: The scenario.
-        number: The phone; empty where none is needed.
-        texts: How many texts it takes at most.
-        reset: Whether the operator has to forget the phone first.
-        skip: Why it is left out; empty if it is not.
+        scenario: the scenario
+        number: the phone; empty where none is needed
+        texts: how many texts it takes at most
+        has_text: whether it sends or shares a text
+        reset: whether the operator has to forget the phone first
+        skip: why it is left out; empty if it is not
     """
 
     scenario: Scenario
     number: str = attrs.field(default="", repr=False)
     texts: int = 0
+    has_text: bool = False
     reset: bool = False
     skip: str = ""
+
+    @property
+    def session(self) -> str:
+        """Return the name of the text that it uses: shared, or its own."""
+        return self.scenario.session or self.scenario.tag
 
 
 @attrs.frozen
@@ -42,30 +49,31 @@ class Plan:
     """All steps.
 
     Args:
-        steps: One for each scenario, in the order of the table.
-        lanes: Steps that go one after the other; lanes go side by side.
-        last: Steps that go alone, after all others.
+        steps: one for each scenario, in the order of the table
+        phases: the lanes of each phase: the basics, the requests that take no text, all others, those that go alone.
+            The steps of a lane are run one after the other, the lanes of a phase at once.
+        spare: one text more, for a request that has to be refused and is not; 0 if there is no room for it
     """
 
     steps: tuple[Step, ...]
-    lanes: tuple[tuple[Step, ...], ...]
-    last: tuple[Step, ...]
+    phases: tuple[tuple[tuple[Step, ...], ...], ...]
+    spare: int = 0
 
     @property
     def texts(self) -> int:
-        """Return how many texts the operator is going to send, if it behaves."""
-        return sum(step.texts for step in self.steps)
+        """Return how many texts the operator is going to send at most, whatever it does."""
+        return sum(step.texts for step in self.steps) + self.spare
 
     @property
     def in_order(self) -> tuple[Step, ...]:
-        """Return the steps in an order in which they can go one after the other."""
+        """Return the steps in an order in which they can be run one after the other."""
         skipped = tuple(step for step in self.steps if step.skip)
-        return (*(step for lane in self.lanes for step in lane), *self.last, *skipped)
+        return (*(step for lanes in self.phases for lane in lanes for step in lane), *skipped)
 
 
 @attrs.define
 class _Book:
-    """What the plan has given to whom so far: texts and steps by phone."""
+    """What the plan has allotted so far: texts and steps by phone."""
 
     settings: Settings
     used: dict[str, int] = attrs.field(factory=dict[str, int])
@@ -73,52 +81,79 @@ class _Book:
     fresh: set[str] = attrs.field(factory=set[str])
     texts: int = 0
 
-    def step(self, scenario: Scenario) -> Step:
-        """Return the step of a scenario, and take note of what it uses."""
-        settings = self.settings
-        missing = [remedy for name in scenario.needs for there, remedy in [NEEDS[name]] if not there(settings)]
-        if missing:
-            return Step(scenario, skip="; ".join(missing))
-        takes = scenario.texts(settings.limits)
-        if scenario.operation == "validate-code" and not takes:
-            return Step(scenario)
+    def steps(self, group: Sequence[Scenario]) -> list[Step]:
+        """Return the steps of scenarios that share a text, and record what they use."""
+        phone = self._roomiest(_cost(self.settings, group))
+        has_text = False
+        made: list[Step] = []
+        for scenario in group:
+            missing = _missing(self.settings, scenario)
+            if missing:
+                made.append(Step(scenario, skip="; ".join(missing)))
+                continue
+            takes = scenario.texts(self.settings.limits) or (0 if has_text else scenario.uses_text)
+            if takes > self._room(phone) and self.settings.reset is None:
+                # Another phone will do: the scenario begins with a text of its own.
+                phone = self._roomiest(takes)
+            step = self._step(scenario, takes, phone)
+            if takes and step.skip and scenario.can_do_without:
+                step = self._step(scenario, 0, phone)
+            has_text = has_text or step.texts > 0
+            uses = has_text and not step.skip and (takes > 0 or scenario.uses_text > 0)
+            # One lane for all that share a text.
+            shares = has_text and bool(scenario.session) and not step.skip
+            made.append(attrs.evolve(step, number=step.number or (phone if uses or shares else ""), has_text=uses))
+        return made
+
+    def _step(self, scenario: Scenario, takes: int, phone: str) -> Step:
         special = next((name for name in scenario.needs if name in SPECIAL_NUMBERS), None)
         if special:
-            return Step(scenario, number=getattr(settings.numbers, special))
+            return Step(scenario, number=getattr(self.settings.numbers, special))
         if scenario.flow is one_send_too_many:
             return self._filling(scenario, takes)
-        return self._texting(scenario, takes) if takes else Step(scenario, number=self._phone())
+        if takes:
+            return self._texting(scenario, takes, phone)
+        if scenario.operation == "validate-code":
+            return Step(scenario)
+        return Step(scenario, number=self._idlest())
 
-    def _phone(self) -> str:
-        """Return the phone with the least to do; a request that has to be refused must not reach a stranger either."""
+    def _idlest(self) -> str:
+        """Return the phone with the fewest steps; a request that has to be refused must not reach a stranger."""
         phone = min(
             self.settings.numbers.reachable, key=lambda phone: self.load.get(phone, 0), default=FICTIONAL_NUMBER
         )
         self.load[phone] = self.load.get(phone, 0) + 1
         return phone
 
-    def _weight(self, phone: str) -> tuple[int, int]:
-        return self.used.get(phone, 0), self.load.get(phone, 0)
+    def _room(self, phone: str) -> float:
+        return (self.settings.limits.max_send or math.inf) - 1 - self.used.get(phone, 0)
+
+    def _roomiest(self, takes: int) -> str:
+        """Return the phone with the fewest texts that has room for so many, else the one with the most room."""
+        phones = self.settings.numbers.reachable
+        fitting = [phone for phone in phones if self._room(phone) >= takes]
+        if fitting:
+            return min(fitting, key=lambda phone: (self.used.get(phone, 0), self.load.get(phone, 0)))
+        return max(phones, key=self._room, default="")
 
     def _filling(self, scenario: Scenario, takes: int) -> Step:
-        # What a phone got before counts: the fullest one takes the fewest.
+        # Earlier texts count: the phone with the most needs the fewest.
         phone = max(self.settings.numbers.reachable, key=lambda phone: self.used.get(phone, 0), default="")
         step = Step(scenario, phone, max(0, takes - self.used.get(phone, 0)), reset=self._is_stale(phone))
         return self._paid(step)
 
-    def _texting(self, scenario: Scenario, takes: int) -> Step:
+    def _texting(self, scenario: Scenario, takes: int, phone: str) -> Step:
         settings = self.settings
-        phone = min(settings.numbers.reachable, key=self._weight, default="")
-        room = (settings.limits.max_send or math.inf) - 1
-        if takes > room:
+        most = (settings.limits.max_send or math.inf) - 1
+        if takes > most:
             return Step(scenario, skip=self._refusal(takes) or TOO_MANY.format(takes, settings.limits.max_send))
-        full = self.used.get(phone, 0) + takes > room
-        if full and settings.reset is None:
+        is_full = takes > self._room(phone)
+        if is_full and settings.reset is None:
             return Step(scenario, skip=self._refusal(takes) or NO_ROOM)
-        return self._paid(Step(scenario, phone, takes, reset=full or self._is_stale(phone)))
+        return self._paid(Step(scenario, phone, takes, reset=is_full or self._is_stale(phone)))
 
     def _is_stale(self, phone: str) -> bool:
-        """Tell whether texts of an earlier check may still count for a phone, and could be made forgotten."""
+        """Tell whether texts of an earlier check may still count for a phone, and a reset would help."""
         return self.settings.reset is not None and phone not in self.fresh
 
     def _paid(self, step: Step) -> Step:
@@ -142,39 +177,78 @@ class _Book:
         return NO_MONEY if settings.max_texts is not None and self.texts + takes > settings.max_texts else ""
 
 
+def _missing(settings: Settings, scenario: Scenario) -> list[str]:
+    return [remedy for name in scenario.needs for is_set, remedy in [NEEDS[name]] if not is_set(settings)]
+
+
+def _cost(settings: Settings, group: Iterable[Scenario]) -> int:
+    """Return how many texts scenarios take that share them."""
+    cost = 0
+    for scenario in group:
+        if not _missing(settings, scenario):
+            cost += scenario.texts(settings.limits) or (0 if cost else scenario.uses_text)
+    return cost
+
+
 def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
-    """Give every scenario a phone and a place, or a reason to be left out.
+    """Allot every scenario a phone and a place, or a reason to be left out.
 
     Args:
-        settings: What is known about the operator.
-        scenarios: Which of them.
+        settings: the settings of the check
+        scenarios: which of them
     """
     wanted = tuple(scenarios)
+    groups: dict[str, list[Scenario]] = {}
+    for scenario in wanted:
+        groups.setdefault(scenario.session or scenario.tag, []).append(scenario)
     book = _Book(settings)
-    steps = {
-        scenario.tag: book.step(scenario) for scenario in sorted(wanted, key=lambda scenario: _when(settings, scenario))
-    }
-    ordered = tuple(steps[scenario.tag] for scenario in wanted)
-    playing = [step for step in steps.values() if not step.skip]
-    alone = [step for step in playing if _goes_alone(settings, step.scenario)]
-    taken = {step.number for step in alone}
-    last = (*alone, *(step for step in playing if step.scenario.flow is one_send_too_many and step.number in taken))
-    rest = [step for step in playing if step not in last]
+    steps: dict[str, Step] = {}
+    ordered = sorted(groups.values(), key=lambda group: _when(settings, group))
+    for group in ordered:
+        made = book.steps(sorted(group, key=lambda scenario: scenario.place))
+        steps |= {step.scenario.tag: step for step in made}
+    running = [step for step in steps.values() if not step.skip]
+    alone = [step for step in running if _goes_alone(settings, step.scenario)]
+    phones = {step.number for step in alone}
+    last = (*alone, *(step for step in running if step.scenario.flow is one_send_too_many and step.number in phones))
+    basics = [step for step in running if step.scenario.session in BASICS]
+    # A text that such a request causes is taken from the texts of the steps that follow.
+    free = [
+        step
+        for step in running
+        if not step.has_text and step.scenario.flow is not one_send_too_many and step not in (*basics, *last)
+    ]
+    rest = [step for step in running if step not in (*basics, *free, *last)]
+    is_serial = _one_by_one(settings, running)
+    phases = (
+        _lanes(basics, is_serial=True),
+        _lanes(free, is_serial=is_serial),
+        _lanes(rest, is_serial=is_serial),
+        _lanes(last, is_serial=True),
+    )
+    is_risky = any(step.scenario.operation == "send-code" for step in free)
+    has_room = settings.max_texts is None or book.texts < settings.max_texts
+    spare = int(is_risky and has_room and settings.sms and bool(book.texts))
+    return Plan(tuple(steps[scenario.tag] for scenario in wanted), phases, spare)
+
+
+def _lanes(steps: Iterable[Step], *, is_serial: bool) -> tuple[tuple[Step, ...], ...]:
     lanes: dict[str, list[Step]] = {}
-    serial = _one_by_one(settings, playing)
-    for step in rest:
-        lanes.setdefault("" if serial else step.number or step.scenario.tag, []).append(step)
-    return Plan(ordered, tuple(map(tuple, lanes.values())), last)
+    for step in steps:
+        lanes.setdefault("" if is_serial else step.number or step.session, []).append(step)
+    return tuple(map(tuple, lanes.values()))
 
 
-def _when(settings: Settings, scenario: Scenario) -> tuple[bool, bool, int]:
-    """Return when a scenario has its turn.
+def _when(settings: Settings, group: Sequence[Scenario]) -> tuple[bool, bool, int, int]:
+    """Return when scenarios that share a text are planned.
 
-    What fills a phone can do with what that got already; what goes alone goes late; and of the rest, what takes most
-    is hardest to place.
+    The one that fills a phone can use what that phone got already. A step that is run alone is planned late. The basics
+    come first, in their order; of the rest, those that take the most texts are the hardest to place.
     """
-    fills = scenario.flow is one_send_too_many
-    return fills, _goes_alone(settings, scenario), -scenario.texts(settings.limits)
+    session = group[0].session
+    basic = BASICS.index(session) if session in BASICS else len(BASICS)
+    fills = any(scenario.flow is one_send_too_many for scenario in group)
+    return fills, any(_goes_alone(settings, scenario) for scenario in group), basic, -_cost(settings, group)
 
 
 def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
@@ -186,7 +260,7 @@ def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
 
 
 def _one_by_one(settings: Settings, steps: Iterable[Step]) -> bool:
-    """Tell whether a person is asked, or a reset hits everybody: then nothing goes side by side."""
+    """Tell whether a person is asked, or a reset affects every phone: then nothing is run at once."""
     if settings.read is not None and settings.read.how == "ask":
         return True
     return any(step.reset for step in steps) and not resets_one(settings)
@@ -196,7 +270,7 @@ def resets_one(settings: Settings) -> bool:
     """Tell whether a reset is for one phone alone, so that others may go on meanwhile.
 
     Args:
-        settings: What is known about the operator.
+        settings: the settings of the check
     """
     return settings.reset is not None and settings.reset.is_for_one("phone_number")
 
@@ -205,9 +279,9 @@ def forget(settings: Settings, sends: dict[str, int], phone: str) -> None:
     """Forget how many texts went to a phone, or to every phone, as the operator does at a reset.
 
     Args:
-        settings: What is known about the operator.
-        sends: The texts by phone.
-        phone: The phone of the reset.
+        settings: the settings of the check
+        sends: the texts by phone
+        phone: the phone of the reset
     """
     if resets_one(settings):
         sends.pop(phone, None)

@@ -1,6 +1,7 @@
 """The scenarios: CAMARA's published ones under their own tags, and those we add, as one table.
 
 Facts: the test definitions of CAMARA one-time-password-sms 1.0.0, 1.1.0 and 1.1.1. Tags are spelled as published.
+Scenarios with the same session share one text: each goes on where the one before it left off.
 """
 
 from collections.abc import Callable
@@ -14,37 +15,49 @@ from camara_otp.conformance.flows import (
     EXPIRED,
     FAILED,
     INVALID_ARGUMENT,
-    INVALID_OTP,
     NO_METHOD,
     NOT_FOUND,
     SENT,
-    UNAUTHENTICATED,
-    VALID,
     Edit,
     Flow,
+    accepted_headers,
+    another_client,
     cut,
-    empty,
+    duplicate_headers,
+    empty_correlator,
     having,
     last_wrong_code,
     long_correlator,
     message_of,
     newest,
     nothing,
+    of,
     one_send_too_many,
-    right_after_wrong,
+    right_after_closing,
+    right_at_last_try,
     right_code,
+    right_code_without_correlator,
+    send,
+    send_without_correlator,
     single,
     superseded,
     too_late,
     turning,
     twice_at_once,
+    unauthorized,
+    unauthorized_send,
+    unauthorized_validate,
+    unknown_path,
     used_twice,
+    with_message,
     without,
+    wrong_at_once,
     wrong_code,
     wrong_method,
 )
 from camara_otp.conformance.judge import Expectation
 from camara_otp.conformance.model import RELEASES, Operation, Origin, Release
+from camara_otp.conformance.scenario_run import INVALID_OTP, VALID
 from camara_otp.conformance.settings import Limits, Settings
 
 
@@ -53,15 +66,19 @@ class Scenario:
     """One row of the table.
 
     Args:
-        tag: Its name.
-        operation: The operation it is about.
-        sent: What is sent.
-        expect: What must come back.
-        flow: Does it.
-        texts: How many texts it takes, given the operator's limits.
-        needs: Names in `NEEDS` of what must be set.
-        releases: The releases that have it.
-        origin: Whether CAMARA published it.
+        tag: its name
+        operation: the operation it is about
+        sent: what is sent
+        expect: what must come back
+        flow: performs it
+        texts: how many texts it always sends, given the operator's limits
+        uses_text: how many texts it sends if its session has none yet; 0: it needs none
+        can_do_without: whether it also runs where no text can be sent or read
+        session: the name of the text that it shares with others; empty: none is shared
+        place: its place in the session
+        needs: names in `NEEDS` of what must be set
+        releases: the releases that have it
+        origin: whether CAMARA published it
     """
 
     tag: str
@@ -70,6 +87,10 @@ class Scenario:
     expect: Expectation
     flow: Flow = attrs.field(repr=False)
     texts: Callable[[Limits], int] = attrs.field(default=lambda _: 0, repr=False)
+    uses_text: int = 0
+    can_do_without: bool = False
+    session: str = ""
+    place: int = 0
     needs: tuple[str, ...] = ()
     releases: tuple[Release, ...] = RELEASES
     origin: Origin = "published"
@@ -82,20 +103,31 @@ class Scenario:
         return f"CAMARA one-time-password-sms {', '.join(self.releases)}, @{self.tag}"
 
 
+def _has(read: Callable[[Settings], object]) -> Callable[[Settings], bool]:
+    return lambda settings: read(settings) is not None
+
+
 # What must be set for a scenario to run, and how to set it.
 NEEDS: Final[dict[str, tuple[Callable[[Settings], bool], str]]] = {
-    "read": (lambda settings: settings.read is not None, "nothing says how a text is read: set [read]"),
-    "expire": (lambda settings: settings.expire is not None, "nothing says how a code expires: set [expire]"),
-    "max_send": (lambda settings: settings.limits.max_send is not None, "set limits.max_send"),
-    "max_try": (lambda settings: settings.limits.max_try is not None, "set limits.max_try"),
+    "read": (_has(lambda settings: settings.read), "no hook reads texts: set [read]"),
+    "expire": (_has(lambda settings: settings.expire), "no hook lets a code expire: set [expire]"),
+    "max_send": (_has(lambda settings: settings.limits.max_send), "set limits.max_send"),
+    "max_try": (_has(lambda settings: settings.limits.max_try), "set limits.max_try"),
     "second try": (lambda settings: settings.limits.max_try != 1, "the first wrong code closes a verification here"),
-    "expired": (lambda settings: settings.tokens.expired is not None, "set tokens.expired, or tokens.expired_env"),
-    "unreachable": (lambda settings: settings.numbers.unreachable is not None, "set numbers.unreachable"),
-    "landline": (lambda settings: settings.numbers.landline is not None, "set numbers.landline"),
-    "blocked": (lambda settings: settings.numbers.blocked is not None, "set numbers.blocked"),
-    "foreign": (lambda settings: settings.numbers.foreign is not None, "set numbers.foreign"),
+    "expired": (_has(lambda settings: settings.tokens.expired), "set tokens.expired, or tokens.expired_env"),
+    "other": (_has(lambda settings: settings.tokens.other), "set tokens.other, the token of a second client"),
+    "unscoped": (_has(lambda settings: settings.tokens.unscoped), "set tokens.unscoped, a token without the scope"),
+    "unreachable": (_has(lambda settings: settings.numbers.unreachable), "set numbers.unreachable"),
+    "landline": (_has(lambda settings: settings.numbers.landline), "set numbers.landline"),
+    "blocked": (_has(lambda settings: settings.numbers.blocked), "set numbers.blocked"),
+    "foreign": (_has(lambda settings: settings.numbers.foreign), "set numbers.foreign"),
 }
 SPECIAL_NUMBERS: Final = ("unreachable", "landline", "blocked", "foreign")
+
+# Sessions of the basics, which are run first: they need one phone and three texts.
+FIRST, CLOSING = "first", "closing"
+BASICS: Final = (FIRST, CLOSING)
+_PAIR: Final = "pair"
 
 
 def _published(
@@ -112,10 +144,6 @@ def _one(_: Limits) -> int:
     return 1
 
 
-def _two(_: Limits) -> int:
-    return 2
-
-
 def _all_but_one(limits: Limits) -> int:
     return max(0, (limits.max_send or 1) - 1)
 
@@ -129,21 +157,27 @@ _SINCE_1_1: Final[tuple[Release, ...]] = ("1.1.0", "1.1.1")
 _XML: Final = "application/xml"
 
 
+def _invalid(what: str) -> Expectation:
+    return attrs.evolve(INVALID_ARGUMENT, what=what)
+
+
 def _refusals(operation: Operation, name: str) -> tuple[Scenario, ...]:
     """Return the scenarios that both operations have, as the tags name them."""
+    flow = unauthorized_send if operation == "send-code" else unauthorized_validate
+    shares: dict[str, Any] = {"session": FIRST, "uses_text": 1, "can_do_without": True}
     bodies = (
         ("400.1", "no_request_body", "no body at all", nothing),
-        ("400.2", "empty_request_body", "an empty object", empty),
+        ("400.2", "empty_request_body", "an empty object", having_nothing),
     )
     heads = (
-        ("401.1", "no_authorization_header", "no Authorization header", ("authorization",), "", ()),
-        ("401.2", "expired_access_token", "an expired token", (), "expired", ("expired",)),
-        ("401.3", "invalid_access_token", "a token that was never issued", (), "invalid", ()),
+        ("401.1", "no_authorization_header", "no Authorization header", "", ()),
+        ("401.2", "expired_access_token", "an expired token", "expired", ("expired",)),
+        ("401.3", "invalid_access_token", "a token that was never issued", "invalid", ()),
     )
     return (
         *(
             _published(
-                f"{number}_{name}_{tag}", operation, sent, INVALID_ARGUMENT, single(operation, INVALID_ARGUMENT, edit)
+                f"{number}_{name}_{tag}", operation, sent, _invalid(sent), single(operation, _invalid(sent), edit)
             )
             for number, tag, sent, edit in bodies
         ),
@@ -152,13 +186,19 @@ def _refusals(operation: Operation, name: str) -> tuple[Scenario, ...]:
                 f"{number}_{name}_{tag}",
                 operation,
                 sent,
-                UNAUTHENTICATED,
-                single(operation, UNAUTHENTICATED, bad_token=bad_token, without=missing),
+                unauthorized(kind),
+                flow(kind),
                 needs=needs,
+                **({} if operation == "send-code" else {**shares, "place": place}),
             )
-            for number, tag, sent, missing, bad_token, needs in heads
+            for place, (number, tag, sent, kind, needs) in enumerate(heads, 1)
         ),
     )
+
+
+def having_nothing(_: dict[str, Any], __: Settings) -> Any:
+    """Send an object without members."""
+    return {}
 
 
 def _negotiation(operation: Operation, name: str) -> tuple[Scenario, ...]:
@@ -186,15 +226,15 @@ def _negotiation(operation: Operation, name: str) -> tuple[Scenario, ...]:
 
 
 def _special(tag: str, who: str, sent: str, expect: Expectation) -> Scenario:
-    return _published(tag, "send-code", sent, expect, needs=(who,))
+    return _published(tag, "send-code", sent, attrs.evolve(expect, accepted="number-accepted", what=sent), needs=(who,))
 
 
 def _bad_body(tag: str, operation: Operation, sent: str, *edits: Edit, **more: Any) -> Scenario:
-    return _published(tag, operation, sent, INVALID_ARGUMENT, single(operation, INVALID_ARGUMENT, *edits), **more)
+    return _published(tag, operation, sent, _invalid(sent), single(operation, _invalid(sent), *edits), **more)
 
 
 def _malformed(tag: str, operation: Operation, sent: str, *edits: Edit) -> Scenario:
-    return _added(tag, operation, sent, INVALID_ARGUMENT, single(operation, INVALID_ARGUMENT, *edits))
+    return _added(tag, operation, sent, _invalid(sent), single(operation, _invalid(sent), *edits))
 
 
 def _renumbered(old: str, new: str, sent: str, expect: Expectation, flow: Flow, **more: Any) -> tuple[Scenario, ...]:
@@ -206,22 +246,28 @@ def _renumbered(old: str, new: str, sent: str, expect: Expectation, flow: Flow, 
 
 
 PUBLISHED: Final[tuple[Scenario, ...]] = (
-    _published("01_send_code_success_scenario", "send-code", "a well-formed request", SENT, texts=_one),
+    _published(
+        "01_send_code_success_scenario", "send-code", "a well-formed request", SENT, send, texts=_one, session=FIRST
+    ),
     _published(
         "02_send_code_success_scenario_without_x-correlator",
         "send-code",
         "a well-formed request without x-correlator",
         SENT,
-        single("send-code", SENT, without=("x-correlator",)),
+        send_without_correlator,
         texts=_one,
+        session=CLOSING,
+        place=2,
     ),
     _published(
         "01_validate_code_sucess_scenario",
         "validate-code",
         "the right code",
         VALID,
-        right_code(),
-        texts=_one,
+        right_code,
+        uses_text=1,
+        session=FIRST,
+        place=7,
         needs=("read",),
     ),
     _published(
@@ -229,8 +275,10 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "validate-code",
         "the right code, without x-correlator",
         VALID,
-        right_code(without=("x-correlator",)),
-        texts=_one,
+        right_code_without_correlator,
+        uses_text=1,
+        session=CLOSING,
+        place=3,
         needs=("read",),
     ),
     _published(
@@ -317,7 +365,9 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "a wrong code",
         INVALID_OTP,
         wrong_code,
-        texts=_one,
+        uses_text=1,
+        session=FIRST,
+        place=6,
         needs=("second try",),
     ),
     *_renumbered(
@@ -326,7 +376,7 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "the right code, too late",
         EXPIRED,
         too_late,
-        texts=_one,
+        uses_text=1,
         needs=("read", "expire"),
     ),
     *_renumbered(
@@ -335,7 +385,8 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "the right code of the first of two texts to a number",
         EXPIRED,
         superseded,
-        texts=_two,
+        uses_text=2,
+        session=_PAIR,
         needs=("read",),
     ),
     *_renumbered(
@@ -344,7 +395,9 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "the right code a second time",
         EXPIRED,
         used_twice,
-        texts=_one,
+        uses_text=1,
+        session=FIRST,
+        place=8,
         needs=("read",),
     ),
     *_renumbered(
@@ -353,8 +406,8 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "the wrong code that is one too many",
         FAILED,
         last_wrong_code,
-        texts=_one,
-        needs=("max_try",),
+        uses_text=1,
+        session=CLOSING,
     ),
     _published(
         "404_validate_code_resource_not_found",
@@ -365,50 +418,72 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
     *_negotiation("validate-code", "validate_code"),
 )
 
-ADDED: Final[tuple[Scenario, ...]] = (
+
+def _digits_beyond_ascii(number: str) -> str:
+    return "+" + "".join(chr(0x0660 + int(digit)) for digit in number[1:])
+
+
+def _numbers(tag: str, sent: str, *turns: Callable[[str], object]) -> Scenario:
+    edits = tuple(turning("phoneNumber", turn) for turn in turns)
+    return _malformed(f"send_code_phone_number_{tag}", "send-code", sent, *edits)
+
+
+def _values(name: str, *values: object) -> tuple[Edit, ...]:
+    return tuple(having(name, value) for value in values)
+
+
+_NO_OBJECTS: Final = (of([]), of("text"), of(7), of(None))
+
+INVALID: Final[tuple[Scenario, ...]] = (
     _malformed("send_code_broken_json", "send-code", "JSON that ends too early", cut),
-    _malformed(
-        "send_code_phone_number_without_plus",
-        "send-code",
-        "a phoneNumber without its plus sign",
-        turning("phoneNumber", lambda number: number[1:]),
+    _malformed("send_code_no_object", "send-code", "JSON that is no object", *_NO_OBJECTS),
+    _malformed("send_code_not_utf8", "send-code", "bytes that are not UTF-8", of(b'{"phoneNumber": "\xff\xfe"}')),
+    _numbers("without_plus", "a phoneNumber without its plus sign", lambda number: number[1:]),
+    _numbers("with_newline", "a phoneNumber that ends in a line feed", lambda number: number + "\n"),
+    _numbers("not_text", "a phoneNumber that is a JSON number", lambda number: int(number[1:])),
+    _numbers(
+        "other_type",
+        "a phoneNumber that is null, a list, an object, true",
+        lambda _: None,
+        lambda number: [number],
+        lambda number: {"number": number},
+        lambda _: True,
     ),
-    _malformed(
-        "send_code_phone_number_with_newline",
-        "send-code",
-        "a phoneNumber that ends in a line feed",
-        turning("phoneNumber", lambda number: number + "\n"),
+    _numbers("empty", "an empty phoneNumber", lambda _: ""),
+    _numbers("with_letters", "a phoneNumber with letters", lambda number: number[:-3] + "abc", lambda n: n + "x"),
+    _numbers("too_long", "a phoneNumber of 16 digits", lambda number: number.ljust(17, "0")),
+    _numbers("too_short", "a phoneNumber of 4 digits", lambda number: number[:5]),
+    _numbers("leading_zero", "a phoneNumber that begins with +0", lambda number: f"+0{number[1:]}"[:16]),
+    _numbers("with_zeros_for_plus", "a phoneNumber that begins with 00", lambda number: f"00{number[1:]}"),
+    _numbers(
+        "grouped",
+        "a phoneNumber with blanks or dashes",
+        lambda number: f"{number[:3]} {number[3:6]} {number[6:]}",
+        lambda number: f"{number[:3]}-{number[3:]}",
+        lambda number: f" {number}",
     ),
+    _numbers("beyond_ascii", "a phoneNumber of digits beyond ASCII", _digits_beyond_ascii),
     _malformed(
-        "send_code_phone_number_not_text",
+        "send_code_message_other_type",
         "send-code",
-        "a phoneNumber that is a JSON number",
-        turning("phoneNumber", lambda number: int(number[1:])),
+        "a message that is a number, a list, an object",
+        *_values("message", 7, [contract.LABEL], {"text": contract.LABEL}),
     ),
+    _malformed("send_code_message_empty", "send-code", "an empty message", having("message", "")),
     _malformed(
         "send_code_single_braces",
         "send-code",
         "a message that holds {code}, not {{code}}",
         having("message", "{code} is your code"),
     ),
-    _added(
-        "send_code_longest_message",
+    _malformed(
+        "send_code_other_label",
         "send-code",
-        "a message as long as is allowed",
-        SENT,
-        single("send-code", SENT, message_of(lambda settings: settings.limits.max_length)),
-        texts=_one,
+        "a message that holds {{ code }} or {{CODE}}, not {{code}}",
+        *_values("message", "{{ code }} is your code", "{{CODE}} is your code"),
     ),
-    _added(
-        "send_code_message_beyond_ascii",
-        "send-code",
-        "a message with letters beyond ASCII",
-        SENT,
-        single("send-code", SENT, having("message", f"{contract.LABEL} es tu código, 你好")),
-        texts=_one,
-    ),
-    _added("send_code_wrong_method", "send-code", "GET", NO_METHOD, wrong_method),
     _malformed("validate_code_broken_json", "validate-code", "JSON that ends too early", cut),
+    _malformed("validate_code_no_object", "validate-code", "JSON that is no object", *_NO_OBJECTS),
     _malformed(
         "validate_code_id_too_long",
         "validate-code",
@@ -416,12 +491,80 @@ ADDED: Final[tuple[Scenario, ...]] = (
         turning("authenticationId", lambda old: old + "0"),
     ),
     _malformed(
+        "validate_code_id_not_text",
+        "validate-code",
+        "an authenticationId that is null, a number, a list, an object",
+        *_values("authenticationId", None, 7, ["7"], {"id": "7"}),
+    ),
+    _malformed(
         "validate_code_code_not_text",
         "validate-code",
         "a code that is a JSON number; one that is null",
-        having("code", 1234),
-        having("code", None),
+        *_values("code", 1234, None),
     ),
+    _malformed(
+        "validate_code_code_other_type",
+        "validate-code",
+        "a code that is a list, an object, true",
+        *_values("code", ["1234"], {"code": "1234"}, True),  # noqa: FBT003
+    ),
+)
+
+HEADERS: Final[tuple[Scenario, ...]] = (
+    _added("send_code_wrong_method", "send-code", "GET", NO_METHOD, wrong_method("send-code", "GET")),
+    _added(
+        "validate_code_wrong_method",
+        "validate-code",
+        "PUT",
+        NO_METHOD,
+        wrong_method("validate-code", "PUT"),
+        session=FIRST,
+        place=9,
+    ),
+    _added("unknown_path", "validate-code", "a path that does not exist", NOT_FOUND, unknown_path),
+    _added(
+        "validate_code_charset",
+        "validate-code",
+        "Content-Type with a charset",
+        NOT_FOUND,
+        accepted_headers(
+            "a Content-Type with charset=utf-8", headers={"content-type": "application/json; charset=utf-8"}
+        ),
+    ),
+    _added(
+        "send_code_charset",
+        "send-code",
+        "Content-Type with a charset, and a message without the label",
+        INVALID_ARGUMENT,
+        single(
+            "send-code",
+            _invalid("a message without the label"),
+            having("message", "Your code has no place in this text"),
+            headers={"content-type": "application/json; charset=utf-8"},
+        ),
+    ),
+    _added(
+        "validate_code_any_accept",
+        "validate-code",
+        "Accept: */*",
+        NOT_FOUND,
+        accepted_headers("Accept: */*", headers={"accept": "*/*"}),
+    ),
+    _added(
+        "validate_code_no_accept",
+        "validate-code",
+        "no Accept header",
+        NOT_FOUND,
+        accepted_headers("a request without Accept", without=("accept",)),
+    ),
+    _added(
+        "validate_code_capital_headers",
+        "validate-code",
+        "header names in capital letters",
+        NOT_FOUND,
+        accepted_headers("header names in capital letters", upper=True),
+    ),
+    _added("validate_code_duplicate_headers", "validate-code", "x-correlator twice", NOT_FOUND, duplicate_headers),
     _added(
         "validate_code_longest_x-correlator",
         "validate-code",
@@ -429,21 +572,65 @@ ADDED: Final[tuple[Scenario, ...]] = (
         NOT_FOUND,
         long_correlator,
     ),
+    _added("validate_code_empty_x-correlator", "validate-code", "an empty x-correlator", NOT_FOUND, empty_correlator),
     _added(
         "validate_code_malformed_x-correlator",
         "validate-code",
         "an x-correlator with characters that are not allowed",
         INVALID_ARGUMENT,
-        single("validate-code", INVALID_ARGUMENT, headers={"x-correlator": "not allowed?"}),
+        single(
+            "validate-code",
+            _invalid("an x-correlator with characters that are not allowed"),
+            headers={"x-correlator": "not allowed?"},
+        ),
         releases=("1.1.1",),
     ),
+)
+
+_UNSCOPED: Final = Expectation(
+    403, ("PERMISSION_DENIED",), accepted="scope-not-checked", what="a token without the scope"
+)
+
+TOKENS: Final[tuple[Scenario, ...]] = (
     _added(
-        "validate_code_newest_of_two",
+        "validate_code_of_another_client",
         "validate-code",
-        "the right code of the second of two texts to a number",
-        VALID,
-        newest,
-        texts=_two,
+        "the right code with the token of another client",
+        attrs.evolve(NOT_FOUND, accepted="id-of-another-client"),
+        another_client,
+        uses_text=1,
+        session=FIRST,
+        place=5,
+        needs=("read", "other"),
+    ),
+    _added(
+        "send_code_without_scope",
+        "send-code",
+        "a token without the scope",
+        _UNSCOPED,
+        single("send-code", _UNSCOPED, client="unscoped"),
+        needs=("unscoped",),
+    ),
+    _added(
+        "validate_code_without_scope",
+        "validate-code",
+        "a token without the scope",
+        _UNSCOPED,
+        single("validate-code", _UNSCOPED, client="unscoped"),
+        needs=("unscoped",),
+    ),
+)
+
+LIVE: Final[tuple[Scenario, ...]] = (
+    _added(
+        "validate_code_right_after_closing",
+        "validate-code",
+        "wrong codes until they are too many, then the right one",
+        CLOSED,
+        right_after_closing,
+        uses_text=1,
+        session=CLOSING,
+        place=1,
         needs=("read",),
     ),
     _added(
@@ -451,18 +638,20 @@ ADDED: Final[tuple[Scenario, ...]] = (
         "validate-code",
         "wrong codes until one more would be too many, then the right one",
         VALID,
-        right_after_wrong(1, VALID),
-        texts=_one,
+        right_at_last_try,
+        uses_text=1,
         needs=("read", "max_try"),
     ),
     _added(
-        "validate_code_right_after_closing",
+        "validate_code_newest_of_two",
         "validate-code",
-        "wrong codes until they are too many, then the right one",
-        CLOSED,
-        right_after_wrong(0, CLOSED),
-        texts=_one,
-        needs=("read", "max_try"),
+        "the right code of the second of two texts to a number, after codes and ids of both were mixed",
+        VALID,
+        newest,
+        uses_text=2,
+        session=_PAIR,
+        place=1,
+        needs=("read",),
     ),
     _added(
         "validate_code_twice_at_once",
@@ -470,10 +659,61 @@ ADDED: Final[tuple[Scenario, ...]] = (
         "the right code twice at the same moment",
         VALID,
         twice_at_once,
-        texts=_one,
+        uses_text=1,
         needs=("read",),
     ),
+    _added(
+        "validate_code_wrong_at_once",
+        "validate-code",
+        "many wrong codes at the same moment, then the right one",
+        CLOSED,
+        wrong_at_once,
+        uses_text=1,
+        needs=("read", "max_try"),
+    ),
+    _added(
+        "send_code_longest_message",
+        "send-code",
+        "a message as long as is allowed, with the label in the middle",
+        SENT,
+        with_message(f"Check {{ref}}: {contract.LABEL} is your code ", fill="."),
+        texts=_one,
+    ),
+    _added(
+        "send_code_message_beyond_ascii",
+        "send-code",
+        "a message with letters beyond ASCII, with the label last",
+        SENT,
+        with_message(f"Control {{ref}}: tu código, 你好, es {contract.LABEL}", raw=True),
+        texts=_one,
+    ),
+    _added(
+        "send_code_longest_message_beyond_ascii",
+        "send-code",
+        "a message as long as is allowed, of letters that take several bytes",
+        SENT,
+        with_message(f"Código {{ref}}: {contract.LABEL} ", fill="ñ"),
+        texts=_one,
+    ),
+    _added(
+        "send_code_label_twice",
+        "send-code",
+        "a message that holds the label twice",
+        SENT,
+        with_message(f"{contract.LABEL} is your code. Check {{ref}}, code {contract.LABEL}."),
+        texts=_one,
+    ),
+    _added(
+        "send_code_several_lines",
+        "send-code",
+        "a message of several lines",
+        SENT,
+        with_message(f"Check {{ref}}\nYour code:\n{contract.LABEL}\nThank you"),
+        texts=_one,
+    ),
 )
+
+ADDED: Final[tuple[Scenario, ...]] = INVALID + HEADERS + TOKENS + LIVE
 
 SCENARIOS: Final[tuple[Scenario, ...]] = PUBLISHED + ADDED
 

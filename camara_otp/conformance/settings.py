@@ -1,9 +1,11 @@
 """What a check needs to know about an operator, as data and as a TOML file."""
 
+import ipaddress
 import math
 import os
 import random
 import re
+import ssl
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,9 @@ from camara_otp.conformance.model import RELEASES, Release
 
 How = Literal["ask", "wait", "http", "command"]
 T = TypeVar("T")
+
+
+NEVER_ISSUED: Final = "never-issued-by-this-operator"
 
 
 class SettingsError(ValueError):
@@ -108,15 +113,19 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class Tokens:
-    """Access tokens that must be refused.
+    """Access tokens with a part to play, beside the good one.
 
     Args:
         expired: A token that was good once; None leaves the scenarios out that need it.
         invalid: A token that was never issued.
+        other: A good token of a second client; None leaves the scenario out that needs it.
+        unscoped: A good token without the scope; None leaves the scenarios out that need it.
     """
 
     expired: str | None = attrs.field(default=None, validator=_text, repr=False)
-    invalid: str = attrs.field(default="never-issued-by-this-operator", validator=_text, repr=False)
+    invalid: str = attrs.field(default=NEVER_ISSUED, validator=_text, repr=False)
+    other: str | None = attrs.field(default=None, validator=_text, repr=False)
+    unscoped: str | None = attrs.field(default=None, validator=_text, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -177,6 +186,34 @@ def _may(*hows: How) -> Any:
     return check
 
 
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this machine: localhost, 127.0.0.0/8 or ::1.
+
+    Args:
+        url: the URL
+    """
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _certificates(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is None:
+        return
+    try:
+        ssl.create_default_context().load_verify_locations(cast("str", value))
+    except (OSError, TypeError, ValueError):
+        raise SettingsError(f"{attribute.name}: must be the path of a file of certificates in PEM format") from None
+
+
+def _patterns(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    items = cast("tuple[object, ...]", value)
+    if not all(isinstance(item, str) and item for item in items):
+        raise SettingsError(f"{attribute.name}: must be a list of tags, in which * stands for anything")
+
+
 def _url(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
     try:
         parts = urlsplit(value if isinstance(value, str) and _VISIBLE.fullmatch(value) else "")
@@ -220,11 +257,14 @@ class Settings:
         message: The text that is sent; `{ref}` in it stands for a number that tells the texts apart.
         sms: Whether texts may be sent at all.
         max_texts: At most so many texts; None: as many as the scenarios take.
+        require: Tags of scenarios that must run, with * for anything; without them the check is not judged.
         headers: Headers that this operator wants with every request.
         params: Query parameters that this operator wants with every request.
         timeout: Seconds that an answer may take before it counts as none.
         slow: Seconds from which an answer counts as late.
-        concurrency: How many requests may be on their way at once.
+        concurrency: How many requests may be in flight at once.
+        ca_file: A file of certificates in PEM format that are trusted as well.
+        allow_http: Whether the token may travel over plain http to another machine.
     """
 
     base_url: str = attrs.field(validator=_url)
@@ -239,11 +279,21 @@ class Settings:
     message: str = attrs.field(default=LABEL + " is your code (check {ref})", validator=_message)
     sms: bool = attrs.field(default=True, validator=_one_of(True, False))  # noqa: FBT003
     max_texts: int | None = attrs.field(default=None, validator=_number(0, whole=True, optional=True))
+    require: tuple[str, ...] = attrs.field(default=(), converter=_sequence, validator=_patterns)
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_strings, repr=False)
     params: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_strings, repr=False)
     timeout: float = attrs.field(default=10.0, validator=_number(0.001))
     slow: float = attrs.field(default=3.0, validator=_number(0))
     concurrency: int = attrs.field(default=4, validator=_number(1, whole=True))
+    ca_file: str | None = attrs.field(default=None, validator=_certificates)
+    allow_http: bool = attrs.field(default=False, validator=_one_of(True, False))  # noqa: FBT003
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse to show the token to a network."""
+        if self.base_url.startswith("http:") and not self.allow_http and not is_loopback(self.base_url):
+            raise SettingsError(
+                "base_url: plain http would show the access token to the network; use https, or set allow_http = true"
+            )
 
     @property
     def root(self) -> str:

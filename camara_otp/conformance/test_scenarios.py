@@ -12,6 +12,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from camara_otp.conformance import (
     Outcome,
+    Scenario,
     Settings,
     SettingsError,
     Step,
@@ -25,14 +26,14 @@ from camara_otp.conformance import (
 )
 from camara_otp.conformance.check import Check, opened
 from camara_otp.conformance.hooks import prompt_at_terminal, sandbox_at
-from camara_otp.conformance.judge import PATH_RULE, RULES
 from camara_otp.conformance.reports.junit import told
+from camara_otp.conformance.rules import EVIDENCE_RULE, PATH_RULE, RULES
 
-_RULES = tuple(rule.tag for rule in (*RULES, PATH_RULE))
+_RULES = tuple(rule.tag for rule in (*RULES, PATH_RULE, EVIDENCE_RULE))
 
 
 @attrs.frozen
-class Place:
+class Item:
     """A step or rule with its place in the order."""
 
     place: int
@@ -100,18 +101,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         places = _rule_places() if metafunc.function is test_contract else _step_places(metafunc.config)
     except SettingsError:
         # The first item ends the run and says what is wrong; raised here, it would come with a traceback.
-        places = [Place(0, "settings")]
+        places = [Item(0, "settings")]
     metafunc.parametrize("otp_step", places, ids=[place.tag for place in places])
 
 
-def _rule_places() -> list[Place]:
-    return [Place(10**6 + index, tag) for index, tag in enumerate(_RULES)]
+def _rule_places() -> list[Item]:
+    return [Item(10**6 + index, tag) for index, tag in enumerate(_RULES)]
 
 
-def _step_places(config: pytest.Config) -> list[Place]:
+def _step_places(config: pytest.Config) -> list[Item]:
     settings = settings_of(config)
-    chosen = scenarios(settings.release, added=not config.getoption("--otp-published-only"))
-    return [Place(index, step.scenario.tag, step) for index, step in enumerate(plan(settings, chosen).in_order)]
+    steps = plan(settings, _chosen(config, settings)).in_order
+    return [Item(index, step.scenario.tag, step) for index, step in enumerate(steps)]
+
+
+def _chosen(config: pytest.Config, settings: Settings) -> tuple[Scenario, ...]:
+    return scenarios(settings.release, added=not config.getoption("--otp-published-only"))
 
 
 class Session:
@@ -132,7 +137,7 @@ class Session:
         return self._portal.call(self._check.perform, step)
 
     def rule(self, tag: str) -> Outcome:
-        """Hold the answers so far against a rule."""
+        """Hold the responses so far against a rule."""
         return next(outcome for outcome in self._check.rules() if outcome.tag == tag)
 
 
@@ -152,7 +157,9 @@ def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
 
     @asynccontextmanager
     async def check() -> AsyncGenerator[Check]:
-        async with opened(settings_of(pytestconfig), token_of(pytestconfig), prompt=prompt) as it:
+        settings = settings_of(pytestconfig)
+        texts = plan(settings, _chosen(pytestconfig, settings)).texts
+        async with opened(settings, token_of(pytestconfig), texts, prompt=prompt) as it:
             yield it
 
     with start_blocking_portal() as portal, ExitStack() as stack:
@@ -166,15 +173,17 @@ def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
 def _report(outcome: Outcome) -> None:
     if outcome.verdict is Verdict.SKIP:
         pytest.skip(outcome.reason)
+    if outcome.verdict is Verdict.NOT_JUDGED:
+        pytest.fail(f"not judged: {outcome.reason}", pytrace=False)
     if outcome.verdict is Verdict.FAIL:
         pytest.fail(f"{outcome.findings[0].text}\n{told(outcome)}", pytrace=False)
 
 
-def test_scenario(otp_step: Place, otp_session: Session) -> None:
-    """The operator does what the scenario says."""
+def test_scenario(otp_step: Item, otp_session: Session) -> None:
+    """Check that the operator does what the scenario says."""
     _report(otp_session.perform(cast("Step", otp_step.step)))
 
 
-def test_contract(otp_step: Place, otp_session: Session) -> None:
-    """Every answer so far keeps the rule."""
+def test_contract(otp_step: Item, otp_session: Session) -> None:
+    """Check that every response so far keeps the rule."""
     _report(otp_session.rule(otp_step.tag))

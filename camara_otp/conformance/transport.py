@@ -1,6 +1,7 @@
 """Send one request of a check and read its response, within limits of time and memory."""
 
 import socket
+import ssl
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -12,10 +13,9 @@ import attrs
 import httpx
 
 from camara_otp._version import __version__
-from camara_otp.conformance.hooks import is_far
 from camara_otp.conformance.judge import LATE
 from camara_otp.conformance.model import ReceivedResponse, RoundTrip, SentRequest
-from camara_otp.conformance.settings import Settings
+from camara_otp.conformance.settings import Settings, is_loopback
 
 MAX_BODY: Final = 65536
 
@@ -64,8 +64,7 @@ class Transport:
         except httpx.DecodingError:
             return RoundTrip(request, failure="a content coding that is broken or was not asked for")
         except httpx.HTTPError as error:
-            words = next((words for kind, words in _FAILURES.items() if isinstance(error, kind)), "the request failed")
-            return RoundTrip(request, failure=f"{type(error).__name__}, {words}")
+            return RoundTrip(request, failure=_failure(error))
         return RoundTrip(request, response)
 
     async def _response(self, request: httpx.Request, began: float) -> ReceivedResponse:
@@ -101,9 +100,40 @@ async def open_transport(settings: Settings, transport: httpx.AsyncBaseTransport
     # A cookie of one response could authorize the next request, which has to be refused.
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     async with httpx.AsyncClient(
-        transport=transport, limits=limits, headers=common, cookies=no_cookies, trust_env=is_far(settings.base_url)
+        transport=transport,
+        limits=limits,
+        headers=common,
+        cookies=no_cookies,
+        verify=trusted(settings) if transport is None else True,
+        trust_env=not is_loopback(settings.base_url),
     ) as http:
         yield Transport(settings, http)
+
+
+def trusted(settings: Settings) -> ssl.SSLContext:
+    """Return the TLS settings: the usual certificates, and those of `ca_file`.
+
+    Args:
+        settings: the settings of the check
+    """
+    context = httpx.create_ssl_context()
+    if settings.ca_file is not None:
+        context.load_verify_locations(settings.ca_file)
+    return context
+
+
+def _failure(error: httpx.HTTPError) -> str:
+    """Return why a request got no response; a certificate that does not verify is named."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            reason = cause.verify_message or cause.reason
+            return f"the TLS certificate does not verify: {reason}; give its CA with ca_file (--ca-file)"
+        if isinstance(cause, ssl.SSLError):
+            return f"the TLS handshake failed: {cause.reason}"
+        cause = cause.__cause__ or cause.__context__
+    words = next((words for kind, words in _FAILURES.items() if isinstance(error, kind)), "the request failed")
+    return f"{type(error).__name__}, {words}"
 
 
 def _shut_down(stream: Any) -> None:

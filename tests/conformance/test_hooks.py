@@ -1,4 +1,4 @@
-"""Help from outside: texts read, codes expired, operators reset, by person, HTTP and command."""
+"""Hooks: texts read, codes expired, operators reset, by person, HTTP and command."""
 
 import io
 import json
@@ -10,15 +10,16 @@ import httpx
 import pytest
 
 from camara_otp.conformance import settings_from
-from camara_otp.conformance.hooks import HookError, Hooks, code_in, dug, prompt_at_terminal, sandbox_at
+from camara_otp.conformance.hooks import HookError, Hooks, NoTextError, prompt_at_terminal, sandbox_at
+from camara_otp.conformance.inbox import dig, find
 from camara_otp.sandbox import Sandbox
 
 PHONE = "+34600000100"
 SENT = "{{code}} is your code (check 7)"
 
 
-def outside(handler=lambda request: httpx.Response(200, text="1234 is your code (check 7)"), prompt=None, **settings):
-    """Return helpers that a function answers."""
+def hooks(handler=lambda request: httpx.Response(200, text="1234 is your code (check 7)"), prompt=None, **settings):
+    """Return hooks that a function answers."""
     made = settings_from({"base_url": "https://api.example.com/", **settings})
     http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
     return Hooks(made, http, prompt) if prompt else Hooks(made, http)
@@ -40,7 +41,9 @@ def outside(handler=lambda request: httpx.Response(200, text="1234 is your code 
 )
 def test_a_code_is_found_in_a_text(text, sent, pattern, code):
     """In the place of the label, whatever the operator puts around it; the newest one counts."""
-    assert code_in(text, sent, pattern) == code
+    found = find(text, sent, pattern=pattern)
+
+    assert (found.code if found else None) == code
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_a_code_is_found_in_a_text(text, sent, pattern, code):
 )
 def test_a_place_in_json_is_found(value, field, found):
     """Or nothing is."""
-    assert str(dug(value, field)) == found
+    assert dig(value, field) == found
 
 
 @pytest.mark.anyio
@@ -69,7 +72,7 @@ async def test_a_text_is_read_over_http():
         messages = [{"text": "1234 is your code (check 7)"}] if len(asked) > 2 else []
         return httpx.Response(200, json=messages)
 
-    helpers = outside(
+    asked_hooks = hooks(
         handler,
         read={
             "how": "http",
@@ -79,7 +82,7 @@ async def test_a_text_is_read_over_http():
         },
     )
 
-    assert await helpers.code(PHONE, SENT, "a/b") == "1234"
+    assert (await asked_hooks.text(PHONE, SENT, "a/b")).code == "1234"
     assert asked[0] == "https://api.example.com/inbox/%2B34600000100?id=a%2Fb"
 
 
@@ -88,8 +91,8 @@ async def test_a_text_is_read_over_http():
     ("answer", "words"),
     [
         (httpx.Response(500), "GET was answered with 500"),
-        (httpx.Response(200, text="no code here"), "holds no code"),
-        (httpx.Response(200, text=""), "nothing came"),
+        (httpx.Response(200, text="no code here"), "the inbox holds other text"),
+        (httpx.Response(200, text=""), "no text arrived within 0.05 s"),
         (httpx.ConnectError("no"), "GET cannot reach its url: ConnectError"),
     ],
 )
@@ -101,8 +104,8 @@ async def test_a_text_that_does_not_come_is_given_up(answer, words):
             raise answer
         return answer
 
-    with pytest.raises(HookError, match=words):
-        await outside(handler, read={"how": "http", "url": "http://h/", "timeout": 0.05}).code(PHONE, SENT, "id")
+    with pytest.raises((HookError, NoTextError), match=words):
+        await hooks(handler, read={"how": "http", "url": "http://h/", "timeout": 0.05}).text(PHONE, SENT, "id")
 
 
 @pytest.mark.anyio
@@ -111,7 +114,7 @@ async def test_an_answer_that_is_not_json_is_said():
     read = {"how": "http", "url": "http://h/", "field": "a", "timeout": 0.05}
 
     with pytest.raises(HookError, match="was not answered with JSON"):
-        await outside(read=read).code(PHONE, SENT, "id")
+        await hooks(read=read).text(PHONE, SENT, "id")
 
 
 @pytest.mark.anyio
@@ -120,7 +123,7 @@ async def test_a_text_is_read_by_a_command():
     program = "import sys; print(sys.argv[1][-3:] + '1 is your code (check 7)')"
     read = {"how": "command", "command": [sys.executable, "-c", program, "{phone_number}"], "timeout": 20}
 
-    assert await outside(read=read).code(PHONE, SENT, "id") == "1001"
+    assert (await hooks(read=read).text(PHONE, SENT, "id")).code == "1001"
 
 
 @pytest.mark.anyio
@@ -131,13 +134,13 @@ async def test_a_text_is_read_by_a_command():
 async def test_a_command_that_fails_is_said(command, words):
     """With its exit code."""
     with pytest.raises(HookError, match=words):
-        await outside(reset={"how": "command", "command": command}).reset(PHONE)
+        await hooks(reset={"how": "command", "command": command}).reset(PHONE)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
-    [(" 1234\n", "1234", ""), ("\n", None, "had no code"), ("far too long for a code\n", None, "more than 10")],
+    [(" 1234\n", "1234", ""), ("\n", None, "no text arrived"), ("far too long for a code\n", None, "more than 20")],
 )
 async def test_a_person_is_asked(answer, code, words):
     """Without the whole number on the screen."""
@@ -147,12 +150,12 @@ async def test_a_person_is_asked(answer, code, words):
         questions.append(question)
         return answer
 
-    helpers = outside(prompt=prompt, read={"how": "ask"})
+    asked_hooks = hooks(prompt=prompt, read={"how": "ask"})
     if code:
-        assert await helpers.code(PHONE, SENT, "id") == code
+        assert (await asked_hooks.text(PHONE, SENT, "id")).code == code
     else:
-        with pytest.raises(HookError, match=words):
-            await helpers.code(PHONE, SENT, "id")
+        with pytest.raises((HookError, NoTextError), match=words):
+            await asked_hooks.text(PHONE, SENT, "id")
     assert SENT in questions[0]
     assert PHONE not in questions[0]
 
@@ -199,11 +202,11 @@ async def test_nobody_at_the_terminal_is_no_answer(monkeypatch, stdin):
 )
 async def test_a_code_is_waited_out(expire, limits, seconds):
     """As long as is set, else its lifetime and a little more, else five minutes."""
-    helpers = outside(expire=expire, limits=limits)
+    asked_hooks = hooks(expire=expire, limits=limits)
 
-    assert helpers.waiting == seconds
+    assert asked_hooks.waiting == seconds
     if seconds < 1:
-        await helpers.expire(PHONE, "id")
+        await asked_hooks.expire(PHONE, "id")
 
 
 @pytest.mark.anyio
@@ -216,9 +219,9 @@ async def test_a_request_carries_what_it_is_about():
         return httpx.Response(204)
 
     body = {"who": ["{phone_number}"], "what": {"id": "{authentication_id}"}, "n": 3}
-    helpers = outside(handler, expire={"how": "http", "url": "http://h/", "method": "POST", "body": body})
+    asked_hooks = hooks(handler, expire={"how": "http", "url": "http://h/", "method": "POST", "body": body})
 
-    await helpers.expire(PHONE, "id-1")
+    await asked_hooks.expire(PHONE, "id-1")
 
     assert seen == [("POST", {"who": [PHONE], "what": {"id": "id-1"}, "n": 3})]
 
@@ -230,19 +233,19 @@ async def test_help_that_takes_too_long_is_given_up():
     async def handler(request):
         await anyio.sleep(5)
 
-    helpers = outside(handler, reset={"how": "http", "url": "http://h/", "timeout": 0.05})
+    asked_hooks = hooks(handler, reset={"how": "http", "url": "http://h/", "timeout": 0.05})
 
     with pytest.raises(HookError, match="longer than"):
-        await helpers.reset(PHONE)
+        await asked_hooks.reset(PHONE)
 
 
 @pytest.mark.anyio
 async def test_help_that_is_not_set_up_is_said():
     """The plan leaves such scenarios out; a caller of its own does not."""
     with pytest.raises(HookError, match=r"set \[read\]"):
-        await outside().code(PHONE, SENT, "id")
+        await hooks().text(PHONE, SENT, "id")
     with pytest.raises(HookError, match=r"set \[expire\]"):
-        await outside().expire(PHONE, "id")
+        await hooks().expire(PHONE, "id")
 
 
 def test_a_sandbox_is_recognised_on_this_machine_only():

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from camara_otp.conformance import (
+    Cause,
     Finding,
     Grade,
     Outcome,
@@ -29,6 +30,7 @@ from camara_otp.conformance import (
     scenarios,
     settings_from,
 )
+from camara_otp.conformance.causes import deviations
 from camara_otp.conformance.contract import PAIRS
 from camara_otp.conformance.masking import mask, number_names, shown
 from camara_otp.conformance.model import Latency, ReceivedResponse, RoundTrip, SentRequest
@@ -52,6 +54,12 @@ def checked(request):
     return anyio.run(partial(run, settings, todo, TOKEN, transport=transport)), transport
 
 
+def finding(grade, text):
+    """Return a finding with a cause of its own."""
+    cause = Cause("a-cause", grade, f"It is {text}", "Mend `it`.", "Set `timeout=20`.", "a rule", "a source")
+    return Finding(cause, text)
+
+
 def outcome(**changes):
     """Return an outcome."""
     values = {
@@ -62,7 +70,7 @@ def outcome(**changes):
         "rule": "200",
         "source": "us",
         "verdict": Verdict.FAIL,
-        "findings": (Finding(Grade.BREAKS, "<b>no</b>", "Set `timeout=20`."),),
+        "findings": (finding(Grade.BREAKS, "<b>no</b>"),),
         "exchanges": (
             Shown("judged", "POST <x>\x00", "HTTP 200\n\x1b[31m", 0.2),
             Shown("setup", "a", "no answer: x", None),
@@ -84,6 +92,7 @@ def report(*outcomes, latencies=LATENCIES):
         seconds=1.5,
         texts=1,
         outcomes=outcomes,
+        deviations=deviations(outcomes),
         latencies=latencies,
         recommendations=("Set `timeout=20`.",),
         client='OTPClient("https://api.example.com")',
@@ -194,7 +203,7 @@ def test_a_token_that_cannot_be_renewed_half_way_skips_what_is_left():
     made = anyio.run(partial(run, settings, todo, fetch, transport=Sandbox().transport()))
 
     reasons = {found.reason for found in made.outcomes if found.verdict is Verdict.SKIP}
-    assert "no access token could be had: the token endpoint said <token>" in reasons
+    assert "the token could not be obtained: the token endpoint said <token>" in reasons
     assert not [found for found in made.outcomes if found.verdict is Verdict.FAIL]
 
 
@@ -269,9 +278,9 @@ def test_the_page_escapes_what_an_operator_says():
     ("findings", "words"),
     [
         ((), "No deviation"),
-        ((Finding(Grade.COSMETIC, "x"),), "Cosmetic deviations only"),
-        ((Finding(Grade.DIFFERS, "x"),), "Differs from the contract"),
-        ((Finding(Grade.BREAKS, "x"),), "Breaks clients"),
+        ((finding(Grade.ADVICE, "x"),), "Advice only"),
+        ((finding(Grade.DIFFERS, "x"),), "Differs from the contract"),
+        ((finding(Grade.BREAKS, "x"),), "Breaks clients"),
     ],
 )
 def test_the_page_says_at_once_how_bad_it_is(findings, words):
@@ -304,7 +313,7 @@ def test_junit_is_what_ci_systems_read():
         outcome(),
         outcome(tag="s", verdict=Verdict.SKIP, reason="why", findings=()),
         outcome(
-            tag="c", origin="contract", operation=None, verdict=Verdict.PASS, findings=(Finding(Grade.COSMETIC, "m"),)
+            tag="c", origin="contract", operation=None, verdict=Verdict.PASS, findings=(finding(Grade.ADVICE, "m"),)
         ),
     )
     root = fromstring(as_junit(made))
@@ -316,7 +325,7 @@ def test_junit_is_what_ci_systems_read():
     assert "HTTP 200" in failure.text
     assert "\x1b" not in failure.text
     assert root.find(".//skipped").get("message") == "why"
-    assert "cosmetic: m" in root.find(".//system-out").text
+    assert "advice: It is m: m" in root.find(".//system-out").text
 
 
 def test_json_is_plain_data(checked):

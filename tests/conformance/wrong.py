@@ -56,8 +56,30 @@ ECHO, STATUS, SUCCESS_BODY = "contract_x-correlator", "contract_status", "contra
 SECRET, INFO, TYPE = "contract_code_stays_secret", "contract_error_info", "contract_content_type"
 PAIR, LATENCY, PATH = "contract_code_and_status", "contract_latency", "contract_path"
 
-SENDS = {S01, S02, LONGEST, BEYOND_ASCII}
-VALIDATES = {V01, V02, NEWEST, AT_LAST, AT_ONCE}
+LONGEST_BEYOND = "camara_otp_send_code_longest_message_beyond_ascii"
+LABEL_TWICE = "camara_otp_send_code_label_twice"
+LINES = "camara_otp_send_code_several_lines"
+WRONG_AT_ONCE = "camara_otp_validate_code_wrong_at_once"
+UNKNOWN_PATH = "camara_otp_unknown_path"
+CHARSET = "camara_otp_validate_code_charset"
+SEND_CHARSET = "camara_otp_send_code_charset"
+ANY_ACCEPT, NO_ACCEPT = "camara_otp_validate_code_any_accept", "camara_otp_validate_code_no_accept"
+CAPITALS = "camara_otp_validate_code_capital_headers"
+EMPTY_CORRELATOR = "camara_otp_validate_code_empty_x-correlator"
+NO_OBJECT = {"camara_otp_send_code_no_object", "camara_otp_validate_code_no_object"}
+NOT_UTF8 = "camara_otp_send_code_not_utf8"
+OTHER_TYPE = "camara_otp_validate_code_code_other_type"
+EMPTY_MESSAGE, OTHER_LABEL = "camara_otp_send_code_message_empty", "camara_otp_send_code_other_label"
+TEXT = "contract_text"
+OPTIONAL = {
+    "camara_otp_validate_code_of_another_client",
+    "camara_otp_send_code_without_scope",
+    "camara_otp_validate_code_without_scope",
+}
+
+MESSAGES = {LONGEST, BEYOND_ASCII, LONGEST_BEYOND, LABEL_TWICE, LINES}
+SENDS = {S01, S02} | MESSAGES
+VALIDATES = {V01, V02, NEWEST, AT_LAST, AT_ONCE} | MESSAGES
 
 
 class Ask:
@@ -321,7 +343,7 @@ CASES = [
     ),
     Case(
         "an id has 40 characters",
-        {SUCCESS_BODY},
+        {SUCCESS_BODY} | SENDS,
         before=lambda ask: (
             ask.with_body(authenticationId=ask.body["authenticationId"][4:])
             if str(ask.get("authenticationId")).startswith("urn:")
@@ -331,7 +353,7 @@ CASES = [
             "send-code", 200, then=lambda _, a: a.having(body={"authenticationId": "urn:" + a.info["authenticationId"]})
         ),
     ),
-    Case("every send to a number answers the same id", {SUPERSEDED, NEWEST}, state=OnePerNumber),
+    Case("every send to a number answers the same id", {SUPERSEDED, S02, MAX_SEND}, state=OnePerNumber),
     Case(
         "the code is in the answer to the send",
         {SECRET},
@@ -369,7 +391,19 @@ CASES = [
     Case("a malformed x-correlator is accepted", {BAD_CORRELATOR}, sandbox={"release": "1.0.0"}),
     Case(
         "every x-correlator is refused",
-        {S01, LONGEST, BEYOND_ASCII, UNREACHABLE, LANDLINE, BLOCKED, FOREIGN, UNKNOWN, LONG_CORRELATOR},
+        {S01, LONGEST, BEYOND_ASCII, UNREACHABLE, LANDLINE, BLOCKED, FOREIGN, UNKNOWN, LONG_CORRELATOR}
+        | {
+            LABEL_TWICE,
+            LONGEST_BEYOND,
+            LINES,
+            UNKNOWN_PATH,
+            ANY_ACCEPT,
+            CAPITALS,
+            CHARSET,
+            EMPTY_CORRELATOR,
+            NO_ACCEPT,
+            TEXT,
+        },
         after=lambda ask, a: (
             refusal(400, "INVALID_ARGUMENT", a)
             if "x-correlator" in ask.request.headers and a.status not in (400, 401, 405)
@@ -389,7 +423,7 @@ CASES = [
     Case("the message of an error is empty", {INFO}, after=info(message="")),
     Case(
         "404 is a page of HTML",
-        {FOREIGN, UNKNOWN, INFO, TYPE},
+        {FOREIGN, UNKNOWN, UNKNOWN_PATH, INFO, TYPE},
         after=on(None, 404, then=lambda _, a: a.having(body=b"<html>Not Found</html>", content_type="text/html")),
     ),
     Case(
@@ -412,11 +446,11 @@ CASES = [
         {TYPE},
         after=lambda _, a: a.having(content_type="application/json; charset=latin-1") if a.body else None,
     ),
-    Case("answers come late", {LATENCY}, sandbox={"latency": 0.03}, told={"slow": 0.02}),
+    Case("answers come late", set(), sandbox={"latency": 0.03}, told={"slow": 0.02}),
     Case("the operations are elsewhere", {PATH}, sandbox={"api_paths": ["/v1/otp"]}),
     Case(
         "what has no x-correlator is redirected",
-        {S02, V02, STATUS},
+        {S02, STATUS},
         after=lambda ask, a: a.having(302, b"") if "x-correlator" not in ask.request.headers else None,
     ),
     Case(
@@ -425,7 +459,11 @@ CASES = [
         after=lambda ask, a: a.having(body=[a.info]) if ask.request.method == "GET" else None,
     ),
     # Codes.
-    Case("the code of a 404 is a number", {FOREIGN, UNKNOWN, INFO}, after=on(None, 404, then=info(code=40401))),
+    Case(
+        "the code of a 404 is a number",
+        {FOREIGN, UNKNOWN, UNKNOWN_PATH, INFO},
+        after=on(None, 404, then=info(code=40401)),
+    ),
     Case(
         "a right code is refused the first time",
         VALIDATES,
@@ -451,12 +489,12 @@ CASES = [
     ),
     Case(
         "401 says unauthenticated in small letters",
-        {*SEND_401, *VALIDATE_401, INFO},
+        {*SEND_401, *VALIDATE_401, PAIR},
         after=on(None, 401, then=info(code="unauthenticated")),
     ),
     Case(
         "a wrong code comes with 422",
-        {WRONG, PAIR},
+        {WRONG, FAILED, PAIR},
         after=on(None, 400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP", lambda _, a: refusal(422, a.code, a)),
     ),
     Case(
@@ -471,7 +509,7 @@ CASES = [
     ),
     Case(
         "a code of its own for a wrong one",
-        {WRONG},
+        {WRONG, FAILED},
         after=on(None, 400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP", lambda _, a: refusal(400, "BAD_PIN", a)),
     ),
     Case(
@@ -505,7 +543,7 @@ CASES = [
     ),
     Case(
         "a wrong code is accepted",
-        {WRONG},
+        {WRONG, FAILED, WRONG_AT_ONCE, *VALIDATES} - {AT_ONCE, LABEL_TWICE},
         after=on(None, 400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP", lambda _, __: SUCCESS),
     ),
     Case("an expired code is accepted", {EXPIRED}, sandbox={"code_lifetime": 10.0**7}),
@@ -521,17 +559,17 @@ CASES = [
     ),
     Case(
         "the right code opens what was closed",
-        {AFTER_CLOSING},
+        {AFTER_CLOSING, WRONG_AT_ONCE},
         after=validates_when(lambda ask, _: ask.code_is_right and ask.text.state.value == "failed"),
     ),
-    Case("wrong codes are counted one too many", {AT_LAST}, sandbox={"max_try": 2}),
-    Case("wrong codes are counted one too few", {FAILED, AFTER_CLOSING}, sandbox={"max_try": 4}),
-    Case("wrong codes are not counted", {FAILED, AFTER_CLOSING}, sandbox={"max_try": 1000}),
+    Case("wrong codes are counted one too many", {FAILED, AT_LAST}, sandbox={"max_try": 2}),
+    Case("wrong codes are counted one too few", {FAILED}, sandbox={"max_try": 4}),
+    Case("wrong codes are not counted", {FAILED, AFTER_CLOSING, WRONG_AT_ONCE}, sandbox={"max_try": 1000}),
     Case("sends are counted one too many", {MAX_SEND}, sandbox={"max_send": 3}),
     Case("sends are counted one too few", {MAX_SEND}, sandbox={"max_send": 5}),
     Case(
         "a second text spoils both codes",
-        {NEWEST},
+        {NEWEST, V02},
         after=on(
             "validate-code",
             204,
@@ -544,12 +582,16 @@ CASES = [
     Case("a landline is accepted", {LANDLINE}, sandbox={"landline_numbers": []}),
     Case("an unreachable number is accepted", {UNREACHABLE}, sandbox={"unreachable_numbers": []}),
     Case("a foreign number is accepted", {FOREIGN}, sandbox={"foreign_numbers": []}),
-    Case("a message without the label is accepted", {NO_LABEL, SINGLE_BRACES}, before=without_label),
+    Case(
+        "a message without the label is accepted",
+        {NO_LABEL, SINGLE_BRACES, SEND_CHARSET, EMPTY_MESSAGE, OTHER_LABEL},
+        before=without_label,
+    ),
     Case("a message that is too long is cut", {TOO_LONG}, before=shortened),
-    Case("a message of 160 characters is too long", {LONGEST}, sandbox={"max_message_length": 159}),
+    Case("a message of 160 characters is too long", {LONGEST, LONGEST_BEYOND}, sandbox={"max_message_length": 159}),
     Case(
         "letters beyond ASCII are a server fault",
-        {BEYOND_ASCII, STATUS},
+        {BEYOND_ASCII, STATUS, TEXT},
         after=lambda ask, a: refusal(500, "INTERNAL", a) if "código" in str(ask.get("message")) else None,
     ),
     Case("a number without plus is accepted", {NO_PLUS}, before=with_plus),
@@ -572,7 +614,7 @@ CASES = [
     ),
     Case(
         "broken JSON is a server fault",
-        BROKEN_JSON | {STATUS},
+        BROKEN_JSON | NO_OBJECT | {NOT_UTF8, STATUS},
         after=lambda ask, a: (
             refusal(500, "INTERNAL", a)
             if a.code == "INVALID_ARGUMENT" and ask.body is None and ask.request.content
@@ -581,7 +623,7 @@ CASES = [
     ),
     Case(
         "a code that is too long is looked up",
-        {LONG_CODE},
+        {LONG_CODE, OTHER_TYPE},
         after=lambda ask, a: refusal(404, "NOT_FOUND", a) if len(str(ask.get("code"))) > 10 else None,
     ),
     Case(
@@ -591,7 +633,7 @@ CASES = [
     ),
     Case(
         "GET sends, too",
-        {METHOD, STATUS, SUCCESS_BODY},
+        {METHOD},
         after=lambda ask, a: (
             Said(206, {"x-correlator": a.headers["x-correlator"]}, b"") if ask.request.method == "GET" else None
         ),

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from camara_otp.conformance.model import Finding, Grade, Operation, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.model import Deviation, Finding, Grade, Operation, Outcome, Report, Shown, Verdict
 
 
 def as_table(report: Report) -> dict[str, Any]:
@@ -20,8 +20,12 @@ def as_table(report: Report) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "texts": report.texts,
         "good": report.is_good(),
+        "judged": not report.not_judged,
+        "notJudged": report.not_judged or None,
         "counts": {verdict.value: report.count(verdict) for verdict in Verdict},
-        "deviations": {grade.words: count for grade, count in report.grades().items()},
+        "grades": {grade.words: count for grade, count in report.grades().items()},
+        "deviations": [_deviation(deviation) for deviation in report.deviations],
+        "notRun": [{"reason": reason, "tags": list(tags)} for reason, tags in report.skips().items()],
         "latency": {operation: latency_of(report, operation) for operation in _OPERATIONS},
         "client": report.client,
         "recommendations": list(report.recommendations),
@@ -81,7 +85,22 @@ def _words(grade: Grade | None) -> str | None:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    return {"grade": finding.grade.words, "text": finding.text, "advice": finding.advice or None}
+    return {"cause": finding.cause.name, "grade": finding.grade.words, "text": finding.text}
+
+
+def _deviation(deviation: Deviation) -> dict[str, Any]:
+    cause = deviation.cause
+    return {
+        "cause": cause.name,
+        "grade": deviation.grade.words,
+        "title": cause.title,
+        "operator": cause.operator,
+        "client": cause.client,
+        "rule": cause.rule,
+        "source": cause.source,
+        "places": [{"tag": place.tag, "text": place.text} for place in deviation.places],
+        "exchanges": [_exchange(exchange) for exchange in deviation.examples],
+    }
 
 
 def _exchange(exchange: Shown) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def as_junit(report: Report) -> str:
             tests=str(len(outcomes)),
             failures=str(sum(outcome.verdict is Verdict.FAIL for outcome in outcomes)),
             skipped=str(sum(outcome.verdict is Verdict.SKIP for outcome in outcomes)),
-            errors="0",
+            errors=str(sum(outcome.verdict is Verdict.NOT_JUDGED for outcome in outcomes)),
             time=f"{sum(outcome.seconds for outcome in outcomes):.3f}",
         )
         for outcome in outcomes:
@@ -50,6 +50,8 @@ def _case(suite: Element, outcome: Outcome) -> None:
     )
     if outcome.verdict is Verdict.SKIP:
         SubElement(case, "skipped", message=_clean(outcome.reason))
+    elif outcome.verdict is Verdict.NOT_JUDGED:
+        SubElement(case, "error", message=_clean(f"not judged: {outcome.reason}"), type=outcome.verdict.value)
     elif outcome.verdict is Verdict.FAIL:
         worst = outcome.findings[0]
         failure = SubElement(case, "failure", message=_clean(worst.text), type=worst.grade.words)
@@ -70,9 +72,14 @@ def told(outcome: Outcome) -> str:
     """
     lines = [f"sent: {outcome.sent}", f"must come back: {outcome.rule}", f"source: {outcome.source}", ""]
     for finding in outcome.findings:
-        lines.append(f"{finding.grade.words}: {finding.text}")
-        if finding.advice:
-            lines.append(f"  {finding.advice}")
+        cause = finding.cause
+        lines += [
+            f"{finding.grade.words}: {cause.title}: {finding.text}",
+            f"  the operator has to change: {cause.operator}",
+            f"  a client has to expect: {cause.client}",
+            f"  the rule: {cause.rule}",
+            f"  where it stands: {cause.source}",
+        ]
     for exchange in outcome.exchanges:
         if exchange.role == "judged":
             lines += ["", exchange.request, "", exchange.answer]

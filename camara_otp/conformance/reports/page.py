@@ -1,4 +1,4 @@
-"""The report as one HTML page that can be sent to anyone: no script, nothing loaded, no secret in it."""
+"""The report as one HTML page that can be sent to anyone: no script, no external resource, no secret."""
 
 import base64
 import hashlib
@@ -8,15 +8,26 @@ from pathlib import Path
 from typing import Final
 
 from camara_otp._version import __version__
-from camara_otp.conformance.model import Grade, Latency, Operation, Origin, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.model import (
+    Cause,
+    Deviation,
+    Grade,
+    Latency,
+    Operation,
+    Origin,
+    Outcome,
+    Report,
+    Shown,
+    Verdict,
+)
 from camara_otp.conformance.reports.data import latency_of
 
 _STYLE: Final = Path(__file__).with_name("page.css")
-_KINDS: Final[dict[Grade, str]] = {Grade.BREAKS: "breaks", Grade.DIFFERS: "differs", Grade.COSMETIC: "cosmetic"}
+_KINDS: Final[dict[Grade, str]] = {Grade.BREAKS: "breaks", Grade.DIFFERS: "differs", Grade.ADVICE: "advice"}
 _GROUPS: Final[tuple[tuple[Origin, str], ...]] = (
     ("published", "CAMARA's scenarios"),
     ("added", "Scenarios added by camara-otp"),
-    ("contract", "Rules for every answer"),
+    ("contract", "Rules for every response"),
 )
 _OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (("send-code", "send"), ("validate-code", "validate"))
 
@@ -42,6 +53,7 @@ def as_html(report: Report) -> str:
                 _tiles(report),
                 _client(report),
                 _deviations(report),
+                _not_run(report),
                 _chart(report),
                 *(_table(report, origin, title) for origin, title in _GROUPS),
                 _footer(report),
@@ -56,20 +68,29 @@ def _badge(kind: str, words: str, *, big: bool = False) -> str:
 
 
 def _hero(report: Report) -> str:
-    worst = next((grade for grade, count in report.grades().items() if count), None)
-    verdict = {
-        None: ("pass", "No deviation"),
-        Grade.COSMETIC: ("pass", "Cosmetic deviations only"),
-        Grade.DIFFERS: ("differs", "Differs from the contract"),
-        Grade.BREAKS: ("breaks", "Breaks clients"),
-    }[worst]
+    worst = report.worst
+    badges = "".join(_badge(*words, big=True) for words in _verdict(report, worst))
     return (
         '<div class="hero"><div>'
         f'<p class="sub">Check of a CAMARA One Time Password SMS endpoint, release {report.release}</p>'
         f"<h1>{escape(report.base_url)}{escape(report.api_path)}</h1>"
         f'<p class="sub">{_date(report.started_at)} &middot; camara-otp {escape(__version__)}</p></div>'
-        f"{_badge(*verdict, big=True)}</div>"
+        f'<div class="badges">{badges}</div></div>'
     )
+
+
+def _verdict(report: Report, worst: Grade | None) -> list[tuple[str, str]]:
+    """Return the badges of a report, as kinds and words: that of the worst deviation, and that of a missing verdict."""
+    graded = {
+        None: ("pass", "No deviation"),
+        Grade.ADVICE: ("pass", "Advice only"),
+        Grade.DIFFERS: ("differs", "Differs from the contract"),
+        Grade.BREAKS: ("breaks", "Breaks clients"),
+    }[worst]
+    if not report.not_judged:
+        return [graded]
+    is_deviating = worst is not None and worst > Grade.ADVICE
+    return [graded, ("notjudged", "Not judged")] if is_deviating else [("notjudged", "Not judged")]
 
 
 def _date(iso: str) -> str:
@@ -82,7 +103,7 @@ def _tiles(report: Report) -> str:
         ("failed", report.count(Verdict.FAIL)),
         ("skipped", report.count(Verdict.SKIP)),
         ("texts sent", report.texts),
-        ("answers", len(report.latencies)),
+        ("responses", len(report.latencies)),
         ("duration", _seconds(report.seconds)),
     )
     return (
@@ -110,56 +131,80 @@ def _prose(text: str) -> str:
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
 
 
-def _deviations(report: Report) -> str:
-    found = sorted(
-        (outcome for outcome in report.outcomes if outcome.findings), key=lambda outcome: -(outcome.grade or 0)
+def _not_run(report: Report) -> str:
+    reason = f"<p><strong>Not judged:</strong> {_prose(report.not_judged)}.</p>" if report.not_judged else ""
+    rows = "".join(
+        f"<li>{_prose(why)} <small>({len(tags)}: {', '.join(map(escape, tags))})</small></li>"
+        for why, tags in report.skips().items()
     )
-    if not found:
-        return '<h2>Deviations</h2>\n<p class="card">None: every answer was what the contract says.</p>'
-    cards = (_deviation(outcome, opened=outcome is found[0]) for outcome in found)
-    return f"<h2>Deviations ({len(found)})</h2>\n" + "\n".join(cards)
+    if not reason and not rows:
+        return ""
+    listed = f"<p>Not run, and why:</p><ul>{rows}</ul>" if rows else ""
+    return f'<h2>What was not checked</h2>\n<div class="card">{reason}{listed}</div>'
 
 
-def _deviation(outcome: Outcome, *, opened: bool) -> str:
-    grade = outcome.grade or Grade.COSMETIC
-    findings = "".join(
-        f"<li>{_badge(_KINDS[finding.grade], finding.grade.words)} {_prose(finding.text)}"
-        f'{f"""<span class="advice">{_prose(finding.advice)}</span>""" if finding.advice else ""}</li>'
-        for finding in outcome.findings
+def _anchor(report: Report, cause: Cause) -> str:
+    """Return the id of a deviation on the page."""
+    at = next(at for at, found in enumerate(report.deviations) if found.cause == cause or _is_same(found.cause, cause))
+    return f"deviation-{at + 1}"
+
+
+def _is_same(one: Cause, other: Cause) -> bool:
+    return (one.name, one.title) == (other.name, other.title)
+
+
+def _deviations(report: Report) -> str:
+    if not report.deviations:
+        return '<h2>Deviations</h2>\n<p class="card">None: every response was what the contract says.</p>'
+    cards = (_deviation(found, at, opened=at == 1) for at, found in enumerate(report.deviations, 1))
+    return f"<h2>Deviations ({len(report.deviations)})</h2>\n" + "\n".join(cards)
+
+
+_MAX_PLACES: Final = 8
+
+
+def _deviation(deviation: Deviation, at: int, *, opened: bool) -> str:
+    cause = deviation.cause
+    places = [f"<li><code>{escape(place.tag)}</code>: {_prose(place.text)}</li>" for place in deviation.places]
+    more = len(places) - _MAX_PLACES
+    rest = (
+        f"<details><summary>{more} more</summary><ul>{''.join(places[_MAX_PLACES:])}</ul></details>" if more > 0 else ""
     )
     facts = "".join(
-        f"<dt>{name}</dt><dd>{escape(value)}</dd>"
-        for name, value in (("sent", outcome.sent), ("must come back", outcome.rule), ("source", outcome.source))
+        f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in (("rule", cause.rule), ("source", cause.source))
     )
     return (
-        f'<article class="card deviation" id="{escape(outcome.tag)}">'
-        f"<header><h3><code>{escape(outcome.tag)}</code></h3>"
-        f'{_badge(_KINDS[grade], grade.words)}</header><ul>{findings}</ul><dl class="facts">{facts}</dl>'
-        f"{_exchanges(outcome.exchanges, opened=opened)}</article>"
+        f'<article class="card deviation" id="deviation-{at}">'
+        f"<header><h3>{_prose(cause.title)}</h3>"
+        f"{_badge(_KINDS[deviation.grade], deviation.grade.words)}</header>"
+        f'<div class="pair"><div><h4>The operator has to change</h4><p>{_prose(cause.operator)}</p></div>'
+        f"<div><h4>A client developer has to expect</h4><p>{_prose(cause.client)}</p></div></div>"
+        f'<dl class="facts">{facts}</dl><h4>Where it shows</h4><ul>{"".join(places[:_MAX_PLACES])}</ul>{rest}'
+        f"{_exchanges(deviation.examples, opened=opened)}</article>"
     )
 
 
 def _exchanges(exchanges: Sequence[Shown], *, opened: bool) -> str:
     if not exchanges:
         return ""
-    title = "request and answer" if len(exchanges) == 1 else f"{len(exchanges)} requests and answers"
+    title = "request and response" if len(exchanges) == 1 else f"{len(exchanges)} requests and responses"
     state = " open" if opened else ""
     return f"<details{state}><summary>{title}</summary>{''.join(map(_exchange, exchanges))}</details>"
 
 
 def _exchange(exchange: Shown) -> str:
-    step = "" if exchange.role == "judged" else " (on the way there)"
+    step = "" if exchange.role == "judged" else " (preparation)"
     took = "" if exchange.seconds is None else f", after {_seconds(exchange.seconds)}"
     return (
         f'<div class="pair"><figure><figcaption>request{step}</figcaption>'
         f"<pre>{escape(exchange.request)}</pre></figure>"
-        f"<figure><figcaption>answer{took}</figcaption><pre>{escape(exchange.answer)}</pre></figure></div>"
+        f"<figure><figcaption>response{took}</figcaption><pre>{escape(exchange.answer)}</pre></figure></div>"
     )
 
 
 def _table(report: Report, origin: Origin, title: str) -> str:
     outcomes = [outcome for outcome in report.outcomes if outcome.origin == origin]
-    rows = "\n".join(map(_row, outcomes))
+    rows = "\n".join(_row(report, outcome) for outcome in outcomes)
     return (
         f'<h2>{title}</h2>\n<div class="scroll" role="region" tabindex="0" aria-label="{title}"><table>\n'
         '<thead><tr><th scope="col">verdict</th><th scope="col">what</th>'
@@ -168,16 +213,17 @@ def _table(report: Report, origin: Origin, title: str) -> str:
     )
 
 
-def _row(outcome: Outcome) -> str:
+def _row(report: Report, outcome: Outcome) -> str:
     tag = f"<code>{escape(outcome.tag)}</code>"
     if outcome.findings:
-        tag = f'<a href="#{escape(outcome.tag)}">{tag}</a>'
+        tag = f'<a href="#{_anchor(report, outcome.findings[0].cause)}">{tag}</a>'
     notes = [f"<small>{escape(outcome.sent)}</small>"] if outcome.origin != "contract" else []
     if outcome.reason:
-        notes.append(f"<small>Skipped: {_prose(outcome.reason)}</small>")
+        word = "Not judged" if outcome.verdict is Verdict.NOT_JUDGED else "Skipped"
+        notes.append(f"<small>{word}: {_prose(outcome.reason)}</small>")
     time = _seconds(outcome.seconds) if outcome.seconds else ""
     return (
-        f"<tr><td>{_badge(outcome.verdict.value, outcome.verdict.value)}</td>"
+        f"<tr><td>{_badge(outcome.verdict.value.replace(' ', ''), outcome.verdict.value)}</td>"
         f'<th scope="row">{tag}{"".join(notes)}</th><td>{escape(outcome.rule).replace(".", ".<wbr>")}</td>'
         f'<td class="time">{time}</td></tr>'
     )
@@ -198,7 +244,7 @@ def _chart(report: Report) -> str:
         if found
     )
     return (
-        f'<h2>How long answers took</h2>\n<div class="card chart" role="region" tabindex="0" aria-label="Latency">'
+        f'<h2>How long responses took</h2>\n<div class="card chart" role="region" tabindex="0" aria-label="Latency">'
         f'<p class="legend">{legend}</p>'
         f"{_bars(report.latencies)}"
         "</div>"
@@ -225,14 +271,14 @@ def _bars(latencies: Sequence[Latency]) -> str:
         for y in [_TOP + plot * (1 - share)]
     )
     return (
-        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="Latency of {len(latencies)} answers, '
-        f'in the order in which they came">{lines}{bars}<text x="{_LEFT}" y="{_HIGH - 6}">first answer</text>'
-        f'<text x="{_WIDE}" y="{_HIGH - 6}" text-anchor="end">last answer</text></svg>'
+        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="Latency of {len(latencies)} responses, '
+        f'in the order in which they came">{lines}{bars}<text x="{_LEFT}" y="{_HIGH - 6}">first response</text>'
+        f'<text x="{_WIDE}" y="{_HIGH - 6}" text-anchor="end">last response</text></svg>'
     )
 
 
 def _round_up(seconds: float) -> float:
-    """Return a round number of seconds that is not less."""
+    """Return a round number of seconds that is not smaller."""
     size = 1e-4
     while True:
         for factor in (1, 2, 4, 6, 8):

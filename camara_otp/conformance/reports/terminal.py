@@ -14,16 +14,21 @@ from rich.text import Text
 
 from camara_otp.conformance.check import OnEvent
 from camara_otp.conformance.hooks import Prompt, prompt_at_terminal
-from camara_otp.conformance.model import Grade, Origin, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.model import Deviation, Grade, Origin, Outcome, Report, Shown, Verdict
 from camara_otp.conformance.planning import Plan
 from camara_otp.conformance.scenarios import Scenario
 
-_VERDICTS: Final = {Verdict.PASS: ("green", "✓ pass"), Verdict.FAIL: ("red", "✗ fail"), Verdict.SKIP: ("dim", "- skip")}
-_GRADES: Final = {Grade.BREAKS: "bold red", Grade.DIFFERS: "yellow", Grade.COSMETIC: "dim"}
+_VERDICTS: Final = {
+    Verdict.PASS: ("green", "✓ pass"),
+    Verdict.FAIL: ("red", "✗ fail"),
+    Verdict.SKIP: ("dim", "- skip"),
+    Verdict.NOT_JUDGED: ("magenta", "? open"),
+}
+_GRADES: Final = {Grade.BREAKS: "bold red", Grade.DIFFERS: "yellow", Grade.ADVICE: "dim"}
 _TITLES: Final[dict[Origin, str]] = {
     "published": "CAMARA's scenarios",
     "added": "Scenarios added by camara-otp",
-    "contract": "Rules for every answer",
+    "contract": "Rules for every response",
 }
 _LINES: Final = 14
 
@@ -121,8 +126,7 @@ def rendered(report: Report, *, every: bool) -> RenderableType:
         listed = outcomes if every else [outcome for outcome in outcomes if outcome.verdict is not Verdict.PASS]
         if listed:
             parts += [Text(f"\n{title}", "bold"), _table(listed)]
-    found = [outcome for outcome in report.outcomes if outcome.findings]
-    parts += [_details(outcome) for outcome in sorted(found, key=lambda outcome: -(outcome.grade or 0))]
+    parts += [_details(deviation) for deviation in report.deviations]
     return Group(*parts, _summary(report))
 
 
@@ -141,22 +145,28 @@ def _table(outcomes: Sequence[Outcome]) -> RenderableType:
     return table
 
 
-def _details(outcome: Outcome) -> RenderableType:
-    grade = outcome.grade or Grade.COSMETIC
+_MAX_PLACES: Final = 5
+
+
+def _details(deviation: Deviation) -> RenderableType:
+    cause = deviation.cause
     text = Text()
-    for finding in outcome.findings:
-        text.append(f"{finding.grade.words}: ", _GRADES[finding.grade])
-        text.append(f"{finding.text}\n")
-        if finding.advice:
-            text.append(f"  {finding.advice}\n", "dim")
-    text.append(
-        f"\nsent            {outcome.sent}\nmust come back  {outcome.rule}\nsource          {outcome.source}", "dim"
-    )
-    judged = next((exchange for exchange in outcome.exchanges if exchange.role == "judged"), None)
+    text.append(f"{deviation.grade.words}\n", _GRADES[deviation.grade])
+    text.append("the operator has to change  ", "bold")
+    text.append(f"{cause.operator}\n")
+    text.append("a client has to expect      ", "bold")
+    text.append(f"{cause.client}\n")
+    text.append(f"rule    {cause.rule}\nsource  {cause.source}\n", "dim")
+    for place in deviation.places[:_MAX_PLACES]:
+        text.append(f"\n{place.tag}", "dim")
+        text.append(f"  {place.text}")
+    if len(deviation.places) > _MAX_PLACES:
+        text.append(f"\n... and {len(deviation.places) - _MAX_PLACES} more", "dim")
     parts: list[RenderableType] = [text]
-    if judged is not None:
-        parts.append(Padding(_exchange(judged), (1, 0, 0, 0)))
-    return Panel(Group(*parts), title=escape(outcome.tag), title_align="left", border_style=_GRADES[grade])
+    if deviation.examples:
+        parts.append(Padding(_exchange(deviation.examples[0]), (1, 0, 0, 0)))
+    style = _GRADES[deviation.grade]
+    return Panel(Group(*parts), title=escape(cause.title), title_align="left", border_style=style)
 
 
 def _exchange(exchange: Shown) -> RenderableType:
@@ -177,16 +187,28 @@ def _summary(report: Report) -> RenderableType:
     for verdict in Verdict:
         style, _ = _VERDICTS[verdict]
         count = report.count(verdict)
-        text.append(
-            f"{count} {verdict.value if verdict is Verdict.SKIP else verdict.value + 'ed'}", style if count else "dim"
-        )
-        text.append("   ")
-    asked = f"{_counted(report.texts, 'text')}   {_counted(len(report.latencies), 'answer')}   {report.seconds:.1f} s\n"
+        if count or verdict is not Verdict.NOT_JUDGED:
+            word = verdict.value + "ed" * (verdict in (Verdict.PASS, Verdict.FAIL))
+            text.append(f"{count} {word}", style if count else "dim")
+            text.append("   ")
+    asked = (
+        f"{_counted(report.texts, 'text')}   {_counted(len(report.latencies), 'response')}   {report.seconds:.1f} s\n"
+    )
     text.append(asked, "dim")
     deviations = ", ".join(f"{count} {grade.words}" for grade, count in report.grades().items() if count)
     text.append(f"Deviations: {deviations or 'none'}\n")
+    if report.not_judged:
+        text.append(f"Not judged: {report.not_judged}\n", "bold magenta")
+    for reason, tags in report.skips().items():
+        text.append(f"{len(tags)} not run: {reason}\n", "dim")
     text.append("\nA client for this operator:\n", "bold")
     text.append(f"  {report.client}")
     for line in report.recommendations:
         text.append(f"\n  - {line}", "dim")
-    return Panel(text, title="Result", title_align="left", border_style="green" if report.is_good() else "red")
+    return Panel(text, title="Result", title_align="left", border_style=_border(report))
+
+
+def _border(report: Report) -> str:
+    if (report.worst or 0) >= Grade.DIFFERS:
+        return "red"
+    return "magenta" if report.not_judged else "green"

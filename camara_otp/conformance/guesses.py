@@ -1,0 +1,164 @@
+"""Wrong codes and wrong ids that are tried on a live id, as a table."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from camara_otp.conformance.contract import MAX_CODE
+
+
+@attrs.frozen
+class Material:
+    """What a guess is made from.
+
+    Args:
+        authentication_id: the live id
+        code: its code
+        other: the code of another id, or None
+    """
+
+    authentication_id: str = attrs.field(repr=False)
+    code: str = attrs.field(repr=False)
+    other: str | None = attrs.field(default=None, repr=False)
+
+
+Body = dict[str, Any]
+
+
+@attrs.frozen
+class Guess:
+    """A code or id that has to be refused.
+
+    Args:
+        name: how it is made
+        make: returns it, or None where it cannot be made
+        cause: the cause if it is accepted
+        member: the member of the body that it replaces
+        is_schema: whether it breaks the schema, so that INVALID_ARGUMENT is due
+        is_plain: whether it has the form of a code, so that it surely counts as a try
+    """
+
+    name: str
+    make: Callable[[Material], object | None]
+    cause: str = "wrong-code-accepted"
+    member: str = "code"
+    is_schema: bool = False
+    is_plain: bool = False
+
+    def body(self, material: Material) -> Body | None:
+        """Return the body of a request with this guess, or None where it cannot be made."""
+        value = self.make(material)
+        body: Body = {"authenticationId": material.authentication_id, "code": material.code}
+        if value is None or value == body[self.member]:
+            return None
+        if self.member == "code" and isinstance(value, str) and len(value) > MAX_CODE:
+            return None
+        return {**body, self.member: value}
+
+
+def unlike(code: str, step: int = 1) -> str:
+    """Return a code of the same form that differs in its last character.
+
+    Args:
+        code: the code
+        step: which of them, from 1
+    """
+    return code[:-1] + other_letter(code[-1:], step)
+
+
+def other_letter(letter: str, step: int = 1) -> str:
+    """Return another character of the same kind.
+
+    Args:
+        letter: a character
+        step: how far from it, from 1
+    """
+    for alphabet in ("0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"):
+        if letter and letter in alphabet:
+            return alphabet[(alphabet.index(letter) + step) % len(alphabet)]
+    return "1" if letter != "1" else "2"
+
+
+def wrong_codes(code: str, count: int) -> list[str]:
+    """Return so many different wrong codes of the same form.
+
+    Args:
+        code: the right code
+        count: how many
+    """
+    made: list[str] = []
+    for place in range(len(code) - 1, -1, -1):
+        size = 10 if code[place].isdigit() else 26
+        made += [code[:place] + other_letter(code[place], step) + code[place + 1 :] for step in range(1, size)]
+    return list(dict.fromkeys(wrong for wrong in made if wrong != code))[:count]
+
+
+def _changed_at(place: Callable[[str], int]) -> Callable[[Material], str | None]:
+    def make(material: Material) -> str | None:
+        code, at = material.code, place(material.code)
+        return code[:at] + other_letter(code[at]) + code[at + 1 :] if code else None
+
+    return make
+
+
+def _zero(material: Material) -> str:
+    code = material.code
+    return code.lstrip("0") if code.startswith("0") and code.strip("0") else f"0{code}"
+
+
+def _number(material: Material) -> int | None:
+    code = material.code
+    return int(code) if code.isascii() and code.isdigit() else None
+
+
+def _other_case(text: str) -> str | None:
+    return text.swapcase() if text.swapcase() != text else None
+
+
+def _wide(material: Material) -> str | None:
+    code = material.code
+    if not (code.isascii() and code.isdigit()):
+        return None
+    return "".join(chr(ord(digit) - ord("0") + 0xFF10) for digit in code)
+
+
+def _common(digits: str) -> Callable[[Material], str | None]:
+    def make(material: Material) -> str | None:
+        code = material.code
+        return (digits * MAX_CODE)[: len(code)] if code.isdigit() else None
+
+    return make
+
+
+_LENIENT: Final = "code-format-not-strict"
+_ID: Final = "id-not-exact"
+
+# In the order in which they are tried: the most telling ones first.
+GUESSES: Final[tuple[Guess, ...]] = (
+    Guess("the last character changed", _changed_at(lambda code: len(code) - 1), is_plain=True),
+    Guess("the first character changed", _changed_at(lambda _: 0), is_plain=True),
+    Guess("one character more at the end", lambda m: m.code + "0"),
+    Guess("the last character missing", lambda m: m.code[:-1] or None),
+    Guess("an empty text", lambda _: ""),
+    Guess("the code of another id", lambda m: m.other, is_plain=True),
+    Guess("a character in the middle changed", _changed_at(lambda code: len(code) // 2), is_plain=True),
+    Guess("the first character missing", lambda m: m.code[1:] or None),
+    Guess("a list that holds the code", lambda m: [m.code], _LENIENT, is_schema=True),
+    Guess("the code as a JSON number", _number, _LENIENT, is_schema=True),
+    Guess("a zero more or less at the front", _zero, _LENIENT),
+    Guess("the code with a blank behind it", lambda m: m.code + " ", _LENIENT),
+    Guess("blanks only", lambda m: " " * len(m.code)),
+    Guess("a common code, digits in sequence", _common("1234567890"), is_plain=True),
+    Guess("a common code, all zeros", _common("0"), is_plain=True),
+    Guess("the id in another letter case", lambda m: _other_case(m.authentication_id), _ID, "authenticationId"),
+    Guess("a list that holds the id", lambda m: [m.authentication_id], _ID, "authenticationId", is_schema=True),
+    Guess("the code reversed", lambda m: m.code[::-1], is_plain=True),
+    Guess("the second character changed", _changed_at(lambda code: min(1, len(code) - 1)), is_plain=True),
+    Guess("the last but one character changed", _changed_at(lambda code: max(0, len(code) - 2)), is_plain=True),
+    Guess("the id with a blank behind it", lambda m: f"{m.authentication_id} "[:36], _ID, "authenticationId"),
+    Guess("an object", lambda _: {"$ne": ""}, is_schema=True),
+    Guess("true", lambda _: True, is_schema=True),
+    Guess("the code in wide digits", _wide, _LENIENT),
+    Guess("a wildcard", lambda _: "%"),
+)

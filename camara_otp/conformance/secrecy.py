@@ -1,0 +1,245 @@
+"""Find secrets in responses, and codes and ids that can be guessed: pure functions."""
+
+import base64
+import hashlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, cast
+
+from camara_otp._redaction import redact
+from camara_otp.conformance.causes import found
+from camara_otp.conformance.judge import authentication_id
+from camara_otp.conformance.model import Delivery, Finding, ReceivedResponse, RoundTrip
+
+# Headers whose values are no words of the operator's: times, lengths, what the check sent itself.
+_IGNORED: Final = frozenset(
+    {"age", "cache-control", "connection", "content-length", "content-type", "date", "expires", "keep-alive"}
+    | {
+        "last-modified",
+        "retry-after",
+        "server",
+        "strict-transport-security",
+        "transfer-encoding",
+        "vary",
+        "via",
+        "x-correlator",
+    }
+)
+_UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+_TIME: Final = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]+(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+    r"|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT"
+    r"|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
+    r"|[0-9]{1,4}[/.][0-9]{1,2}[/.][0-9]{1,4}"
+)
+_NO_WORDS: Final = re.compile(rf"{_UUID}|{_TIME}")
+_SHORTEST_CODE: Final = 4
+_SHORTEST_TOKEN: Final = 8
+_TELLING_DIGITS: Final = 7
+
+
+def leaks(
+    trip: RoundTrip, response: ReceivedResponse, codes: Mapping[str, str], numbers: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield the findings about secrets in one response.
+
+    Args:
+        trip: what was sent
+        response: what came back
+        codes: the code of each id whose text was read
+        numbers: the phone of each id
+    """
+    about = _about(trip)
+    body = _without_id(response, trip)
+    headers = [(name, value) for name, value in response.headers if name not in _IGNORED and "ratelimit" not in name]
+    places = [("the body", body), *((f"the header {name}", value) for name, value in headers)]
+    own = trip.delivery.code if trip.delivery else codes.get(about["authenticationId"])
+    number = about["phoneNumber"] or numbers.get(about["authenticationId"], "")
+    token = (trip.request.header("authorization") or "").partition(" ")[2]
+    what = f"a {response.status} of {trip.request.operation}"
+    for place, text in places:
+        if own and _holds_code(text, own):
+            yield found("code-leaked", f"{place} of {what} holds the code of the id")
+        elif about["code"] and _is_word(about["code"], text):
+            words = "the code that was sent"
+            yield found("personal-data-leaked", f"{place} of {what} holds {words}", what=words)
+        if number and redact(text, [number]) != text:
+            yield found("personal-data-leaked", f"{place} of {what} holds it", what="the phone number")
+        if len(token) >= _SHORTEST_TOKEN and token in text:
+            yield found("personal-data-leaked", f"{place} of {what} holds it", what="the access token")
+
+
+def _about(trip: RoundTrip) -> dict[str, str]:
+    """Return the texts in a request's body that a response must not repeat."""
+    body = trip.request.json
+    table = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    made: dict[str, str] = {}
+    for name in ("authenticationId", "code", "phoneNumber"):
+        value = table.get(name)
+        made[name] = value if isinstance(value, str) else ""
+    # What has another form is not the phone's number.
+    if not re.fullmatch(r"\+[0-9]{8,15}", made["phoneNumber"]):
+        made["phoneNumber"] = ""
+    return made
+
+
+def _without_id(response: ReceivedResponse, trip: RoundTrip) -> str:
+    """Return a body as text, without the id: it may hold the digits of a short code by chance."""
+    text = response.body.decode("utf-8", "replace")
+    for value in (authentication_id(response), _about(trip)["authenticationId"]):
+        text = text.replace(value, "") if value else text
+    return text
+
+
+def _holds_code(text: str, code: str) -> bool:
+    return len(code) >= _SHORTEST_CODE and any(_is_word(form, text) for form in _forms(code))
+
+
+def _is_word(code: str, text: str) -> bool:
+    """Tell whether a text holds a code as a word of its own, and not in a time or an id."""
+    if len(code) < _SHORTEST_CODE or not code.strip():
+        return False
+    pattern = rf"(?<![A-Za-z0-9])(?<![0-9][.:]){re.escape(code)}(?![A-Za-z0-9])(?![.:][0-9])"
+    return re.search(pattern, _NO_WORDS.sub(" ", text)) is not None
+
+
+@lru_cache(maxsize=256)
+def _forms(code: str) -> tuple[str, ...]:
+    """Return a code as it is, grouped, and in the encodings that hide it from nobody."""
+    half = len(code) // 2
+    data = code.encode()
+    encoded = base64.b64encode(data).decode()
+    digests = (hashlib.new(name, data, usedforsecurity=False).hexdigest() for name in ("md5", "sha1", "sha256"))
+    grouped = (f"{code[:half]}{sign}{code[half:]}" for sign in "- .")
+    return (code, *grouped, " ".join(code), "-".join(code), encoded, encoded.rstrip("="), data.hex(), *digests)
+
+
+def guessable(trips: Sequence[RoundTrip]) -> Iterator[Finding]:
+    """Yield the advice about codes and ids that can be guessed.
+
+    Args:
+        trips: accepted sends whose texts were read, in the order in which they were sent
+    """
+    pairs = [(trip, trip.delivery) for trip in trips if trip.delivery and trip.delivery.code]
+    codes = [delivery.code or "" for _, delivery in pairs]
+    for how in _ways(codes, [delivery for _, delivery in pairs]):
+        yield found("codes-guessable", how, how=how)
+    ids = [(authentication_id(trip.response) or "" if trip.response else "", delivery) for trip, delivery in pairs]
+    for how in _id_ways([(value, delivery) for value, delivery in ids if value]):
+        yield found("ids-guessable", how, how=how)
+
+
+# Fewer may be alike by chance.
+_ENOUGH: Final = 3
+_MANY: Final = 6
+
+
+def _ways(codes: list[str], deliveries: list[Delivery]) -> Iterator[str]:
+    if codes and all(len(code) < _SHORTEST_CODE for code in codes):
+        yield f"they have {max(map(len, codes))} characters"
+    if len(codes) < _ENOUGH:
+        return
+    if all(_is_time(code, delivery.sent_at) for code, delivery in zip(codes, deliveries, strict=True)):
+        yield "they are digits of the time"
+    elif len(set(codes)) == 1:
+        yield "all are the same"
+    elif all(code in re.sub(r"\D", "", delivery.number) for code, delivery in zip(codes, deliveries, strict=True)):
+        yield "they are digits of the phone number"
+    elif _is_sequence(codes):
+        yield "they are numbers in sequence"
+    elif len(codes) >= _MANY and len(set(codes)) <= len(codes) // 2:
+        yield f"{len(codes)} texts held {len(set(codes))} codes"
+    elif len(codes) >= _MANY and len("".join(codes)) >= 30 and len(set("".join(codes))) <= 3:
+        yield f"they consist of the characters {', '.join(sorted(set(''.join(codes))))}"
+
+
+def _is_sequence(values: Iterable[str]) -> bool:
+    """Tell whether texts are whole numbers that lie close together, in any order."""
+    texts = list(values)
+    if not all(text.isascii() and text.isdigit() for text in texts):
+        return False
+    numbers = sorted(map(int, texts))
+    steps = {later - earlier for earlier, later in itertools.pairwise(numbers)}
+    spread = numbers[-1] - numbers[0]
+    return len(set(numbers)) == len(numbers) and (len(steps) == 1 or spread <= 4 * len(numbers))
+
+
+def _is_time(code: str, sent_at: float) -> bool:
+    """Tell whether a code is made of the digits of the time at which it was sent."""
+    if not code.isdigit() or not sent_at:
+        return False
+    for second in range(-1, 5):
+        when = datetime.fromtimestamp(sent_at + second, UTC)
+        whole = str(int(sent_at) + second)
+        if whole.endswith(code) or code in (when.strftime("%H%M%S"), when.strftime("%H%M"), when.strftime("%M%S")):
+            return True
+    return False
+
+
+def _id_ways(ids: list[tuple[str, Delivery]]) -> Iterator[str]:
+    values = [value for value, _ in ids]
+    if len(values) < 2:
+        return
+    if all(_holds_number(value, delivery.number) for value, delivery in ids):
+        yield "they are made from the phone number"
+    elif all(len(delivery.code or "") >= _SHORTEST_CODE and _holds(value, delivery) for value, delivery in ids):
+        yield "they hold the code"
+    elif all(_holds_time(value, delivery.sent_at) for value, delivery in ids):
+        yield "they hold the time"
+    elif len(values) >= _ENOUGH and _is_sequence(re.sub(r"\D", "", value) for value in values) and _alike(values):
+        yield "they are numbered"
+    elif all(len(value) < 8 for value in values):
+        yield f"they have {max(map(len, values))} characters"
+
+
+def _alike(values: Sequence[str]) -> bool:
+    """Tell whether texts are the same but for their digits."""
+    return len({re.sub(r"\d+", "0", value) for value in values}) == 1
+
+
+def _holds(value: str, delivery: Delivery) -> bool:
+    code = delivery.code or ""
+    return any(code in text for text in (value, _decoded(value)))
+
+
+def _holds_number(value: str, number: str) -> bool:
+    digits = re.sub(r"\D", "", number)
+    telling = digits[-_TELLING_DIGITS:]
+    if any(telling in re.sub(r"[^0-9]", "", text) for text in (value, _decoded(value))):
+        return True
+    bare = value.replace("-", "").lower()
+    forms = (number, digits)
+    names = ("md5", "sha1", "sha256")
+    digests = (hashlib.new(name, form.encode(), usedforsecurity=False).hexdigest() for form in forms for name in names)
+    return len(bare) >= 8 and any(digest.startswith(bare[:16]) for digest in digests)
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=False).decode("ascii")
+    except ValueError:
+        return ""
+
+
+def _holds_time(value: str, sent_at: float) -> bool:  # noqa: PLR0911
+    """Tell whether an id holds the time at which it was issued: as digits, as a date, or as UUID 1, 6 or 7."""
+    if not sent_at:
+        return False
+    bare = value.replace("-", "").lower()
+    near = range(int(sent_at) - 2, int(sent_at) + 6)
+    if any(str(second) in value or f"{second:x}" in bare for second in near):
+        return True
+    if any(datetime.fromtimestamp(second, UTC).strftime("%Y%m%d%H%M%S") in bare for second in near):
+        return True
+    if not re.fullmatch(_UUID, value):
+        return False
+    version = value[14]
+    if version == "7":
+        return abs(int(bare[:12], 16) / 1000 - sent_at) < 60
+    if version in "16":
+        ticks = int(bare[13:16] + bare[8:12] + bare[:8], 16) if version == "1" else int(bare[:12] + bare[13:16], 16)
+        return abs(ticks / 1e7 - 12219292800 - sent_at) < 60
+    return False

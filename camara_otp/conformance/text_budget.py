@@ -1,0 +1,50 @@
+"""Keep a check within the number of texts that it announced."""
+
+import anyio
+import attrs
+
+
+@attrs.define(eq=False)
+class TextBudget:
+    """The texts that a check may cause.
+
+    A send takes a place before it goes out. The place is given back if the operator refused the send, and is used up
+    if a text was sent or may have been.
+
+    Args:
+        announced: how many texts were announced
+        used: how many were sent, or may have been
+        in_flight: how many sends have no response yet
+    """
+
+    announced: int
+    used: int = 0
+    in_flight: int = 0
+    _changed: anyio.Condition = attrs.field(factory=anyio.Condition, repr=False, init=False)
+
+    @property
+    def limit(self) -> int:
+        """Return the most texts that may be caused: one where none was announced, since its cause must be seen."""
+        return max(1, self.announced)
+
+    async def take(self) -> bool:
+        """Take a place, waiting for sends in flight; return False if all are used up."""
+        async with self._changed:
+            while self.used + self.in_flight >= self.limit:
+                if self.used >= self.limit:
+                    return False
+                await self._changed.wait()
+            self.in_flight += 1
+            return True
+
+    async def settle(self, *, texted: bool) -> None:
+        """Give a place back, or use it up.
+
+        Args:
+            texted: whether a text was sent, or may have been
+        """
+        with anyio.CancelScope(shield=True):
+            async with self._changed:
+                self.in_flight -= 1
+                self.used += texted
+                self._changed.notify_all()
