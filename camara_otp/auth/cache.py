@@ -228,6 +228,10 @@ class CachedProvider(Bounded):
     """A token provider over a cache: the part that every grant has in common."""
 
     _cache: TokenCache
+    _shown: str = ""  # what repr shows: a provider whose arguments were rejected has nothing
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown})"
 
     def get_token(self, *, rejected: str | None, timeout: float) -> str:
         """Return a token, for the sync client.

@@ -215,9 +215,6 @@ class CIBA(CachedProvider):
             known.pop(refresh, None)
         return outcome
 
-    def __repr__(self) -> str:
-        return f"CIBA({getattr(self, '_shown', '')})"
-
 
 def _raise(refusal: TokenRefusal | None) -> None:
     if refusal is not None:

@@ -86,6 +86,3 @@ class ClientCredentials(CachedProvider):
         except (ConfigurationError, UserWarning) as error:
             del self, client_secret, private_key  # a traceback with locals would show them
             raise error.with_traceback(None) from None
-
-    def __repr__(self) -> str:
-        return f"ClientCredentials({getattr(self, '_shown', '')})"

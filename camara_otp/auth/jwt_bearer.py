@@ -79,9 +79,6 @@ class JWTBearer(CachedProvider):
             del self, private_key, subject  # a traceback with locals would show them
             raise error.with_traceback(None) from None
 
-    def __repr__(self) -> str:
-        return f"JWTBearer({getattr(self, '_shown', '')})"
-
 
 def _without_openid(scope: str) -> str:
     if "openid" in scope.split():
