@@ -13,9 +13,9 @@ from camara_otp._threads import await_future, run_in_thread
 from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal, read_started_login, read_token
 from camara_otp.auth.assertions import PrivateKey
 from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
-from camara_otp.auth.client_auth import ClientAuth, Form, checked_user, client_credential
+from camara_otp.auth.client_auth import ClientAuth, checked_user, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
-from camara_otp.auth.token_endpoint import Connections, TokenEndpoint
+from camara_otp.auth.token_endpoint import FormBuilder, TokenEndpoint
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -138,9 +138,19 @@ class CIBA(CachedProvider):
 
     def _log_in(self, timeout: float, stop: threading.Event) -> TokenRefusal | None:
         deadline = time.monotonic() + timeout
+
+        def start() -> StartedLogin | TokenRefusal:
+            build = self._form({"scope": self._scope, "login_hint": self._login_hint.reveal()})
+            return self._endpoint.ask("backchannel", build, read_started_login, self._until(deadline), rings=True)
+
+        def poll(auth_req_id: str) -> Token | TokenRefusal:
+            build = self._form({"grant_type": CIBA_GRANT, "auth_req_id": auth_req_id}, auth_req_id)
+            return self._endpoint.ask(
+                "token", build, lambda reply: read_token(reply, self._scope), self._until(deadline), attempts=1
+            )
+
         try:
-            with self._endpoint.connections() as connections:
-                outcome = self._login(connections, deadline, stop)
+            outcome = poll_login(start, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
         except Exception as error:  # noqa: BLE001 - a caller's own http_client may raise anything
             return TokenRefusal(f"the login failed: it raised {type(error).__name__}")
         if isinstance(outcome, TokenRefusal):
@@ -151,47 +161,12 @@ class CIBA(CachedProvider):
         self._cache.put(final if token.refresh is None else token, began)
         return None
 
-    def _login(
-        self, connections: Connections, deadline: float, stop: threading.Event
-    ) -> tuple[Token, float] | TokenRefusal:
-        endpoints = self._endpoint.endpoints(connections, self._until(deadline))
-        if isinstance(endpoints, TokenRefusal):
-            return endpoints
-        backchannel = endpoints.backchannel
-        if backchannel is None:
-            raise AssertionError("unreachable")  # pragma: no cover - the endpoint was made with backchannel=True
-        hint = self._login_hint.reveal()
-
-        def start() -> StartedLogin | TokenRefusal:
-            fields = {"scope": self._scope, "login_hint": hint}
-            return connections.ask(
-                "the backchannel endpoint",
-                backchannel,
-                lambda url, now: self._form(fields, url, now),
-                read_started_login,
-                self._until(deadline),
-                rings=True,
-            )
-
-        def poll(auth_req_id: str) -> Token | TokenRefusal:
-            fields = {"grant_type": CIBA_GRANT, "auth_req_id": auth_req_id}
-            return connections.ask(
-                "the token endpoint",
-                endpoints.token,
-                lambda url, now: self._form(fields, url, now, auth_req_id),
-                lambda reply: read_token(reply, self._scope),
-                self._until(deadline),
-                attempts=1,
-            )
-
-        return poll_login(start, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
-
     def _until(self, deadline: float) -> float:
         return min(deadline, time.monotonic() + self._endpoint.timeout)
 
-    def _form(self, fields: dict[str, str], url: str, now: float, *secrets: str) -> Form:
+    def _form(self, fields: dict[str, str], *secrets: str) -> FormBuilder:
         hint = self._login_hint.reveal()
-        return self._credential.form(fields, url, now, (*secrets, hint, hint.partition(":")[2]))
+        return lambda url, now: self._credential.form(fields, url, now, (*secrets, hint, hint.partition(":")[2]))
 
     def _renew(self, unwanted: str | None, wait_budget: float) -> Token | TokenRefusal:  # noqa: ARG002 - a Source
         """Fetch a token with the newest refresh token of the last login."""
@@ -205,7 +180,7 @@ class CIBA(CachedProvider):
             )
         refresh = list(known)[-1]
         fields = {"grant_type": "refresh_token", "refresh_token": refresh}
-        outcome = self._endpoint.fetch(lambda url, now: self._form(fields, url, now, refresh), self._scope)
+        outcome = self._endpoint.fetch(self._form(fields, refresh), self._scope)
         if isinstance(outcome, Token):
             # Without a new refresh token the old one stays valid, RFC 6749 section 6.
             if outcome.refresh is not None and outcome.refresh != refresh:

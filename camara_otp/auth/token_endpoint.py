@@ -8,8 +8,9 @@ an immediate repetition best. A request that rings the user's phone is sent agai
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from camara_otp._checks import seconds, warn
 from camara_otp._endpoint import shown_url
@@ -21,7 +22,6 @@ from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import Client
-    from camara_otp._exchange.exchange import Exchange
 
 T = TypeVar("T")
 FormBuilder = Callable[[str, float], Form]
@@ -32,64 +32,6 @@ _CONNECT_TIMEOUT: Final = 3.0
 _ATTEMPTS: Final = 4
 _USER_AGENT: Final = (b"user-agent", b"camara-otp")  # some gateways reject requests without a User-Agent
 _UNREACHABLE: Final = "check its URL and the network; for a proxy, or a CA of the operator's own, give http_client"
-
-
-class Connections:
-    """The connections for one token or one login; closed at its end, since the next one is due in an hour."""
-
-    def __init__(self, http_client: "Client | None") -> None:
-        self._http_client = http_client
-        self._exchanges: dict[str, Exchange] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for exchange in self._exchanges.values():
-            exchange.close()
-
-    def ask(
-        self,
-        server: str,
-        where: EndpointURL,
-        build: FormBuilder,
-        read: Callable[[Reply], T | TokenRefusal],
-        deadline: float,
-        *,
-        method: str = "POST",
-        attempts: int = _ATTEMPTS,
-        rings: bool = False,
-    ) -> T | TokenRefusal:
-        """Send a form and read the response, in up to `attempts` requests until the deadline.
-
-        A request that `rings` the user's phone is sent again only if it cannot have arrived.
-        """
-        for attempt in count(1):
-            form = build(where.url, time.time())
-            answer = self._exchange(where.origin).request(
-                Outgoing(method, where.target, (_USER_AGENT, *form.headers), form.body, deadline, _CONNECT_TIMEOUT)
-            )
-            if isinstance(answer, Failure):
-                again = not answer.permanent and not (rings and answer.sent)
-                reason = f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}"
-                outcome: T | TokenRefusal = TokenRefusal(reason, again=again)
-            else:
-                outcome = read(Reply(server, answer, form.secrets, time.time()))
-                again = not rings or answer.status == TOO_MANY  # a request that was rate limited rang no phone
-            if not isinstance(outcome, TokenRefusal) or not again or attempt >= attempts:
-                return outcome
-            pause = pause_before(attempt + 1, outcome, deadline - time.monotonic())
-            if pause is None:
-                return outcome
-            time.sleep(pause)
-        raise AssertionError("unreachable")  # pragma: no cover
-
-    def _exchange(self, origin: str) -> "Exchange":
-        if origin not in self._exchanges:
-            self._exchanges[origin] = open_exchange(
-                origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client
-            )
-        return self._exchanges[origin]
 
 
 def pause_before(attempt: int, refusal: TokenRefusal, left: float) -> float | None:
@@ -152,26 +94,35 @@ class TokenEndpoint:
     def __repr__(self) -> str:
         return repr(shown_url(getattr(self, "name", "")))
 
-    def connections(self) -> Connections:
-        """Return connections for one token or one login."""
-        return Connections(self._http_client)
-
     def fetch(self, build: FormBuilder, scope: str | None, seconds: float | None = None) -> Token | TokenRefusal:
         """Fetch a token of the grant that `build` makes the form of, within `seconds` or the endpoint's timeout."""
         deadline = time.monotonic() + (self.timeout if seconds is None else seconds)
-        with self.connections() as connections:
-            endpoints = self.endpoints(connections, deadline)
-            if isinstance(endpoints, TokenRefusal):
-                return endpoints
-            return connections.ask(
-                "the token endpoint", endpoints.token, build, lambda reply: read_token(reply, scope), deadline
-            )
+        return self.ask("token", build, lambda reply: read_token(reply, scope), deadline)
 
-    def endpoints(self, connections: Connections, deadline: float) -> Endpoints | TokenRefusal:
-        """Return the endpoints, read from the issuer's configuration where necessary."""
-        if self._endpoints is not None:
-            return self._endpoints
-        found = connections.ask(
+    def ask(
+        self,
+        which: Literal["token", "backchannel"],
+        build: FormBuilder,
+        read: Callable[[Reply], T | TokenRefusal],
+        deadline: float,
+        *,
+        attempts: int = _ATTEMPTS,
+        rings: bool = False,
+    ) -> T | TokenRefusal:
+        """Send a form to an endpoint and read the response, in up to `attempts` requests until the deadline.
+
+        A request that `rings` the user's phone is sent again only if it cannot have arrived.
+        """
+        endpoints = self._endpoints or self._discovered(deadline)
+        if isinstance(endpoints, TokenRefusal):
+            return endpoints
+        where = endpoints.token if which == "token" else endpoints.backchannel
+        if where is None:
+            raise AssertionError("unreachable")  # pragma: no cover - CIBA sets `backchannel`
+        return self._send(f"the {which} endpoint", where, build, read, deadline, attempts=attempts, rings=rings)
+
+    def _discovered(self, deadline: float) -> Endpoints | TokenRefusal:
+        found = self._send(
             "the issuer",
             self._issuer.configuration,
             lambda _url, _now: Form(((b"accept", b"application/json"),)),
@@ -184,3 +135,39 @@ class TokenEndpoint:
         if isinstance(found, Endpoints):
             self._endpoints = found
         return found
+
+    def _send(
+        self,
+        server: str,
+        where: EndpointURL,
+        build: FormBuilder,
+        read: Callable[[Reply], T | TokenRefusal],
+        deadline: float,
+        *,
+        method: str = "POST",
+        attempts: int = _ATTEMPTS,
+        rings: bool = False,
+    ) -> T | TokenRefusal:
+        # The connection is closed at the end, since the next token is due in an hour.
+        with closing(
+            open_exchange(where.origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client)
+        ) as exchange:
+            for attempt in count(1):
+                form = build(where.url, time.time())
+                answer = exchange.request(
+                    Outgoing(method, where.target, (_USER_AGENT, *form.headers), form.body, deadline, _CONNECT_TIMEOUT)
+                )
+                if isinstance(answer, Failure):
+                    again = not answer.permanent and not (rings and answer.sent)
+                    reason = f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}"
+                    outcome: T | TokenRefusal = TokenRefusal(reason, again=again)
+                else:
+                    outcome = read(Reply(server, answer, form.secrets, time.time()))
+                    again = not rings or answer.status == TOO_MANY  # a request that was rate limited rang no phone
+                if not isinstance(outcome, TokenRefusal) or not again or attempt >= attempts:
+                    return outcome
+                pause = pause_before(attempt + 1, outcome, deadline - time.monotonic())
+                if pause is None:
+                    return outcome
+                time.sleep(pause)
+        raise AssertionError("unreachable")  # pragma: no cover
