@@ -214,7 +214,8 @@ class Exchange:
         if isinstance(through, Failure):
             return through
         with observers.carrying(outgoing, patched) as carried:
-            return carried.result(through.request(outgoing, carried.extensions))
+            carried.seen = through.request(outgoing, carried.extensions)
+        return carried.result()
 
     def _direct(self, outgoing: Outgoing) -> Answer | Failure:
         return run(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
@@ -263,7 +264,8 @@ class AsyncExchange:
         if isinstance(through, Failure):
             return through
         with observers.carrying(outgoing, patched) as carried:
-            return carried.result(await through.request(outgoing, carried.extensions))
+            carried.seen = await through.request(outgoing, carried.extensions)
+        return carried.result()
 
     async def _direct(self, outgoing: Outgoing) -> Answer | Failure:
         return await arun(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)

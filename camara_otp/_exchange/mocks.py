@@ -65,7 +65,7 @@ def patched(*, by_httpx: bool) -> Patched | None:
     for library, entry_points, way in _WAYS:
         module = sys.modules.get(library)  # nothing can have patched a library that was never imported
         if module is not None and _is_patched(library, module, entry_points):
-            return way
+            return way._replace(carries=way.carries and not by_httpx)
     return _BY_HTTPX if by_httpx else None
 
 

@@ -57,7 +57,7 @@ class ExchangeFailed(Exception):  # noqa: N818 - seen by observers only
 class _Carried:
     """One call on its way through a client: what to send, and what came of it."""
 
-    __slots__ = ("began", "extensions", "outcome", "outgoing", "raised")
+    __slots__ = ("began", "extensions", "outcome", "outgoing", "raised", "seen")
 
     def __init__(self, outgoing: Outgoing, way: Patched) -> None:
         self.outgoing = outgoing
@@ -65,6 +65,7 @@ class _Carried:
         self.began = False
         self.outcome: Answer | Failure | None = None
         self.raised: Exception | None = None
+        self.seen: Answer | Failure | None = None  # what the client made of it, after every observer
 
     def begin(self, request: Any) -> Outgoing:
         """Return the request, with the headers that observers have added; refuse a second time."""
@@ -81,13 +82,17 @@ class _Carried:
             return _CoreResponse(self.outcome)
         raise ExchangeFailed(self.outcome.reason if self.outcome is not None else "no outcome")
 
-    def result(self, seen: Answer | Failure) -> Answer | Failure:
+    def result(self) -> Answer | Failure:
         """Return what our exchange came to, whatever an observer made of it; if it was not asked, what was seen."""
         if self.raised is not None:
             raise self.raised
         if self.outcome is not None:
             return self.outcome
-        return seen
+        if self.began or self.seen is None:
+            # An observer has cancelled our exchange, or has not waited for it.
+            reason = self.seen.reason if isinstance(self.seen, Failure) else "ended by a tool that patches the library"
+            return Failure(sent=True, reason=reason)
+        return self.seen
 
 
 class _CoreResponse:
@@ -210,7 +215,11 @@ def carrying(outgoing: Outgoing, way: Patched) -> Generator[_Carried]:
     """Note what becomes of a request that passes through a client of ours, and keep it out of the libraries' logs."""
     before = _exchanging.get()
     _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
+    carried = _Carried(outgoing, way)
     try:
-        yield _Carried(outgoing, way)
+        yield carried
+    except Exception:
+        if carried.outcome is None:  # else an observer has raised after the response, and the outcome is known
+            raise
     finally:
         _exchanging.set(before)

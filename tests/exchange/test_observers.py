@@ -4,6 +4,7 @@ import sys
 import types
 from unittest import mock
 
+import anyio
 import httpcore
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from camara_otp import AsyncOTPClient, OTPClient, OutcomeUnknownError
 from camara_otp._exchange.mocks import patched
 
 CALL = ("ea0840f3-3663-4149-bd10-c7c6b8912105", "AJY3")
@@ -97,3 +99,65 @@ def test_a_module_that_is_being_imported_is_no_hindrance(monkeypatch):
     """Another thread may be half-way through its import."""
     monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))
     assert patched(by_httpx=False) is None
+
+
+LOST = {
+    "raises": httpx.ConnectTimeout("x"),
+    "answers": httpx.Response(401, content=b"{}"),
+}
+
+
+@pytest.mark.parametrize("then", LOST)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_observer_that_copies_a_request_and_gives_up_causes_no_second_one(server, monkeypatch, backend, then):
+    """The body that was given to httpx was never read, and yet the request has left."""
+    real = httpx.AsyncHTTPTransport.handle_async_request
+    server.pause = 0.5
+
+    async def impatient(self, request):
+        copy = httpx.Request(
+            request.method, request.url, headers=request.headers, content=b"", extensions=request.extensions
+        )
+        with anyio.move_on_after(0.2):
+            return await real(self, copy)
+        if isinstance(LOST[then], Exception):
+            raise LOST[then]
+        return LOST[then]
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", impatient)
+
+    async def validate():
+        tokens = iter("abcdef")
+        async with AsyncOTPClient(server.origin, token=lambda: next(tokens), timeout=5) as client:
+            await client.validate_code(*CALL)
+
+    with pytest.raises(OutcomeUnknownError) as caught:
+        anyio.run(validate, backend=backend)
+    assert caught.value.attempts == 1
+    assert server.connections == 1
+
+
+def test_an_observer_that_fails_after_the_response_does_not_hide_it(server, monkeypatch):
+    """An AssertionError of a hook is no message of a mock: the operator has acted."""
+    real = httpx.HTTPTransport.handle_request
+    server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+    def fails_afterwards(self, request):
+        real(self, request)
+        raise AssertionError
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", fails_afterwards)
+
+    with OTPClient(server.origin, token="t") as client:
+        client.validate_code(*CALL)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_patched_library_connects_itself_to_a_proxy_that_it_alone_can_use(monkeypatch, library):
+    """Our exchange would send the credentials of the proxy to it unencrypted."""
+    transport = pytest.importorskip(library).HTTPTransport
+    assert patched(by_httpx=True) == ("httpx", False)
+    monkeypatch.setattr(transport, "handle_request", lambda *_: None)
+    assert patched(by_httpx=False) == (library, True)
+    assert patched(by_httpx=True) == (library, False)
