@@ -191,7 +191,7 @@ class RedisStore:
         clock: returns seconds; None takes the time of the Redis server.
 
     Raises:
-        ConfigurationError: the client is no client of redis-py, or the secret is too short.
+        ConfigurationError: the client is no client of redis-py, the secret is too short, or the name is no hash tag.
     """
 
     def __init__(
@@ -204,20 +204,22 @@ class RedisStore:
         clock: Callable[[], float] | None = None,
     ) -> None:
         """Keep the client; nothing is sent yet."""
-        key = secret.encode() if isinstance(secret, str) else secret
-        short = len(key) < _SHORTEST_SECRET
-        del secret
+        self._tag: Final = "{" + name + "}:"  # first, since repr shows it
+        key = secret.encode() if isinstance(secret, str) else secret or b""
+        short, keyed = len(key) < _SHORTEST_SECRET, _keyed(key)
+        del secret, key  # a traceback that shows locals would print them
         if short:
             raise ConfigurationError(f"secret: must have at least {_SHORTEST_SECRET} characters; make a random one")
         kinds = [kind.__module__ for kind in type(client).__mro__]
         if not any(kind.split(".")[0] == "redis" for kind in kinds):
             kind = type(client).__name__
-            del client, key
+            del client
             raise ConfigurationError(f"client: must be a redis.Redis or a redis.asyncio.Redis; got {kind}")
+        if not name or "}" in name:
+            raise ConfigurationError("name: must be a text without }, which ends a hash tag")
         self.asynchronous: Final = any(kind.startswith("redis.asyncio") for kind in kinds)
         self._client: Any = client
-        self._keyed: Final = _keyed(key)
-        self._tag: Final = "{" + name + "}:"
+        self._keyed: Final = keyed
         self._timeout: Final = seconds("timeout", timeout)
         self._clock = clock
         self._threads = threading.BoundedSemaphore(_MOST_THREADS)

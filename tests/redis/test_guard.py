@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -208,6 +209,10 @@ def test_an_asyncio_client_in_plain_code_is_an_error_of_the_caller(server):
         ("redis://127.0.0.1", {}, "client: "),
         (None, {}, "client: "),
         (redis.Redis(), {"secret": "too short"}, "secret: "),
+        (redis.Redis(), {"secret": None}, "secret: "),
+        (redis.Redis(), {"secret": b"too short"}, "secret: "),
+        (redis.Redis(), {"name": ""}, "name: "),
+        (redis.Redis(), {"name": "a}b"}, "name: "),
         (redis.Redis(), {"timeout": 0}, "timeout: "),
         (redis.Redis(), {"timeout": float("inf")}, "timeout: "),
     ],
@@ -215,7 +220,9 @@ def test_an_asyncio_client_in_plain_code_is_an_error_of_the_caller(server):
 def test_a_wrong_setting_is_refused_at_the_start(client, settings, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         RedisStore(client, **{"secret": SECRET} | settings)
-    assert "too short" not in str(caught.value)
+    inner = list(traceback.walk_tb(caught.tb))[1:]
+    shown = str(caught.value) + "".join(repr(frame.f_locals) for frame, _ in inner)
+    assert not any(secret in shown for secret in ("too short", SECRET, "redis://127"))
 
 
 def test_nothing_secret_is_in_the_repr(store):
