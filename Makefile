@@ -41,6 +41,9 @@ endef
 .venv/dev/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel$(,)cli$(,)httpx2]' --group dev)
 
+.venv/green/.ready: pyproject.toml .venv/.python
+	$(call environment,.venv/green,-e . --group green)
+
 .venv/browser/.ready: pyproject.toml .venv/.python
 	$(call environment,.venv/browser,-e '.[sandbox$(,)phone]' --group browser)
 
@@ -106,6 +109,9 @@ test-httpx2: .venv/dev/.ready ## run the suites of both clients over an httpx2 c
 
 test-redis: .venv/dev/.ready ## test sharing tokens and the guard, on a Redis of its own (needs redis-server)
 	$(call measure,$(BIN)/python) tests/redis $(ARGS)
+
+test-green: .venv/green/.ready ## run calls under gevent and eventlet, patched before and after the import
+	.venv/green/bin/python -m pytest tests/green $(ARGS)
 
 test-oidc: .venv/dev/.ready tests/oidc/node_modules/.ready ## test logging in, against a certified OpenID provider (needs node, npm)
 	$(call measure,$(BIN)/python) tests/oidc $(ARGS)

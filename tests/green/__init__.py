@@ -1,0 +1,1 @@
+"""Tokens shared through a real Redis."""
