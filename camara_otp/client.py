@@ -127,7 +127,7 @@ class OTPClient:
                 self._settings.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
             )
         except (ConfigurationError, UserWarning) as error:
-            del token, headers, params  # a traceback with locals would show them
+            del base_url, token, headers, params  # a traceback with locals would show them
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
 
     @classmethod
@@ -400,7 +400,7 @@ class AsyncOTPClient:
                 self._settings.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
             )
         except (ConfigurationError, UserWarning) as error:
-            del token, headers, params  # a traceback with locals would show them
+            del base_url, token, headers, params  # a traceback with locals would show them
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
 
     @classmethod

@@ -97,7 +97,8 @@ class CIBA(CachedProvider):
             self._cache = TokenCache(self._renew, leeway=leeway, patience=self._endpoint.timeout + GRACE)
             self._shown = f"{self._endpoint!r}, {client_id!r}, login_hint='***', scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
-            del self, client_secret, private_key, login_hint  # a traceback with locals would show them
+            # A traceback with locals would show them.
+            del self, token_url, backchannel_url, issuer, client_secret, private_key, login_hint
             raise error.with_traceback(None) from None
 
     def authorize(self, *, timeout: float = 120.0) -> None:

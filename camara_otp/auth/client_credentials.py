@@ -84,5 +84,5 @@ class ClientCredentials(CachedProvider):
             self._cache = TokenCache(source, leeway=leeway, patience=endpoint.timeout + GRACE)
             self._shown = f"{endpoint!r}, {client_id!r}, scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
-            del self, client_secret, private_key  # a traceback with locals would show them
+            del self, token_url, issuer, client_secret, private_key  # a traceback with locals would show them
             raise error.with_traceback(None) from None

@@ -76,7 +76,7 @@ class JWTBearer(CachedProvider):
             self._cache = TokenCache(source, leeway=leeway, patience=endpoint.timeout + GRACE)
             self._shown = f"{endpoint!r}, {client_id!r}, subject='***', scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
-            del self, private_key, subject  # a traceback with locals would show them
+            del self, token_url, issuer, private_key, subject  # a traceback with locals would show them
             raise error.with_traceback(None) from None
 
 
