@@ -172,6 +172,7 @@ build: .venv/build/.ready ## build wheel and sdist into dist/, check both, and i
 	.venv/build/bin/python -m build -q
 	.venv/build/bin/twine check --strict dist/*
 	.venv/build/bin/check-wheel-contents dist/*.whl
+	.venv/build/bin/python tests/description.py dist/*.whl
 	$(CLEAN) $(PYTHON) -m venv .venv/bare
 	.venv/bare/bin/python -m pip install -q dist/*.whl
 	.venv/build/bin/python tests/bare.py .venv/bare/bin/python build/sbom.cdx.json
