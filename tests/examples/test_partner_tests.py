@@ -1,5 +1,6 @@
 """A partner's own tests, run as a partner runs them."""
 
+import shlex
 import subprocess
 import sys
 
@@ -23,7 +24,9 @@ def run(served, tmp_path, **environment):
         [sys.executable, "-m", "pytest", "examples/partner_tests", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"],
         cwd=ROOT,
         env=served.environment(
-            OTP_TEST_NUMBER=NUMBER, OTP_READ_CODE=f"{sys.executable} {tmp_path / 'read_code.py'}", **environment
+            OTP_TEST_NUMBER=NUMBER,
+            OTP_READ_CODE=shlex.join([sys.executable, str(tmp_path / "read_code.py")]),
+            **environment,
         ),
         capture_output=True,
         text=True,
