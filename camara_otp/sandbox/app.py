@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from camara_otp.sandbox import control, page
-from camara_otp.sandbox.engine import Delivery, Engine
+from camara_otp.sandbox.engine import Engine, PlannedResponse
 from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, error_response, is_loopback
 
 Scope = dict[str, Any]
@@ -24,13 +24,13 @@ _PACE: Final = 0.05
 _STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 
 
-def respond(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> Delivery:
+def respond(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> PlannedResponse:
     """Respond to a request; in process, there is no page, and paths may have any root."""
     at = request.path.find(control.ROOT + "/")
     if at == 0 or (at > 0 and under_any_root):
-        return Delivery(control.respond(engine, attrs.evolve(request, path=request.path[at:])))
+        return PlannedResponse(control.respond(engine, attrs.evolve(request, path=request.path[at:])))
     if request.path == "/" and not under_any_root:
-        return Delivery(page.respond(engine.config, request))
+        return PlannedResponse(page.respond(engine.config, request))
     return engine.handle(request, under_any_root=under_any_root)
 
 
@@ -66,12 +66,12 @@ class SandboxApp:
         elif head.path == control.ROOT + "/events" and head.method == "GET":
             await self._send_events(headers, receive, send)
         elif (body := await _read(receive)) is not None:
-            delivery = respond(self._engine, attrs.evolve(head, body=body))
-            ended = bool(delivery.delay) and await self._ends_within(delivery.delay, receive)
-            if ended or delivery.drop is not None:
+            planned = respond(self._engine, attrs.evolve(head, body=body))
+            ended = bool(planned.delay) and await self._ends_within(planned.delay, receive)
+            if ended or planned.drop is not None:
                 await _disconnect(scope, receive)
             else:
-                await _send_response(delivery.response, send)
+                await _send_response(planned.response, send)
 
     def _is_allowed(self, request: HTTPRequest) -> bool:
         """Tell whether a request is none that the page of another site makes the user's browser send."""

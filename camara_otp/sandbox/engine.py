@@ -88,7 +88,7 @@ class Call:
 
 
 @attrs.frozen
-class Delivery:
+class PlannedResponse:
     """The instruction to the transport or server: wait, then disconnect or respond."""
 
     response: HTTPResponse
@@ -172,7 +172,7 @@ class Engine:
 
     # Requests.
 
-    def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> Delivery:
+    def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> PlannedResponse:
         """Respond to a request to an operation or to the authorization server; the caller waits and disconnects.
 
         Args:
@@ -184,7 +184,7 @@ class Engine:
             with self._lock:
                 response = self._authorization.respond(request, now=self._now(), wall=self._clock())
             if response is not None:
-                return Delivery(response, self.config.latency)
+                return PlannedResponse(response, self.config.latency)
         read = None if operation is None else operations.read(self.config, operation, request)
         with self._lock:
             now = self._now()
@@ -192,15 +192,15 @@ class Engine:
                 where = f"Nothing is served at this path; the operations are under {self._served}."
                 echo = operations.correlator_of(self.config, request)
                 response = operations.error_of(self.config, NOT_FOUND, where, echo)
-                delivery = Delivery(response, self.config.latency)
+                planned = PlannedResponse(response, self.config.latency)
                 subject = Subject(error=NOT_FOUND, message=where)
-                self._remember(request.path[:MAX_SHOWN], delivery, subject, echo, now)
+                self._remember(request.path[:MAX_SHOWN], planned, subject, echo, now)
             else:
-                delivery = self._operate(read, now)
+                planned = self._operate(read, now)
         self._notify()
-        return delivery
+        return planned
 
-    def _operate(self, request: OperationRequest, now: float) -> Delivery:
+    def _operate(self, request: OperationRequest, now: float) -> PlannedResponse:
         subject, fault = Subject(), None
         if self._faults:
             subject = operations.subject_of(self.config, request, self._operator)
@@ -215,20 +215,27 @@ class Engine:
             response, subject = fault.answer(request.echo), attrs.evolve(subject, error=code, message=message)
         assert response is not None  # noqa: S101  (either the operator or the fault has responded)
         delay = self.config.latency + (fault.delay if fault else 0.0)
-        delivery = Delivery(response, delay, fault.drop if fault else None)
-        self._remember(request.operation, delivery, subject, request.echo, now, fault=fault is not None)
-        return delivery
+        planned = PlannedResponse(response, delay, fault.drop if fault else None)
+        self._remember(request.operation, planned, subject, request.echo, now, fault=fault is not None)
+        return planned
 
     def _remember(
-        self, operation: str, delivery: Delivery, subject: Subject, echo: Headers, now: float, *, fault: bool = False
+        self,
+        operation: str,
+        planned: PlannedResponse,
+        subject: Subject,
+        echo: Headers,
+        now: float,
+        *,
+        fault: bool = False,
     ) -> None:
         self.version = next(self._versions)
         call = Call(
             at=now,
             operation=operation,
-            status=0 if delivery.drop else delivery.response.status,
-            code=None if delivery.drop else subject.error,
-            message=None if delivery.drop or subject.message is None else subject.message[:MAX_SHOWN],
+            status=0 if planned.drop else planned.response.status,
+            code=None if planned.drop else subject.error,
+            message=None if planned.drop or subject.message is None else subject.message[:MAX_SHOWN],
             x_correlator=echo[0][1][:MAX_SHOWN] if echo else None,
             phone_number=subject.phone_number,
             authentication_id=subject.authentication_id,

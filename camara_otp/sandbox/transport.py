@@ -9,7 +9,7 @@ import anyio
 import httpx
 
 from camara_otp.sandbox import app
-from camara_otp.sandbox.engine import Delivery, Engine
+from camara_otp.sandbox.engine import Engine, PlannedResponse
 from camara_otp.sandbox.faults import Drop
 from camara_otp.sandbox.http import HTTPRequest
 
@@ -36,22 +36,22 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Respond to a request, in the calling thread."""
         request.read()
-        delivery = self._deliver(request)
-        wait, late = _wait(request, delivery)
+        planned = self._planned(request)
+        wait, late = _wait(request, planned)
         if wait:
             time.sleep(wait)
-        return _finish(request, delivery, late=late)
+        return _finish(request, planned, late=late)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Respond to a request; a delay leaves the event loop free."""
         await request.aread()
-        delivery = self._deliver(request)
-        wait, late = _wait(request, delivery)
+        planned = self._planned(request)
+        wait, late = _wait(request, planned)
         if wait:
             await anyio.sleep(wait)
-        return _finish(request, delivery, late=late)
+        return _finish(request, planned, late=late)
 
-    def _deliver(self, request: httpx.Request) -> Delivery:
+    def _planned(self, request: httpx.Request) -> PlannedResponse:
         # The raw path keeps what httpx would normalize.
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
@@ -59,22 +59,22 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return app.respond(self._engine, values, under_any_root=True)
 
 
-def _wait(request: httpx.Request, delivery: Delivery) -> tuple[float, bool]:
+def _wait(request: httpx.Request, planned: PlannedResponse) -> tuple[float, bool]:
     """Return how long to wait, and whether the read timeout of the client ends before the delay."""
-    if not delivery.delay:
+    if not planned.delay:
         return 0.0, False
     limit: float | None = request.extensions.get("timeout", {}).get("read")
-    if limit is None or delivery.delay <= limit:
-        return delivery.delay, False
+    if limit is None or planned.delay <= limit:
+        return planned.delay, False
     return limit, True
 
 
-def _finish(request: httpx.Request, delivery: Delivery, *, late: bool) -> httpx.Response:
-    if delivery.drop is not None and not late:
-        _drop(request, delivery.drop)
+def _finish(request: httpx.Request, planned: PlannedResponse, *, late: bool) -> httpx.Response:
+    if planned.drop is not None and not late:
+        _drop(request, planned.drop)
     if late:
         raise httpx.ReadTimeout("The read operation timed out", request=request)
-    response = delivery.response
+    response = planned.response
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.headers]
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
