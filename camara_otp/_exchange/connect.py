@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from ipaddress import ip_address
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -102,7 +102,7 @@ def _in_thread(key: Hashable, work: Callable[[], T]) -> Steps[T]:
         job.waiting.discard(sender)
         receiver.close()
         sender.close()
-    if isinstance(job.error, OSError | CannotConnect):
+    if isinstance(job.error, CannotConnect) or (isinstance(job.error, OSError) and of_system(job.error)):
         raise job.error
     if job.error is not None:
         raise CannotConnect(f"{type(job.error).__name__} was raised while connecting", permanent=False)
@@ -129,9 +129,11 @@ def addresses(host: str, port: int) -> Steps[list[_Address]]:
 
 def _resolve(host: str, port: int) -> list[_Address]:
     try:
-        found: Iterable[tuple[Any, ...]] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found: list[tuple[Any, ...]] = [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except UnicodeError:
         raise socket.gaierror(socket.EAI_NONAME, "invalid name") from None
+    if not found:  # a replaced resolver
+        raise socket.gaierror(socket.EAI_NONAME, "no address")
     return [(family, address) for family, _, _, _, address in found]
 
 
@@ -206,7 +208,9 @@ class Connection:
         """Return whether the connection is open and no byte waits on it. Never blocks."""
         try:
             return self.sock is not None and not self._unsent and self.receive() is None
-        except (OSError, ValueError):
+        except OSError as error:
+            if not of_system(error):
+                raise
             return False
 
     def receive(self) -> bytes | None:
@@ -341,7 +345,10 @@ class Connection:
             ssl.SSLError: the handshake failed.
         """
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        try:
+            tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        except UnicodeError:  # behind a proxy, no resolver has refused it before
+            raise CannotConnect("the host of base_url is not a valid host name") from None
         done = False
         while not done:
             try:

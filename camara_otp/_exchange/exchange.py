@@ -130,6 +130,8 @@ def _on_one_connection(
     if not connection.is_clean():
         connection.reset()
         yield from route.open(connection, outgoing)
+        if connection.receive() is not None:  # a response to no request must not become the response to this one
+            raise CannotConnect(f"{route} closed the connection, or sent data, before the request", permanent=False)
     exchanged.message = route.message(outgoing)
     yield from exchange(connection, outgoing.method, exchanged)
     turn.reusable = exchanged.reusable

@@ -61,7 +61,9 @@ def test_a_dot_at_the_end_of_the_host_is_not_part_of_the_certificates_name(fault
     assert asked == ["localhost."]
 
 
-@pytest.mark.parametrize("error", [ValueError("secret"), LookupError("secret"), RuntimeError("secret")])
+@pytest.mark.parametrize(
+    "error", [ValueError("secret"), LookupError("secret"), RuntimeError("secret"), OSError("secret")]
+)
 def test_a_resolver_that_raises_anything_is_a_request_that_was_not_sent(shell, monkeypatch, error):
     """A replaced resolver may raise what it likes; its words are not shown."""
 
@@ -72,6 +74,42 @@ def test_a_resolver_that_raises_anything_is_a_request_that_was_not_sent(shell, m
     with pytest.raises(RequestNotSentError, match=f"{type(error).__name__} was raised while connecting") as caught:
         shell.client("https://slow.example", retry=None).send_code(NUMBER, MESSAGE)
     assert "secret" not in str(caught.value)
+
+
+def test_a_resolver_that_finds_no_address_is_a_request_that_was_not_sent(shell, monkeypatch):
+    """The standard library's raises in this case; a replaced one may return an empty list."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with pytest.raises(RequestNotSentError, match="could not be resolved"):
+        shell.client("https://slow.example", retry=None).send_code(NUMBER, MESSAGE)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+def test_a_host_that_only_tls_finds_invalid_is_not_sent(faults, shell, monkeypatch, host):
+    """Behind a proxy, the client does not resolve the name."""
+
+    async def script(c):
+        await c.reader.readuntil(b"\r\n\r\n")
+        await c.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{faults.listen(script).port}")
+    with pytest.raises(RequestNotSentError, match="not a valid host name") as caught:
+        shell.client(f"https://{host}").send_code(NUMBER, MESSAGE)
+    assert caught.value.permanent
+
+
+def test_an_exception_of_a_signal_handler_in_the_check_of_a_kept_connection_passes_through(monkeypatch, faults):
+    """It must not be taken for a connection that is closed."""
+    listener = faults.listen(replies(raw(), raw()))
+
+    def interrupted(self):
+        raise TimeoutError
+
+    with OTPClient(f"http://127.0.0.1:{listener.port}", token="t") as client:
+        client.send_code(NUMBER, MESSAGE)
+        monkeypatch.setattr(connect.Connection, "receive", interrupted)
+        with pytest.raises(TimeoutError):
+            client.send_code(NUMBER, MESSAGE)
+    assert listener.posts == 1
 
 
 def test_hanging_lookups_do_not_hold_up_the_end_of_the_event_loop(monkeypatch):

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from camara_otp import InvalidOTPError, SendCodeResponse
+from camara_otp import InvalidOTPError, RequestNotSentError, SendCodeResponse
+from camara_otp._exchange.connect import Connection
 from tests.faults.drive import AUTHENTICATION_ID, CODE, MESSAGE, NUMBER, TOKEN
 from tests.faults.scenarios import CHUNKED, SENT, chunked, raw
 
@@ -125,3 +126,32 @@ def test_a_connection_that_the_server_announces_to_close_is_not_kept(faults, she
     client.send_code(NUMBER, MESSAGE)
 
     assert (listener.connections, listener.posts) == (2, 2)
+
+
+@pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
+def test_a_success_that_was_sent_before_the_request_verifies_nobody(faults, shell, monkeypatch, tls):
+    """A new connection on which a response waits already is closed, and nothing is sent on it."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    waits = threading.Event()
+    steps = Connection.connect, Connection.start_tls
+
+    def after(step):
+        def slowed(*args):
+            yield from step(*args)
+            assert waits.wait(5)
+            time.sleep(0.02)  # loopback delivers at once
+
+        return slowed
+
+    async def script(c):
+        await c.send(SMUGGLED)
+        waits.set()
+        await c.request()
+
+    monkeypatch.setattr(Connection, "start_tls" if tls else "connect", after(steps[bool(tls)]))
+    listener = faults.listen(script, tls=tls and faults.tls)
+    client = shell.client(f"http{'s' if tls else ''}://127.0.0.1:{listener.port}", retry=None, timeout=5)
+
+    with pytest.raises(RequestNotSentError, match="sent data, before the request"):
+        client.validate_code(AUTHENTICATION_ID, CODE)
+    assert listener.posts == 0
