@@ -1,5 +1,7 @@
 """The simulator keeps every invariant on the package as it is, and finds faults that are planted in it."""
 
+import time
+
 import pytest
 
 from camara_otp import OutcomeUnknownError, _call
@@ -75,6 +77,23 @@ def _lost_socket(monkeypatch):
     monkeypatch.setattr(Connection, "close", lambda self: None)
 
 
+def _lost_turn(monkeypatch):
+    """Do not give a released connection to the call that waits for it."""
+    grant, leave = Pool._grant, Pool.leave
+
+    def leave_alone(self, turn):
+        monkeypatch.setattr(Pool, "_grant", lambda self: None)
+        leave(self, turn)
+        monkeypatch.setattr(Pool, "_grant", grant)
+
+    monkeypatch.setattr(Pool, "leave", leave_alone)
+
+
+def _early_timeout(monkeypatch):
+    """Keep the time limit of connecting for the response."""
+    monkeypatch.setattr(exchange, "Limit", lambda deadline: Limit(min(deadline, time.monotonic() + 0.1)))
+
+
 def _missed_deadline(monkeypatch):
     """Wait a little longer."""
     monkeypatch.setattr(exchange, "Limit", lambda deadline: Limit(deadline + 0.01))
@@ -93,11 +112,13 @@ def _late_check_of_strays(monkeypatch):
 PLANTED = {
     _resend: {"sent twice"},
     _wrong_report: {"said to be not sent"},
-    _reuse_with_strays: {"another's id", "falsely verified"},
-    _late_check_of_strays: {"another's id", "falsely verified"},
+    _reuse_with_strays: {"reused connection"},
+    _late_check_of_strays: {"reused connection", "falsely verified"},
     _lost_place: {"lost place"},
     _lost_socket: {"lost socket"},
+    _lost_turn: {"lost turn"},
     _missed_deadline: {"late"},
+    _early_timeout: {"too early"},
     _inherited_connection: {"lost place"},
 }
 

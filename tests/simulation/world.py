@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from camara_otp import OTPError, SendCodeResponse, ValidateCodeResponse
+from camara_otp import OTPError, OutcomeUnknownError, SendCodeResponse, ValidateCodeResponse
 from camara_otp._exchange.waits import Pause, Signal, Writable
 
 STRAYS = (
@@ -57,6 +57,7 @@ class World:
         self.active: set[Task] = set()
         self.frozen: list[Task] = []
         self.calls: dict[str, Call] = {}
+        self.running: Call | None = None
         self.ends: Counter[str] = Counter()
         self._events: list[tuple[float, float, Callable[..., None], tuple[Any, ...]]] = []
         self._sockets = 0
@@ -87,12 +88,15 @@ class World:
 
     def check(self) -> None:
         """Check what has to hold after every step."""
-        held = self.pool()._open
+        pool = self.pool()
+        held = pool._open
         connected = sum(connection.sock is not None and connection.sock in self.open for connection in held)
         if connected != len(self.open):
             raise Violation(f"lost socket: {len(self.open)} open, {connected} in the pool")
         if sum(turn is not None for turn in held.values()) > len(self.active):
             raise Violation("lost place: a connection belongs to a call that has ended")
+        if pool._waiting and (len(held) < pool._limit or None in held.values()):
+            raise Violation("lost turn: a call waits although a connection is free")
 
     def socket(self, family: int) -> "Socket":
         """Open a socket, unless there are too many."""
@@ -127,6 +131,8 @@ class Call:
         self.may_renew = may_renew
         self.rate_limited = rate_limited
         self.answers: list[str] = []  # one for each delivered request
+        self.tried = False  # a byte was given to a socket
+        self.left = False  # a byte of a request has left that was not refused with 401 or 429
 
     def deliver(self, kind: str) -> None:
         """Note a delivered request and the kind of its response."""
@@ -135,6 +141,8 @@ class Call:
             if not ((earlier == "401" and renewed) or (earlier == "429" and self.rate_limited)):
                 raise Violation(f"sent twice: {self.name} was delivered again after {earlier!r}")
         self.answers.append(kind)
+        if kind in {"401", "429"}:
+            self.left = False
 
     def judge(self, outcome: object) -> None:
         """Compare the result of a call with what the operator knows."""
@@ -144,10 +152,10 @@ class Call:
             raise Violation(f"falsely verified: {self.name} after {last!r}")
         if kind == "SendCodeResponse" and outcome.authentication_id != f"id-{self.name}":
             raise Violation(f"another's id: {self.name} got {outcome.authentication_id!r}")
-        if kind in {"RequestNotSentError", "OutcomeUnknownError"}:
-            acted = [answer for answer in self.answers if answer not in {"401", "429"}]
-            if acted and not outcome.outcome_unknown:
-                raise Violation(f"said to be not sent: {self.name} was delivered")
+        if kind == "RequestNotSentError" and self.left:
+            raise Violation(f"said to be not sent: {self.name}, delivered: {self.answers}")
+        if kind == "OutcomeUnknownError" and not self.tried:
+            raise Violation(f"said to be unknown: {self.name} has tried to send nothing")
 
 
 class Task:
@@ -169,6 +177,7 @@ class Task:
             return
         self.ticket += 1
         self._waits += 1
+        self.world.running = self.call
         try:
             if self._waits == self._interrupt_at:
                 wait, deadline = self._interrupt()
@@ -213,6 +222,12 @@ class Task:
             raise Violation(f"foreign exception: {self.call.name}: {outcome!r}")
         if world.now > self._deadline + 1e-6:
             raise Violation(f"late: {self.call.name} by {world.now - self._deadline:.3f} s")
+        if (
+            isinstance(outcome, OutcomeUnknownError)
+            and "timed out" in str(outcome)
+            and world.now < self._deadline - 1e-6
+        ):
+            raise Violation(f"too early: {self.call.name} by {self._deadline - world.now:.3f} s")
         self.call.judge(outcome)
 
     def abandon(self) -> None:
@@ -262,6 +277,8 @@ class Socket:
     def send(self, data: bytes) -> int:
         self._use("send")
         rng = self.world.rng
+        if self.world.running is not None:
+            self.world.running.tried = True
         if self._reset:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         if self._blocked:
@@ -272,6 +289,8 @@ class Socket:
             self._blocked = True
             if rng.random() < 0.95:
                 self.world.at(rng.random() * 0.05, self._unblock)
+        if self.world.running is not None:
+            self.world.running.left = True
         self._peer.arrive(bytes(data[:size]))
         return size
 
@@ -358,6 +377,7 @@ class Peer:
         self._going: deque[Callable[[], None]] = deque()
         self._arrival = self._departure = 0.0
         self._reads = not world.chance(0.02)
+        self.spent = False  # a byte of doubt was sent: the client must not use the connection again
 
     def arrive(self, data: bytes) -> None:
         """Receive bytes after some time, in their order."""
@@ -381,6 +401,9 @@ class Peer:
             self._finish(reset=True)
             return
         while self._reads and b"\r\n\r\n" in self._buffer:
+            if not self._buffer.startswith(b"POST /otpvalidation/") or self.spent:
+                problem = "reused connection" if self.spent else "malformed request"
+                raise Violation(f"{problem}: connection {self._sock.number}")
             head, _, rest = self._buffer.partition(b"\r\n\r\n")
             lines = head.split(b"\r\n")
             headers = dict(line.lower().split(b": ", 1) for line in lines[1:])
@@ -445,6 +468,8 @@ class Peer:
         self._world.at(delay, if_idle)
 
     def stray(self) -> bytes:
+        """Return bytes that belong to no request; the connection must not be used after them."""
+        self.spent = True
         return self._world.rng.choice(STRAYS)
 
     @property
@@ -495,19 +520,22 @@ def _with_stray(peer: Peer, call: Call) -> None:
 
 def _with_late_stray(peer: Peer, call: Call) -> None:
     peer.reply(success(call))
-    stray = peer.stray()
-    peer.later(lambda: peer.sock.receive(stray))
+    peer.later(lambda: peer.sock.receive(peer.stray()))
 
 
 def _other_version(peer: Peer, call: Call) -> None:
-    peer.reply(success(call, version=peer.rng.choice((b"1.0", b"1.2", b"2.0"))))
-    peer.finish(reset=False)
+    peer.spent = True
+    version = peer.rng.choice((b"1.0", b"1.2", b"2.0"))
+    peer.reply(success(call, version=version))
+    if version == b"1.0" or peer.rng.random() < 0.5:
+        peer.finish(reset=False)
 
 
 def _both_lengths(peer: Peer, call: Call) -> None:
     if call.operation == "validate_code":
         peer.reply(success(call))
         return
+    peer.spent = True
     body = json.dumps({"authenticationId": f"id-{call.name}"}).encode()
     peer.reply(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
