@@ -151,9 +151,11 @@ bench-transports: .venv/bench/.ready ## measure the cost of a call over other tr
 bench-instructions: .venv/dev/.ready ## check that a call takes no more instructions than it did (needs valgrind); minutes
 	$(BIN)/python benchmarks/instructions.py $(ARGS)
 
-lint: .venv/dev/.ready ## check style
+lint: .venv/dev/.ready ## check style, words and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m docs.words
+	$(BIN)/codespell
 
 format: .venv/dev/.ready ## fix style
 	$(BIN)/ruff check --fix .

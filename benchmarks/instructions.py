@@ -17,7 +17,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import client as bench  # its neighbour: a script's own folder is on the path
+import client as bench  # its neighbor: a script's own folder is on the path
 import httpx
 
 from camara_otp import OTPClient

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import client as bench  # its neighbour: a script's own folder is on the path
+import client as bench  # its neighbor: a script's own folder is on the path
 import httpx
 import httpx2
 import hypercorn.asyncio

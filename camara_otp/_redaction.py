@@ -305,7 +305,7 @@ def _find_overlapping(needle: str, text: str) -> Generator[int]:
 
 
 def _is_near(kept: list[int], first: int, last: int) -> bool:
-    """Tell whether neighbours among the letters and digits are close enough to be read as one value."""
+    """Tell whether neighbors among the letters and digits are close enough to be read as one value."""
     return all(kept[at + 1] - kept[at] <= _GAP + 1 for at in range(first, last))
 
 

@@ -8,7 +8,7 @@ anyone twice:
 - a task expires: a code that is asked for now is of no use in ten minutes.
 
 The exceptions of this package cross the process border whole, attributes included, with the pickle serializer. Pickle
-trusts its source: let nobody else write to the result backend. With JSON they keep class,
+trusts its source: only your workers may write to the result backend. With JSON they keep class,
 status and code.
 """
 

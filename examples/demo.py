@@ -55,7 +55,7 @@ def tokens_renew_themselves(url: str, operator: Sandbox) -> None:
 
 
 def errors_are_types(url: str) -> None:
-    """Meet a phone that receives no texts, and an id that nobody issued."""
+    """Meet a phone that receives no texts, and an id that was never issued."""
     print("\nEvery documented error is a class of its own")
     with OTPClient(url, token="demo-token") as otp:
         for title, call in (

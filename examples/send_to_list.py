@@ -29,7 +29,7 @@ from camara_otp import (
 )
 
 MESSAGE = "{{code}} is your code for Cool App"
-# After these nobody was texted, and another run may try again: no way through, no good token, too fast.
+# After these errors no text was sent, so another run may try again: no connection, no valid token, too fast.
 NOT_SENT = (RequestNotSentError, TokenError, HTTP401Error, TooManyRequestsError)
 
 

@@ -55,7 +55,7 @@ def head_of(outgoing: Outgoing, target: bytes, authority: bytes, extra: Headers 
 
 
 class Exchanged:
-    """What has happened to one request."""
+    """The state of one request: the bytes that were sent and the response so far."""
 
     __slots__ = ("_body", "_cap", "_interim", "_response", "message", "reusable", "sent")
 

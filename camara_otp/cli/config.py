@@ -31,8 +31,8 @@ def config(*, given: options.Given, as_json: bool) -> Exit:
         screen.json({"profilesFile": str(path), "profiles": names, "settings": rows})
         return Exit.DONE
     table = Table(pad_edge=False)
-    room = sum(screen.out.width >= width for width in _WIDTHS)
-    titles = ("setting", "value", "from", "variable", "what it is")[: 3 + room]
+    extra = sum(screen.out.width >= width for width in _WIDTHS)
+    titles = ("setting", "value", "from", "variable", "what it is")[: 3 + extra]
     for title in titles:
         table.add_column(title, overflow="fold", no_wrap=title in ("setting", "variable"))
     for row in rows:

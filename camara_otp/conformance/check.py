@@ -177,7 +177,7 @@ class Check:
         try:
             if step.reset:
                 await self.reset(step.number)
-            self.check_room(step)
+            self.check_budget(step)
             await step.scenario.flow(run_)
         except BlockedError as error:
             reason = mask(str(error), self.state.secrets)
@@ -200,7 +200,7 @@ class Check:
         shown_ = [(trip, trip in judged) for trip in run_.trips if trip in judged or trip in before]
         return tuple(self.shown(trip, judged=is_judged) for trip, is_judged in shown_)
 
-    def check_room(self, step: Step) -> None:
+    def check_budget(self, step: Step) -> None:
         """Refuse a scenario whose texts would be too many for its phone, whatever was planned.
 
         Args:

@@ -88,5 +88,5 @@ API_PATHS: Final = (
     "",
 )
 
-# Ofcom keeps this number free for films: nobody is texted where a request turns out to be accepted.
+# Ofcom reserves this number for films, so a request that is accepted by mistake reaches no phone.
 FICTIONAL_NUMBER: Final = "+447700900123"

@@ -113,7 +113,7 @@ def single(operation: Operation, expect: Expectation, *edits: Edit, client: str 
 def _judge_edit(run: ScenarioRun, expect: Expectation, trip: RoundTrip) -> None:
     response = trip.response
     if response is not None and run.number == contract.FICTIONAL_NUMBER and expect.status in (400, 401):
-        # An operator may look at the number first; the one that is used without a phone belongs to nobody.
+        # An operator may look at the number first; the number used without a phone has no owner.
         code = code_of(response) or ""
         if "PHONE_NUMBER" in code or code in ("NOT_FOUND", "IDENTIFIER_NOT_FOUND"):
             raise BlockedError("the operator looks at the number first, and no phone is known: set numbers.reachable")
@@ -176,7 +176,7 @@ def unauthorized_send(kind: str) -> Flow:
 
 
 def unauthorized_validate(kind: str) -> Flow:
-    """Validate the right code of a live id with a bad token; an id that was never issued where none can be had.
+    """Validate the right code of a live id with a bad token, or of an id that was never issued if there is no live one.
 
     Args:
         kind: which token; empty: none

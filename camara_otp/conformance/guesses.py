@@ -10,7 +10,7 @@ from camara_otp.conformance.contract import MAX_CODE
 
 @attrs.frozen
 class Material:
-    """What a guess is made from.
+    """The id and codes that a guess is made from.
 
     Args:
         authentication_id: the live id

@@ -10,7 +10,7 @@ import attrs
 
 from camara_otp.conformance.contract import LABEL
 
-# Longer than a code may be, so that a code that is too long is recognised as such.
+# Longer than a code may be, so that a code that is too long is recognized as such.
 _LONGEST: Final = 64
 _WORD: Final = rf"\w(?:[\w.\-]{{0,{_LONGEST}}}\w)?"
 _ANYTHING: Final = rf".{{0,{_LONGEST}}}?"
@@ -20,7 +20,7 @@ _MAX_CONTENT: Final = 262144
 
 @attrs.frozen
 class Found:
-    """What an inbox shows of one send.
+    """The code and text of one send, as found in an inbox.
 
     Args:
         code: the code in the text

@@ -17,7 +17,7 @@ LATE: Final = "no response within"
 
 @attrs.frozen
 class Expectation:
-    """What must come back.
+    """The response that a request must get.
 
     Args:
         status: the HTTP status
@@ -40,7 +40,7 @@ class Expectation:
 
 @attrs.frozen
 class ErrorInfo:
-    """What could be read of an error, and where it stood: at the top, or under the name of a wrapper."""
+    """The readable parts of an error body, and their place: the top level, or the key of a wrapper."""
 
     code: str | None
     place: str

@@ -102,7 +102,7 @@ def _shown(
 ) -> str:
     head = "\n".join((first, *_headers(headers, hidden), "", ""))
     text = mask(head + _text(body), secrets)
-    # Cut last: half a secret would not be recognised.
+    # Cut last: half a secret would not be recognized.
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n... ({len(body)} bytes in all)"
 
 

@@ -122,7 +122,7 @@ def _json(body: bytes) -> Any:
 
 @attrs.frozen
 class Delivery:
-    """What became of a text that the operator accepted.
+    """The delivery of a text that the operator accepted.
 
     Args:
         number: the phone

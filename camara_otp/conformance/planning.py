@@ -52,7 +52,7 @@ class Plan:
         steps: one for each scenario, in the order of the table
         phases: the lanes of each phase: the basics, the requests that take no text, all others, those that go alone.
             The steps of a lane are run one after the other, the lanes of a phase at once.
-        spare: one text more, for a request that has to be refused and is not; 0 if there is no room for it
+        spare: one text more, for a request that has to be refused and is not; 0 if no phone can take it
     """
 
     steps: tuple[Step, ...]
@@ -73,7 +73,7 @@ class Plan:
 
 @attrs.define
 class _Book:
-    """What the plan has allotted so far: texts and steps by phone."""
+    """The texts and steps that the plan has allotted so far, by phone."""
 
     settings: Settings
     used: dict[str, int] = attrs.field(factory=dict[str, int])
@@ -83,7 +83,7 @@ class _Book:
 
     def steps(self, group: Sequence[Scenario]) -> list[Step]:
         """Return the steps of scenarios that share a text, and record what they use."""
-        phone = self._roomiest(_cost(self.settings, group))
+        phone = self._phone_for(_cost(self.settings, group))
         has_text = False
         made: list[Step] = []
         for scenario in group:
@@ -92,9 +92,9 @@ class _Book:
                 made.append(Step(scenario, skip="; ".join(missing)))
                 continue
             takes = scenario.texts(self.settings.limits) or (0 if has_text else scenario.uses_text)
-            if takes > self._room(phone) and self.settings.reset is None:
+            if takes > self._texts_left(phone) and self.settings.reset is None:
                 # Another phone will do: the scenario begins with a text of its own.
-                phone = self._roomiest(takes)
+                phone = self._phone_for(takes)
             step = self._step(scenario, takes, phone)
             if takes and step.skip and scenario.can_do_without:
                 step = self._step(scenario, 0, phone)
@@ -125,16 +125,16 @@ class _Book:
         self.load[phone] = self.load.get(phone, 0) + 1
         return phone
 
-    def _room(self, phone: str) -> float:
+    def _texts_left(self, phone: str) -> float:
         return (self.settings.limits.max_send or math.inf) - 1 - self.used.get(phone, 0)
 
-    def _roomiest(self, takes: int) -> str:
-        """Return the phone with the fewest texts that has room for so many, else the one with the most room."""
+    def _phone_for(self, takes: int) -> str:
+        """Return the phone with the fewest texts that can take `takes` more, else the phone that can take the most."""
         phones = self.settings.numbers.reachable
-        fitting = [phone for phone in phones if self._room(phone) >= takes]
+        fitting = [phone for phone in phones if self._texts_left(phone) >= takes]
         if fitting:
             return min(fitting, key=lambda phone: (self.used.get(phone, 0), self.load.get(phone, 0)))
-        return max(phones, key=self._room, default="")
+        return max(phones, key=self._texts_left, default="")
 
     def _filling(self, scenario: Scenario, takes: int) -> Step:
         # Earlier texts count: the phone with the most needs the fewest.
@@ -147,7 +147,7 @@ class _Book:
         most = (settings.limits.max_send or math.inf) - 1
         if takes > most:
             return Step(scenario, skip=self._refusal(takes) or TOO_MANY.format(takes, settings.limits.max_send))
-        is_full = takes > self._room(phone)
+        is_full = takes > self._texts_left(phone)
         if is_full and settings.reset is None:
             return Step(scenario, skip=self._refusal(takes) or NO_ROOM)
         return self._paid(Step(scenario, phone, takes, reset=is_full or self._is_stale(phone)))
@@ -227,8 +227,8 @@ def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
         _lanes(last, is_serial=True),
     )
     is_risky = any(step.scenario.operation == "send-code" for step in free)
-    has_room = settings.max_texts is None or book.texts < settings.max_texts
-    spare = int(is_risky and has_room and settings.sms and bool(book.texts))
+    has_texts_left = settings.max_texts is None or book.texts < settings.max_texts
+    spare = int(is_risky and has_texts_left and settings.sms and bool(book.texts))
     return Plan(tuple(steps[scenario.tag] for scenario in wanted), phases, spare)
 
 

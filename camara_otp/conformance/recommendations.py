@@ -1,4 +1,4 @@
-"""What a check means for the settings of a client: recommendations, and a ready-made line of Python."""
+"""Recommendations for the settings of a client, derived from a check, with a ready-made line of Python."""
 
 import json
 from collections.abc import Iterable, Sequence

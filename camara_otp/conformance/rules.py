@@ -27,7 +27,7 @@ from camara_otp.conformance.secrecy import guessable, leaks
 
 @attrs.frozen
 class RuleContext:
-    """What the rules measure by.
+    """The facts and limits that the rules use.
 
     Args:
         release: the release of the API

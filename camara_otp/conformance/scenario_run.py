@@ -70,7 +70,7 @@ class TextSession:
 
 @attrs.define(eq=False)
 class CheckState:
-    """What all scenarios of a check share.
+    """The state that all scenarios of a check share.
 
     Args:
         trips: all requests with their responses, in order
@@ -166,7 +166,7 @@ class ScenarioRun:
     # Requests.
 
     def message(self, template: str = "") -> str:
-        """Return a message that differs from every other one where it has room to.
+        """Return a message that differs from every other one if its length allows it.
 
         Args:
             template: a message in which `{ref}` stands for a number; empty: that of the settings

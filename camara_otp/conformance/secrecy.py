@@ -108,7 +108,7 @@ def _is_word(code: str, text: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _forms(code: str) -> tuple[str, ...]:
-    """Return a code as it is, grouped, and in the encodings that hide it from nobody."""
+    """Return a code as it is, grouped, and in encodings that anyone can decode."""
     half = len(code) // 2
     data = code.encode()
     encoded = base64.b64encode(data).decode()

@@ -1,4 +1,4 @@
-"""What a check needs to know about an operator, as data and as a TOML file."""
+"""The settings of a check: facts about an operator, as data and as a TOML file."""
 
 import ipaddress
 import math

@@ -30,7 +30,7 @@ _MOST_THREADS: Final = 64
 
 
 class Change(NamedTuple):
-    """What an operation does to each counter: texts sent and verified, and when the text was sent (None: now)."""
+    """A change of each counter: texts sent and verified, and when the text was sent (None: now)."""
 
     sent: int = 0
     verified: int = 0

@@ -28,8 +28,8 @@ Try it:
 Stop with Ctrl+C."""
 
 _EXPOSED = """\
-Warning: {host} can be reached from other machines. Everybody who can reach it can read every text and code in the
-inbox, send and check codes, and change or reset this sandbox. No password protects it.
+Warning: {host} can be reached from other machines. Any of them can read every text and code in the
+inbox, send and check codes, and change or reset this sandbox. It has no password.
 """
 
 

@@ -55,7 +55,7 @@ class OperationRequest:
 
 @attrs.frozen
 class Subject:
-    """What a request concerns, and the error in its response, for the inbox and for tests."""
+    """The phone number and id of a request, and the error in its response, for the inbox and for tests."""
 
     phone_number: str | None = attrs.field(default=None, repr=False)
     authentication_id: str | None = attrs.field(default=None, repr=False)

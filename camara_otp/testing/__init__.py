@@ -147,7 +147,7 @@ def fail_next(
     if error is RequestNotSentError and sandbox.served:
         raise ValueError(
             "RequestNotSentError: a sandbox that is served takes every connection; use `otp_client`, which needs no "
-            "port, or point your client at a port where nobody listens: http://127.0.0.1:1"
+            "port, or point your client at a port without a listener: http://127.0.0.1:1"
         )
     fault = attrs.evolve(
         _cause(error),

@@ -1,4 +1,4 @@
-"""What the tests need to know of the operator, from the environment.
+"""Fixtures: the operator that the tests call, from the environment.
 
 CAMARA_BASE_URL, CAMARA_BEARER_TOKEN, CAMARA_API_PATH    as for the client
 OTP_TEST_NUMBER      a phone of yours at this operator, in E.164 form

@@ -1,4 +1,4 @@
-"""What your product relies on, checked against the operator that you will use. Texts cost money: there are three.
+"""Tests of your product against the operator that you will use. They send three texts, which cost money.
 
 pytest examples/partner_tests -s
 """
@@ -52,6 +52,6 @@ def test_a_token_of_nobody_is_refused(otp, number):
 
 
 def test_our_message_is_within_the_limits(otp, number):
-    """A template without its label never leaves the house."""
+    """A template without its label is rejected before anything is sent."""
     with pytest.raises(RequestValidationError):
         otp.send_code(number, "your code is on its way")

@@ -35,7 +35,7 @@ _LINES: Final = 14
 
 @contextmanager
 def progress(console: Console, plan: Plan) -> Generator[tuple[OnEvent, Prompt]]:
-    """Show how far the check is, and yield what has to be told and what asks; say nothing where nobody watches.
+    """Show the progress of the check, and yield an event handler and a prompt; print nothing without a terminal.
 
     Args:
         console: The terminal.

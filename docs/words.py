@@ -1,0 +1,83 @@
+"""Check the words of the package and its docs against a list: `python -m docs.words`, part of `make lint`.
+
+`WORDS` and `FIRST_LINES` are the list. To allow a word again, delete its line; to forbid one, add a line.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CHECKED = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "camara_otp", "docs", "examples")
+SUFFIXES = {".html", ".ipynb", ".json", ".md", ".py", ".toml", ".txt"}
+# This file names the words, and the site is built from the pages.
+LEFT_OUT = {ROOT / "docs" / "words.py", ROOT / "docs" / "_build"}
+
+# (regular expression for whole words, what to write)
+WORDS = (
+    ("mend(s|ed|ing)?", "fix"),
+    ("be had", "be obtained, be reached"),
+    ("who(so)?ever", "name the actor: the caller, the client, the operator, the user"),
+    ("(no|some|every)body('s)?", "name the actor: no caller, another user, any client"),
+    ("blot(s|ted|ting)?", "mask"),
+    ("rooms?", "space, limit, places left"),
+    ("houses?", "package, project"),
+    ("(go|goes|going|went) round", "retry, repeat"),
+    ("hush(es|ed)?", "filter, suppress"),
+    ("babbl(e|es|ed|ing)", "say what is sent, for example too many interim responses"),
+    (r"(?<!in )flights?", "fetch, call (in flight is allowed for requests without a response)"),
+    ("yardsticks?", "rule, limit"),
+)
+# (regular expression for the beginning of a docstring, what to write)
+FIRST_LINES = (
+    (r"What\b", "start with a verb (Return ..., Check ...), or with the noun that a class or module is"),
+    (r"Say(s)?\b", "start with the verb of the action (Return, Print, Raise), or with the noun that a class is"),
+)
+
+_PATTERN = re.compile("|".join(rf"\b(?P<w{n}>{word})\b" for n, (word, _) in enumerate(WORDS)), re.IGNORECASE)
+
+
+def in_text(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, the word and the replacement for each forbidden word of a text."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for found in _PATTERN.finditer(line):
+            which = next(name for name, value in found.groupdict().items() if value)
+            yield number, found[0], WORDS[int(which[1:])][1]
+
+
+def in_first_lines(source: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, the beginning and the replacement for each forbidden first line of a docstring."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = ast.get_docstring(node) or ""
+        for pattern, instead in FIRST_LINES:
+            if found := re.match(pattern, first):
+                yield node.body[0].lineno, found[0], instead
+
+
+def files() -> Iterator[Path]:
+    """Yield the files that are checked."""
+    for name in CHECKED:
+        path = ROOT / name
+        for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if each.suffix in SUFFIXES and not LEFT_OUT & {each, *each.parents}:
+                yield each
+
+
+def main() -> int:
+    """Print each finding as `file:line: word: replacement`; return 1 if there is one, else 0."""
+    count = 0
+    for path in files():
+        text = path.read_text("utf-8")
+        found = [*in_text(text), *(in_first_lines(text) if path.suffix == ".py" else ())]
+        for number, word, instead in sorted(found):
+            print(f"{path.relative_to(ROOT)}:{number}: '{word}': write {instead}")  # noqa: T201 - its result
+        count += len(found)
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

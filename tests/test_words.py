@@ -1,0 +1,48 @@
+"""The list of words of `make lint`."""
+
+import pytest
+
+from docs import words
+
+
+def test_the_package_and_its_docs_use_no_word_of_the_list(capsys):
+    """`make lint` checks the same."""
+    assert words.main() == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Mend what the message names.", "Mend"),
+        ("No token could be had.", "be had"),
+        ("Nobody answers.", "Nobody"),
+        ("It goes round again.", "goes round"),
+        ("a flight without a thread", "flight"),
+    ],
+)
+def test_a_word_of_the_list_is_found_with_its_replacement(text, word):
+    """The finding names the line, so that an editor can open it."""
+    ((line, found, instead),) = words.in_text(f"A line before.\n{text}\n")
+
+    assert (line, found) == (2, word)
+    assert instead in dict(words.WORDS).values()
+
+
+@pytest.mark.parametrize("text", ["requests in flight", "recommend", "a roommate", "blotting_paper"])
+def test_other_words_are_allowed(text):
+    """A word is compared as a whole."""
+    assert not list(words.in_text(text))
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('"""What a module is."""', 1),
+        ('def f():\n    """Say that it is done."""', 1),
+        ('class C:\n    """Whatever."""', 0),
+        ('def f():\n    """Return what was read."""', 0),
+    ],
+)
+def test_the_first_line_of_a_docstring_is_checked(source, count):
+    """It begins with a verb, or with a noun for a class or module."""
+    assert len(list(words.in_first_lines(source))) == count
