@@ -179,6 +179,9 @@ build: .venv/build/.ready ## build wheel and sdist into dist/, check both, and i
 	.venv/bare/bin/python -m pip install -q dist/*.whl
 	.venv/build/bin/python tests/bare.py .venv/bare/bin/python build/sbom.cdx.json
 
+workflows: .venv/build/.ready ## check the workflows of .github for weaknesses
+	.venv/build/bin/zizmor --offline --quiet .github
+
 matrix: .venv/build/.ready ## run the tests on the wheel, with every Python there is, and with the oldest dependencies
 	.venv/build/bin/nox
 

@@ -49,11 +49,17 @@ def install_wheel(session: nox.Session, *options: str) -> None:
     session.install(f"{file}[{EXTRAS}]", "--group", "test", *options)
 
 
+def left_out(folder: str, names: list[str]) -> set[str]:
+    """Return the names in a folder that the tests must not see: the package, caches and what was built."""
+    ignored = shutil.ignore_patterns("camara_otp", ".*", "dist", "node_modules", "_build")(folder, names)
+    return ignored - {".ci", ".github"}
+
+
 def run_tests(session: nox.Session) -> None:
     """Run the tests where the checkout's package cannot be imported by accident."""
     outside = Path(session.create_tmp()) / "outside"
     shutil.rmtree(outside, ignore_errors=True)
-    shutil.copytree(".", outside, ignore=shutil.ignore_patterns("camara_otp", ".*", "dist", "node_modules", "_build"))
+    shutil.copytree(".", outside, ignore=left_out)
     session.chdir(outside)
     session.run("python", "-m", "pytest", "-q", *session.posargs)
 
