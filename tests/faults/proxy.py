@@ -4,6 +4,7 @@ Every host name stands for this machine. The names in `MISBEHAVING` select a fau
 """
 
 import asyncio
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -123,6 +124,7 @@ async def _pump(reader, c):
         while data := await reader.read(65536):
             await c.send(data)
     except ConnectionError:
-        c.reset()
+        with suppress(OSError):  # the client has closed the connection as well
+            c.reset()
     else:
         c.close()
