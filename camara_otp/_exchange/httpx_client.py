@@ -196,9 +196,9 @@ class _Requests:
 
     def _template(self, outgoing: Outgoing) -> "httpx.Request":
         client = self._client
-        headers = [(name, b"" if name in _OF_ONE_CALL else value) for name, value in outgoing.headers]
         if not self._builds_as_ever() or client.cookies:
-            return self._built(outgoing, headers)
+            return self._built(outgoing, outgoing.headers, outgoing.body)  # which the caller's method may sign
+        headers = [(name, b"" if name in _OF_ONE_CALL else value) for name, value in outgoing.headers]
         key = (outgoing.method, outgoing.target, len(outgoing.body))
         params, made_of = client.params, (client.headers.raw, headers)
         found = self._templates.get(key)
@@ -207,7 +207,7 @@ class _Requests:
         ):  # parameters are immutable, and slow to compare
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
-            found = self._templates[key] = (params, made_of, self._built(outgoing, headers))
+            found = self._templates[key] = (params, made_of, self._built(outgoing, headers, bytes(len(outgoing.body))))
         return found[2]
 
     def _builds_as_ever(self) -> bool:
@@ -217,14 +217,14 @@ class _Requests:
             self._original = function
         return function is self._original and "build_request" not in vars(self._client)
 
-    def _built(self, outgoing: Outgoing, headers: Headers) -> "httpx.Request":
+    def _built(self, outgoing: Outgoing, headers: Headers, content: bytes) -> "httpx.Request":
         built: httpx.Request = self._client.build_request(
             outgoing.method,
             self._origin + outgoing.target,
             headers=list(headers),
             # Parameters of the client's own would otherwise replace those in the URL.
             params=outgoing.target.partition("?")[2] if self._client.params else None,
-            content=bytes(len(outgoing.body)),
+            content=content,
         )
         built.extensions.pop("timeout", None)
         return built

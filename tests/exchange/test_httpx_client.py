@@ -184,7 +184,7 @@ def test_a_request_after_a_pattern_is_the_one_that_the_client_builds(rounds):
             client.cookies = each["cookies"]
             method = "POST" if each["body"] else "GET"
             outgoing = Outgoing(method, each["target"], each["ours"], each["body"], time.monotonic() + 9, None)
-            mine, theirs = requests.build(outgoing, None), requests._built(outgoing, outgoing.headers)
+            mine, theirs = requests.build(outgoing, None), requests._built(outgoing, outgoing.headers, outgoing.body)
             assert (mine.method, mine.url, mine.headers.raw) == (theirs.method, theirs.url, theirs.headers.raw)
             assert mine.extensions.keys() == {"timeout"}
             assert not mine.body.was_read
@@ -212,6 +212,23 @@ def test_a_build_request_of_somebodys_own_is_asked_each_time(monkeypatch, way):
         for _ in range(3):
             requests.build(Outgoing("POST", "/x", [], b"{}", time.monotonic() + 9, None), None)
     assert len(built) == 3
+
+
+def test_a_build_request_that_signs_gets_the_request_itself():
+    """A signature of a placeholder would be rejected by every server."""
+
+    class Signing(httpx.Client):
+        def build_request(self, *args, **options):
+            request = super().build_request(*args, **options)
+            request.headers["X-Signed"] = f"{request.headers['x-correlator']} {request.content.decode()}"
+            return request
+
+    headers = [(b"x-correlator", b"c-1")]
+    with Signing() as client:
+        requests = httpx_client._Requests(client, "httpx", ORIGIN)
+        built = requests.build(Outgoing("POST", "/x", headers, b"{}", time.monotonic() + 9, None), None)
+    assert built.headers["X-Signed"] == "c-1 {}"
+    assert built.content == b"{}"
 
 
 def test_patterns_are_bounded_and_hold_no_secret():

@@ -329,6 +329,33 @@ def test_a_foreign_transport_that_calls_a_lost_connection_a_connect_timeout_is_n
     assert len(sent) == 1
 
 
+@pytest.mark.parametrize("wraps", [True, False])
+def test_a_mock_transport_that_sends_by_other_means_is_not_believed(faults, shell_sync, wraps):
+    """Its handler has sent the request through another client before it raises what a mock would raise."""
+
+    async def loses(c):
+        await c.request()
+        c.close()
+
+    listener = faults.listen(loses)
+
+    def handler(request):
+        with httpx.Client() as other:
+            try:
+                return other.post(request.url, headers=request.headers, content=request.read())
+            except httpx.RemoteProtocolError as error:
+                if wraps:
+                    raise httpx.ConnectError("lost") from error
+                raise httpx.ConnectError("lost") from None
+
+    client = shell_sync.client(
+        f"http://127.0.0.1:{listener.port}", http_client=httpx.Client(transport=httpx.MockTransport(handler))
+    )
+    with pytest.raises(OutcomeUnknownError):
+        client.send_code(NUMBER, MESSAGE)
+    assert listener.posts == 1
+
+
 def test_a_hook_whose_own_request_fails_says_nothing_about_ours(faults, shell):
     """The request went out and was answered; that a hook could not reach its log server proves nothing else."""
     listener = faults.listen(replies(raw()))
