@@ -180,10 +180,29 @@ def _socket(family: socket.AddressFamily) -> socket.socket:
     return socket.socket(family, socket.SOCK_STREAM)
 
 
+def incomplete_record(data: bytes) -> bytes:
+    """Return the incomplete record at the end of TLS records: type, version, length, content (RFC 8446 section 5.1)."""
+    start, end = 0, 0
+    while end <= len(data):
+        start, end = end, end + 5 + int.from_bytes(data[end + 3 : end + 5])
+    return data[start:]
+
+
 class Connection:
     """A socket, its TLS, and its HTTP parser."""
 
-    __slots__ = ("_incoming", "_outgoing", "_tls", "_unsent", "http", "idle_since", "readable", "sock", "writable")
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "_record",
+        "_tls",
+        "_unsent",
+        "http",
+        "idle_since",
+        "readable",
+        "sock",
+        "writable",
+    )
 
     def __init__(self) -> None:
         """Open nothing yet."""
@@ -197,6 +216,7 @@ class Connection:
         self.sock = None
         self.http: h11.Connection | None = None
         self._tls: ssl.SSLObject | None = None
+        self._record = b""  # the part of a TLS record that has arrived
         self._unsent = b""
 
     def close(self) -> None:
@@ -207,7 +227,7 @@ class Connection:
     def is_clean(self) -> bool:
         """Return whether the connection is open and no byte waits on it. Never blocks."""
         try:
-            return self.sock is not None and not self._unsent and self.receive() is None
+            return self.sock is not None and not self._unsent and self.receive() is None and not self._record
         except OSError as error:
             if not of_system(error):
                 raise
@@ -241,6 +261,7 @@ class Connection:
             return False
         if data:
             self._incoming.write(data)
+            self._record = incomplete_record(self._record + data)
         else:
             self._incoming.write_eof()
         return True

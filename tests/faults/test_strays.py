@@ -1,5 +1,6 @@
 """An answer is never taken for another request's: what a server leaves on a kept connection ends that connection."""
 
+import asyncio
 import threading
 import time
 
@@ -155,3 +156,56 @@ def test_a_success_that_was_sent_before_the_request_verifies_nobody(faults, shel
     with pytest.raises(RequestNotSentError, match="sent data, before the request"):
         client.validate_code(AUTHENTICATION_ID, CODE)
     assert listener.posts == 0
+
+
+@pytest.mark.parametrize("held", [10, 37], ids=["in its content", "in its header"])
+def test_a_success_in_a_tls_record_that_arrives_in_two_parts_verifies_nobody(faults, shell, monkeypatch, held):
+    """TLS decrypts whole records only, so that nothing can be read while the connection is idle."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    stray = threading.Event()
+    split = threading.Event()
+
+    async def server(c):
+        while await c.request():
+            if b"/send-code" in c.head:
+                await c.send(raw())
+                await c.sleep(0.05)
+                stray.set()
+                await c.send(SMUGGLED)
+            else:
+                await c.send(WRONG)
+
+    listener = faults.listen(server, tls=faults.tls)
+
+    async def relay(c):
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        rest = b""
+
+        async def down():
+            nonlocal rest
+            while data := await reader.read(65536):
+                if stray.is_set() and not split.is_set():
+                    data, rest = data[:-held], data[-held:]
+                    await c.send(data)
+                    split.set()
+                else:
+                    await c.send(data)
+
+        pump = asyncio.create_task(down())
+        while data := await c.reader.read(65536):
+            if rest:
+                await c.send(rest)
+                rest = b""
+            writer.write(data)
+        pump.cancel()
+        writer.close()
+
+    between = faults.listen(relay)
+    client = shell.client(f"https://127.0.0.1:{between.port}", token=TOKEN, timeout=5)
+
+    assert isinstance(client.send_code(NUMBER, MESSAGE), SendCodeResponse)
+    assert split.wait(5)
+    time.sleep(0.02)  # loopback delivers at once
+    with pytest.raises(InvalidOTPError):
+        client.validate_code(AUTHENTICATION_ID, CODE)
+    assert between.connections == 2
