@@ -14,8 +14,8 @@ from unittest import mock
 import anyio
 import anyio.lowlevel
 
-from camara_otp import AsyncOTPClient, RetryPolicy
-from camara_otp._exchange import connect, exchange
+from camara_otp import AsyncOTPClient, RetryPolicy, _call
+from camara_otp._exchange import connect, exchange, pool
 from camara_otp._exchange.connect import Connection
 from camara_otp._exchange.pool import Pool
 from camara_otp._exchange.waits import Late, Limit
@@ -61,6 +61,9 @@ def _monotonic() -> float:
     return _worlds[-1].now
 
 
+_CLOCK = types.SimpleNamespace(monotonic=_monotonic, time=time.time)
+
+
 def _token() -> object:
     return _LOOP
 
@@ -77,9 +80,17 @@ def _socket(family: int) -> Any:
 
 @contextlib.contextmanager
 def simulated() -> Iterator[None]:
-    """Replace the clock, the sockets and the driver of this process."""
+    """Replace the clock, the sockets and the driver of the package; other threads of this process keep their clock."""
+    with contextlib.ExitStack() as stack:
+        for module in (_call, connect, exchange, pool):
+            stack.enter_context(mock.patch.object(module, "time", _CLOCK))
+        stack.enter_context(_io())
+        yield
+
+
+@contextlib.contextmanager
+def _io() -> Iterator[None]:
     with (
-        mock.patch.object(time, "monotonic", _monotonic),
         mock.patch.object(anyio, "sleep", sleep),
         mock.patch.object(anyio.lowlevel, "current_token", _token),
         mock.patch.object(exchange, "arun", arun),

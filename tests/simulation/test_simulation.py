@@ -1,7 +1,5 @@
 """The simulator keeps every invariant on the package as it is, and finds faults that are planted in it."""
 
-import time
-
 import pytest
 
 from camara_otp import OutcomeUnknownError, _call
@@ -91,7 +89,7 @@ def _lost_turn(monkeypatch):
 
 def _early_timeout(monkeypatch):
     """Keep the time limit of connecting for the response."""
-    monkeypatch.setattr(exchange, "Limit", lambda deadline: Limit(min(deadline, time.monotonic() + 0.1)))
+    monkeypatch.setattr(exchange, "Limit", lambda deadline: Limit(min(deadline, exchange.time.monotonic() + 0.1)))
 
 
 def _missed_deadline(monkeypatch):
