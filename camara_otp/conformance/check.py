@@ -54,7 +54,7 @@ Token = str | Callable[[], Awaitable[str]]
 OnEvent = Callable[[Scenario | Outcome], None]
 
 _EXAMPLES: Final = 3
-NO_TEXTS_LEFT: Final = "the texts that were announced are used up: the operator sent some that it had to refuse"
+NO_TEXTS_LEFT: Final = "no announced text is left for a request that could bring one: raise max_texts"
 
 
 def _ignore(_: Scenario | Outcome) -> None:

@@ -55,6 +55,11 @@ def cut(body: Body, _: Settings) -> Any:
     return json.dumps(body).encode()[:-1]
 
 
+def then(tail: bytes) -> Edit:
+    """Send other bytes instead of the last bracket."""
+    return lambda body, _: json.dumps(body).encode()[:-1] + tail
+
+
 def of(value: object) -> Edit:
     """Send another JSON value, or other bytes, instead of the body."""
     return lambda _, __: value if isinstance(value, bytes) else json.dumps(value).encode()

@@ -160,5 +160,5 @@ GUESSES: Final[tuple[Guess, ...]] = (
     Guess("an object", lambda _: {"$ne": ""}, is_schema=True),
     Guess("true", lambda _: True, is_schema=True),
     Guess("the code in wide digits", _wide, _LENIENT),
-    Guess("a wildcard", lambda _: "%"),
+    Guess("a quote and a condition", lambda _: "' OR 1=1--"),
 )

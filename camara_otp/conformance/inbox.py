@@ -46,7 +46,7 @@ def find(content: str, message: str, *, field: str = "", pattern: str | None = N
     texts, is_exact = _texts(content, field)
     if pattern is not None:
         return _by_pattern(texts, message, pattern, is_exact=is_exact)
-    for search in (_whole, _within, _mangled):
+    for search in (_whole, _within, _mangled, _odd):
         for text in reversed(texts):
             code = search(message, text, is_exact)
             if code is not None:
@@ -150,8 +150,10 @@ def _copies(content: str, text: str) -> int:
 
 
 def _by_pattern(texts: list[str], message: str, pattern: str, *, is_exact: bool) -> Found | None:
+    # A number in the message itself is no code.
+    words = message.replace(LABEL, " ")
     for text in reversed(texts):
-        codes = re.findall(pattern, text)
+        codes = [code for code in re.findall(pattern, text) if code not in words]
         if codes:
             code = codes[-1]
             return Found(code, text if is_exact and _resembles(message, text) else None)
@@ -170,11 +172,17 @@ def _parts(message: str) -> list[str]:
 
 def _whole(message: str, text: str, is_exact: bool) -> str | None:  # noqa: FBT001
     """Return the code if the text is the message and nothing else."""
-    if not is_exact:
-        return None
+    return _between(message, text, rf"{_WORD}|{re.escape(LABEL)}|") if is_exact else None
+
+
+def _odd(message: str, text: str, is_exact: bool) -> str | None:  # noqa: FBT001
+    """Return what stands at the label, whatever it is, if the text is the message and nothing else."""
+    return _between(message, text, _ANYTHING) if is_exact else None
+
+
+def _between(message: str, text: str, code: str) -> str | None:
     parts = [re.escape(part) for part in _parts(_lines(message))]
-    pattern = parts[0] + f"(?P<code>{_ANYTHING})" + "(?P=code)".join(parts[1:])
-    whole = re.fullmatch(pattern, _lines(text), re.DOTALL)
+    whole = re.fullmatch(parts[0] + f"(?P<code>{code})" + "(?P=code)".join(parts[1:]), _lines(text), re.DOTALL)
     return whole["code"] if whole else None
 
 

@@ -50,19 +50,16 @@ class Plan:
 
     Args:
         steps: one for each scenario, in the order of the table
-        phases: the lanes of each phase: the basics, the requests that take no text, all others, those that go alone.
-            The steps of a lane are run one after the other, the lanes of a phase at once.
-        spare: one text more, for a request that has to be refused and is not; 0 if no phone can take it
+        phases: the lanes of each phase. The steps of a lane are run one after the other, the lanes of a phase at once.
     """
 
     steps: tuple[Step, ...]
     phases: tuple[tuple[tuple[Step, ...], ...], ...]
-    spare: int = 0
 
     @property
     def texts(self) -> int:
         """Return how many texts the operator is going to send at most, whatever it does."""
-        return sum(step.texts for step in self.steps) + self.spare
+        return sum(step.texts for step in self.steps)
 
     @property
     def in_order(self) -> tuple[Step, ...]:
@@ -137,9 +134,9 @@ class _Book:
         return max(phones, key=self._texts_left, default="")
 
     def _filling(self, scenario: Scenario, takes: int) -> Step:
-        # Earlier texts count: the phone with the most needs the fewest.
+        # Earlier texts count: the phone with the most needs the fewest. The send that has to be refused may bring one.
         phone = max(self.settings.numbers.reachable, key=lambda phone: self.used.get(phone, 0), default="")
-        step = Step(scenario, phone, max(0, takes - self.used.get(phone, 0)), reset=self._is_stale(phone))
+        step = Step(scenario, phone, max(0, takes - self.used.get(phone, 0)) + 1, reset=self._is_stale(phone))
         return self._paid(step)
 
     def _texting(self, scenario: Scenario, takes: int, phone: str) -> Step:
@@ -209,27 +206,29 @@ def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
         steps |= {step.scenario.tag: step for step in made}
     running = [step for step in steps.values() if not step.skip]
     alone = [step for step in running if _goes_alone(settings, step.scenario)]
-    phones = {step.number for step in alone}
-    last = (*alone, *(step for step in running if step.scenario.flow is one_send_too_many and step.number in phones))
+    # What fills a phone was planned after those, which may forget what was sent.
+    last = (*alone, *(step for step in running if step.scenario.flow is one_send_too_many and alone))
     basics = [step for step in running if step.scenario.session in BASICS]
-    # A text that such a request causes is taken from the texts of the steps that follow.
     free = [
         step
         for step in running
         if not step.has_text and step.scenario.flow is not one_send_too_many and step not in (*basics, *last)
     ]
     rest = [step for step in running if step not in (*basics, *free, *last)]
+    first = [step for step in basics if step.scenario.session == BASICS[0]]
+    closing = [step for step in basics if step not in first]
     is_serial = _one_by_one(settings, running)
-    phases = (
-        _lanes(basics, is_serial=True),
+    phases = [
+        _lanes(first, is_serial=True),
         _lanes(free, is_serial=is_serial),
+        _lanes(closing, is_serial=True),
         _lanes(rest, is_serial=is_serial),
         _lanes(last, is_serial=True),
-    )
-    is_risky = any(step.scenario.operation == "send-code" for step in free)
-    has_texts_left = settings.max_texts is None or book.texts < settings.max_texts
-    spare = int(is_risky and has_texts_left and settings.sms and bool(book.texts))
-    return Plan(tuple(steps[scenario.tag] for scenario in wanted), phases, spare)
+    ]
+    # A request that has to be refused, and is not, uses one of the texts of later steps. So some have to be left.
+    if book.texts == sum(step.texts for step in first):
+        phases[0], phases[1] = phases[1], phases[0]
+    return Plan(tuple(steps[scenario.tag] for scenario in wanted), tuple(phases))
 
 
 def _lanes(steps: Iterable[Step], *, is_serial: bool) -> tuple[tuple[Step, ...], ...]:

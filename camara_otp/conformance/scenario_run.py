@@ -171,7 +171,7 @@ class ScenarioRun:
         Args:
             template: a message in which `{ref}` stands for a number; empty: that of the settings
         """
-        return (template or self.settings.message).replace("{ref}", str(secrets.randbelow(900000) + 100000))
+        return (template or self.settings.message).replace("{ref}", str(secrets.randbelow(90000) + 10000))
 
     async def ask(
         self,

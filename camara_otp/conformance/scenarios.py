@@ -41,6 +41,7 @@ from camara_otp.conformance.flows import (
     send_without_correlator,
     single,
     superseded,
+    then,
     too_late,
     turning,
     twice_at_once,
@@ -434,8 +435,12 @@ def _values(name: str, *values: object) -> tuple[Edit, ...]:
 
 _NO_OBJECTS: Final = (of([]), of("text"), of(7), of(None))
 
+_ODD_IDS: Final = ("' OR '1'='1", "a\0b", "../../etc/passwd", "%00", "{{code}}", "ñ你好", " ", "")
+_UNKNOWN_ID: Final = attrs.evolve(NOT_FOUND, also=((400, "INVALID_ARGUMENT"),))
+
 INVALID: Final[tuple[Scenario, ...]] = (
     _malformed("send_code_broken_json", "send-code", "JSON that ends too early", cut),
+    _malformed("send_code_not_json", "send-code", "JSON with a comma or a word too many", then(b",}"), then(b"} word")),
     _malformed("send_code_no_object", "send-code", "JSON that is no object", *_NO_OBJECTS),
     _malformed("send_code_not_utf8", "send-code", "bytes that are not UTF-8", of(b'{"phoneNumber": "\xff\xfe"}')),
     _numbers("without_plus", "a phoneNumber without its plus sign", lambda number: number[1:]),
@@ -469,6 +474,12 @@ INVALID: Final[tuple[Scenario, ...]] = (
         "a message that is a number, a list, an object",
         *_values("message", 7, [contract.LABEL], {"text": contract.LABEL}),
     ),
+    _malformed(
+        "send_code_message_far_too_long",
+        "send-code",
+        "a message of 20,000 characters",
+        message_of(lambda _: 20_000),
+    ),
     _malformed("send_code_message_empty", "send-code", "an empty message", having("message", "")),
     _malformed(
         "send_code_single_braces",
@@ -483,12 +494,22 @@ INVALID: Final[tuple[Scenario, ...]] = (
         *_values("message", "{{ code }} is your code", "{{CODE}} is your code"),
     ),
     _malformed("validate_code_broken_json", "validate-code", "JSON that ends too early", cut),
+    _malformed(
+        "validate_code_not_json", "validate-code", "JSON with a comma or a word too many", then(b",}"), then(b"} x")
+    ),
     _malformed("validate_code_no_object", "validate-code", "JSON that is no object", *_NO_OBJECTS),
     _malformed(
         "validate_code_id_too_long",
         "validate-code",
         "an authenticationId of 37 characters",
         turning("authenticationId", lambda old: old + "0"),
+    ),
+    _added(
+        "validate_code_id_odd_characters",
+        "validate-code",
+        "authenticationIds with quotes, NUL, slashes, letters beyond ASCII; an empty one",
+        _UNKNOWN_ID,
+        single("validate-code", _UNKNOWN_ID, *_values("authenticationId", *_ODD_IDS)),
     ),
     _malformed(
         "validate_code_id_not_text",

@@ -114,7 +114,8 @@ def _forms(code: str) -> tuple[str, ...]:
     encoded = base64.b64encode(data).decode()
     digests = (hashlib.new(name, data, usedforsecurity=False).hexdigest() for name in ("md5", "sha1", "sha256"))
     grouped = (f"{code[:half]}{sign}{code[half:]}" for sign in "- .")
-    return (code, *grouped, " ".join(code), "-".join(code), encoded, encoded.rstrip("="), data.hex(), *digests)
+    bare = (code.lstrip("0"),) if len(code.lstrip("0")) >= _SHORTEST_CODE else ()
+    return (code, *bare, *grouped, " ".join(code), "-".join(code), encoded, encoded.rstrip("="), data.hex(), *digests)
 
 
 def guessable(trips: Sequence[RoundTrip]) -> Iterator[Finding]:

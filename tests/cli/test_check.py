@@ -19,7 +19,7 @@ def test_a_sandbox_is_recognised_and_passes(cli, ready, sandbox):
 
     assert ran.code == Exit.DONE
     assert "This is a sandbox" in ran.err
-    assert "91 passed   0 failed   3 skipped   15 texts" in ran.out
+    assert "95 passed   0 failed   3 skipped   15 texts" in ran.out
     assert f'OTPClient("{ready}", token=..., api_path="/one-time-password-sms/v1")' in ran.out
     assert sandbox.sent_count == 15
 
@@ -56,7 +56,7 @@ def test_no_text_is_sent_where_none_may_be(cli, ready, sandbox):
     assert ran.code == Exit.NOT_JUDGED
     assert ran.json["notJudged"] == "no right code was tried and no wrong code was tried"
     assert sandbox.sent_count == ran.json["texts"] == 0
-    assert ran.json["counts"] == {"pass": 68, "fail": 0, "skipped": 25, "not judged": 1}
+    assert ran.json["counts"] == {"pass": 72, "fail": 0, "skipped": 25, "not judged": 1}
     assert (ran.json["good"], ran.json["judged"]) == (False, False)
 
 
@@ -66,7 +66,7 @@ def test_a_dry_run_sends_nothing_at_all(cli, ready, sandbox):
     listed = cli("check", ready, "--dry-run", "--json")
 
     assert "OTPvalidationAPI_01_send_code_success_scenario  1 text" in ran.out
-    assert (listed.json["texts"], len(listed.json["scenarios"])) == (16, 82)
+    assert (listed.json["texts"], len(listed.json["scenarios"])) == (16, 86)
     assert sandbox.calls() == []
 
 
@@ -78,8 +78,8 @@ def test_reports_are_written(cli, ready, tmp_path):
 
     assert ran.code == 0
     assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
-    assert len(list(parse(junit).iter("testcase"))) == 94
-    assert len(json.loads(data.read_text("utf-8"))["outcomes"]) == 94
+    assert len(list(parse(junit).iter("testcase"))) == 98
+    assert len(json.loads(data.read_text("utf-8"))["outcomes"]) == 98
     for path in (page, junit, data):
         assert TOKEN not in path.read_text("utf-8")
 

@@ -35,7 +35,7 @@ def test_the_sandbox_passes_all(release):
     others = [outcome for outcome in report.outcomes if outcome.verdict is not Verdict.PASS or outcome.findings]
     assert {outcome.tag for outcome in others if outcome.verdict is Verdict.SKIP} == OPTIONAL
     assert len(others) == len(OPTIONAL)
-    # One text is spare, for an operator that accepts what it has to refuse.
+    # The send that is one too many is announced, and refused.
     assert report.texts == sandbox.sent_count == plan(settings, scenarios(release)).texts - 1
     assert report.is_good()
 
@@ -72,7 +72,8 @@ def test_a_wrong_operator_is_caught_by_what_should(case):
 
     report = check(settings, transport)
 
-    assert failed(report) == case.caught_by
+    assert failed(report) & case.caught_by == case.caught_by
+    assert case.at_least or failed(report) == case.caught_by
     assert report.is_good() is not bool(case.caught_by)
 
 

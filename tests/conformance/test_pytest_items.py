@@ -43,7 +43,7 @@ def test_every_scenario_is_an_item(items):
         done = items("--otp-base-url", url, "-v")
 
     assert done.returncode == 0, done.stdout
-    assert "91 passed, 3 skipped" in done.stdout
+    assert "95 passed, 3 skipped" in done.stdout
     assert "test_scenario[OTPvalidationAPI_404_validate_code_resource_not_found] PASSED" in done.stdout
     assert "test_contract[contract_error_info] PASSED" in done.stdout
 

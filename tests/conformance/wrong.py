@@ -71,6 +71,8 @@ NOT_UTF8 = "camara_otp_send_code_not_utf8"
 OTHER_TYPE = "camara_otp_validate_code_code_other_type"
 EMPTY_MESSAGE, OTHER_LABEL = "camara_otp_send_code_message_empty", "camara_otp_send_code_other_label"
 TEXT = "contract_text"
+ODD_IDS = "camara_otp_validate_code_id_odd_characters"
+NOT_JSON = {"camara_otp_send_code_not_json", "camara_otp_validate_code_not_json"}
 OPTIONAL = {
     "camara_otp_validate_code_of_another_client",
     "camara_otp_send_code_without_scope",
@@ -189,6 +191,7 @@ class Case:
         sandbox: Settings of the sandbox that make it wrong.
         told: Settings of the check.
         state: Makes an object that has `before` and `after`, for what has to remember something.
+        at_least: Whether more tags may fail, since the texts that it wastes are missing elsewhere.
     """
 
     name: str
@@ -198,6 +201,7 @@ class Case:
     sandbox: dict = attrs.field(factory=dict, kw_only=True)
     told: dict = attrs.field(factory=dict, kw_only=True)
     state: Callable = attrs.field(default=None, kw_only=True)
+    at_least: bool = attrs.field(default=False, kw_only=True)
 
     def operator(self):
         """Return the operator and the settings that a user would have written for a right one."""
@@ -423,7 +427,7 @@ CASES = [
     Case("the message of an error is empty", {INFO}, after=info(message="")),
     Case(
         "404 is a page of HTML",
-        {FOREIGN, UNKNOWN, UNKNOWN_PATH, INFO, TYPE},
+        {FOREIGN, UNKNOWN, ODD_IDS, UNKNOWN_PATH, INFO, TYPE},
         after=on(None, 404, then=lambda _, a: a.having(body=b"<html>Not Found</html>", content_type="text/html")),
     ),
     Case(
@@ -461,7 +465,7 @@ CASES = [
     # Codes.
     Case(
         "the code of a 404 is a number",
-        {FOREIGN, UNKNOWN, UNKNOWN_PATH, INFO},
+        {FOREIGN, UNKNOWN, ODD_IDS, UNKNOWN_PATH, INFO},
         after=on(None, 404, then=info(code=40401)),
     ),
     Case(
@@ -514,7 +518,7 @@ CASES = [
     ),
     Case(
         "an unknown id counts as expired",
-        {UNKNOWN},
+        {UNKNOWN, ODD_IDS},
         sandbox={"unknown_id": "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED"},
     ),
     Case(
@@ -543,7 +547,8 @@ CASES = [
     ),
     Case(
         "a wrong code is accepted",
-        {WRONG, FAILED, WRONG_AT_ONCE, *VALIDATES} - {AT_ONCE, LABEL_TWICE},
+        {WRONG, FAILED, V01},
+        at_least=True,
         after=on(None, 400, "ONE_TIME_PASSWORD_SMS.INVALID_OTP", lambda _, __: SUCCESS),
     ),
     Case("an expired code is accepted", {EXPIRED}, sandbox={"code_lifetime": 10.0**7}),
@@ -614,7 +619,7 @@ CASES = [
     ),
     Case(
         "broken JSON is a server fault",
-        BROKEN_JSON | NO_OBJECT | {NOT_UTF8, STATUS},
+        BROKEN_JSON | NOT_JSON | NO_OBJECT | {NOT_UTF8, STATUS},
         after=lambda ask, a: (
             refusal(500, "INTERNAL", a)
             if a.code == "INVALID_ARGUMENT" and ask.body is None and ask.request.content
