@@ -52,7 +52,7 @@ def install_wheel(session: nox.Session, *options: str) -> None:
 def left_out(folder: str, names: list[str]) -> set[str]:
     """Return the names in a folder that the tests must not see: the package, caches and what was built."""
     ignored = shutil.ignore_patterns("camara_otp", ".*", "dist", "node_modules", "_build")(folder, names)
-    return ignored - {".ci", ".github"}
+    return ignored - {".ci", ".dockerignore", ".github"}
 
 
 def run_tests(session: nox.Session) -> None:
