@@ -3,6 +3,7 @@
 If a test fails with a new uvicorn, adapt `camara_otp/sandbox/server.py`, or lower the bound of the extra `sandbox`.
 """
 
+import asyncio
 import inspect
 import tomllib
 from importlib.metadata import version
@@ -43,11 +44,19 @@ def test_a_method_keeps_its_signature(method, parameters, is_async):
 
 def test_the_attributes_of_a_server_exist():
     """The server sets `should_exit` and reads `started`; the protocol replaces `app`."""
-    server = uvicorn.Server(uvicorn.Config(lambda *_: None, http=H11Protocol, ws="none", lifespan="off"))
-    server.config.load()
+
+    async def app(scope, receive, send):
+        raise AssertionError
+
+    async def made():
+        config = uvicorn.Config(app, http=H11Protocol, ws="none", lifespan="off", log_config=None)
+        config.load()
+        server = uvicorn.Server(config)
+        return server, H11Protocol(config, server.server_state, {})
+
+    server, protocol = asyncio.run(made())
 
     assert (server.should_exit, server.started) == (False, False)
-    protocol = H11Protocol(server.config, server.server_state, {})
     assert protocol.app is server.config.loaded_app
 
 
