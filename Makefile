@@ -133,8 +133,8 @@ fuzz-long: .venv/fuzz/.ready ## fuzz the reading of answers for an hour
 docs: .venv/docs/.ready ## build the site into docs/_build/html; every warning is an error
 	.venv/docs/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
-linkcheck: .venv/docs/.ready ## try the links that lead out of the site (needs internet)
-	.venv/docs/bin/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
+linkcheck: .venv/dev/.ready ## check the links of all pages: files, anchors, form of external ones; needs no internet
+	$(BIN)/python -m pytest -q tests/test_links.py
 
 test-examples: .venv/examples/.ready ## run the examples and the notebook against the local operator
 	$(call measure,$(EXAMPLES)/python) tests/examples $(ARGS)

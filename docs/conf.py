@@ -27,7 +27,3 @@ default_role = "code"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Source", "notes")]
-
-# Only used by `make linkcheck`, where there is internet.
-linkcheck_anchors = False
-linkcheck_ignore = [r"https?://127\.0\.0\.1.*", r"https://api\.example\.com.*"]
