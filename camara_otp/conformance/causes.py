@@ -599,6 +599,8 @@ def found(name: str, text: str, grade: Grade | None = None, **words: object) -> 
 
 
 _MAX_EXAMPLES: Final = 3
+# A symptom of another cause, where that one is found as well.
+_SYMPTOMS: Final = {"code-format-not-strict": "wrong-code-accepted"}
 
 
 def deviations(outcomes: Iterable[Outcome]) -> tuple[Deviation, ...]:
@@ -607,13 +609,17 @@ def deviations(outcomes: Iterable[Outcome]) -> tuple[Deviation, ...]:
     Args:
         outcomes: the results of all scenarios and rules
     """
+    outcomes = tuple(outcomes)
+    names = {finding.cause.name for outcome in outcomes for finding in outcome.findings}
     places: dict[tuple[str, str], list[Place]] = {}
     findings: dict[tuple[str, str], list[Finding]] = {}
     examples: dict[tuple[str, str], list[Shown]] = {}
     for outcome in outcomes:
         for finding in outcome.findings:
-            key = finding.cause.name, finding.cause.title
-            findings.setdefault(key, []).append(finding)
+            root = _SYMPTOMS.get(finding.cause.name, "")
+            cause = CAUSES[root] if root in names else finding.cause
+            key = cause.name, cause.title
+            findings.setdefault(key, []).append(attrs.evolve(finding, cause=cause))
             place = Place(outcome.tag, finding.text)
             if place not in places.setdefault(key, []):
                 places[key].append(place)

@@ -54,7 +54,10 @@ Token = str | Callable[[], Awaitable[str]]
 OnEvent = Callable[[Scenario | Outcome], None]
 
 _EXAMPLES: Final = 3
-NO_TEXTS_LEFT: Final = "no announced text is left for a request that could bring one: raise max_texts"
+NO_TEXTS_LEFT: Final = (
+    "no announced text is left for a request that could bring one: the operator sent more than it should, "
+    "or max_texts is too small"
+)
 
 
 def _ignore(_: Scenario | Outcome) -> None:

@@ -145,7 +145,7 @@ class ScenarioRun:
         has_text: whether the plan gives it a text
         is_concurrent: tells whether two requests can be in flight at once
         trips: its requests with their responses, in order
-        judged: the places in `trips` of those that were judged
+        judged: the places in `trips` of those that show a deviation
         findings: the deviations
     """
 
@@ -538,8 +538,10 @@ class ScenarioRun:
             trip: what came back
             findings: the deviations
         """
-        self.judged |= {at for at, other in enumerate(self.trips) if other is trip}
-        self.findings.extend(findings)
+        made = list(findings)
+        if made:
+            self.judged |= {at for at, other in enumerate(self.trips) if other is trip}
+        self.findings.extend(made)
 
     def never_issued(self) -> str:
         """Return an id that no operator has issued."""

@@ -200,3 +200,10 @@ def test_no_report_shows_what_an_operator_leaks(deviation):
         text = write(report)
         assert not {secret for secret in secrets if secret in text}
         assert not {number for number in digits if number in text.replace(" ", "")}
+
+
+def test_a_symptom_is_not_a_deviation_of_its_own():
+    report = check(Operator("accepts-any"))
+
+    assert causes(report) == ["wrong-code-accepted"]
+    assert "deviation-1" in as_html(report)

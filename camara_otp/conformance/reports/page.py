@@ -9,7 +9,6 @@ from typing import Final
 
 from camara_otp._version import __version__
 from camara_otp.conformance.model import (
-    Cause,
     Deviation,
     Grade,
     Latency,
@@ -143,14 +142,10 @@ def _not_run(report: Report) -> str:
     return f'<h2>What was not checked</h2>\n<div class="card">{reason}{listed}</div>'
 
 
-def _anchor(report: Report, cause: Cause) -> str:
-    """Return the id of a deviation on the page."""
-    at = next(at for at, found in enumerate(report.deviations) if found.cause == cause or _is_same(found.cause, cause))
-    return f"deviation-{at + 1}"
-
-
-def _is_same(one: Cause, other: Cause) -> bool:
-    return (one.name, one.title) == (other.name, other.title)
+def _anchor(report: Report, tag: str) -> str:
+    """Return the id on the page of the worst deviation of a scenario or rule."""
+    places = (at for at, found in enumerate(report.deviations, 1) if any(place.tag == tag for place in found.places))
+    return f"deviation-{next(places)}"
 
 
 def _deviations(report: Report) -> str:
@@ -216,7 +211,7 @@ def _table(report: Report, origin: Origin, title: str) -> str:
 def _row(report: Report, outcome: Outcome) -> str:
     tag = f"<code>{escape(outcome.tag)}</code>"
     if outcome.findings:
-        tag = f'<a href="#{_anchor(report, outcome.findings[0].cause)}">{tag}</a>'
+        tag = f'<a href="#{_anchor(report, outcome.tag)}">{tag}</a>'
     notes = [f"<small>{escape(outcome.sent)}</small>"] if outcome.origin != "contract" else []
     if outcome.reason:
         word = "Not judged" if outcome.verdict is Verdict.NOT_JUDGED else "Skipped"
