@@ -115,6 +115,7 @@ def steps(pool: Pool[Connection], route: Route, outgoing: Outgoing, cap: int) ->
                 pool.leave(turn)
         finally:
             pool.leave(turn)  # again, for an interrupt at or in the first
+        yield Limit(outgoing.deadline)  # in place of the limit for the connection that could not be opened
 
 
 def _on_one_connection(

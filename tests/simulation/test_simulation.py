@@ -13,7 +13,9 @@ from camara_otp.retry import NextAttempt
 from tests.simulation import episode
 from tests.simulation.world import Violation
 
-FAILED: list[int] = []
+FAILED = [
+    840531721,  # without a free socket, the limit of connecting stayed in force for the response on another connection
+]
 """Seeds that have failed once."""
 
 
