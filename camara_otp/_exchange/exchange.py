@@ -197,7 +197,7 @@ class Exchange:
         self._cap = max_response_bytes
         self._pool = Pool(Connection)
         self._through = partial(httpx_client.HttpxExchange, origin=origin, cap=max_response_bytes)
-        self._detours = observers.Detours("Client", self._through, self._direct)
+        self._detours = observers.Detours("Client", self._through, self._direct, self._route.proxy)
         self._callers = None if http_client is None else self._through(http_client)
         _exchanges.add(self)
 
@@ -232,7 +232,7 @@ class Exchange:
     def forget(self) -> None:
         """Give up the connections of the parent process; called in a forked child."""
         self._pool = self._pool.renewed()
-        self._detours = observers.Detours("Client", self._through, self._direct)
+        self._detours = observers.Detours("Client", self._through, self._direct, self._route.proxy)
 
 
 class AsyncExchange:
@@ -244,7 +244,7 @@ class AsyncExchange:
         self._cap = max_response_bytes
         self._pool = Pool(Connection)
         self._through = partial(httpx_client.AsyncHttpxExchange, origin=origin, cap=max_response_bytes)
-        self._detours = observers.Detours("AsyncClient", self._through, self._direct)
+        self._detours = observers.Detours("AsyncClient", self._through, self._direct, self._route.proxy)
         self._callers = None if http_client is None else self._through(http_client)
         self._loop: object = None
         _exchanges.add(self)
@@ -286,7 +286,7 @@ class AsyncExchange:
     def _renew(self) -> None:
         # The connections of another event loop cannot be used, or even closed, where that loop does not run.
         self._pool = self._pool.renewed()
-        self._detours = observers.Detours("AsyncClient", self._through, self._direct)
+        self._detours = observers.Detours("AsyncClient", self._through, self._direct, self._route.proxy)
 
     async def aclose(self) -> None:
         """Close the idle connections now, and the others after their response. The caller's client stays open."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
 from camara_otp._exchange.mocks import Patched
+from camara_otp._exchange.proxies import Proxy
 
 if TYPE_CHECKING:
     from camara_otp._exchange.httpx_client import AsyncHttpxExchange, HttpxExchange
@@ -151,7 +152,7 @@ class _Carrier:
         """Close nothing: the exchange owns the connections."""
 
 
-def _client(way: Patched, kind: str, carrier: object) -> Any:
+def _client(way: Patched, kind: str, carrier: object, proxy: Proxy | None) -> Any:
     """Return a client of ours: its transport carries our exchange, or it keeps no connection and no cookie."""
     library: Any = import_module(way.library)
     options: dict[str, Any] = {}
@@ -164,6 +165,9 @@ def _client(way: Patched, kind: str, carrier: object) -> Any:
         options = {"transport": transport, "trust_env": False}
     else:
         options["limits"] = library.Limits(max_keepalive_connections=0)
+        if proxy is not None and proxy.url is not None:
+            # Else the library reads the environment, and fails on entries of NO_PROXY or on proxies for other origins.
+            options["proxy"] = proxy.url
     client = getattr(library, kind)(timeout=None, **options)
     client.cookies.extract_cookies = _keep_no_cookie
     return client
@@ -180,13 +184,17 @@ class Detours(Generic[X]):
         kind: `"Client"` or `"AsyncClient"`.
         make: makes an exchange through a client.
         direct: exchanges directly.
+        proxy: of the environment, or None.
     """
 
-    def __init__(self, kind: str, make: Callable[[Any], X], direct: Callable[[Outgoing], Any]) -> None:
+    def __init__(
+        self, kind: str, make: Callable[[Any], X], direct: Callable[[Outgoing], Any], proxy: Proxy | None
+    ) -> None:
         """Make no client yet."""
         self._kind = kind
         self._make = make
         self._carrier = _Carrier(direct)
+        self._proxy = proxy
         self._ways: dict[Patched, X] = {}
 
     def through(self, way: Patched) -> X | Failure:
@@ -194,7 +202,7 @@ class Detours(Generic[X]):
         if way not in self._ways:
             install_log_filter()
             try:
-                client = _client(way, self._kind, self._carrier)
+                client = _client(way, self._kind, self._carrier, self._proxy)
             except Exception as error:  # noqa: BLE001 - the environment may hold anything
                 return Failure(
                     sent=False,

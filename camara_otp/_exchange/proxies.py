@@ -27,10 +27,11 @@ class Proxy:
         port: of the proxy.
         headers: Proxy-Authorization, if the URL holds credentials.
         by_httpx: True for a kind of proxy that httpx has to connect to: https or SOCKS.
+        url: of such a proxy, with its credentials; None for one that is connected to directly.
         problem: why the proxy cannot be used, or None.
     """
 
-    __slots__ = ("_named", "by_httpx", "headers", "host", "port", "problem")
+    __slots__ = ("_named", "by_httpx", "headers", "host", "port", "problem", "url")
 
     def __init__(self, variable: str, url: str) -> None:
         """Read the URL; a value without a scheme is an http URL."""
@@ -44,6 +45,7 @@ class Proxy:
             parts, self.port = urlsplit(""), 0
         self.host = parts.hostname or ""
         self.by_httpx = parts.scheme in _BY_HTTPX
+        self.url = url if self.by_httpx else None
         if not _NAME.fullmatch(self.host) or not (self.by_httpx or parts.scheme == "http"):
             self.problem = (
                 f"{variable}: is not the URL of a proxy that can be used; set http://[user:password@]host:port, "

@@ -356,6 +356,25 @@ def test_a_mock_transport_that_sends_by_other_means_is_not_believed(faults, shel
     assert listener.posts == 1
 
 
+@pytest.mark.parametrize(
+    "others", [{"NO_PROXY": "[::1],fd12::/48"}, {"HTTP_PROXY": "garbage://x"}, {"ALL_PROXY": "socks5://x.example"}]
+)
+def test_a_proxy_over_tls_is_used_whatever_the_other_entries_are(faults, shell, monkeypatch, others):
+    """The library that connects to it rejects such entries when it reads them itself."""
+    asked = threading.Event()
+
+    async def script(c):
+        asked.set()
+        c.close()
+
+    monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{faults.listen(script).port}")
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RequestNotSentError):
+        shell.client("https://operator.example", retry=None, timeout=2).send_code(NUMBER, MESSAGE)
+    assert asked.wait(2)
+
+
 def test_a_hook_whose_own_request_fails_says_nothing_about_ours(faults, shell):
     """The request went out and was answered; that a hook could not reach its log server proves nothing else."""
     listener = faults.listen(replies(raw()))
