@@ -145,6 +145,9 @@ attack: .venv/examples/.ready ## attack the example logins without and with the 
 bench: .venv/dev/.ready ## measure the cost of a call, against hand-written httpx; minutes
 	$(BIN)/python benchmarks/client.py $(ARGS)
 
+bench-guard: .venv/dev/.ready ## measure the cost of a check by the guard
+	$(BIN)/python benchmarks/guard.py
+
 bench-transports: .venv/bench/.ready ## measure the cost of a call over other transports; minutes
 	.venv/bench/bin/python benchmarks/transports.py
 

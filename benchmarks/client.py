@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 import trustme
+from conditions import conditions
 
 from camara_otp import AsyncOTPClient, OTPClient, OTPError
 from camara_otp._exchange import Answer
@@ -347,6 +348,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="one of: process, own, wire, instrumented, slow, start, memory")
     only = parser.parse_args().only
+    print(conditions("bench", "httpx", "httpcore", "h11"))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
     report = Report()

@@ -1,6 +1,6 @@
 """Measure the CPU time of one `Guard.sending` with the memory store, in microseconds; the bar is 20.
 
-    python benchmarks/guard.py
+    make bench-guard
 
 Each call has a new number and a new IP address. The figure is the best of several rounds, so that other work on the
 machine does not count.
@@ -8,6 +8,8 @@ machine does not count.
 
 import itertools
 import time
+
+from conditions import conditions
 
 from camara_otp.guard import Guard, Limit
 
@@ -45,6 +47,7 @@ def main() -> int:
             for _ in range(ROUNDS)
         ),
     }
+    print(conditions("bench-guard", "camara-otp"))
     for name, figure in figures.items():
         print(f"{name:26}{figure:6.1f} us")
     return int(max(figures.values()) > BAR)

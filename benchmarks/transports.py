@@ -21,6 +21,7 @@ import httpx2
 import hypercorn.asyncio
 import hypercorn.config
 import trustme
+from conditions import conditions
 from httpx_aiohttp import AiohttpTransport
 from pyreqwest.client import ClientBuilder, SyncClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport, SyncHttpxTransport
@@ -141,6 +142,7 @@ async def asynchronous(url, authority):
 def main():
     """Serve with a certificate of our own, and measure."""
     began = time.monotonic()
+    print(conditions("bench-transports", "httpx", "httpx2", "httpx-aiohttp", "pyreqwest"))
     with tempfile.TemporaryDirectory() as folder:
         authority, certificate, key = (str(Path(folder) / name) for name in ("ca.pem", "cert.pem", "key.pem"))
         ca = trustme.CA()
