@@ -535,7 +535,9 @@ async def wrong_at_once(run: ScenarioRun) -> None:
     _need_concurrency(run)
     session = await run.live()
     code = await run.code()
-    told = run.state.max_try or run.max_try or 1
+    told = run.state.max_try or run.max_try
+    if told is None:
+        raise BlockedError("the wrong code that closes an id is not known: set limits.max_try")
     done = await _at_once(run, wrong_codes(code, told + 4), tried="wrong")
     accepted = [trip for trip in done if trip.response is not None and trip.response.status < 300]
     counted = [trip for trip in done if trip.response is not None and code_of(trip.response) == contract.INVALID_OTP]

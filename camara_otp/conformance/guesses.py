@@ -109,7 +109,8 @@ def _zero(material: Material) -> str:
 
 def _number(material: Material) -> int | None:
     code = material.code
-    return int(code) if code.isascii() and code.isdigit() else None
+    # As a number, a code with a zero in front is another one.
+    return int(code) if code.isascii() and code.isdigit() and not code.startswith("0") else None
 
 
 def _other_case(text: str) -> str | None:
@@ -143,7 +144,7 @@ GUESSES: Final[tuple[Guess, ...]] = (
     Guess("an empty text", lambda _: ""),
     Guess("the code of another id", lambda m: m.other, is_plain=True),
     Guess("a character in the middle changed", _changed_at(lambda code: len(code) // 2), is_plain=True),
-    Guess("the first character missing", lambda m: m.code[1:] or None),
+    Guess("the first character missing", lambda m: None if m.code.startswith("0") else m.code[1:] or None),
     Guess("a list that holds the code", lambda m: [m.code], _LENIENT, is_schema=True),
     Guess("the code as a JSON number", _number, _LENIENT, is_schema=True),
     Guess("a zero more or less at the front", _zero, _LENIENT),

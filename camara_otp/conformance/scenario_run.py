@@ -398,7 +398,8 @@ class ScenarioRun:
             code: the right code of the live id
             count: how many
         """
-        guesses = self.state.take_guesses(self.material(code), count, plain=True)
+        # No more than are tried for sure: an id may close early.
+        guesses = self.state.take_guesses(self.material(code), min(count, self.max_try or 1), plain=True)
         made = [body["code"] for _, body in guesses]
         more = wrong_codes(code, 2 * count + len(self.session.tried))
         return [wrong for wrong in dict.fromkeys((*made, *more)) if wrong not in self.session.tried][:count]

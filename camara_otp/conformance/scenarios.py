@@ -690,7 +690,7 @@ LIVE: Final[tuple[Scenario, ...]] = (
         CLOSED,
         wrong_at_once,
         uses_text=1,
-        needs=("read", "max_try"),
+        needs=("read",),
     ),
     _added(
         "send_code_longest_message",
