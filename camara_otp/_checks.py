@@ -17,7 +17,7 @@ def text(name: str, value: object) -> str:
         ConfigurationError: the value is of another type, or holds half of a surrogate pair.
     """
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name}: must be text (str), not {type(value).__name__}")
+        raise ConfigurationError(f"{name}: must be a string (str), not {type(value).__name__}")
     if value.isascii():
         return value
     try:

@@ -51,7 +51,7 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
         raise ConfigurationError("headers: must be a mapping of names to values, each a text")
     for name, value in (headers or {}).items():
         if not _is_text(name, _NAME):
-            raise ConfigurationError("headers: a name must be text of letters, digits and hyphens")
+            raise ConfigurationError("headers: a name must be a string of letters, digits and hyphens")
         if name.lower() in _RESERVED:
             raise ConfigurationError(f"headers: {name} cannot be set here; {_RESERVED[name.lower()]}")
         if not _is_text(value, _VALUE):

@@ -60,10 +60,12 @@ def message_problem(value: object) -> Problem | None:
         if "{code}" in value:
             return Problem(
                 field,
-                "must hold the label {{code}}, and holds {code}: an f-string or str.format halves the braces, "
-                "so write {{{{code}}}} in one",
+                "must contain {{code}}, but contains {code}: an f-string or str.format halves the braces, "
+                "so write {{{{code}}}} there",
             )
-        return Problem(field, "must hold the label {{code}}, without blanks, where the operator puts the code")
+        return Problem(
+            field, "must contain {{code}} exactly, with no spaces inside the braces; the operator puts the code there"
+        )
     if len(value) > MAX_MESSAGE_LENGTH:
         return Problem(
             field, f"must have at most {MAX_MESSAGE_LENGTH} characters with its label, has {len(value)}; shorten it"
@@ -111,7 +113,7 @@ def x_correlator_problem(value: object) -> Problem | None:
 
 
 def _not_text(field: str, value: object, hint: str = "") -> Problem:
-    return Problem(field, f"must be text (str), not {type(value).__name__}{hint}")
+    return Problem(field, f"must be a string (str), not {type(value).__name__}{hint}")
 
 
 def _not_unicode(field: str, value: str) -> Problem | None:

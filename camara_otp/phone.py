@@ -107,7 +107,7 @@ def _read(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0
         hint = "; the United Kingdom is GB" if region == "UK" else ""
         return Problem("region", f"must be an ISO 3166-1 alpha-2 country in capitals, as in FR{hint}")
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - forms give None
-        return Problem(_FIELD, f"must be text (str), not {type(text).__name__}; a number loses its leading zeros")
+        return Problem(_FIELD, f"must be a string (str), not {type(text).__name__}; a number loses its leading zeros")
     typed = _TEL.sub("", "".join(map(_plain, text)).strip())
     if re.search(r"[^\W\d_]", typed):
         return Problem(_FIELD, "holds letters; ask for digits, without an extension")

@@ -50,8 +50,8 @@ def superseded_table() -> str:
 
 
 COVERED: Final = {
-    AttemptOutcome.NOT_SENT: "no name, connection refused, connect or pool timeout, broken TLS handshake, "
-    "proxy refusal",
+    AttemptOutcome.NOT_SENT: "host name not found (DNS), connection refused, connect or pool timeout, "
+    "broken TLS handshake, proxy refusal",
     AttemptOutcome.NEVER_TO_BE_SENT: "a certificate that does not verify",
     AttemptOutcome.TOKEN_REJECTED: "401, whatever its code, unless the code is one of the API's own "
     "(`ONE_TIME_PASSWORD_SMS.*`)",

@@ -13,13 +13,13 @@ MESSAGE = "{{code}} is your short code to authenticate with Cool App via SMS"
 
 
 def verify(otp: OTPClient, phone_number: str) -> None:
-    """Return once the person has typed the right code; raise when there is no way to."""
+    """Return after the user has typed the right code; raise if the verification fails."""
     sent = otp.send_code(phone_number, MESSAGE)
     while True:
         try:
             otp.validate_code(sent.authentication_id, input("The code in the text: ").strip())
         except InvalidOTPError:
-            print("That is not it, try again.")
+            print("That is not the code. Try again.")
         else:
             return
 
@@ -29,6 +29,6 @@ if __name__ == "__main__":
         try:
             verify(client, input("Phone number, with its country code (+...): ").strip())
         except OTPError as error:
-            again = "a text may be on its way" if error.outcome_unknown else "nothing was sent"
-            sys.exit(f"{type(error).__name__}: {error} ({again})")
+            acted = "may have acted" if error.outcome_unknown else "did not act on this call"
+            sys.exit(f"{type(error).__name__}: {error} (the operator {acted})")
     print("The number is yours.")

@@ -12,7 +12,7 @@ MESSAGE = "{{code}} is your short code to authenticate with Cool App via SMS"
 
 
 async def send(otp: AsyncOTPClient, phone_number: str) -> SendCodeResponse | None:
-    """Send one code; say what became of it without repeating the number."""
+    """Send one code and print the result, without the number."""
     try:
         sent = await otp.send_code(phone_number, MESSAGE)
     except OTPError as error:

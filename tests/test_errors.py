@@ -37,7 +37,7 @@ def made(kind: type[OTPError]) -> OTPError:
         status = next((s for s, family in STATUSES.items() if issubclass(kind, family)), 499)
         error: OTPError = kind(status, "SOME_CODE", "some words", retry_after=3.5)
     elif issubclass(kind, RequestValidationError):
-        error = kind("message", "must hold the label")
+        error = kind("message", "must contain {{code}}")
     elif issubclass(kind, UnexpectedResponseError):
         error = kind("HTTP 200 is not the documented success", status=200)
     elif issubclass(kind, TokenError):

@@ -56,9 +56,9 @@ def test_a_number_in_e164_is_taken(number):
         ("+34666111333a", "digits 0 to 9"),
         ("+", "5 to 15 digits"),
         ("", "country code first"),
-        (346661113334, "must be text (str), not int"),
-        (None, "must be text (str), not NoneType"),
-        (b"+346661113334", "must be text (str), not bytes"),
+        (346661113334, "must be a string (str), not int"),
+        (None, "must be a string (str), not NoneType"),
+        (b"+346661113334", "must be a string (str), not bytes"),
     ],
 )
 def test_a_bad_number_is_refused_with_rule_and_remedy(number, says):
@@ -91,14 +91,14 @@ def test_a_message_of_160_characters_with_the_label_is_taken(message):
 @pytest.mark.parametrize(
     ("message", "says"),
     [
-        ("no label", "must hold the label {{code}}"),
-        ("{{ code }} is your code", "without blanks"),
+        ("no label", "must contain {{code}}"),
+        ("{{ code }} is your code", "no spaces inside the braces"),
         ("{code} is your code", "f-string"),
-        ("{{CODE}}", "must hold the label"),
-        ("", "must hold the label"),
+        ("{{CODE}}", "must contain {{code}}"),
+        ("", "must contain {{code}}"),
         ("x" * 153 + "{{code}}", "has 161; shorten it"),
         ("\ud800 {{code}}", "surrogate"),
-        (None, "must be text"),
+        (None, "must be a string"),
     ],
 )
 def test_a_bad_message_is_refused_with_rule_and_remedy(message, says):
@@ -112,7 +112,7 @@ def test_a_bad_message_is_refused_with_rule_and_remedy(message, says):
 
 @pytest.mark.parametrize(
     ("authentication_id", "says"),
-    [("", "has 0"), ("x" * 37, "has 37"), (7, "must be text"), ("\udfff", "surrogate")],
+    [("", "has 0"), ("x" * 37, "has 37"), (7, "must be a string"), ("\udfff", "surrogate")],
 )
 def test_a_bad_authentication_id_is_refused(authentication_id, says):
     """1 to 36 characters, opaque otherwise."""
@@ -129,7 +129,7 @@ def test_a_bad_authentication_id_is_refused(authentication_id, says):
         ("", "has 0"),
         ("12345678901", "has 11"),
         (1234, "leading zeros"),
-        (None, "must be text"),
+        (None, "must be a string"),
         ("\ud800", "surrogate"),
     ],
 )

@@ -123,7 +123,7 @@ def provider_of(source: TokenSource) -> TokenProvider:
         return CallableToken(source)
     kind = type(source).__name__
     del source
-    raise ConfigurationError(f"token: must be text, a callable or a TokenProvider, not {kind}")
+    raise ConfigurationError(f"token: must be a string, a callable or a TokenProvider, not {kind}")
 
 
 def _is_provider(source: object) -> TypeGuard[TokenProvider]:
@@ -139,7 +139,7 @@ def _is_provider(source: object) -> TypeGuard[TokenProvider]:
 def token_problem(token: object) -> str | None:
     """Return the reason why a header cannot carry a token, or None."""
     if not isinstance(token, str):
-        return f"must be text, not {type(token).__name__}"
+        return f"must be a string, not {type(token).__name__}"
     if not token:
         return "is empty; set it, or leave it out to read CAMARA_BEARER_TOKEN"
     if _TOKEN.fullmatch(token):

@@ -102,8 +102,8 @@ _TOKEN = (
 )
 _CALL = (
     option("--base-url", help="The operator's API root.", heading=OPERATOR),
-    option("--api-path", help="Path between root and operation.", heading=OPERATOR),
-    option("--timeout", type=float, help="Seconds for one call.", heading=OPERATOR),
+    option("--api-path", help="Path between root and operation; default: /otpvalidation.", heading=OPERATOR),
+    option("--timeout", type=float, help="Seconds for one call; default: 10.", heading=OPERATOR),
 )
 
 

@@ -237,7 +237,7 @@ def _path(_: object, __: "attrs.Attribute[Any]", value: str | None) -> None:
 
 def _message(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, str) or LABEL not in value or len(value) > MAX_MESSAGE:
-        raise SettingsError(f"message: must hold the label {LABEL} and have at most {MAX_MESSAGE} characters")
+        raise SettingsError(f"message: must contain {LABEL} and have at most {MAX_MESSAGE} characters")
 
 
 @attrs.frozen(kw_only=True)

@@ -148,7 +148,7 @@ def _register(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> 
     keys: list[object] | None = cast("dict[str, Any]", jwks).get("keys") if isinstance(jwks, dict) else None
     texts = (client_id,) if secret is None else (client_id, secret)
     if not all(isinstance(text, str) and 0 < len(text) <= MAX_TEXT for text in texts):
-        raise ValueError(f"clientId and clientSecret must be texts of 1 to {MAX_TEXT} characters.")
+        raise ValueError(f"clientId and clientSecret must be strings of 1 to {MAX_TEXT} characters.")
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise ValueError('jwks must be {"keys": [...]}.')
     client = RegisteredClient(str(client_id), secret, tuple(cast("list[dict[str, Any]]", keys)))

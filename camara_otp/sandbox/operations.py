@@ -232,7 +232,7 @@ def _phone_number_problem(config: Config, value: str) -> str | None:
 
 def _message_problem(config: Config, value: str) -> str | None:
     if LABEL not in value:
-        return f"must hold the label {LABEL}"
+        return f"must contain {LABEL}"
     if len(value) > config.max_message_length:
         return f"must have at most {config.max_message_length} characters"
     try:

@@ -1118,9 +1118,9 @@ def test_an_argument_of_a_wrong_type_is_named_and_not_shown(keys, options, field
 @pytest.mark.parametrize("hint", [None, 5, b"tel:+34666111333", ["tel:+34666111333"]])
 def test_a_user_of_a_wrong_type_is_named(keys, hint):
     """For both grants that speak of a user."""
-    with pytest.raises(ConfigurationError, match="^login_hint: must be text"):
+    with pytest.raises(ConfigurationError, match="^login_hint: must be a string"):
         CIBA("https://op.example/token", "https://op.example/bc", "client", client_secret=SECRET, login_hint=hint)
-    with pytest.raises(ConfigurationError, match="^subject: must be text"):
+    with pytest.raises(ConfigurationError, match="^subject: must be a string"):
         JWTBearer("https://op.example/token", "client", private_key=keys["RSA"].as_pem(private=True), subject=hint)
 
 
@@ -1136,7 +1136,7 @@ def test_a_jwk_with_a_member_of_a_wrong_type_is_refused(keys, member):
 @pytest.mark.parametrize("given", [{"names": (5,)}, {"purpose": 5}])
 def test_a_scope_of_anything_but_text_is_refused(given):
     """As the other arguments are."""
-    with pytest.raises(ConfigurationError, match="must be text"):
+    with pytest.raises(ConfigurationError, match="must be a string"):
         scope(*given.get("names", ()), purpose=given.get("purpose"))
 
 

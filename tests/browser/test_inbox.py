@@ -139,7 +139,7 @@ def test_errors_are_shown(open_page: Open, send: Send, http: httpx.Client, sandb
     expect(page.locator(".alone")).to_contain_text("blocked-1")
     send(PHONE, "{code} is your code")
     page.get_by_role("button", name=PHONE).click()
-    expect(page.locator(".alone")).to_contain_text("message must hold the label {{code}}.")
+    expect(page.locator(".alone")).to_contain_text("message must contain {{code}}.")
     http.post("/otpvalidation/send-code", json={}, headers={"Authorization": "none"})
     page.get_by_role("button", name="Other requests").click()
     expect(page.locator(".alone")).to_contain_text("UNAUTHENTICATED")

@@ -82,7 +82,7 @@ def test_a_whole_file_is_read(tmp_path, monkeypatch):
         ({"read": {"how": "ask", "headers": {"a": 1}}}, "read.headers: must be a table of texts"),
         ({"expire": {"how": "ask"}}, "expire: how must be one of wait, http, command"),
         ({"reset": {"how": "wait"}}, "reset: how must be one of http, command"),
-        ({"message": "no label"}, "message: must hold the label"),
+        ({"message": "no label"}, "message: must contain {{code}}"),
         ({"headers": ["a"]}, "headers: must be a table of texts"),
         ({"sms": "no"}, "sms: must be one of True, False"),
         ({"speed": 1}, "speed: is unknown"),

@@ -47,7 +47,7 @@ def test_a_refusal_is_one_line_that_says_what_happened(served, number, said):
 
     assert program.returncode == 1
     assert errors.startswith(said)
-    assert errors.endswith("(nothing was sent)\n")
+    assert errors.endswith("(the operator did not act on this call)\n")
     assert number not in output + errors
 
 

@@ -110,7 +110,7 @@ def test_a_length_that_is_no_whole_number_is_an_error_of_ours(length):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("no label", "must hold the label"), ("{code}", "f-string"), ("{{code}}" + "a" * 153, "at most 160")],
+    [("no label", "must contain {{code}}"), ("{code}", "f-string"), ("{{code}}" + "a" * 153, "at most 160")],
 )
 def test_a_template_keeps_the_limits_of_the_api(text, reason):
     """The same rules and remedies as a request."""

@@ -72,8 +72,8 @@ def test_reads_what_people_write(typed, region, e164, country):
         ("0612345678;0698765432", "FR", "has an extension"),
         ("0612345678 ext. 5", "FR", "holds letters; ask for digits, without an extension"),
         ("0800-FLOWERS", "GB", "holds letters; ask for digits, without an extension"),
-        (None, "FR", "must be text (str), not NoneType"),
-        (612345678, "FR", "must be text (str), not int; a number loses its leading zeros"),
+        (None, "FR", "must be a string (str), not NoneType"),
+        (612345678, "FR", "must be a string (str), not int; a number loses its leading zeros"),
     ],
 )
 def test_says_what_to_ask_for(typed, region, reason):

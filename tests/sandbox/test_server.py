@@ -410,7 +410,7 @@ def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         __main__.main(["--help"], {})
     text = " ".join(capsys.readouterr().out.split())
-    assert "--max-try VALUE The wrong code for one verification that closes it." in text
+    assert "--max-try VALUE Which wrong code closes a verification: 3 allows two, and the third closes it." in text
 
 
 def test_main_runs_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -451,7 +451,7 @@ def test_help_is_the_same_without_docstrings() -> None:
         ).stdout
         for options in ([], ["-OO"])
     )
-    assert "The wrong code for one verification that closes it." in " ".join(plain.split())
+    assert "Which wrong code closes a verification: 3 allows two, and the third closes it." in " ".join(plain.split())
     assert optimized == plain
 
 
