@@ -154,7 +154,7 @@ def test_the_build_of_the_container_gets_every_file_that_it_copies():
 
     assert copied == allowed
     assert {"camara_otp", "hatch_build.py", "LICENSE", "pyproject.toml", "README.md"} == copied
-    assert all((ROOT / name).exists() for name in copied)
+    assert all((ROOT / name).is_file() for name in copied - {"camara_otp"})
 
 
 def test_the_container_starts_and_its_health_check_tells_whether_it_answers(tmp_path):
