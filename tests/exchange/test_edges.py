@@ -72,7 +72,7 @@ def test_a_resolver_that_raises_anything_is_a_request_that_was_not_sent(shell, m
 
     monkeypatch.setattr(socket, "getaddrinfo", broken)
     with pytest.raises(RequestNotSentError, match=f"{type(error).__name__} was raised while connecting") as caught:
-        shell.client("https://slow.example", retry=None).send_code(NUMBER, MESSAGE)
+        shell.client("https://raises.example", retry=None).send_code(NUMBER, MESSAGE)
     assert "secret" not in str(caught.value)
 
 
@@ -80,7 +80,7 @@ def test_a_resolver_that_finds_no_address_is_a_request_that_was_not_sent(shell, 
     """The standard library's raises in this case; a replaced one may return an empty list."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
     with pytest.raises(RequestNotSentError, match="could not be resolved"):
-        shell.client("https://slow.example", retry=None).send_code(NUMBER, MESSAGE)
+        shell.client("https://raises.example", retry=None).send_code(NUMBER, MESSAGE)
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
@@ -125,7 +125,7 @@ def test_hanging_lookups_do_not_hold_up_the_end_of_the_event_loop(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
 
     async def main():
-        async with AsyncOTPClient("https://slow.example", token="t", timeout=0.1, retry=None) as client:
+        async with AsyncOTPClient("https://hangs.example", token="t", timeout=0.1, retry=None) as client:
             outcomes = await asyncio.gather(
                 *(client.send_code(NUMBER, MESSAGE) for _ in range(40)), return_exceptions=True
             )
