@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CHECKED = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "camara_otp", "docs", "examples")
+CHECKED = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "camara_otp", "docs", "examples")
 SUFFIXES = {".html", ".ipynb", ".json", ".md", ".py", ".toml", ".txt"}
 # This file names the words, and the site is built from the pages.
 LEFT_OUT = {ROOT / "docs" / "words.py", ROOT / "docs" / "_build"}

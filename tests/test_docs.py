@@ -140,3 +140,11 @@ def test_the_links_are_those_that_a_reader_sees(tmp_path):
     )
 
     assert links(page) == {(tmp_path / "a.md").resolve(), (tmp_path.parent / "b.md").resolve()}
+
+
+def test_llms_txt_links_every_page():
+    """A program that reads `llms.txt` first finds each page there, and no page that does not exist."""
+    listed = links(ROOT / "llms.txt")
+
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page.resolve() not in listed] == []
+    assert [str(page) for page in listed if not page.exists()] == []
