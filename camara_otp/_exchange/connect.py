@@ -20,7 +20,7 @@ import certifi
 import h11
 
 from camara_otp._exchange.proxies import Proxy
-from camara_otp._exchange.waits import PAUSE, Late, Limit, Readable, Steps, Writable
+from camara_otp._exchange.waits import PAUSE, Late, TimeLimit, Readable, Steps, Writable
 
 T = TypeVar("T")
 
@@ -302,7 +302,7 @@ class Connection:
         found = yield from addresses(host, port)
         for left, (family, address) in zip(range(len(found), 0, -1), found, strict=True):
             now = time.monotonic()
-            yield Limit(now + (deadline - now) / left)
+            yield TimeLimit(now + (deadline - now) / left)
             try:
                 yield from self._connect(family, address)
             except (Late, OSError) as error:
@@ -311,7 +311,7 @@ class Connection:
                     raise
             else:
                 break
-        yield Limit(deadline)
+        yield TimeLimit(deadline)
 
     def _connect(self, family: socket.AddressFamily, address: Any) -> Steps[None]:
         self.sock = _socket(family)

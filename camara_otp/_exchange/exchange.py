@@ -23,7 +23,7 @@ from camara_otp._exchange.connect import CannotConnect, Connection, forget_jobs,
 from camara_otp._exchange.http1 import Exchanged, InvalidHeader, TooManyInterimResponses, exchange, head_of
 from camara_otp._exchange.pool import Pool, Turn
 from camara_otp._exchange.proxies import proxy_of
-from camara_otp._exchange.waits import Late, Limit, Steps, arun, run
+from camara_otp._exchange.waits import Late, TimeLimit, Steps, arun, run
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import AsyncClient, Client
@@ -69,7 +69,7 @@ class Route:
         deadline = outgoing.deadline
         if outgoing.connect_timeout is not None:
             deadline = min(deadline, time.monotonic() + outgoing.connect_timeout)
-        yield Limit(deadline)
+        yield TimeLimit(deadline)
         # First, so that nothing connects where no certificate can be checked.
         context = (yield from tls_context()) if self.is_tls else None
         if self.proxy is None:
@@ -83,7 +83,7 @@ class Route:
         if context is not None:
             # RFC 6066 section 3: the name without the dot at its end.
             yield from connection.start_tls(context, self.host.rstrip("."))
-        yield Limit(outgoing.deadline)
+        yield TimeLimit(outgoing.deadline)
 
     def __str__(self) -> str:
         """Return the server that is connected to, as an error names it."""
@@ -115,7 +115,7 @@ def steps(pool: Pool[Connection], route: Route, outgoing: Outgoing, cap: int) ->
                 pool.leave(turn)
         finally:
             pool.leave(turn)  # again, for an interrupt at or in the first
-        yield Limit(outgoing.deadline)  # in place of the limit for the connection that could not be opened
+        yield TimeLimit(outgoing.deadline)  # in place of the limit for the connection that could not be opened
 
 
 def _on_one_connection(

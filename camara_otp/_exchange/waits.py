@@ -25,7 +25,7 @@ class Late(Exception):  # noqa: N818 - an event inside this package, never raise
     """The time limit has passed."""
 
 
-class Limit:
+class TimeLimit:
     """A new time limit for the waits that follow, by `time.monotonic()`."""
 
     __slots__ = ("deadline",)
@@ -132,7 +132,7 @@ class Signal:
 
 
 Wait = Readable | Signal | Pause
-Steps = Generator[Wait | Limit, None, T]
+Steps = Generator[Wait | TimeLimit, None, T]
 
 
 def run(steps: Steps[T], deadline: float) -> T:
@@ -143,7 +143,7 @@ def run(steps: Steps[T], deadline: float) -> T:
     try:
         wait = next(steps)
         while True:
-            if isinstance(wait, Limit):
+            if isinstance(wait, TimeLimit):
                 deadline = wait.deadline
                 wait = next(steps)
                 continue
@@ -162,13 +162,13 @@ async def arun(steps: Steps[T], deadline: float) -> T:
         wait = next(steps)
         while True:
             with anyio.move_on_after(deadline - time.monotonic()) as scope:
-                while not isinstance(wait, Limit):
+                while not isinstance(wait, TimeLimit):
                     await wait.arrive()
                     wait = next(steps)
             if scope.cancelled_caught:
                 wait = steps.throw(Late())
             else:
-                assert isinstance(wait, Limit)  # noqa: S101 - for type checkers
+                assert isinstance(wait, TimeLimit)  # noqa: S101 - for type checkers
                 deadline = wait.deadline
                 wait = next(steps)
     except StopIteration as done:

@@ -18,7 +18,7 @@ from camara_otp import AsyncOTPClient, RetryPolicy, _call
 from camara_otp._exchange import connect, exchange, pool
 from camara_otp._exchange.connect import Connection
 from camara_otp._exchange.pool import Pool
-from camara_otp._exchange.waits import Late, Limit
+from camara_otp._exchange.waits import Late, TimeLimit
 from tests.simulation.world import Call, Sleep, Task, Violation, World
 
 
@@ -28,7 +28,7 @@ def _drive(steps: Any, deadline: float) -> Generator[Any, bool, Any]:
     try:
         wait = next(steps)
         while True:
-            if isinstance(wait, Limit):
+            if isinstance(wait, TimeLimit):
                 deadline = wait.deadline
                 wait = next(steps)
                 continue

@@ -8,7 +8,7 @@ from camara_otp._exchange.answer import Failure
 from camara_otp._exchange.connect import Connection
 from camara_otp._exchange.http1 import Exchanged
 from camara_otp._exchange.pool import Pool
-from camara_otp._exchange.waits import Limit
+from camara_otp._exchange.waits import TimeLimit
 from camara_otp.retry import NextAttempt
 from tests.simulation import episode
 from tests.simulation.world import Violation
@@ -91,12 +91,14 @@ def _lost_turn(monkeypatch):
 
 def _early_timeout(monkeypatch):
     """Keep the time limit of connecting for the response."""
-    monkeypatch.setattr(exchange, "Limit", lambda deadline: Limit(min(deadline, exchange.time.monotonic() + 0.1)))
+    monkeypatch.setattr(
+        exchange, "TimeLimit", lambda deadline: TimeLimit(min(deadline, exchange.time.monotonic() + 0.1))
+    )
 
 
 def _missed_deadline(monkeypatch):
     """Wait a little longer."""
-    monkeypatch.setattr(exchange, "Limit", lambda deadline: Limit(deadline + 0.01))
+    monkeypatch.setattr(exchange, "TimeLimit", lambda deadline: TimeLimit(deadline + 0.01))
 
 
 def _inherited_connection(monkeypatch):
