@@ -20,7 +20,7 @@ import certifi
 import h11
 
 from camara_otp._exchange.proxies import Proxy
-from camara_otp._exchange.waits import PAUSE, Late, TimeLimit, Readable, Steps, Writable
+from camara_otp._exchange.waits import PAUSE, Late, Readable, Steps, TimeLimit, Writable
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from camara_otp._exchange.connect import CannotConnect, Connection, forget_jobs,
 from camara_otp._exchange.http1 import Exchanged, InvalidHeader, TooManyInterimResponses, exchange, head_of
 from camara_otp._exchange.pool import Pool, Turn
 from camara_otp._exchange.proxies import proxy_of
-from camara_otp._exchange.waits import Late, TimeLimit, Steps, arun, run
+from camara_otp._exchange.waits import Late, Steps, TimeLimit, arun, run
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import AsyncClient, Client
