@@ -48,7 +48,7 @@ _logger: Final = logging.getLogger("camara_otp")
 
 
 class Options:
-    """The arguments that every call takes besides its request; None stands for the client's setting."""
+    """The arguments of every call besides its request; None means the client's setting."""
 
     __slots__ = ("timeout", "token", "x_correlator")
 

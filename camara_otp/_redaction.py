@@ -41,7 +41,7 @@ _ENCODED: Final = 5
 
 
 def redact(text: str, secrets: Iterable[str] | Mapping[str, str]) -> str:
-    """Return the text with every secret masked, in whatever spelling it occurs.
+    """Return the text with every secret masked, in every spelling.
 
     Args:
         text: any text, of a server or about one.
@@ -166,7 +166,7 @@ _HEX: Final = re.compile(r"[ux%](?:25)*?([0-9a-fA-F]{4}|[0-9a-fA-F]{2})(?![0-9a-
 
 
 def _without_escapes(text: str, places: _Places) -> tuple[str, _Places]:
-    """Undo one layer of escapes. All characters of a run stand where the whole run stood."""
+    """Undo one layer of escapes. All characters of a run get the position of the whole run."""
     if not _MARKS.search(text):
         return text, places
     pieces: list[str] = []
@@ -234,7 +234,7 @@ def _occurrences(secret: str, reading: _Reading) -> Generator[tuple[int, int]]:
 
 
 def _as_read(secret: str, passes: int) -> tuple[str, str]:
-    """Return the normal form of a secret, as it stands and squashed, with up to so many layers of escapes undone."""
+    """Return the normal form of a secret, as given and squashed, with up to so many layers of escapes undone."""
     text = secret
     for _ in range(passes - 1):
         text, _places = _without_escapes(text, array("Q", bytes(8 * len(text))))
@@ -361,7 +361,7 @@ def _common(one: str, other: str) -> int:
 
 
 def _encodings(secret: str) -> set[str]:
-    """Return the secret in hexadecimal, and the part of its base64 that depends on it alone, in each alignment."""
+    """Return the secret in hexadecimal, and the part of its base64 that depends only on it, in each alignment."""
     content = secret.encode(errors="surrogatepass")
     forms = {content.hex()}
     for offset in range(3):

@@ -22,7 +22,7 @@ DEFAULT_TIMEOUT: Final = 10.0
 
 
 class Environment(Enum):
-    """Stands for an argument that was left out, and is read from the environment."""
+    """The default of an argument that is read from the environment if it is left out."""
 
     TOKEN = "CAMARA_BEARER_TOKEN"  # noqa: S105 - the name of a variable
 

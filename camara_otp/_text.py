@@ -30,7 +30,7 @@ class Secrets:
         return max(map(len, self._values), default=0)
 
     def hidden_in(self, text: str) -> str:
-        """Return a text with every secret masked, in whatever spelling it occurs."""
+        """Return a text with every secret masked, in every spelling."""
         from camara_otp._redaction import redact  # noqa: PLC0415 - slow to import, and failures alone need it
 
         return redact(text, self._values)

@@ -90,7 +90,7 @@ def encode(request: Request) -> bytes:
 
 
 def _parse(body: bytes | bytearray) -> Any:
-    """Return the JSON value of a body in UTF-8, whatever charset its header claims; raise ValueError otherwise."""
+    """Return the JSON value of a body in UTF-8; ignore the charset of its header. Raise ValueError for other bodies."""
     try:
         return _decode_json(body.removeprefix(codecs.BOM_UTF8).decode())
     except RecursionError:
@@ -136,7 +136,7 @@ class CallContext:
         return echo
 
     def attach(self, error: OTPError, headers: Headers = ()) -> OTPError:
-        """Return an error with what is known about the call: the only place that sets these attributes."""
+        """Return an error with the facts about the call; only this method sets these attributes."""
         error.operation = self.operation.name
         error.attempts = self.attempts
         error.x_correlator = self.reported_correlator(headers)

@@ -320,7 +320,7 @@ class OTPClient:
         self.close()
 
     def __repr__(self) -> str:
-        """Return a text with the endpoint alone."""
+        """Return a string with only the endpoint."""
         return f"OTPClient({_shown_endpoint(self)})"
 
     def __reduce__(self) -> NoReturn:
@@ -593,7 +593,7 @@ class AsyncOTPClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        """Return a text with the endpoint alone."""
+        """Return a string with only the endpoint."""
         return f"AsyncOTPClient({_shown_endpoint(self)})"
 
     def __reduce__(self) -> NoReturn:

@@ -60,7 +60,7 @@ class OTPError(Exception):
         self._reason = reason
 
     def __str__(self) -> str:
-        """Return the reason, followed by what is known about the call."""
+        """Return the reason, followed by the facts about the call."""
         facts = [
             self.operation,
             f"x-correlator {self.x_correlator}" if self.x_correlator else None,

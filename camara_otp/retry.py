@@ -81,7 +81,7 @@ class RetryPolicy:
 
 
 def outcome_of(error: OTPError) -> AttemptOutcome:
-    """Return the outcome that an error stands for.
+    """Return the outcome for an error.
 
     The code has to fit the status: a 500 that says TOO_MANY_REQUESTS is a 500.
     """

@@ -138,7 +138,7 @@ def _labels(record: CallRecord) -> dict[str, str | int | bool]:
 
 
 def _details(record: CallRecord) -> dict[str, str | int]:
-    """Return the attributes that differ from call to call, for spans alone."""
+    """Return the attributes that differ from call to call; only spans have them."""
     details: dict[str, str | int] = {"camara_otp.attempts": record.attempts}
     if record.x_correlator is not None:
         details["camara_otp.x_correlator"] = record.x_correlator

@@ -255,7 +255,7 @@ class Connection:
             return None
 
     def _feed(self) -> bool:
-        """Give TLS what has arrived; return False if nothing has."""
+        """Pass the received bytes to TLS; return False if there are none."""
         data = self._receive()
         if data is None:
             return False
@@ -275,7 +275,7 @@ class Connection:
             self._unsent = self._outgoing.read()
 
     def flush(self) -> Steps[None]:
-        """Send what was queued. A generator, and without the bytes as an argument, which frames would show."""
+        """Send the queued bytes. They are not an argument, because a traceback would show it."""
         while not self._flush():
             yield self.writable
 

@@ -140,7 +140,7 @@ def _on_one_connection(
 
 
 def failure_of(error: Exception, *, sent: bool, server: str) -> Failure:
-    """Return the failure that an exception of an exchange stands for.
+    """Return the failure for an exception of an exchange.
 
     Args:
         error: of `steps`.

@@ -88,7 +88,7 @@ class AsyncHttpxExchange:
     async def request(  # noqa: C901 - one step after the other
         self, outgoing: Outgoing, extensions: Mapping[str, object] | None = None
     ) -> Answer | Failure:
-        """Exchange through the client, within the deadline whatever happens."""
+        """Exchange through the client, and end at the deadline in every case."""
         if self.client.is_closed:
             return _CLOSED
         if time.monotonic() >= outgoing.deadline:

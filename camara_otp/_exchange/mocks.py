@@ -34,7 +34,7 @@ _HTTPCORE: Final = (
 
 
 class Patched(NamedTuple):
-    """A library whose client a call has to pass through.
+    """A library whose client must carry the call.
 
     Attributes:
         library: `"httpx"` or `"httpx2"`.

@@ -56,7 +56,7 @@ class ExchangeFailed(Exception):  # noqa: N818 - seen by observers only
 
 
 class _Carried:
-    """One call on its way through a client: what to send, and what came of it."""
+    """One call through a client: its request and its result."""
 
     __slots__ = ("began", "extensions", "outcome", "outgoing", "raised", "seen")
 
@@ -84,7 +84,7 @@ class _Carried:
         raise ExchangeFailed(self.outcome.reason if self.outcome is not None else "no outcome")
 
     def result(self) -> Answer | Failure:
-        """Return what our exchange came to, whatever an observer made of it; if it was not asked, what was seen."""
+        """Return the result of our exchange, even if an observer changed it; if it did not run, the observed result."""
         if self.raised is not None:
             raise self.raised
         if self.outcome is not None:
@@ -120,7 +120,7 @@ class _Stream:
 
 
 class _Carrier:
-    """Stands in for httpcore's connection pool inside a transport of httpx, and exchanges directly."""
+    """A replacement for httpcore's connection pool in a transport of httpx, which exchanges directly."""
 
     def __init__(self, direct: Callable[[Outgoing], Any]) -> None:
         self._direct = direct

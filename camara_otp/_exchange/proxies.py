@@ -63,7 +63,7 @@ class Proxy:
 
 
 def proxy_of(scheme: str, host: str, port: int) -> Proxy | None:
-    """Return the proxy for an origin, or None if requests go there directly, as they always do to this machine.
+    """Return the proxy for an origin, or None for a direct connection; addresses of this machine are always direct.
 
     Args:
         scheme: `"https"` or `"http"`.

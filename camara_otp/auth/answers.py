@@ -213,7 +213,7 @@ def _clock_skew(reply: Reply) -> str:
 
 
 def read_seconds(value: object, unstated: float) -> float:
-    """Return a duration that came as a number or as text; `unstated` for anything else."""
+    """Return a duration that is a number or a string of one; `unstated` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return unstated
     try:

@@ -98,7 +98,7 @@ class TokenCache:
         self._quiet_until = 0.0
 
     def fresh(self, rejected: str | None) -> str | None:
-        """Return the token at hand if it is neither due nor rejected: the usual case."""
+        """Return the cached token if it is neither due nor rejected: the usual case."""
         token = self._token
         if token is not None and token.value != rejected and self._clock() < token.renew_at:
             return token.value

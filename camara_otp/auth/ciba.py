@@ -1,4 +1,4 @@
-"""CIBA in poll mode: tokens of one user, whom the operator asks on another way.
+"""CIBA in poll mode: tokens of one user, who confirms the login on the phone.
 
 OpenID Connect Client-Initiated Backchannel Authentication (CIBA) Core 1.0.
 """
@@ -31,7 +31,7 @@ _EXPIRED: Final = "expired_token"
 
 
 class CIBA(CachedProvider):
-    """Log in for one user, whom the operator asks on another way, in poll mode: three-legged tokens.
+    """Log in for one user, who confirms the login on the phone (poll mode): three-legged tokens.
 
     Call `authorize` first: it may take minutes. Afterwards the object provides that token, and renews it if the
     operator sent a refresh token. Without one, and before `authorize`, it raises TokenError.

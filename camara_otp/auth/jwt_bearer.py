@@ -1,4 +1,4 @@
-"""The JWT bearer grant: tokens of one user, obtained by a signed assertion alone."""
+"""The JWT bearer grant: tokens of one user, obtained with only a signed assertion."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 class JWTBearer(CachedProvider):
-    """Log in for one user by an assertion alone: three-legged tokens without any action of the user.
+    """Log in for one user with only an assertion: three-legged tokens without any action of the user.
 
     Args:
         token_url: the operator's token endpoint, https (http for loopback only). Or give `issuer`.

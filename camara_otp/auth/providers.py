@@ -61,11 +61,11 @@ class StaticToken(Bounded):
             raise ConfigurationError(f"token: {problem}")
 
     def get_token(self, *, rejected: str | None, timeout: float) -> str:  # noqa: ARG002
-        """Return the token, whatever was rejected: there is no other."""
+        """Return the token, even if it was rejected: there is no other."""
         return self._token.reveal()
 
     async def aget_token(self, *, rejected: str | None, timeout: float) -> str:  # noqa: ARG002
-        """Return the token, whatever was rejected: there is no other."""
+        """Return the token, even if it was rejected: there is no other."""
         return self._token.reveal()
 
     def __repr__(self) -> str:

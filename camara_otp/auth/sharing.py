@@ -42,7 +42,7 @@ _STORE_METHODS: Final = ("encrypt", "load", "save", "acquire", "release")
 
 
 class StoreDownError(Exception):
-    """The store failed or did not answer in time; only the kind of failure is kept."""
+    """The store failed or did not respond in time; holds only the kind of failure."""
 
 
 @frozen
@@ -170,7 +170,7 @@ class SharedTokenSource:
 
 
 class _BoundedStore:
-    """The store for the length of one fetch: all its answers together may take `budget` seconds."""
+    """The store during one fetch: all its operations together may take `budget` seconds."""
 
     def __init__(self, store: TokenStore, key: StoreKey, budget: float) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""The command line: `camara-otp`. Needs the extra `cli`; without it, it says so."""
+"""The command line `camara-otp`. Without the extra `cli` it prints how to install it."""
 
 import sys
 

@@ -16,7 +16,7 @@ def at_terminal() -> bool:
 
 
 def can_answer() -> bool:
-    """Tell whether standard input may hold an answer: it is neither closed nor the null device."""
+    """Tell whether standard input can be read: it is neither closed nor the null device."""
     stream: TextIO | None = sys.stdin  # None in a process without a console
     if stream is None or stream.closed:
         return False

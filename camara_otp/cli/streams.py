@@ -1,4 +1,4 @@
-"""Standard streams whose failures do not end a command half-way."""
+"""Standard streams whose failures do not stop a command before it is complete."""
 
 import errno
 import io

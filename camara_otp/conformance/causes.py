@@ -1,4 +1,4 @@
-"""The table of causes: what is wrong, what the operator has to change, what a client developer has to expect.
+"""The table of causes, each with the fix for the operator and the consequence for client developers.
 
 Words in braces are filled in where a cause is found. Two findings with one cause are one deviation with two places.
 """

@@ -204,7 +204,7 @@ class Check:
         return tuple(self.shown(trip, judged=is_judged) for trip, is_judged in shown_)
 
     def check_budget(self, step: Step) -> None:
-        """Refuse a scenario whose texts would be too many for its phone, whatever was planned.
+        """Reject a scenario that would send too many texts to its phone, even if the plan allows it.
 
         Args:
             step: the scenario with its part in the plan

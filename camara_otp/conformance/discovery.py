@@ -18,7 +18,7 @@ _REFUSED: Final = _BAD_REQUEST | {401, 403}
 
 
 class UnreachableError(Exception):
-    """No server responds at the base URL; the text says what was tried."""
+    """No server responds at the base URL; the message lists the attempts."""
 
 
 @attrs.frozen

@@ -670,7 +670,7 @@ def accepted_headers(what: str, **how: Any) -> Flow:
 
 
 async def duplicate_headers(run: ScenarioRun) -> None:
-    """Send x-correlator twice: any answer will do, but a fault."""
+    """Send x-correlator twice: every response is right except a 5xx."""
     twice = (("x-correlator", "second-of-two"),)
     trip = await run.ask("validate-code", _body(run, "validate-code"), more=twice)
     run.judge(trip, _faults(trip))

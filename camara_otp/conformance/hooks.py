@@ -1,4 +1,4 @@
-"""Call the hooks of a check: read a text, let a code expire, make the operator forget what was sent."""
+"""Call the hooks of a check: read a text, let a code expire, reset the operator."""
 
 import os
 import re
@@ -223,7 +223,7 @@ class Hooks:
         return 302.0 if lifetime is None else lifetime + 2
 
     async def reset(self, phone_number: str) -> None:
-        """Make the operator forget what was sent.
+        """Reset the operator: it drops the texts that were sent.
 
         Args:
             phone_number: the phone concerned

@@ -176,7 +176,7 @@ def _whole(message: str, text: str, is_exact: bool) -> str | None:  # noqa: FBT0
 
 
 def _odd(message: str, text: str, is_exact: bool) -> str | None:  # noqa: FBT001
-    """Return what stands at the label, whatever it is, if the text is the message and nothing else."""
+    """Return the text in place of the label if the rest of the text is the message and nothing else."""
     return _between(message, text, _ANYTHING) if is_exact else None
 
 

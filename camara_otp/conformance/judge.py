@@ -320,7 +320,7 @@ def _is_cut(text: str) -> bool:
 
 
 def id_problem(response: ReceivedResponse) -> str:  # noqa: PLR0911
-    """Return what is wrong with the authenticationId in the response to a send, or an empty text.
+    """Return the fault of the authenticationId in the response to a send, or an empty string.
 
     Args:
         response: a response with status 200

@@ -43,7 +43,7 @@ def _printable(text: str) -> str:
 
 
 def parts_of(value: str, name: str) -> dict[str, str]:
-    """Return a secret value and its longer words, as of `Bearer abc`, each with what is shown instead.
+    """Return a secret value and its longer words, as of `Bearer abc`, each with its replacement.
 
     Args:
         value: the value
@@ -54,7 +54,7 @@ def parts_of(value: str, name: str) -> dict[str, str]:
 
 
 def number_names(number: str) -> dict[str, str]:
-    """Return a phone number with what is shown instead.
+    """Return a phone number with its replacement.
 
     Args:
         number: the number, with its plus sign

@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def texts(self) -> int:
-        """Return how many texts the operator is going to send at most, whatever it does."""
+        """Return the maximum of texts that the operator can send."""
         return sum(step.texts for step in self.steps)
 
     @property
@@ -251,7 +251,7 @@ def _when(settings: Settings, group: Sequence[Scenario]) -> tuple[bool, bool, in
 
 
 def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
-    """Tell whether a scenario lets all codes expire, not its own alone."""
+    """Tell whether a scenario lets all codes expire, not only its own."""
     hook = settings.expire
     if scenario.flow is not too_late or hook is None or hook.how == "wait":
         return False
@@ -266,7 +266,7 @@ def _one_by_one(settings: Settings, steps: Iterable[Step]) -> bool:
 
 
 def resets_one(settings: Settings) -> bool:
-    """Tell whether a reset is for one phone alone, so that others may go on meanwhile.
+    """Tell whether a reset affects only one phone, so that scenarios of others may continue.
 
     Args:
         settings: the settings of the check

@@ -1,4 +1,4 @@
-"""The rules that every response of a check has to keep, whatever was asked: a table of pure functions."""
+"""The rules for every response of a check: a table of pure functions."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -36,7 +36,7 @@ _MANY_LOST: Final = 3
 
 
 class BlockedError(Exception):
-    """A scenario that cannot go on for a reason that is not what it is about; the text says why."""
+    """A scenario cannot continue for a reason unrelated to its subject; the message gives the reason."""
 
 
 @attrs.define(eq=False)
@@ -249,7 +249,7 @@ class ScenarioRun:
                 self.state.numbers[issued] = self.number
 
     def _amended(self, trip: RoundTrip, **changes: Any) -> RoundTrip:
-        """Add to what is known about a request, wherever it was recorded."""
+        """Add a fact about a request to each of its records."""
         known = attrs.evolve(trip, **changes)
         for trips in (self.trips, self.state.trips):
             for at, other in enumerate(trips):
@@ -260,7 +260,7 @@ class ScenarioRun:
     # The text that scenarios share.
 
     async def start(self, message: str = "", *, without: Iterable[str] = (), raw: bool = False) -> RoundTrip:
-        """Text the phone, and return the send, whatever became of it.
+        """Send a text to the phone, and return the send, delivered or not.
 
         Args:
             message: the message; empty: that of the settings

@@ -174,7 +174,7 @@ class Hook:
                 raise SettingsError("pattern: must have exactly one group, the code")
 
     def is_for_one(self, name: str) -> bool:
-        """Tell whether a request or command is about one number or id alone, so that others may go on meanwhile."""
+        """Tell whether a request or command affects only one number or id, so that others may continue."""
         return f"{{{name}}}" in f"{self.url}{self.body}{self.command}"
 
 

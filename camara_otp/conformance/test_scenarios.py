@@ -143,7 +143,7 @@ class Session:
 
 @pytest.fixture(scope="session")
 def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
-    """Open the check that all items share; what is missing or wrong ends the run, once."""
+    """Open the check that all items share; a missing or wrong setting ends the run, once."""
     capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     async def prompt(question: str) -> str:

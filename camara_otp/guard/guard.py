@@ -41,7 +41,7 @@ class GuardEvent:
 
 
 class Counters:
-    """A store, with what a guard does when the store fails: log a warning, report it, and go on without an answer."""
+    """A store whose failures are logged as warnings and reported, and then ignored."""
 
     def __init__(self, store: Store, on_event: Callable[[GuardEvent], object] | None) -> None:
         """Keep both."""
@@ -49,7 +49,7 @@ class Counters:
         self._on_event: Final = on_event
 
     def apply(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> Reading | None:
-        """Return the answer of the store, or None if there are no rules or the store failed."""
+        """Return the result of the store, or None if there are no rules or the store failed."""
         if self.store.asynchronous:
             raise ConfigurationError(
                 "store: has an asyncio client; use `async with`, `averified` and `aconversion`, or a redis.Redis"
@@ -335,7 +335,7 @@ class Guard:
         return prefix, (self._conversion,), (_counter(self._conversion, prefix),)
 
     def _problem(self, phone_number: str, keys: Mapping[str, str | int]) -> OTPError | None:
-        """Return what is wrong with the arguments of `sending`, without their values."""
+        """Return the fault of the arguments of `sending`, without their values."""
         wrong = phone_number_problem(phone_number)
         if wrong is not None:
             return RequestValidationError(*wrong)

@@ -41,7 +41,7 @@ READ: Final = Change()
 
 
 class Reading(NamedTuple):
-    """The answer of a store: its time in milliseconds, the refusal, and after `READ` the sums of each counter."""
+    """The result of a store: its time in milliseconds, the refusal, and after `READ` the sums of each counter."""
 
     now: int
     refusal: Refusal | None
@@ -264,7 +264,7 @@ class RedisStore:
 
 
 def _read(reply: Any, change: Change, rules: Sequence[Rule]) -> Reading:
-    """Turn the answer of the script, or None after the time limit, into a reading."""
+    """Convert the result of the script, or None after the time limit, into a reading."""
     if reply is None:
         raise TimeoutError("the store did not answer in time")
     now, refused, *found = reply

@@ -85,7 +85,7 @@ class SandboxApp:
         return reads or request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
     def _ends(self, receive: Receive) -> list[asyncio.Future[Any]]:
-        """Return what is done once the client, or the server, goes."""
+        """Return a future that ends when the client disconnects, and one that ends when the server stops."""
         return [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self.closing.wait())]
 
     async def _ends_within(self, seconds: float, receive: Receive) -> bool:

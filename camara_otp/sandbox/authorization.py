@@ -208,7 +208,7 @@ class AuthorizationServer:
         return self._issue(client_id, _scope(request.form), request.now)
 
     def jwt_bearer(self, request: _FormRequest) -> HTTPResponse:
-        """Issue a token for the user whom an assertion names."""
+        """Issue a token for the user in the subject of an assertion."""
         if "scope" in request.form:
             raise _OAuthError("invalid_request", "The scope belongs in the assertion.")
         claims = self._claims(_field(request.form, "assertion"), request, "invalid_grant")

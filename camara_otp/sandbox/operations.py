@@ -141,7 +141,7 @@ def respond(
     *,
     token_status: Callable[[str], TokenStatus],
 ) -> tuple[HTTPResponse, Subject]:
-    """Check a request, let the operator decide, and return the response with what it concerns."""
+    """Check a request, let the operator decide, and return the response with its subject."""
     try:
         _check_head(config, request.http, token_status)
         first, second = _check_body(config, request)

@@ -43,7 +43,7 @@ class _Server(uvicorn.Server):
         self._app = app
 
     def stop(self) -> None:
-        """End the server, from whatever thread."""
+        """Stop the server, from any thread."""
         self.should_exit = True
         self._app.close()
 
@@ -137,7 +137,7 @@ class Serving:
         self._server = server(engine, exposed=expose)
 
     def __enter__(self) -> str:
-        """Open the port and return the base URL once the server answers.
+        """Open the port and return the base URL when the server responds.
 
         Raises:
             RuntimeError: The server does not come up.

@@ -112,7 +112,7 @@ def otp_guard_store(otp_sandbox: Sandbox) -> MemoryStore:
 
 
 def _way_in(sandbox: Sandbox) -> tuple[str, str]:
-    """Return a path that the sandbox serves and a token that it takes, whatever its settings and our environment."""
+    """Return a path that the sandbox serves and a token that it accepts, independent of settings and environment."""
     config = sandbox.config
     good = (config.tokens or frozenset()) - config.forbidden_tokens - config.expired_tokens - config.invalid_tokens
     return config.api_paths[0], min(good, default="testing")

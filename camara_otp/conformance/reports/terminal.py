@@ -83,7 +83,7 @@ def _short(tag: str) -> str:
 
 
 def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableType:
-    """Return what is said before a check starts: what it costs and what is left out.
+    """Return the text that is shown before a check starts: its cost and the scenarios that are left out.
 
     Args:
         plan: What is going to be done.
