@@ -241,7 +241,7 @@ def test_a_refused_setting_leaves_no_secret_in_the_traceback(kind, options, envi
 
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
 def test_a_missing_token_is_refused(kind):
-    """Neither argument nor environment."""
+    """Neither the argument nor the variable is set."""
     with pytest.raises(ConfigurationError, match="CAMARA_BEARER_TOKEN"):
         kind(BASE_URL)
 
@@ -585,7 +585,7 @@ def test_a_renewed_token_is_kept_for_further_attempts(shell):
 
 
 def test_without_a_policy_nothing_is_repeated(shell):
-    """retry=None."""
+    """The argument is `retry=None`."""
     operator = Operator(httpx.ConnectError("x"))
 
     with pytest.raises(RequestNotSentError) as caught:
@@ -612,7 +612,7 @@ def test_what_may_have_been_processed_is_never_sent_again(shell, failure, method
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 429, 500, 502, 503, 504, 599])
 def test_refusals_are_never_sent_again(shell, status):
-    """Whatever Retry-After invites to."""
+    """A Retry-After header does not change this."""
     operator = Operator(refused(status, retry_after="0"))
 
     with pytest.raises(APIError) as caught:
@@ -640,7 +640,7 @@ def test_a_rate_limit_is_waited_for_only_where_asked(shell):
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, "5", True])
 def test_a_bad_timeout_of_a_call_is_refused(shell, timeout):
-    """Before anything is sent."""
+    """The error comes before anything is sent."""
     operator = Operator()
 
     with pytest.raises(ConfigurationError, match="timeout"):
@@ -667,7 +667,6 @@ def test_a_closed_client_says_so(shell):
 
 
 def test_a_with_block_closes_the_client():
-    """The sync one."""
     with OTPClient(BASE_URL, token=TOKEN) as client:
         pass
     with pytest.raises(ConfigurationError, match="closed"):
@@ -676,7 +675,6 @@ def test_a_with_block_closes_the_client():
 
 @pytest.mark.anyio
 async def test_an_async_with_block_closes_the_client():
-    """The async one."""
     async with AsyncOTPClient(BASE_URL, token=TOKEN) as client:
         pass
     with pytest.raises(ConfigurationError, match="closed"):

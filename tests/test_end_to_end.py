@@ -206,7 +206,6 @@ def test_the_default_transport_is_mocked_by_respx():
 
 @pytest.mark.anyio
 async def test_the_default_async_transport_is_mocked_by_respx():
-    """The same for tasks."""
     with respx.mock:
         route = respx.post("https://api.example.com/camara/otpvalidation/validate-code").mock(httpx.Response(204))
         async with AsyncOTPClient("https://api.example.com/camara", token="t") as client:

@@ -57,7 +57,7 @@ def test_dot_segments_are_rejected(path):
 
 
 def test_params_follow_the_path():
-    """Encoded once, lists repeated."""
+    """Values are encoded once, and lists are repeated."""
     place = endpoint("https://a.example", "/x", {"mock-key": "a b&c", "n": [1, 2]}, allow_http=False)
 
     assert place.target("/send-code") == "/x/send-code?mock-key=a+b%26c&n=1&n=2"
@@ -210,7 +210,7 @@ def test_a_header_that_could_break_the_request_is_refused(headers):
     ],
 )
 def test_an_address_of_this_machine_or_link_is_recognized(host, local):
-    """However resolvers accept it."""
+    """All spellings that resolvers accept are covered."""
     assert is_local(host) is local
 
 

@@ -45,7 +45,7 @@ def test_the_clients_are_twins():
 
 @pytest.mark.parametrize("name", ["send_code", "validate_code", "__init__", "__repr__"])
 def test_the_clients_have_equal_signatures(name):
-    """Parameters, defaults, annotations."""
+    """Parameters, defaults and annotations are compared."""
     ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (OTPClient, AsyncOTPClient))
 
     assert str(ours) == without_async(str(theirs))

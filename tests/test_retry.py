@@ -104,7 +104,7 @@ def test_nothing_that_may_have_been_processed_is_repeated(status, policy):
     ],
 )
 def test_other_failures_are_never_repeated(error):
-    """However eager the policy."""
+    """No policy changes this."""
     assert wait_before_repeat(EAGER, error, attempts=1, remaining=1e9, jitter=0.0) is None
     assert not wants_new_token(error)
 

@@ -67,7 +67,7 @@ def test_from_env_reads_a_profile_by_its_name(kind, environment, tmp_path):
 
 
 def test_the_command_line_makes_the_same_client(environment, monkeypatch):
-    """Both read one table."""
+    """Both use one table of settings."""
     import os
 
     environment(**credentials())
@@ -224,6 +224,6 @@ async def asynchronous(record):
 @pytest.mark.parametrize("on_call", [5, "text", [5], asynchronous, [asynchronous]])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_observer_that_cannot_be_called_is_refused(kind, on_call):
-    """Before the first call."""
+    """The error comes before the first call."""
     with pytest.raises(ConfigurationError, match="^on_call: "):
         kind(BASE_URL, token="t", on_call=on_call)

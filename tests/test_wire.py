@@ -249,7 +249,6 @@ def test_the_operators_echo_is_preferred_where_it_fits(headers, expected):
 
 
 def test_without_a_correlator_there_is_none_unless_the_operator_gives_one():
-    """None stays None."""
     assert context(x_correlator=None).reported_correlator([]) is None
     assert context(x_correlator=None).reported_correlator([(b"x-correlator", b"theirs")]) == "theirs"
 
@@ -292,7 +291,7 @@ def test_retry_after_is_read_in_both_forms_and_capped(value, seconds):
 
 
 def test_retry_after_stands_on_the_error():
-    """With any status."""
+    """The status of the response does not matter."""
     error = read(read_send_code, 429, {"code": "TOO_MANY_REQUESTS"}, [(b"retry-after", b"7")])
 
     assert error.retry_after == 7.0

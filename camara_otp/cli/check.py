@@ -148,7 +148,7 @@ def check(
         screen.failed(error)
     if todo.texts:
         texts = "one text" if todo.texts == 1 else f"{todo.texts} texts"
-        prompts.confirm(screen, f"This sends {texts}. Go on?", yes=yes)
+        prompts.confirm(screen, f"This sends {texts}. Continue?", yes=yes)
     report = _run(screen, settings, todo, token)
     files = ((html, as_html), (junit, as_junit), (json_file, as_json))
     written = [_write(screen, path, write(report)) for path, write in files if path is not None]

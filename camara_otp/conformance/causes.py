@@ -152,7 +152,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
         "The text holds no code",
         "Replace every label {{code}} in the message with the code.",
         "Users get a text without a code.",
-        "The label {{code}} marks where the code stands in the text.",
+        "The label {{code}} marks the place of the code in the text.",
         f"{_API}, schema Message",
     ),
     Cause(
@@ -436,7 +436,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     Cause(
         "error-nested",
         _DIFFERS,
-        "ErrorInfo stands under `{place}`",
+        "ErrorInfo is under the key `{place}`",
         "Put status, code and message at the top of the body.",
         _COPES + "it unwraps the error. Other clients find no code.",
         "An error is a JSON object with status, code and message.",

@@ -340,7 +340,7 @@ def id_problem(response: ReceivedResponse) -> str:  # noqa: PLR0911
         return "authenticationId is not a text"
     for name, inner in table.items():
         if isinstance(inner, dict) and "authenticationId" in inner:
-            return f"authenticationId stands under `{name[:30]}`"
+            return f"authenticationId is under the key `{name[:30]}`"
         if name.replace("_", "").lower() == "authenticationid":
             return f"authenticationId is spelled `{name}`"
     return "authenticationId is missing"

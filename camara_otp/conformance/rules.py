@@ -186,7 +186,7 @@ def _text(trip: RoundTrip, _: ReceivedResponse, __: RuleContext) -> Iterator[Fin
         yield found("no-text" if "arrived" in delivery.problem else "no-code-in-text", delivery.problem)
         return
     if not code.strip() or contract.LABEL in code or code in (contract.LABEL, "{code}", "code"):
-        yield found("no-code-in-text", "the label is not replaced" if "code" in code else "no code stands at the label")
+        yield found("no-code-in-text", "the label is not replaced" if "code" in code else "the label has no code")
         return
     if len(code) > contract.MAX_CODE:
         yield found("code-too-long", f"a code has {len(code)} characters")

@@ -377,7 +377,7 @@ def _form(request: HTTPRequest) -> Mapping[str, str]:
     except ValueError:
         raise _OAuthError("invalid_request", "The form cannot be read.") from None
     if len(dict(pairs)) != len(pairs):
-        raise _OAuthError("invalid_request", "A field stands in the form twice.")
+        raise _OAuthError("invalid_request", "A form field occurs twice.")
     return dict(pairs)
 
 

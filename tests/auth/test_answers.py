@@ -186,7 +186,7 @@ def test_a_failure_of_the_server_may_be_tried_again(status):
     [(b"7", 7.0), (b"Fri, 15 Jan 2027 08:00:30 GMT", 30.0), (b"Fri, 15 Jan 2027 07:00:00 GMT", 0.0), (b"later", 0.0)],
 )
 def test_retry_after_is_read(value, wait):
-    """Seconds or a date."""
+    """Retry-After holds seconds or a date."""
     refusal = read(b"", status=503, headers=[(b"retry-after", value)])
 
     assert isinstance(refusal, TokenRefusal)

@@ -131,7 +131,7 @@ def test_a_fetch_is_told_how_long_a_caller_waits():
 
 
 def test_a_hundred_threads_cost_one_fetch():
-    """On an empty cache."""
+    """The cache is empty when they start."""
     source = Source()
     source.gate.clear()
     made = cache(source)

@@ -212,7 +212,7 @@ def test_a_curve_without_a_signature_is_refused():
 
 @pytest.mark.parametrize("shape", ["pem", "jwk"])
 def test_a_public_key_is_refused(keys, shape):
-    """It cannot sign."""
+    """A public key cannot sign."""
     key = keys["RSA"]
     given = key.as_pem(private=False) if shape == "pem" else key.as_dict(private=False)
 
@@ -254,7 +254,7 @@ def test_an_encrypted_key_is_refused(keys):
 
 @pytest.mark.parametrize("blocked", ["joserfc", "joserfc.jwk"])
 def test_signing_without_its_package_is_refused_at_once(keys, monkeypatch, blocked):
-    """With the remedy."""
+    """The error names the package to install."""
     monkeypatch.setitem(sys.modules, blocked, None)
 
     with pytest.raises(ConfigurationError, match=r"pip install 'camara-otp\[oauth\]'"):
@@ -272,7 +272,7 @@ def test_a_wrong_key_is_caught_as_either(keys):
 
 
 def test_a_signer_does_not_show_its_key(keys):
-    """Nor does a credential."""
+    """A credential does not show it either."""
     credential = key_of(keys["P-256"].as_dict(private=True), None, "k")
 
     assert keys["P-256"].as_dict(private=True)["d"] not in repr(credential)

@@ -158,7 +158,7 @@ def test_a_short_token_is_renewed_in_time(tokens):
 
 
 def test_credentials_in_the_form(tokens):
-    """`client_secret_post`."""
+    """The setting is `client_secret_post`."""
     get(secret(tokens, client_auth="client_secret_post", scope="a b"))
 
     assert tokens.seen[0].form == {
@@ -635,7 +635,7 @@ def test_a_refused_argument_leaves_no_secret_in_a_frame(make):
 
 
 def test_plain_http_is_for_closed_networks_and_warns():
-    """As with base_url."""
+    """The rule is the same as for base_url."""
     with pytest.warns(UserWarning, match="plain http") as caught:
         ClientCredentials("http://op.example/token", "client", client_secret=SECRET, allow_http=True)
     assert caught[0].filename == __file__
@@ -1227,7 +1227,7 @@ def test_a_thread_that_fetches_warns_of_nothing(tokens):
 @pytest.mark.usefixtures("quick_polls")
 @pytest.mark.parametrize("limit", ["operator", "caller"])
 def test_a_login_without_an_answer_of_the_user_is_an_expired_token(tokens, limit):
-    """Whichever limit ends it."""
+    """The caller's timeout and the operator's limit raise the same error."""
     started = answer(auth_req_id="r", expires_in=1 if limit == "operator" else 100, interval=0)
     tokens.reply = lambda seen: started if seen.path == "/bc" else PENDING
     with pytest.raises(TokenError, match="user did not answer") as caught:

@@ -77,7 +77,7 @@ def test_an_interval_of_zero_has_a_floor():
 
 
 def test_slow_down_adds_five_seconds_for_good():
-    """CIBA Core section 11."""
+    """Source: CIBA Core section 11."""
     world = World(asked(interval=2.0), SLOW, PENDING, SLOW, TOKEN)
     world.log_in(100)
 
@@ -93,7 +93,7 @@ def test_silence_doubles_the_interval():
 
 
 def test_a_wait_that_the_server_asks_for_is_kept():
-    """Retry-After between polls."""
+    """The client waits for Retry-After between polls."""
     world = World(asked(interval=2.0), TokenRefusal("busy", again=True, wait=30.0), TOKEN)
     world.log_in(100)
 
@@ -137,7 +137,7 @@ def test_any_other_refusal_ends_the_login(code):
 
 
 def test_a_refused_question_is_not_polled_for():
-    """There is no id."""
+    """A refused request has no auth_req_id."""
     refusal = TokenRefusal("unknown", "unknown_user_id")
     world = World(refusal, TOKEN)
 

@@ -413,7 +413,7 @@ def test_an_encrypted_token_is_unreadable_and_authentic():
 
 
 def test_encryption_without_its_package_is_refused_at_once(monkeypatch):
-    """With the remedy."""
+    """The error names the package to install."""
     monkeypatch.setitem(__import__("sys").modules, "cryptography.fernet", None)
 
     with pytest.raises(ConfigurationError, match=r"camara-otp\[redis\]"):
@@ -421,7 +421,7 @@ def test_encryption_without_its_package_is_refused_at_once(monkeypatch):
 
 
 def test_the_memory_store_keeps_values_for_their_time(store, clock):
-    """Then they are gone."""
+    """Values are dropped after their lifetime."""
     store.save("a", b"1", 10)
     clock.now += 4
     assert store.load("a") == (b"1", 6)

@@ -142,7 +142,7 @@ def test_a_person_is_asked(cli, ready, sandbox, person, answer, code, texts):
 
 @pytest.mark.parametrize("memory", ["", "[]", "{}", '{"salt": 1, "sends": {}}', '{"salt": "k", "sends": {"a": "b"}}'])
 def test_a_broken_memory_is_no_obstacle(cli, ready, home, memory):
-    """It is begun anew."""
+    """The file is written anew."""
     path = home / "XDG_STATE_HOME" / "camara-otp" / "sends.json"
     path.parent.mkdir(parents=True)
     path.write_text(memory, "utf-8")

@@ -43,14 +43,14 @@ def test_it_asks_before_it_sends(cli, ready, sandbox, person):
     assert sandbox.sent_count == 0
 
 
-def test_it_does_not_send_where_nobody_can_be_asked(cli, ready, sandbox):
-    """Without --yes."""
+def test_it_sends_nothing_without_a_terminal_and_without_yes(cli, ready, sandbox):
+    """The exit code is that of a wrong option."""
     assert cli("check", ready).code == Exit.USAGE
     assert sandbox.sent_count == 0
 
 
 def test_no_text_is_sent_where_none_may_be(cli, ready, sandbox):
-    """And then nobody needs to be asked."""
+    """The command does not ask for confirmation."""
     ran = cli("check", ready, "--no-sms", "--json")
 
     assert ran.code == Exit.NOT_JUDGED
@@ -127,7 +127,7 @@ def test_a_check_is_not_lost_for_a_report_that_fails(cli, ready, tmp_path, monke
     ],
 )
 def test_wrong_options_are_refused(cli, ready, arguments, words):
-    """Before anything is sent."""
+    """The error comes before anything is sent."""
     ran = cli("check", ready, *arguments)
 
     assert ran.code == Exit.USAGE
@@ -181,7 +181,7 @@ def test_numbers_may_be_given_in_passing(cli, ready, sandbox, monkeypatch):
 
 
 def test_a_person_reads_the_text(cli, sandbox, person, monkeypatch):
-    """Where nothing else can."""
+    """The user types the code if no hook can read it."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
     monkeypatch.setattr("camara_otp.conformance.hooks.sandbox_at", lambda _: None)
     questions = []
@@ -245,7 +245,7 @@ def test_a_fault_of_ours_is_not_hidden(cli, ready, monkeypatch):
 
 
 def test_a_failing_operator_is_shown_with_what_it_said(cli, ready, sandbox):
-    """Request and answer, masked."""
+    """Request and response are shown masked."""
     sandbox.add_fault(Fault(html=True, status=503, operation="validate-code"))
 
     ran = cli("check", ready, "--no-sms", "--only", "*404_validate*")

@@ -91,7 +91,7 @@ def test_config_shows_values_in_a_window_of_any_width(cli, monkeypatch, width):
 
 
 def test_a_secret_without_an_id_misses_the_id(cli, monkeypatch, url):
-    """And not a token."""
+    """The error names the client id, not the token."""
     monkeypatch.setenv("CAMARA_BASE_URL", url)
     monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret")
 
@@ -202,20 +202,20 @@ def test_an_empty_name_is_no_profile(cli, ready, sandbox):
 
 
 def test_a_wrong_variable_is_refused_by_name(cli, monkeypatch):
-    """As a wrong option is."""
+    """It is rejected like a wrong option."""
     monkeypatch.setenv("CAMARA_TIMEOUT", "soon")
 
     assert "CAMARA_TIMEOUT" in cli("config").err
 
 
 class TestToken:
-    """The access token: many ways in, none of them through the process list unless the person insists."""
+    """The access token: its sources, none of which shows it in the process list except by an explicit option."""
 
     @pytest.mark.parametrize(
         "arguments", [["--token-file", "{file}"], ["--token-stdin"], ["--insecure-token-argument", TOKEN]]
     )
     def test_it_is_taken_from_where_it_is(self, cli, sandbox, url, tmp_path, arguments):
-        """File, standard input, argument."""
+        """The sources are a file, standard input and an argument."""
         sandbox.reset()
         file = tmp_path / "token"
         file.write_text(f"  {TOKEN}\n", "utf-8")
@@ -236,7 +236,7 @@ class TestToken:
         ],
     )
     def test_none_is_said(self, cli, url, tmp_path, arguments, words):
-        """Before anything is sent."""
+        """The error comes before anything is sent."""
         (tmp_path / "empty").write_text("\n", "utf-8")
 
         ran = cli("send", NUMBER, "--base-url", url, *(part.format(empty=tmp_path / "empty") for part in arguments))
@@ -357,7 +357,7 @@ class TestErrors:
         "name", ["INVALID_OTP", "invalid_otp", "ONE_TIME_PASSWORD_SMS.INVALID_OTP", "InvalidOTPError", "invalid_o"]
     )
     def test_one_code_is_shown(self, cli, name):
-        """However it is spelled."""
+        """Letter case and prefix do not matter."""
         assert "Ask the user to type the code again" in cli("errors", name).out
         assert len(cli("errors", name, "--json").json) == 1
 
@@ -367,7 +367,7 @@ class TestErrors:
         assert len(cli("errors", "verification", "--json").json) == 2
 
     def test_an_unknown_code_is_refused(self, cli):
-        """With where to look."""
+        """The exit code is that of a wrong option."""
         assert cli("errors", "NOPE").code == Exit.USAGE
 
 
@@ -444,12 +444,12 @@ def test_files_are_where_the_platform_has_them(monkeypatch, platform):
 
 
 def test_the_version_is_told(cli):
-    """For bug reports."""
+    """Bug reports need it."""
     assert cli("--version").out.startswith("camara-otp ")
 
 
 def test_without_the_extra_it_says_what_to_install():
-    """Rather than a traceback."""
+    """There is no traceback."""
     program = (
         "import sys; sys.modules['click'] = None\nfrom camara_otp.cli import main\nsys.argv = ['camara-otp']\nmain()\n"
     )

@@ -275,7 +275,7 @@ def test_a_wrong_command_line_is_json_for_scripts(call, line):
 
 
 def test_a_wrong_command_line_is_told_to_people(call):
-    """With where to look."""
+    """The error names the help."""
     ran = call("send")
 
     assert (ran.code, ran.out) == (Exit.USAGE, "")
@@ -592,7 +592,7 @@ def test_json_is_in_ascii(cli, ready, sandbox):
     assert ran.out.isascii()
 
 
-def test_a_check_that_would_have_to_ask_nobody_sends_nothing(ready, sandbox, tmp_path):
+def test_a_check_that_cannot_ask_sends_nothing(ready, sandbox, tmp_path):
     """Texts would go out whose codes cannot come back."""
     file = tmp_path / "operator.toml"
     file.write_text('[numbers]\nreachable = ["+34600000125"]\n[read]\nhow = "ask"\n', "utf-8")

@@ -58,7 +58,7 @@ def test_a_code_is_found_in_a_text(text, sent, pattern, code):
     ],
 )
 def test_a_place_in_json_is_found(value, field, found):
-    """Or nothing is."""
+    """A path that does not exist gives None."""
     assert dig(value, field) == found
 
 
@@ -119,7 +119,7 @@ async def test_an_answer_that_is_not_json_is_said():
 
 @pytest.mark.anyio
 async def test_a_text_is_read_by_a_command():
-    """From its output."""
+    """The text is the output of the command."""
     program = "import sys; print(sys.argv[1][-3:] + '1 is your code (check 7)')"
     read = {"how": "command", "command": [sys.executable, "-c", program, "{phone_number}"], "timeout": 20}
 
@@ -132,7 +132,7 @@ async def test_a_text_is_read_by_a_command():
     [([sys.executable, "-c", "raise SystemExit(3)"], "exit code 3"), (["/does/not/exist"], "cannot be run")],
 )
 async def test_a_command_that_fails_is_said(command, words):
-    """With its exit code."""
+    """The error contains the exit code."""
     with pytest.raises(HookError, match=words):
         await hooks(reset={"how": "command", "command": command}).reset(PHONE)
 
@@ -228,7 +228,7 @@ async def test_a_request_carries_what_it_is_about():
 
 @pytest.mark.anyio
 async def test_help_that_takes_too_long_is_given_up():
-    """In its own time."""
+    """The limit is the hook's own timeout."""
 
     async def handler(request):
         await anyio.sleep(5)

@@ -209,7 +209,7 @@ def test_a_token_that_cannot_be_renewed_half_way_skips_what_is_left():
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_every_report_names_what_failed(checked, write):
-    """With its tag."""
+    """The report contains the scenario's tag."""
     made, _ = checked
     text = write(made).replace("\n", "")
 
@@ -284,7 +284,7 @@ def test_the_page_escapes_what_an_operator_says():
     ],
 )
 def test_the_page_says_at_once_how_bad_it_is(findings, words):
-    """The worst deviation counts."""
+    """The badge follows the worst deviation."""
     made = report(
         outcome(findings=findings, verdict=Verdict.PASS), outcome(tag="other", findings=(), verdict=Verdict.PASS)
     )
@@ -293,7 +293,7 @@ def test_the_page_says_at_once_how_bad_it_is(findings, words):
 
 
 def test_a_check_without_an_answer_has_no_chart():
-    """Nor does it fail."""
+    """The report is written all the same."""
     made = report(outcome(verdict=Verdict.SKIP, reason="no <number>", findings=(), exchanges=()), latencies=())
 
     assert "<svg" not in as_html(made)
@@ -329,7 +329,7 @@ def test_junit_is_what_ci_systems_read():
 
 
 def test_json_is_plain_data(checked):
-    """And says the same."""
+    """Every value is of a JSON type."""
     made, _ = checked
     table = json.loads(as_json(made))
 

@@ -46,7 +46,7 @@ def told(**settings):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_it_runs_on_both_event_loops(backend):
-    """With the same verdict."""
+    """The verdict is the same on asyncio and trio."""
     settings = told()
     todo = plan(settings, scenarios("1.1.1"))
 
@@ -178,7 +178,7 @@ def test_an_operator_that_drops_what_is_not_there_is_found():
 
 
 def test_a_large_body_is_cut():
-    """It costs no memory."""
+    """The rest of the body takes no memory."""
     body = b'{"authenticationId": "' + b"x" * 10**6 + b'"}'
     report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(200, content=body)), only="01_send")
 
@@ -330,7 +330,7 @@ def test_the_advice_fits_the_operator(name, client, advice):
 
 
 def test_the_client_line_names_headers_but_not_their_values():
-    """They may be keys."""
+    """Header values may be API keys."""
     settings = told(headers={"X-Sender": "s3cret-1"}, params={"mock-key": "s3cret-2"})
     report = checked(settings, Sandbox().transport(), only="400.1")
 

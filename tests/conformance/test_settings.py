@@ -89,7 +89,7 @@ def test_a_whole_file_is_read(tmp_path, monkeypatch):
     ],
 )
 def test_what_is_wrong_is_named(table, words):
-    """With what would do."""
+    """The message contains the setting and its rule."""
     with pytest.raises(SettingsError) as caught:
         settings_from({"base_url": URL, **table})
 
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_named(table, words):
 
 
 def test_an_operator_has_to_be_named():
-    """There is no default."""
+    """The setting base_url has no default."""
     with pytest.raises(SettingsError, match="base_url: is missing"):
         settings_from({})
 

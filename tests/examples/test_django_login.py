@@ -103,7 +103,7 @@ def test_a_second_text_waits_for_the_cool_down(browser, site, served):
     ],
 )
 def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, said):
-    """Before anything is sent."""
+    """The page explains it before anything is sent."""
     assert said in browser.submit("/login", phone_number=number).text
     assert served.operator.calls() == []
 

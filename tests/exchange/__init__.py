@@ -1,1 +1,1 @@
-"""Tests of the one room that knows the HTTP library."""
+"""Tests of the package that imports HTTP libraries."""

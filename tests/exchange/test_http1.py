@@ -112,7 +112,7 @@ def test_no_header_ends_its_line(value, place):
 
 
 def test_the_head_of_a_request():
-    """To the byte."""
+    """The bytes are compared exactly."""
     outgoing = Outgoing("POST", "/x", [(b"X-A", b"1")], b"{}", 0.0, None)
     assert head_of(outgoing, b"/x", b"a:1", [(b"Proxy-Authorization", b"Basic eA==")]) == (
         b"POST /x HTTP/1.1\r\nHost: a:1\r\nAccept-Encoding: identity\r\nX-A: 1\r\n"

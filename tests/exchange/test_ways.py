@@ -47,7 +47,7 @@ def test_a_name_is_resolved_and_each_address_tried(faults, shell, monkeypatch):
 
 
 def test_a_name_that_does_not_resolve_is_not_sent(shell, monkeypatch):
-    """And said so."""
+    """The error is a RequestNotSentError."""
 
     def none(*args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -146,7 +146,7 @@ def test_a_proxy_of_the_environment_is_used(faults, shell, monkeypatch):
 
 
 def test_loopback_never_goes_through_a_proxy(faults, shell, monkeypatch):
-    """Whatever the environment says."""
+    """The variables of the environment do not change this."""
     through, direct = faults.listen(proxy), faults.listen(replies(raw()))
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, url(through))

@@ -222,7 +222,7 @@ def test_the_frame_may_be_marked_as_chrome_has_it():
 
 
 def test_another_mark_is_refused():
-    """By its name."""
+    """The error names the argument."""
     with pytest.raises(RequestValidationError, match="embedded_mark"):
         MessageTemplate.domain_bound("", "a.example", embedded="b.example", embedded_mark="#")  # type: ignore[arg-type]
 
@@ -260,7 +260,7 @@ def test_the_last_line_counts_towards_the_limit():
 
 
 def test_shows_no_message_in_repr():
-    """As requests do."""
+    """Requests do not show it either."""
     assert repr(MessageTemplate("{{code}} secret words")) == "MessageTemplate()"
 
 

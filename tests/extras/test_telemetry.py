@@ -237,7 +237,7 @@ def test_a_call_that_was_refused_here_is_reported_too(driven):
 
 
 def test_an_answer_outside_the_contract_keeps_its_status(shell):
-    """A redirect, for one."""
+    """The response is a redirect."""
     records = []
     client = shell.mocked(lambda _: httpx.Response(302, headers={"location": "https://elsewhere.example"}))
     telemetry.observe(client.client, records.append)

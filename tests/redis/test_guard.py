@@ -114,7 +114,7 @@ def test_what_is_kept_is_keyed_digests_that_expire(server, decode):
 
 
 def test_each_operation_is_one_round_trip(server):
-    """Counted by the server."""
+    """The server counts the commands."""
     guard = Guard(
         limits=[Limit("number", 5, per=600), Limit("ip", 20, per=300), Limit("prefix", 9, per=60)],
         min_conversion=0.1,

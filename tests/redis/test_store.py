@@ -69,7 +69,7 @@ def get(made, rejected=None, timeout=20.0):
 
 
 def test_values_live_as_long_as_they_are_told(server):
-    """Redis itself removes them."""
+    """Redis removes them itself."""
     store = RedisStore.from_url(server.url)
     store.save("a", b"\x00\xff", 0.3)
     value, left = store.load("a")

@@ -140,7 +140,7 @@ def test_an_issued_token_that_is_over_never_passes_as_any_token(calling):
 
 
 def test_revocation_of_all(asking):
-    """As after an incident."""
+    """Each issued token is rejected with 401 afterwards."""
     tokens = [asking.token().json()["access_token"] for _ in range(3)]
 
     assert asking.control("GET", "tokens").json()["live"] == 3
@@ -159,7 +159,7 @@ def test_revocation_of_all(asking):
 
 @pytest.mark.parametrize("scope", [API_SCOPE, f"dpv:X {API_SCOPE}", f"dpv:X#{API_SCOPE}"])
 def test_both_forms_of_a_purpose_open_the_api(asking, scope):
-    """Separate and joined."""
+    """The forms are separate and joined scopes."""
     token = asking.token(scope=scope).json()["access_token"]
 
     assert asking.caller.send(token=token).status_code == 200
@@ -174,7 +174,7 @@ def test_a_token_without_the_scope_is_forbidden(asking):
 
 
 def test_basic_is_form_encoded(asking):
-    """RFC 6749 section 2.3.1."""
+    """Source: RFC 6749 section 2.3.1."""
     asking.control("POST", "clients", {"clientId": "cli:ent", "clientSecret": "s e+c"})
     form = {"grant_type": "client_credentials", "scope": API_SCOPE}
 
@@ -228,7 +228,7 @@ def secretly(client_id, value):
     ],
 )
 def test_wrong_requests_are_refused(asking, form, error, status):
-    """By RFC 6749's names."""
+    """The error codes are those of RFC 6749."""
     refused(asking.token(**form), error, status)
 
 
@@ -295,7 +295,7 @@ def test_a_wrong_assertion_is_refused(asking, claims):
 
 @pytest.mark.parametrize("text", ["x", "a.b", "a.b.c", "e30.e30.", "e30.W10.c", "....", "é.é.é"])
 def test_what_is_no_jwt_is_refused(asking, text):
-    """Broken in every part."""
+    """Each part of the JWT is broken in turn."""
     form = {"grant_type": "client_credentials", "scope": API_SCOPE, "client_assertion_type": TYPE}
 
     refused(asking.post("token", form | {"client_assertion": text}), "invalid_client", 401)
@@ -366,7 +366,7 @@ def test_a_login_is_polled_for(both):
     ],
 )
 def test_a_login_can_fail(asking, settings, seconds, error):
-    """Denied, or never answered."""
+    """The user denies it, or does not answer."""
     asking.settings(**settings)
     identifier = asking.login().json()["auth_req_id"]
     asking.caller.sandbox.advance(seconds)
@@ -432,14 +432,13 @@ def test_discovery(both):
     ],
 )
 def test_wrong_settings_are_refused(asking, method, name, body):
-    """Nothing changes."""
+    """A refused request changes nothing."""
     answer = asking.control(method, name, body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_ARGUMENT")
 
 
 def test_a_reset_forgets_tokens_and_clients(asking):
-    """As new."""
     token = asking.token().json()["access_token"]
     asking.control("POST", "clients", secretly("a", "b"))
     asking.control("POST", "reset")
@@ -449,13 +448,13 @@ def test_a_reset_forgets_tokens_and_clients(asking):
 
 
 def test_settings_are_checked_in_python_too():
-    """The same limits."""
+    """The limits are those of the control API."""
     with pytest.raises(ValueError, match="interval"):
         TokenSettings(interval=float("nan"))
 
 
 def test_without_the_signing_package_keys_are_refused_with_the_remedy(asking, monkeypatch):
-    """Never accepted unchecked."""
+    """An unchecked signature is never accepted."""
     asking.control("POST", "clients", {"clientId": "client", "jwks": {"keys": [KEY.as_dict(private=False)]}})
     sent = assertion(asking.url())
     monkeypatch.setitem(__import__("sys").modules, "joserfc", None)

@@ -78,7 +78,7 @@ def told(outcome: Outcome) -> str:
             f"  the operator has to change: {cause.operator}",
             f"  a client has to expect: {cause.client}",
             f"  the rule: {cause.rule}",
-            f"  where it stands: {cause.source}",
+            f"  where it is: {cause.source}",
         ]
     for exchange in outcome.exchanges:
         if exchange.role == "judged":
