@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Generator
@@ -66,6 +67,13 @@ def _console(*, stderr: bool) -> Console:
     if not is_usable and not _is_terminal(stream):
         console.width = _PIPED_WIDTH
     return console
+
+
+def _cause(error: OTPError) -> str:
+    """Return the cause of an error, or the part of it for the operation that failed."""
+    parts: dict[str, str] = dict(re.findall(r"For (\w+): (.+?\.)(?= For |$)", error.cause))
+    part = parts.get(error.operation or "", error.cause)
+    return part[:1].upper() + part[1:]
 
 
 @attrs.define
@@ -176,7 +184,7 @@ class Screen:
         raise EndOfCommand(code)
 
     def _explain(self, error: OTPError) -> None:
-        cause, remedy = error.cause, error.remedy
+        cause, remedy = _cause(error), error.remedy
         text = Text()
         if isinstance(error, APIError):
             text.append(f"✗ HTTP {error.status}{f' {error.code}' if error.code else ''}", "bold red")

@@ -23,6 +23,22 @@ def test_a_code_is_sent_and_checked(cli, ready, sandbox):
     assert (checked.code, checked.out) == (0, "✓ The code is right.\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown", "hidden"),
+    [
+        (["send", "+447700900001"], "The number is not this operator's.", "never issued"),
+        (["validate", "an-id", "--code", "AJY3"], "The authentication_id was never issued.", "not this operator's"),
+    ],
+)
+def test_the_cause_of_a_404_is_that_of_the_operation(cli, ready, arguments, shown, hidden):
+    """NOT_FOUND has one meaning per operation."""
+    ran = cli(*arguments)
+
+    assert ran.code == Exit.REFUSED
+    assert shown in " ".join(ran.err.split())
+    assert hidden not in ran.err
+
+
 def test_a_code_that_is_not_given_is_asked_for(cli, ready, sandbox):
     """It need not stand in the process list."""
     sent = cli("send", NUMBER)
