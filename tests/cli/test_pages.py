@@ -38,8 +38,8 @@ def like(shown, real):
 
 @pytest.mark.parametrize("page", ["cli.md", "check.md"])
 def test_what_the_page_shows_is_what_comes(page, cli, monkeypatch):
-    """Command by command, against a sandbox whose codes read AJY3."""
-    monkeypatch.setattr("camara_otp.sandbox.operator.Operator._code", lambda _: "AJY3")
+    """Command by command, against a sandbox whose codes read 481516."""
+    monkeypatch.setattr("camara_otp.sandbox.operator.Operator._code", lambda _: "481516")
     sandbox = Sandbox()
     ran = 0
     with sandbox.serve() as url:
@@ -51,10 +51,10 @@ def test_what_the_page_shows_is_what_comes(page, cli, monkeypatch):
             if program != "camara-otp":
                 continue
             newest = sandbox.messages()[-1].authentication_id if sandbox.messages() else ""
-            done = cli(*(newest if part == "ID" else part for part in arguments), stdin="AJY3\n")
+            done = cli(*(newest if part == "ID" else part for part in arguments), stdin="481516\n")
             answered = (done.err + done.out).replace(url, ADDRESS) if "Accepted" in output else done.err + done.out
             # What a person types is not shown where it is piped in, nor is the line feed after it.
-            assert like(output.replace("Code: AJY3\n", "Code: "), answered), (command, answered)
+            assert like(output.replace("Code: 481516\n", "Code: "), answered), (command, answered)
             ran += 1
 
     assert ran >= 2
