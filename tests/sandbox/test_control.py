@@ -219,7 +219,7 @@ def test_no_text_no_code(caller: Caller) -> None:
     with pytest.raises(LookupError, match="no request came in"):
         caller.sandbox.last_code(PHONE)
     caller.send(message="no label")
-    with pytest.raises(LookupError, match=r"send-code, was answered 400 INVALID_ARGUMENT \(message must hold"):
+    with pytest.raises(LookupError, match=r"send-code, was answered 400 INVALID_ARGUMENT \(message must contain"):
         caller.sandbox.last_code(PHONE)
     caller.sent("+346661113335")
     with pytest.raises(LookupError, match=r"send-code for another phone, was answered 200; see calls\(\)"):
