@@ -132,11 +132,13 @@ class SendRefusedError(OTPError):
             logs; do not show it to the user.
         retry_after: seconds until the same text may be asked for again; None where that is unknown, and where it will
             not be allowed.
+        operation: always `"send_code"`.
     """
 
     cause = "A limit of the guard refuses the text. Nothing was sent."
     remedy = "Show the message to the user, and allow another try after `retry_after` seconds."
 
+    operation = "send_code"
     rule: str
     retry_after: float | None
 
@@ -155,6 +157,10 @@ class SendRefusedError(OTPError):
         self.args: tuple[Any, ...] = (rule, retry_after)
         self.rule = rule
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        """Return the message alone: the user reads it."""
+        return self._reason
 
 
 class TokenError(OTPError):

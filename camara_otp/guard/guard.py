@@ -258,6 +258,7 @@ class Guard:
         problem = self._problem(phone_number, keys)
         if problem is not None:
             del phone_number, keys
+            problem.operation = "send_code"
             raise problem
         prefix = prefix_of(phone_number, self._prefix_length)
         values = {"number": phone_number, "prefix": prefix, "all": ""}

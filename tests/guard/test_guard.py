@@ -398,8 +398,9 @@ def test_a_key_may_be_a_number(make):
 def test_a_number_that_is_not_e164_is_the_error_of_send_code(make, number):
     guard = make()
     for call in (guard.sending, guard.verified, guard.conversion):
-        with pytest.raises(RequestValidationError, match="phone_number: "):
+        with pytest.raises(RequestValidationError, match="phone_number: ") as caught:
             call(number)
+        assert caught.value.operation == ("send_code" if call == guard.sending else None)
 
 
 @pytest.mark.parametrize(
@@ -519,7 +520,7 @@ def test_no_number_and_no_key_is_shown_anywhere(make, events):
 def test_the_text_of_a_refusal_is_for_the_user_and_names_no_limit(rule, retry_after, text):
     error = SendRefusedError(rule, retry_after)
 
-    assert str(error) == text
+    assert (str(error), error.operation) == (text, "send_code")
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
 
 
