@@ -13,6 +13,7 @@ import attrs
 import httpx
 
 from camara_otp.conformance.contract import MAX_CODE
+from camara_otp.conformance.failures import reason_of
 from camara_otp.conformance.inbox import Found, find, has_texts
 from camara_otp.conformance.settings import is_loopback
 
@@ -258,8 +259,10 @@ class Hooks:
             answer = await self.http.request(
                 hook.method, _filled(hook.url, quoted), headers=dict(hook.headers), json=body, timeout=hook.timeout
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HookError(f"{hook.method} cannot reach its url: {type(error).__name__}") from None
+        except httpx.HTTPError as error:
+            raise HookError(f"{hook.method} cannot reach its url: {reason_of(error)}") from None
+        except httpx.InvalidURL:
+            raise HookError(f"{hook.method} cannot reach its url: it is not a valid URL") from None
         if answer.is_redirect:
             raise HookError(f"{hook.method} was answered with {answer.status_code}; redirects are not followed")
         if not answer.is_success:

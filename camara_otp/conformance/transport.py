@@ -13,20 +13,12 @@ import attrs
 import httpx
 
 from camara_otp._version import __version__
+from camara_otp.conformance.failures import reason_of
 from camara_otp.conformance.judge import LATE
 from camara_otp.conformance.model import ReceivedResponse, RoundTrip, SentRequest
 from camara_otp.conformance.settings import Settings, is_loopback
 
 MAX_BODY: Final = 65536
-
-# The first class that fits gives the words.
-_FAILURES: Final[dict[type[Exception], str]] = {
-    httpx.ConnectError: "no connection could be made",
-    httpx.ConnectTimeout: "no connection could be made in time",
-    httpx.ProxyError: "the proxy refused",
-    httpx.RemoteProtocolError: "the connection was closed early, or the response is not valid HTTP",
-    httpx.NetworkError: "the connection broke",
-}
 
 
 @attrs.frozen
@@ -64,7 +56,7 @@ class Transport:
         except httpx.DecodingError:
             return RoundTrip(request, failure="a content coding that is broken or was not asked for")
         except httpx.HTTPError as error:
-            return RoundTrip(request, failure=_failure(error))
+            return RoundTrip(request, failure=reason_of(error))
         return RoundTrip(request, response)
 
     async def _response(self, request: httpx.Request, began: float) -> ReceivedResponse:
@@ -120,20 +112,6 @@ def trusted(settings: Settings) -> ssl.SSLContext:
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)
     return context
-
-
-def _failure(error: httpx.HTTPError) -> str:
-    """Return why a request got no response; a certificate that does not verify is named."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            reason = cause.verify_message or cause.reason
-            return f"the TLS certificate does not verify: {reason}; give its CA with ca_file (--ca-file)"
-        if isinstance(cause, ssl.SSLError):
-            return f"the TLS handshake failed: {cause.reason}"
-        cause = cause.__cause__ or cause.__context__
-    words = next((words for kind, words in _FAILURES.items() if isinstance(error, kind)), "the request failed")
-    return f"{type(error).__name__}, {words}"
 
 
 def _shut_down(stream: Any) -> None:

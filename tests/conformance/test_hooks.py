@@ -93,7 +93,7 @@ async def test_a_text_is_read_over_http():
         (httpx.Response(500), "GET was answered with 500"),
         (httpx.Response(200, text="no code here"), "the inbox holds other text"),
         (httpx.Response(200, text=""), "no text arrived within 0.05 s"),
-        (httpx.ConnectError("no"), "GET cannot reach its url: ConnectError"),
+        (httpx.ConnectError("no"), "GET cannot reach its url: no connection could be made"),
     ],
 )
 async def test_a_text_that_does_not_come_is_given_up(answer, words):

@@ -55,14 +55,17 @@ def test_it_runs_on_both_event_loops(backend):
     assert report.is_good()
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("late")])
-def test_an_operator_that_is_away_is_no_finding(error):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(httpx.ConnectError("no"), "no connection could be made"), (httpx.ReadTimeout("late"), "timed out")],
+)
+def test_an_operator_that_is_away_is_no_finding(error, words):
     """There is nothing to check."""
 
     def away(request):
         raise error
 
-    with pytest.raises(UnreachableError, match=f"{URL}: {type(error).__name__}"):
+    with pytest.raises(UnreachableError, match=f"{URL}: {words}$"):
         checked(told(), httpx.MockTransport(away))
 
 
@@ -374,7 +377,7 @@ def test_a_request_that_gets_no_answer_does_not_mean_that_correlators_are_refuse
     long = by_tag(report)["camara_otp_validate_code_longest_x-correlator"]
 
     assert "x_correlator" not in report.client + " ".join(report.recommendations)
-    assert long.findings[0].text == "no response: ReadError, the connection broke"
+    assert long.findings[0].text == "no response: the connection broke"
 
 
 def test_a_send_without_an_id_is_said_to_be_one():

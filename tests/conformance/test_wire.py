@@ -1,6 +1,7 @@
 """A check over real HTTP: what one answer leaves behind is not held against the next, and none fills the memory."""
 
 import gzip
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -11,9 +12,46 @@ import anyio
 import httpx
 import pytest
 
-from camara_otp.conformance import Grade, Verdict, plan, run, sandbox_settings, scenarios, settings_from
+from camara_otp.conformance import (
+    Grade,
+    UnreachableError,
+    Verdict,
+    plan,
+    run,
+    sandbox_settings,
+    scenarios,
+    settings_from,
+)
 from camara_otp.sandbox import Sandbox
 from tests.conformance.wrong import DEFAULTS, OPTIONAL, SUCCESS_BODY
+
+
+def reason_at(url, backend):
+    """Return the error of a check of a URL that does not answer."""
+    settings = settings_from({**sandbox_settings(url, DEFAULTS), "timeout": 5.0})
+    with pytest.raises(UnreachableError) as caught:
+        anyio.run(partial(run, settings, plan(settings, scenarios("1.1.1")), "t"), backend=backend)
+    return str(caught.value).removeprefix(f"no response from {url}: ")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_refused_connection_is_named(host, backend):
+    """A host with several addresses is refused at each of them."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening, so that no other server takes the port
+
+        assert reason_at(f"http://{host}:{taken.getsockname()[1]}", backend) == "connection refused"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_unknown_host_name_is_named(backend, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    assert reason_at("https://operator.example", backend) == "the host name could not be resolved"
 
 
 @contextmanager
