@@ -4,10 +4,11 @@ import argparse
 import contextlib
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-from camara_otp.sandbox.config import DESCRIPTIONS, DIALECTS
+from camara_otp.sandbox.config import DESCRIPTIONS, DIALECTS, Config
 from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.http import is_loopback
 from camara_otp.sandbox.load import PREFIX, SETTINGS, load, parse, variables
@@ -22,7 +23,7 @@ The sandbox is running.
 Try it:
 
   curl {url}{path}/send-code \\
-    -H 'Authorization: Bearer any-token' -H 'Content-Type: application/json' \\
+    -H {authorization} -H 'Content-Type: application/json' \\
     -d '{{"phoneNumber": "+346661113334", "message": "{{{{code}}}} is your code"}}'
 
 Stop with Ctrl+C."""
@@ -70,10 +71,19 @@ def main(
         if not is_loopback(host):
             sys.stderr.write(_EXPOSED.format(host=host))
         paths = ", ".join(path or "/" for path in config.api_paths)
-        print(_BANNER.format(url=url, path=config.api_paths[0], paths=paths), flush=True)  # noqa: T201
+        authorization = shlex.quote(f"Authorization: Bearer {_token(config)}")
+        banner = _BANNER.format(url=url, path=config.api_paths[0], paths=paths, authorization=authorization)
+        print(banner, flush=True)  # noqa: T201
         with contextlib.suppress(KeyboardInterrupt):
             server.server(Engine(config), exposed=expose).run(sockets=[listener])
     return 0
+
+
+def _token(config: Config) -> str:
+    """Return a token that the sandbox accepts. Of several, return the first in sort order, since a set has none."""
+    if config.tokens is None:
+        return "any-token"
+    return min(config.tokens - config.expired_tokens - config.invalid_tokens - config.forbidden_tokens, default="TOKEN")
 
 
 def _parser(texts: Mapping[str, str], program: str) -> argparse.ArgumentParser:

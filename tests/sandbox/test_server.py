@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -426,6 +427,25 @@ def test_main_runs_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert __main__.main(["--host", "0.0.0.0", "--port", "0", "--expose"], {}) == 0
     assert len(seen) == 2
     assert "can be reached from other machines" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "token"),
+    [
+        ([], "any-token"),
+        (["--tokens", "b-token,a-token"], "a-token"),
+        (["--tokens", "a-token,b-token", "--expired-tokens", "a-token"], "b-token"),
+        (["--tokens", "it's"], "it's"),
+    ],
+)
+def test_the_banner_shows_a_token_that_is_accepted(
+    arguments: list[str], token: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+
+    assert __main__.main(["--port", "0", *arguments], {}) == 0
+    command = capsys.readouterr().out.partition("Try it:")[2].partition("Stop with")[0]
+    assert f"Authorization: Bearer {token}" in shlex.split(command)
 
 
 @pytest.mark.parametrize("port", ["tcp://10.0.0.1:9091", "", " "])
