@@ -60,6 +60,8 @@ def main(
         config = load(file, environ, **{name: parse(name, text) for name, text in options.items() if text is not None})
         server.check_exposure(host, expose=expose)
         listener = server.listen(host, port)
+    except FileNotFoundError as error:
+        parser.exit(2, f"{parser.prog}: {error.filename}: there is no such file; check --config or {PREFIX}CONFIG\n")
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             parser.exit(2, f"{parser.prog}: {error}\n")

@@ -385,7 +385,7 @@ def test_command_warns_when_exposed() -> None:
     [
         (["--host", "0.0.0.0"], "--expose"),
         (["--max-send", "many"], "max_send"),
-        (["--config", "/nowhere.toml"], "nowhere.toml"),
+        (["--config", "/nowhere.toml"], ": /nowhere.toml: there is no such file; check --config"),
         (["--port", "99999"], "port"),
         (["--colour", "red"], "colour"),
     ],
