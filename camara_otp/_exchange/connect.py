@@ -110,7 +110,7 @@ def _in_thread(key: Hashable, work: Callable[[], T]) -> Steps[T]:
 
 
 def forget_jobs() -> None:
-    """Forget the threads of the parent process; called in a forked child."""
+    """Drop the references to the threads of the parent process; called in a forked child."""
     _jobs.clear()
 
 
@@ -289,7 +289,7 @@ class Connection:
         return True
 
     def drop_unsent(self) -> None:
-        """Forget what could not be sent; the connection is not clean any more."""
+        """Drop the bytes that could not be sent; the connection cannot be reused."""
         self._unsent = b""
 
     def connect(self, host: str, port: int, deadline: float) -> Steps[None]:

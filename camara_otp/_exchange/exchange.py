@@ -230,7 +230,7 @@ class Exchange:
             client.close()
 
     def forget(self) -> None:
-        """Give up the connections of the parent process; called in a forked child."""
+        """Drop the connections of the parent process; called in a forked child."""
         self._pool = self._pool.renewed()
         self._detours = observers.Detours("Client", self._through, self._direct, self._route.proxy)
 
@@ -295,7 +295,7 @@ class AsyncExchange:
             await client.aclose()
 
     def forget(self) -> None:
-        """Give up the connections of the parent process; called in a forked child."""
+        """Drop the connections of the parent process; called in a forked child."""
         self._renew()
         self._loop = None
 

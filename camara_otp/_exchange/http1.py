@@ -70,7 +70,7 @@ class Exchanged:
         self.reusable = False
 
     def read(self, http: h11.Connection) -> bool | None:
-        """Read what the parser holds; return True at the end of the response, None if it needs more bytes.
+        """Read the next part from the parser; return True at the end of the response, None if it needs more bytes.
 
         Raises:
             h11.RemoteProtocolError: the response is not valid HTTP/1.1, or was cut off.

@@ -54,7 +54,7 @@ class StoreKey:
 
     @classmethod
     def derive(cls, secret: bytes, *identity: str) -> "StoreKey":
-        """Derive both by scrypt, which makes it slow to guess a weak secret from a name or a value."""
+        """Derive both by scrypt, so that guessing a weak secret from a name or a value is slow."""
         salt = hashlib.sha256(json.dumps(identity).encode()).digest()
         made = hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=48)
         return cls(name="token:" + made[:16].hex(), key=base64.urlsafe_b64encode(made[16:]))

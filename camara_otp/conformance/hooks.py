@@ -31,7 +31,7 @@ _NAME: Final = re.compile(r"\{(base_url|phone_number|authentication_id)\}")
 
 
 class HookError(Exception):
-    """A hook that failed; the text says why."""
+    """A hook failed; the message gives the reason."""
 
 
 class NoTextError(Exception):

@@ -62,7 +62,7 @@ _SECONDS: Final = must("be a number of seconds", lambda value: is_number(value) 
 
 @attrs.frozen(kw_only=True)
 class TokenSettings:
-    """How the authorization server behaves.
+    """The settings of the authorization server.
 
     Args:
         lifetime: Seconds for which a token is valid.

@@ -22,7 +22,7 @@ _TICK: Final = 0.1
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's protocol that also lets the application break its connection, which ASGI has no word for."""
+    """A uvicorn protocol that lets the application abort its connection, which ASGI does not define."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
