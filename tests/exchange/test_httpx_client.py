@@ -177,7 +177,7 @@ OURS = st.lists(
 def test_a_request_after_a_pattern_is_the_one_that_the_client_builds(rounds):
     """Whatever the client's headers, parameters and cookies were in the call before."""
     with httpx.Client() as client:
-        requests = httpx_client._Requests(client, "httpx", ORIGIN)
+        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
         for each in (*rounds, *rounds):
             client.headers = httpx.Headers(each["theirs"])
             client.params = each["params"]
@@ -208,7 +208,7 @@ def test_a_build_request_of_somebodys_own_is_asked_each_time(monkeypatch, way):
     with kind() as client:
         if way == "instance":
             client.build_request = lambda *args, **options: counting(client, *args, **options)
-        requests = httpx_client._Requests(client, "httpx", ORIGIN)
+        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
         for _ in range(3):
             requests.build(Outgoing("POST", "/x", [], b"{}", time.monotonic() + 9, None), None)
     assert len(built) == 3
@@ -225,7 +225,7 @@ def test_a_build_request_that_signs_gets_the_request_itself():
 
     headers = [(b"x-correlator", b"c-1")]
     with Signing() as client:
-        requests = httpx_client._Requests(client, "httpx", ORIGIN)
+        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
         built = requests.build(Outgoing("POST", "/x", headers, b"{}", time.monotonic() + 9, None), None)
     assert built.headers["X-Signed"] == "c-1 {}"
     assert built.content == b"{}"
@@ -234,7 +234,7 @@ def test_a_build_request_that_signs_gets_the_request_itself():
 def test_patterns_are_bounded_and_hold_no_secret():
     """Texts may have any length, and what is kept between calls is nobody's."""
     with httpx.Client() as client:
-        requests = httpx_client._Requests(client, "httpx", ORIGIN)
+        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
         headers = [(b"Authorization", b"Bearer zq-token"), (b"x-correlator", b"zq-1")]
         for length in range(2 * httpx_client._MAX_TEMPLATES):
             requests.build(Outgoing("POST", "/x", headers, b"zq-" + b"x" * length, time.monotonic() + 9, None), None)
