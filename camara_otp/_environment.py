@@ -4,6 +4,7 @@
 """
 
 import os
+import shlex
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -146,14 +147,19 @@ def profiles(path: Path) -> dict[str, dict[str, Any]]:
         ConfigurationError: the file cannot be read, or other users can write it.
     """
     try:
-        if os.name == "posix" and path.stat().st_mode & 0o022:
-            raise ConfigurationError(f"{path}: other users can change it and redirect tokens; run: chmod go-w {path}")
-        content = tomllib.loads(path.read_text("utf-8-sig"))
+        content = None if _is_open_to_others(path) else tomllib.loads(path.read_text("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if content is None:
+        command = f"chmod go-w {shlex.quote(str(path))}"
+        raise ConfigurationError(f"profiles file: other users can change it and redirect tokens; run: {command}")
     return {name: cast("dict[str, Any]", table) for name, table in content.items() if isinstance(table, dict)}
+
+
+def _is_open_to_others(path: Path) -> bool:
+    return os.name == "posix" and bool(path.stat().st_mode & 0o022)
 
 
 def _fits(kind: Kind, value: Any) -> bool:

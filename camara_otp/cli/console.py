@@ -204,7 +204,8 @@ class Screen:
             text.append("\n  The operator may have acted: do not simply repeat this.", "yellow")
         if error.x_correlator:
             text.append(f"\n  x-correlator {error.x_correlator}", "dim")
-        self.err.print(text)
+        # The remedy for a setting may be a command or a path, which has to be copied in one piece.
+        self.err.print(text, soft_wrap=isinstance(error, ConfigurationError))
 
     def usage(self, text: str) -> NoReturn:
         """Reject the command line or the settings, and end.

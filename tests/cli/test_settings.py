@@ -413,14 +413,19 @@ def test_force_color_colors_and_never_animates(cli, ready, sandbox, monkeypatch)
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-def test_a_file_of_profiles_that_others_can_write_is_refused(cli, profiles, ready, sandbox, mode):
-    """It could send the token to another host."""
+def test_a_file_of_profiles_that_others_can_write_is_refused(cli, profiles, ready, sandbox, monkeypatch, mode):
+    """It could send the token to another host. A narrow terminal does not break the command."""
+    monkeypatch.setenv("COLUMNS", "40")
     path = profiles("[p]\nmessage = '{{code}}'\n")
     path.chmod(mode)
 
     ran = cli("send", NUMBER, "--profile", "p")
 
-    assert (ran.code, f"chmod go-w {path}" in ran.err) == (Exit.USAGE, True)
+    assert (
+        ran.code,
+        ran.err.endswith(f"✗ profiles file: other users can change it and redirect tokens; run: chmod go-w {path}\n"),
+    ) == (Exit.USAGE, True)
+    assert ran.err.count(str(path)) == 1
     assert sandbox.sent_count == 0
 
 
