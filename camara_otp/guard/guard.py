@@ -10,7 +10,17 @@ import attrs
 from camara_otp._checks import is_count
 from camara_otp._secret import Secret
 from camara_otp.errors import ConfigurationError, OTPError, RequestValidationError, SendRefusedError
-from camara_otp.guard.rules import Limit, Refusal, Rule, country_check, gives_back, milliseconds, prefix_of, source_of
+from camara_otp.guard.rules import (
+    Limit,
+    Refusal,
+    Rule,
+    checked_limits,
+    country_check,
+    gives_back,
+    milliseconds,
+    prefix_of,
+    source_of,
+)
 from camara_otp.guard.stores import READ, Change, MemoryStore, Reading, RedisStore
 from camara_otp.models import phone_number_problem
 
@@ -194,7 +204,7 @@ class Guard:
         on_event: Callable[[GuardEvent], object] | None = None,
     ) -> None:
         """Check the settings; nothing is sent to the store."""
-        limits = tuple(limits)
+        limits = checked_limits(limits)
         if not is_count(prefix_length) or prefix_length > 14:
             raise ConfigurationError("prefix_length: must be a number of digits from 1 to 14")
         if min_conversion is not None and not 0 <= min_conversion <= 1:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv6Address, IPv6Network
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import attrs
 
@@ -19,6 +19,7 @@ from camara_otp.errors import ConfigurationError, OTPError
 _RESERVED: Final = ("country", "cooldown", "conversion", "store")
 # Calling codes have two or three digits, except 1 and 7 (ITU-T E.164); more digits narrow them, as in 1876.
 _COUNTRY: Final = re.compile(r"[17][0-9]{0,6}|[2-9][0-9]{1,6}|[A-Z]{2}")
+_COUNTRIES: Final = 'of calling codes, as in ["34", "351"], or of regions, as in ["ES", "PT"]'
 _SLOTS: Final = 10
 _HIDDEN_DIGITS: Final = 4
 
@@ -60,6 +61,21 @@ class Limit:
         if not is_count(self.count):
             raise ConfigurationError("Limit: count must be a whole number from 1 on")
         seconds("Limit: per", self.per)
+
+
+def checked_limits(limits: object) -> tuple[Limit, ...]:
+    """Return the limits of a guard.
+
+    Raises:
+        ConfigurationError: the value is not a list of `Limit`.
+    """
+    if isinstance(limits, Limit) or not isinstance(limits, Iterable):
+        raise ConfigurationError('limits: must be a list, as in [Limit("number", 5, per=3600)]; put the limit into one')
+    found = tuple(cast("Iterable[object]", limits))
+    for place, limit in enumerate(found):
+        if not isinstance(limit, Limit):
+            raise ConfigurationError(f'limits[{place}]: must be a Limit, as in Limit("number", 5, per=3600)')
+    return cast("tuple[Limit, ...]", found)
 
 
 def milliseconds(name: str, duration: float) -> int:
@@ -176,17 +192,27 @@ def source_of(address: str) -> str:
     return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
 
 
+def _country_rule(name: str) -> str:
+    """Return the rule that the name of a country breaks."""
+    if name.isascii() and name.isdigit() and name.startswith("0"):
+        return 'calling codes do not begin with 0; write "34", not "034" or "0034"'
+    return 'must be a calling code, as in "34", or a region in capital letters, as in "ES"'
+
+
 def country_check(countries: Iterable[str]) -> Callable[[str], bool]:
     """Return a function that tells whether an E.164 number belongs to one of the countries.
 
     Raises:
         ConfigurationError: a country is neither a calling code nor a region, or a region is given without the extra.
     """
-    names = [] if isinstance(countries, str) else [str(name).removeprefix("+") for name in countries]
-    if not names or not all(_COUNTRY.fullmatch(name) for name in names):
-        raise ConfigurationError(
-            'countries: must be a list of calling codes, as in ["34", "351"], or of regions, as in ["ES", "PT"]'
-        )
+    if isinstance(countries, str) or not isinstance(cast("object", countries), Iterable):
+        raise ConfigurationError(f"countries: must be a list {_COUNTRIES}")
+    names = [str(name).removeprefix("+") for name in countries]
+    if not names:
+        raise ConfigurationError(f"countries: is empty and would refuse every number; give None or a list {_COUNTRIES}")
+    for place, name in enumerate(names):
+        if not _COUNTRY.fullmatch(name):
+            raise ConfigurationError(f"countries[{place}]: {_country_rule(name)}")
     codes = tuple("+" + name for name in names if name.isdigit())
     regions = {name for name in names if name.isalpha()}
     if not regions:

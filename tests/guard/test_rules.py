@@ -199,7 +199,7 @@ def test_countries_are_calling_codes_or_regions(countries, number, allowed):
 
 @pytest.mark.parametrize("countries", ["34", "ES", [], ["3"], ["034"], [""], ["Spain"], ["es"], ["UK"], ["٣٤"]])
 def test_a_wrong_country_is_refused_at_the_start(countries):
-    with pytest.raises(ConfigurationError, match="countries: "):
+    with pytest.raises(ConfigurationError, match=r"countries(\[0\])?: "):
         country_check(countries)
 
 
