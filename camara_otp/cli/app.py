@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Final
 
 import click
 from click.shell_completion import get_completion_class
@@ -17,12 +18,16 @@ from camara_otp.cli.streams import recording_streams
 PROGRAM = "camara-otp"
 
 
+# Most used first.
+_ORDER: Final = ("verify", "send", "validate", "check", "errors", "token", "config", "sandbox", "completion")
+
+
 class _Commands(click.Group):
-    """The commands, in the order in which a user meets them, and the exit codes."""
+    """The commands, the most used ones first, and the exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
         """Return the names of the commands."""
-        return list(self.commands)
+        return sorted(self.commands, key=_ORDER.index)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - Click's signature
         """Write the exit codes."""

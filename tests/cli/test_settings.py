@@ -448,6 +448,14 @@ def test_files_are_where_the_platform_has_them(monkeypatch, platform):
     assert settings.profiles_file({"CAMARA_PROFILES": "/x/y.toml"}) == Path("/x/y.toml")
 
 
+def test_help_lists_the_most_used_commands_first(cli):
+    listed = cli("--help").out.partition("Commands:\n")[2].partition("\n\n")[0]
+
+    assert [line.split()[0] for line in listed.splitlines()] == [
+        *("verify", "send", "validate", "check", "errors", "token", "config", "sandbox", "completion")
+    ]
+
+
 def test_the_version_is_told(cli):
     """Bug reports need it."""
     assert cli("--version").out.startswith("camara-otp ")
