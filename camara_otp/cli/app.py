@@ -103,7 +103,7 @@ for _function, _kind, _summary, _help in (
         "Show the error codes, their causes and remedies.",
         (
             "Show the error codes: the cause of each, and the remedy.\n\n"
-            "CODE is a code, the beginning of one, its class or its HTTP status."
+            "CODE is a code, the beginning of one, a class of errors or an HTTP status."
         ),
     ),
     (

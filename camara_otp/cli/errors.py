@@ -4,10 +4,11 @@ import click
 from rich.table import Table
 
 from camara_otp import OTPError
+from camara_otp import errors as catalogue
 from camara_otp.cli import options
 from camara_otp.cli.console import Screen, plain
 from camara_otp.cli.exit_codes import Exit
-from camara_otp.errors import CODES
+from camara_otp.errors import CODES, STATUSES
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -19,13 +20,13 @@ def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
 def errors(*, code: str | None, as_json: bool) -> Exit:
     """Show the error codes: the cause of each, and the remedy."""
     screen = Screen(as_json=as_json)
-    chosen = _matching(code or "")
+    text = code or ""
+    chosen = _classes_named(text) or [(name, CODES[name]) for name in _matching(text)]
     if not chosen:
-        screen.usage(f"{code}: there is no such code; `camara-otp errors` shows all")
+        screen.usage(f"{code}: there is no such code or class of errors; `camara-otp errors` shows all codes")
     rows = [
         {"code": name, "class": kind.__name__, "status": _status(kind), "cause": kind.cause, "remedy": kind.remedy}
-        for name, kind in CODES.items()
-        if name in chosen
+        for name, kind in chosen
     ]
     if as_json:
         screen.json(rows)
@@ -34,7 +35,8 @@ def errors(*, code: str | None, as_json: bool) -> Exit:
     for title in ("HTTP", "code", "when", "what to do"):
         table.add_column(title, overflow="fold", no_wrap=title == "code")
     for row in rows:
-        table.add_row(*map(plain, (row["status"], _short(str(row["code"])), row["cause"], row["remedy"])))
+        name = row["class"] if row["code"] is None else _short(str(row["code"]))
+        table.add_row(*map(plain, (row["status"] or "", name, row["cause"], row["remedy"])))
     screen.out.print(table, soft_wrap=False)
     return Exit.DONE
 
@@ -52,7 +54,14 @@ def _matching(text: str) -> list[str]:
     ]
 
 
-def _status(kind: type[OTPError]) -> int:
-    """Return the HTTP status of a class of the code table."""
-    family = next(base.__name__ for base in kind.__mro__ if base.__name__.startswith("HTTP"))
-    return int(family.removeprefix("HTTP").removesuffix("Error"))
+def _classes_named(text: str) -> list[tuple[str | None, type[OTPError]]]:
+    """Return the class of this name that belongs to no code, as a list of one or none."""
+    kinds = [kind for kind in vars(catalogue).values() if isinstance(kind, type) and issubclass(kind, OTPError)]
+    return [
+        (None, kind) for kind in kinds if kind not in CODES.values() and kind.__name__.upper() == text.strip().upper()
+    ]
+
+
+def _status(kind: type[OTPError]) -> int | None:
+    """Return the HTTP status of a class, or None for a class that belongs to no status."""
+    return next((status for status, family in STATUSES.items() if issubclass(kind, family)), None)

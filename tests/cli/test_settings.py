@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from camara_otp import errors
 from camara_otp.cli import recent_sends, settings
 from camara_otp.cli.app import app
 from camara_otp.cli.exit_codes import Exit
@@ -365,6 +366,29 @@ class TestErrors:
         """As they stand in a log, or half remembered."""
         assert {row["status"] for row in cli("errors", "403", "--json").json} == {403}
         assert len(cli("errors", "verification", "--json").json) == 2
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            errors.OutcomeUnknownError,
+            errors.RequestNotSentError,
+            errors.UnexpectedResponseError,
+            errors.TokenError,
+            errors.SendRefusedError,
+            errors.ConfigurationError,
+            errors.RequestValidationError,
+        ],
+    )
+    def test_a_class_without_a_code_is_shown(self, cli, kind):
+        name = kind.__name__
+        shown = {"code": None, "class": name, "status": None, "cause": kind.cause, "remedy": kind.remedy}
+
+        assert cli("errors", name, "--json").json == [shown]
+        table = " ".join(cli("errors", name.lower()).out.split())
+        assert (name in table, "None" in table) == (True, False)
+
+    def test_a_class_of_a_status_is_shown_with_its_status(self, cli):
+        assert [row["status"] for row in cli("errors", "HTTP403Error", "--json").json] == [403]
 
     def test_an_unknown_code_is_refused(self, cli):
         """The exit code is that of a wrong option."""
