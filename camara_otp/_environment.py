@@ -292,7 +292,17 @@ def client_credentials(settings: Mapping[str, Setting], **more: Any) -> TokenPro
     for file, name in (("client_secret_file", "client_secret"), ("private_key_file", "private_key")):
         if file in values:
             values[name] = secret_in(Path(values.pop(file)), file)
+    for one, other in (("token_url", "issuer"), ("client_secret", "private_key")):
+        _require_one_of(values, one, other)
     return ClientCredentials(**values, **more)
+
+
+def _require_one_of(values: Mapping[str, Any], one: str, other: str) -> None:
+    variables = f"{SETTINGS[one].variable} or {SETTINGS[other].variable}"
+    if one not in values and other not in values:
+        raise ConfigurationError(f"{one}: is missing; set {variables}, or {one} or {other} in the profile")
+    if one in values and other in values:
+        raise ConfigurationError(f"{one}: is set, and so is {other}; keep {variables}, or one of both in the profile")
 
 
 def secret_in(path: Path, name: str) -> str:

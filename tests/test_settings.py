@@ -81,7 +81,19 @@ def test_the_command_line_makes_the_same_client(environment, monkeypatch):
     [
         ({}, "token: is missing.*CAMARA_BEARER_TOKEN.*CAMARA_CLIENT_ID"),
         ({"BEARER_TOKEN": "t"}, "base_url: is missing.*CAMARA_BASE_URL"),
-        ({"BASE_URL": BASE_URL, "CLIENT_SECRET": "s3cr3t"}, "client_id: is missing"),
+        ({"BASE_URL": BASE_URL, "CLIENT_SECRET": "s3cr3t"}, "client_id: is missing.*CAMARA_CLIENT_ID"),
+        (
+            {"BASE_URL": BASE_URL, "CLIENT_ID": "id", "CLIENT_SECRET": "s3cr3t"},
+            "token_url: is missing; set CAMARA_TOKEN_URL or CAMARA_ISSUER, or token_url or issuer in the profile",
+        ),
+        (
+            {"BASE_URL": BASE_URL, "CLIENT_ID": "id", "TOKEN_URL": BASE_URL},
+            "client_secret: is missing; set CAMARA_CLIENT_SECRET or CAMARA_PRIVATE_KEY, or",
+        ),
+        (
+            {"BASE_URL": BASE_URL, "CLIENT_ID": "id", "TOKEN_URL": BASE_URL, "ISSUER": BASE_URL},
+            "token_url: is set, and so is issuer; keep CAMARA_TOKEN_URL or CAMARA_ISSUER, or one",
+        ),
         ({"BASE_URL": BASE_URL, "BEARER_TOKEN_FILE": "/no/such/file"}, "token_file: /no/such/file"),
         ({"BASE_URL": BASE_URL, "BEARER_TOKEN": "s3cr3t\n"}, "token: holds"),
         ({"TIMEOUT": "soon"}, "CAMARA_TIMEOUT"),
