@@ -79,6 +79,7 @@ def ask(
     otherwise: OTPError | None = None,
     authentication_id: str | None = None,
     hidden: bool = False,
+    silent: bool = False,
 ) -> str:
     """Ask for a text that is not empty.
 
@@ -88,9 +89,10 @@ def ask(
         otherwise: the error to end with if standard input ends; by default the command counts as stopped
         authentication_id: the verification that the answer is for
         hidden: whether the terminal hides the answer
+        silent: whether the answer is read without printing the question
     """
     try:
-        while not (answer := _answer(text, hidden=hidden)):
+        while not (answer := _answer(text, hidden=hidden, silent=silent)):
             pass
     except (KeyboardInterrupt, EOFError, OSError):  # OSError: the terminal is gone
         is_user = at_terminal()
@@ -103,12 +105,13 @@ def ask(
     return answer
 
 
-def _answer(question: str, *, hidden: bool = False) -> str:
+def _answer(question: str, *, hidden: bool = False, silent: bool = False) -> str:
     """Return the next line of standard input; the question goes to standard error."""
     if hidden:
         return getpass(f"{question}: ", sys.stderr).strip()
-    sys.stderr.write(f"{question}: ")
-    sys.stderr.flush()
+    if not silent:
+        sys.stderr.write(f"{question}: ")
+        sys.stderr.flush()
     line = sys.stdin.readline()
     if not line:
         raise EOFError

@@ -44,7 +44,7 @@ def validate(
     with options.opened_client(screen, found) as otp:
         if code is None:
             prompts.require_answers(screen)
-            code = prompts.ask(screen, "Code")
+            code = prompts.ask(screen, "Code", silent=not prompts.at_terminal())
         try:
             valid = validate_code(screen, otp, authentication_id, code)
         except OTPError as error:

@@ -361,6 +361,16 @@ class TestVerify:
         assert cli("verify", NUMBER, stdin="1234\n").code == Exit.UNKNOWN
 
 
+@pytest.mark.parametrize("piped", [True, False])
+def test_validate_asks_for_the_code_at_a_terminal_only(cli, ready, sandbox, monkeypatch, piped):
+    monkeypatch.setattr("camara_otp.cli.prompts.at_terminal", lambda: not piped)
+    sent = cli("send", NUMBER, "--yes", "--json").json["authenticationId"]
+
+    ran = cli("validate", sent, stdin=sandbox.messages()[0].code + "\n")
+
+    assert (ran.code, "Code: " in ran.err) == (0, not piped)
+
+
 def test_stopping_while_sending_counts_as_a_send(cli, ready, monkeypatch):
     """A text may have gone out."""
 
