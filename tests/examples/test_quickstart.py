@@ -25,7 +25,7 @@ def test_a_person_types_a_wrong_code_and_then_the_right_one(served):
         print(NUMBER, file=program.stdin, flush=True)
         read_until(program.stdout, "The code in the text: ")
         print("wrong", file=program.stdin, flush=True)
-        read_until(program.stdout, "try again.\nThe code in the text: ")
+        read_until(program.stdout, "Try again.\nThe code in the text: ")
         print(served.operator.last_code(NUMBER), file=program.stdin, flush=True)
         output, errors = program.communicate(timeout=30)
 
