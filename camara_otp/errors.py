@@ -138,7 +138,7 @@ class SendRefusedError(OTPError):
     cause = "A limit of the guard refuses the text. Nothing was sent."
     remedy = "Show the message to the user, and allow another try after `retry_after` seconds."
 
-    operation = "send_code"
+    operation: str | None = "send_code"
     rule: str
     retry_after: float | None
 
