@@ -15,6 +15,8 @@ from camara_otp.conformance.reports import as_html, as_json, as_junit
 from tests.conformance.independent import GOOD, PHONES, Operator, served, told
 from tests.conformance.test_independent import causes, check
 
+pytestmark = pytest.mark.long  # whole checks over real connections
+
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjbGllbnQifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 
 

@@ -8,7 +8,7 @@ import pytest
 from camara_otp.conformance import Grade, plan, run, scenarios
 from tests.conformance.independent import GOOD, PHONES, Operator, told
 
-# Hundreds of whole checks; tests/conformance/test_proof.py holds the judgement in `make test`.
+# Hundreds of whole checks.
 pytestmark = pytest.mark.long
 
 # What is wrong with the operator, and the cause that the check has to name.

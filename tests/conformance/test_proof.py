@@ -11,6 +11,8 @@ from camara_otp.conformance import Verdict, plan, run, sandbox_settings, scenari
 from camara_otp.sandbox import Sandbox
 from tests.conformance.wrong import CASES, DEFAULTS, NEWEST, OPTIONAL, SUPERSEDED, WRONG
 
+pytestmark = pytest.mark.long  # a whole check for each wrong operator
+
 
 def failed(report):
     """Return the tags of what failed."""

@@ -160,6 +160,7 @@ def repeated(request):
     return anyio.run(partial(run, settings, todo, LONG_TOKEN, transport=httpx.MockTransport(request.param)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("write", WRITERS)
 def test_no_report_shows_a_piece_of_what_an_operator_repeats(repeated, write):
     """Keys in headers and in the URL, and the token: as they are, and as they stand in JSON, in a URL, in a page."""
@@ -171,6 +172,7 @@ def test_no_report_shows_a_piece_of_what_an_operator_repeats(repeated, write):
                 assert not {piece for piece in pieces(way) if piece in text}
 
 
+@pytest.mark.long
 def test_a_report_says_which_key_was_repeated(repeated):
     """The reader learns that the operator repeats it."""
     for name in ("<header x-api-key>", "<param mock-key>", "<token>"):
