@@ -5,7 +5,6 @@ import contextlib
 import gc
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from camara_otp import (
 from camara_otp._exchange import connect
 from camara_otp._exchange.exchange import Route
 from tests.conftest import MESSAGE, NUMBER
+from tests.exchange.conftest import interrupted_at
 from tests.faults.scenarios import CHUNKED, SENT, raw, replies
 
 EXCHANGE = str(Path(camara_otp.__file__).parent / "_exchange")
@@ -209,10 +209,6 @@ def test_a_body_in_one_byte_chunks_lets_other_tasks_run(faults):
 # --- Interrupts ------------------------------------------------------------------------------------------------------
 
 
-class Interrupt(BaseException):
-    """As KeyboardInterrupt, raised at any line."""
-
-
 def open_sockets():
     gc.collect()
     held = 0
@@ -220,31 +216,6 @@ def open_sockets():
         with contextlib.suppress(OSError):  # closed since it was listed
             held += str(entry.readlink()).startswith("socket:")
     return held
-
-
-def interrupted_at(line, work):
-    """Do the work, and interrupt it at its n-th line inside the exchange; return whether there was such a line."""
-    lines = 0
-
-    def trace(frame, event, _):
-        nonlocal lines
-        if not frame.f_code.co_filename.startswith(EXCHANGE):
-            return None
-        if event == "line":
-            lines += 1
-            if lines == line:
-                raise Interrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    except Interrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 @pytest.mark.long
@@ -264,7 +235,7 @@ def test_an_interrupt_at_any_line_loses_no_socket_and_no_place(faults, monkeypat
         client = OTPClient(url, token="t", timeout=20)
         if kept:
             client.send_code(NUMBER, MESSAGE)
-        hit = interrupted_at(line, lambda client=client: client.send_code(NUMBER, MESSAGE))
+        hit = interrupted_at(line, lambda client=client: client.send_code(NUMBER, MESSAGE), EXCHANGE)
         assert client._exchange._pool.busy == 0, line
         assert client.send_code(NUMBER, MESSAGE)
         client.close()

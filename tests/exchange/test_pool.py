@@ -1,11 +1,10 @@
 """The pool: in turn, within its bound, whatever comes back, and whatever interrupts it."""
 
-import sys
-
 import pytest
 
 from camara_otp._exchange import pool as pool_module
 from camara_otp._exchange.pool import Pool, Turn
+from tests.exchange.conftest import interrupted_at
 
 
 class Fake:
@@ -181,35 +180,6 @@ def test_a_signal_handler_or_a_finalizer_may_enter_again():
     assert pool.busy == 0
 
 
-class Interrupt(BaseException):
-    """As KeyboardInterrupt: raised at any line."""
-
-
-def interrupted(work, line):
-    """Do the work, and interrupt it at its n-th line inside the pool; return whether there was such a line."""
-    lines = 0
-
-    def trace(frame, event, _):
-        nonlocal lines
-        if frame.f_code.co_filename != pool_module.__file__:
-            return None
-        if event == "line":
-            lines += 1
-            if lines == line:
-                raise Interrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    except Interrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
 def scenarios():
     """Give pools in different states, the turn that is interrupted, and a turn that waits."""
     for name in ("alone", "with an idle one", "with an old one", "with one waiting", "full"):
@@ -242,7 +212,7 @@ def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
             pool.leave(turn)
             done[1] = True
 
-        hit = interrupted(work, line)
+        hit = interrupted_at(line, work, pool_module.__file__)
         pool.leave(turn)
         owners = [other.connection for other in others if other.happened]
         assert len(set(map(id, owners))) == len(owners), (name, line)
