@@ -95,7 +95,7 @@ class OTPCall(Generic[T]):
         self.provider: TokenProvider | None = settings.provider if options.token is None else provider_of(options.token)
         timeout = settings.timeout if options.timeout is None else seconds("timeout", options.timeout)
         self._deadline = time.monotonic() + timeout
-        self._target = settings.endpoint.target(context.operation.path)
+        self._target = settings.endpoint.target(_wire.PATHS[context.operation])
         self._headers = settings.headers
         self._policy = settings.policy
         self._read = read
@@ -173,7 +173,7 @@ class OTPCall(Generic[T]):
             shown = " ".join(filter(None, ["HTTP", str(outcome.status), getattr(result, "code", None)]))
         _logger.debug(
             "%s %sattempt %d: %s in %.0f ms, x-correlator %s",
-            context.operation.name,
+            context.operation,
             f"to {masked(request.phone_number)} " if isinstance(request, SendCodeRequest) else "",
             context.attempts,
             shown,
@@ -186,7 +186,7 @@ def send_code_call(
     settings: ClientSettings, phone_number: str | SendCodeRequest, message: str | None, options: Options
 ) -> OTPCall[SendCodeResponse] | OTPError:
     """Return the call to make, or the error that prevents it."""
-    context = CallContext(_wire.SEND_CODE)
+    context = CallContext("send_code")
     try:
         if isinstance(phone_number, SendCodeRequest):
             request = _without(message, "message", phone_number)
@@ -202,7 +202,7 @@ def validate_code_call(
     settings: ClientSettings, authentication_id: str | ValidateCodeRequest, code: str | None, options: Options
 ) -> OTPCall[ValidateCodeResponse] | OTPError:
     """Return the call to make, or the error that prevents it."""
-    context = CallContext(_wire.VALIDATE_CODE)
+    context = CallContext("validate_code")
     try:
         if isinstance(authentication_id, ValidateCodeRequest):
             request = _without(code, "code", authentication_id)
@@ -326,7 +326,7 @@ class Observation:
     def __init__(self, observers: Sequence[OnCall], call: OTPCall[T] | OTPError, server: tuple[str, int]) -> None:
         self._call = call
         self._server = server
-        operation = str(call.operation if isinstance(call, OTPError) else call.context.operation.name)
+        operation = str(call.operation if isinstance(call, OTPError) else call.context.operation)
         self._ends = [_end_of(observer, operation) for observer in observers]
         self._began = time.monotonic()
 
@@ -363,7 +363,7 @@ def _record(call: "OTPCall[T] | OTPError", result: object, duration: float, serv
         operation, attempts, x_correlator = str(call.operation), call.attempts, call.x_correlator
     else:
         context = call.context
-        operation, attempts, x_correlator = context.operation.name, context.attempts, context.x_correlator
+        operation, attempts, x_correlator = context.operation, context.attempts, context.x_correlator
     # A call that was interrupted after its request began may have reached the operator.
     interrupted = failed is not None and attempts > 0
     status = 200 if isinstance(result, SendCodeResponse) else 204 if failed is None else None

@@ -18,7 +18,7 @@ from camara_otp._settings import DEFAULT_API_PATH, DEFAULT_TIMEOUT
 from camara_otp.auth.providers import TokenProvider
 from camara_otp.errors import ConfigurationError
 
-Kind = Literal["text", "seconds", "yes or no", "table"]
+ValueKind = Literal["text", "seconds", "yes or no", "table"]
 
 
 @attrs.frozen
@@ -33,7 +33,7 @@ class SettingSpec:
         default: its value where it is not set.
     """
 
-    kind: Kind
+    kind: ValueKind
     variable: str | None
     about: str
     hidden: bool = False
@@ -71,7 +71,7 @@ _CREDENTIALS: Final = tuple(SETTINGS)[tuple(SETTINGS).index("token") :]
 _PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
 _CLIENT: Final = ("base_url", "api_path", "timeout", "allow_http", "headers", "params")
 
-_WORDS: Final[dict[Kind, str]] = {
+_WORDS: Final[dict[ValueKind, str]] = {
     "text": "a text",
     "seconds": "a number of seconds",
     "yes or no": "true or false",
@@ -162,7 +162,7 @@ def _is_open_to_others(path: Path) -> bool:
     return os.name == "posix" and bool(path.stat().st_mode & 0o022)
 
 
-def _fits(kind: Kind, value: Any) -> bool:
+def _fits(kind: ValueKind, value: Any) -> bool:
     if kind == "table":
         return isinstance(value, dict) and all(isinstance(item, str) for item in cast("dict[str, Any]", value).values())
     if kind == "seconds":
@@ -234,7 +234,7 @@ def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> d
 
 
 def _arguments(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    return arguments_for(settings, token_source(settings))
+    return arguments_for(settings, token_or_provider(settings))
 
 
 def arguments_for(settings: Mapping[str, Setting], token: str | TokenProvider) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def has_token(settings: Mapping[str, Setting]) -> bool:
     return any(name in settings for name in (*_PROOFS, "client_id"))
 
 
-def token_source(settings: Mapping[str, Setting]) -> str | TokenProvider:
+def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
     """Return the token, or the provider that fetches one.
 
     Raises:

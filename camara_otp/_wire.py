@@ -10,7 +10,7 @@ escaped. Each text is cleaned before it is kept.
 import codecs
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -34,15 +34,8 @@ T = TypeVar("T")
 Request = SendCodeRequest | ValidateCodeRequest
 
 
-class Operation(NamedTuple):
-    """One operation of the API: its name here and its path below `api_path`."""
-
-    name: str
-    path: str
-
-
-SEND_CODE: Final = Operation("send_code", "/send-code")
-VALIDATE_CODE: Final = Operation("validate_code", "/validate-code")
+PATHS: Final = {"send_code": "/send-code", "validate_code": "/validate-code"}
+"""The path of each operation below `api_path`, by the name of the method."""
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -108,7 +101,7 @@ class CallContext:
 
     __slots__ = ("attempts", "operation", "request", "token", "x_correlator")
 
-    def __init__(self, operation: Operation, request: Request | None = None, x_correlator: str | None = None) -> None:
+    def __init__(self, operation: str, request: Request | None = None, x_correlator: str | None = None) -> None:
         self.operation = operation
         self.request = request
         self.x_correlator = x_correlator
@@ -137,7 +130,7 @@ class CallContext:
 
     def attach(self, error: OTPError, headers: Headers = ()) -> OTPError:
         """Return an error with the facts about the call; only this method sets these attributes."""
-        error.operation = self.operation.name
+        error.operation = self.operation
         error.attempts = self.attempts
         error.x_correlator = self.reported_correlator(headers)
         return error

@@ -2,7 +2,7 @@
 
 Settings come from CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. The browser holds a random session name only; the
 authentication id and the number stay on the server. With more than one process, keep the logins in Redis or a database
-and give the guard a `RedisStore`.
+and give the guard a `RedisCounters`.
 """
 
 import secrets

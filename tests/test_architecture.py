@@ -129,6 +129,32 @@ def test_only_the_exchange_knows_the_http_libraries(module):
     assert not {name.split(".")[0] for name in imports_of(MODULES[module])} & HTTP_LIBRARIES
 
 
+def public_names_of(path: Path) -> dict[str, bool]:
+    """Return the public names that a module defines at its top, and whether each is a class or a function."""
+    names: dict[str, bool] = {}
+    for node in ast.parse(path.read_text("utf-8")).body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names[name] = True
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                names[name] = False
+            case _:
+                pass
+    return {name: defines for name, defines in names.items() if not name.startswith("_")}
+
+
+def test_a_class_or_public_function_has_a_name_of_its_own():
+    """One name has one meaning in the whole package; constants such as `RULES` are read with their module."""
+    modules: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for name in public_names_of(path):
+            modules.setdefault(name, []).append(module)
+    callables = {name for path in MODULES.values() for name, defines in public_names_of(path).items() if defines}
+
+    # `main` starts a program, and each program has one.
+    assert {name: found for name, found in modules.items() if len(found) > 1 and name in callables - {"main"}} == {}
+
+
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
 def test_every_module_has_a_docstring(path):
     """A reader of the tree learns the purpose of each."""

@@ -25,7 +25,7 @@ from camara_otp.errors import (
     UnexpectedResponseError,
     VerificationExpiredError,
 )
-from camara_otp.guard import Guard, MemoryStore
+from camara_otp.guard import Guard, MemoryCounters
 from camara_otp.sandbox import Sandbox
 from camara_otp.sandbox.config import SandboxOptions
 from camara_otp.testing import BASE_URL, fail_next
@@ -84,7 +84,7 @@ class TestFixtures:
             client.send_code(PHONE, TEXT)
         assert otp_sandbox.sent_count == 1
 
-    def test_guard_store(self, otp_guard_store: MemoryStore, otp_sandbox: Sandbox) -> None:
+    def test_guard_store(self, otp_guard_store: MemoryCounters, otp_sandbox: Sandbox) -> None:
         """A guard of the application counts in a store of this test, on the clock of the sandbox."""
         guard = Guard(cooldown=30.0)
         guard.store = otp_guard_store

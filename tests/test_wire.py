@@ -15,8 +15,6 @@ from camara_otp._headers import retry_after
 from camara_otp._secret import Secret
 from camara_otp._text import MAX_EXCERPT, Secrets
 from camara_otp._wire import (
-    SEND_CODE,
-    VALIDATE_CODE,
     CallContext,
     encode,
     error_info_of,
@@ -34,7 +32,7 @@ READERS = [read_send_code, read_validate_code]
 
 def context(request=None, token=None, x_correlator="sent-1"):
     """Return what is known about a call; without a request there is nothing to mask but the token."""
-    made = CallContext(SEND_CODE if isinstance(request, SendCodeRequest) else VALIDATE_CODE, request, x_correlator)
+    made = CallContext("send_code" if isinstance(request, SendCodeRequest) else "validate_code", request, x_correlator)
     made.token = Secret(token) if token is not None else None
     return made
 

@@ -23,7 +23,7 @@ from camara_otp._exchange.connect import CannotConnect, Connection, forget_jobs,
 from camara_otp._exchange.http1 import Exchanged, InvalidHeader, TooManyInterimResponses, exchange, head_of
 from camara_otp._exchange.pool import Pool, Turn
 from camara_otp._exchange.proxies import proxy_of
-from camara_otp._exchange.waits import Late, Steps, TimeLimit, arun, run
+from camara_otp._exchange.waits import Late, Steps, TimeLimit, adrive, drive
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import AsyncClient, Client
@@ -221,7 +221,7 @@ class Exchange:
         return carried.result()
 
     def _direct(self, outgoing: Outgoing) -> Answer | Failure:
-        return run(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
+        return drive(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
 
     def close(self) -> None:
         """Close the idle connections now, and the others after their response. The caller's client stays open."""
@@ -271,7 +271,7 @@ class AsyncExchange:
         return carried.result()
 
     async def _direct(self, outgoing: Outgoing) -> Answer | Failure:
-        return await arun(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
+        return await adrive(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
 
     def _on_one_loop(self) -> bool:
         """Return whether the connections belong to the running event loop, or can be replaced for it."""

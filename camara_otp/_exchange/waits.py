@@ -135,7 +135,7 @@ Wait = Readable | Signal | Pause
 Steps = Generator[Wait | TimeLimit, None, T]
 
 
-def run(steps: Steps[T], deadline: float) -> T:
+def drive(steps: Steps[T], deadline: float) -> T:
     """Drive an exchange in a thread and return its result.
 
     An exception out of a wait comes from a signal handler of the caller. It closes the exchange and is raised as it is.
@@ -156,7 +156,7 @@ def run(steps: Steps[T], deadline: float) -> T:
         steps.close()
 
 
-async def arun(steps: Steps[T], deadline: float) -> T:
+async def adrive(steps: Steps[T], deadline: float) -> T:
     """Drive an exchange in a task and return its result; one cancel scope for each limit."""
     try:
         wait = next(steps)

@@ -122,7 +122,7 @@ def check(
     options = {
         "base_url": base_url,
         "api_path": api_path,
-        "token": prompts.read_token(screen) if token_stdin else insecure_token,
+        "token": prompts.ask_for_token(screen) if token_stdin else insecure_token,
         "token_file": str(token_file) if token_file else None,
     }
     try:

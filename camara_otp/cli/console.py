@@ -32,7 +32,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def reason_of(error: OTPError) -> str:
+def _reason(error: OTPError) -> str:
     """Return the sentence of an error, without the facts about the call that follow it in brackets.
 
     Args:
@@ -195,7 +195,7 @@ class Screen:
                 text.append(f"\n  Retry after {error.retry_after:g} s.")
         else:
             text.append("✗ ", "bold red")
-            text.append(_printable(reason_of(error)), "bold")
+            text.append(_printable(_reason(error)), "bold")
             if not isinstance(error, ConfigurationError | RequestValidationError):
                 text.append(f"\n  {cause}")
         if remedy and not isinstance(error, ConfigurationError):
@@ -244,7 +244,7 @@ def _as_table(error: OTPError, code: Exit) -> dict[str, Any]:
     known = {_camel(name): getattr(error, name, None) for name in names}
     return {
         "class": type(error).__name__,
-        "reason": reason_of(error),
+        "reason": _reason(error),
         **{name: value for name, value in known.items() if value is not None},
         "xCorrelator": error.x_correlator,
         "attempts": error.attempts,

@@ -157,7 +157,7 @@ def resolved(screen: Screen, given: Given) -> dict[str, Setting]:
         "base_url": given.base_url,
         "api_path": given.api_path,
         "timeout": given.timeout,
-        "token": prompts.read_token(screen) if given.token_stdin else given.insecure_token,
+        "token": prompts.ask_for_token(screen) if given.token_stdin else given.insecure_token,
         "token_file": str(given.token_file) if given.token_file else None,
     }
     environ = settings.environment()

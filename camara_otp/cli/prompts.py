@@ -32,7 +32,7 @@ def require_answers(screen: Screen) -> None:
         screen.usage("code: standard input is closed; pipe the code in, or use send, and validate with --code")
 
 
-def read_token(screen: Screen) -> str:
+def ask_for_token(screen: Screen) -> str:
     """Return the token in the first line of standard input; the lines after it may be codes."""
     if at_terminal():
         return ask(screen, "Token", hidden=True)

@@ -62,4 +62,4 @@ def token_source(settings: Mapping[str, Setting]) -> str | TokenProvider:
             "token: is missing; set CAMARA_BEARER_TOKEN, give --token-file or --token-stdin, or set up client "
             "credentials"
         )
-    return _environment.token_source(settings)
+    return _environment.token_or_provider(settings)

@@ -37,7 +37,7 @@ from camara_otp.conformance.rules import (
     PATH_RULE,
     PATH_UNKNOWN,
     RULES,
-    Rule,
+    ConformanceRule,
     RuleContext,
     evidence,
     over_all,
@@ -45,12 +45,12 @@ from camara_otp.conformance.rules import (
 )
 from camara_otp.conformance.scenario_run import BlockedError, CheckState, ScenarioRun, TextSession
 from camara_otp.conformance.scenarios import Scenario
-from camara_otp.conformance.settings import Settings, is_loopback
+from camara_otp.conformance.settings import Settings, is_loopback_url
 from camara_otp.conformance.text_budget import TextBudget
 from camara_otp.conformance.throttle import Throttle
 from camara_otp.conformance.transport import open_transport, trusted
 
-Token = str | Callable[[], Awaitable[str]]
+GivenToken = str | Callable[[], Awaitable[str]]
 OnEvent = Callable[[Scenario | Outcome], None]
 
 _EXAMPLES: Final = 3
@@ -283,7 +283,7 @@ class Check:
             made = [_with(outcome, texted) if outcome.tag == "contract_text" else outcome for outcome in made]
         return [*made, self._path_rule(), self._evidence(outcomes)]
 
-    def _rule(self, rule: Rule, context: RuleContext) -> Outcome:
+    def _rule(self, rule: ConformanceRule, context: RuleContext) -> Outcome:
         found_, count = over_all(rule, self.state.trips, context)
         if not count:
             return _ruled(rule, Verdict.SKIP, reason="there was no response that it is about")
@@ -345,7 +345,7 @@ def _outcome(
 
 
 def _ruled(
-    rule: Rule,
+    rule: ConformanceRule,
     verdict: Verdict,
     *,
     reason: str = "",
@@ -369,7 +369,7 @@ def _ruled(
 @asynccontextmanager
 async def opened(
     settings: Settings,
-    token: Token,
+    token: GivenToken,
     texts: int,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -397,7 +397,7 @@ async def opened(
         httpx.AsyncClient(
             transport=transport,
             verify=trusted(settings) if transport is None else True,
-            trust_env=not is_loopback(settings.base_url),
+            trust_env=not is_loopback_url(settings.base_url),
         ) as http,
     ):
         throttle = Throttle(sender, anyio.CapacityLimiter(settings.concurrency))
@@ -410,7 +410,7 @@ async def opened(
 async def run(
     settings: Settings,
     plan: Plan,
-    token: Token,
+    token: GivenToken,
     *,
     on_event: OnEvent = _ignore,
     transport: httpx.AsyncBaseTransport | None = None,

@@ -21,7 +21,7 @@ _FAILURES: Final[dict[type[Exception], str]] = {
 }
 
 
-def reason_of(error: httpx.HTTPError) -> str:
+def failure_reason(error: httpx.HTTPError) -> str:
     """Return why a request got no response; a certificate that does not verify is named.
 
     Args:

@@ -10,7 +10,7 @@ import attrs
 
 from camara_otp.conformance import contract
 from camara_otp.conformance.causes import found
-from camara_otp.conformance.guesses import unlike, wrong_codes
+from camara_otp.conformance.guesses import JSONObject, unlike, wrong_codes
 from camara_otp.conformance.judge import (
     Expectation,
     against,
@@ -22,11 +22,11 @@ from camara_otp.conformance.judge import (
     said,
 )
 from camara_otp.conformance.model import Finding, Grade, Operation, RoundTrip
-from camara_otp.conformance.scenario_run import INVALID_OTP, VALID, BlockedError, Body, ScenarioRun
+from camara_otp.conformance.scenario_run import INVALID_OTP, VALID, BlockedError, ScenarioRun
 from camara_otp.conformance.settings import NEVER_ISSUED, Settings
 
 Flow = Callable[[ScenarioRun], Awaitable[None]]
-Edit = Callable[[Body, Settings], Any]
+Edit = Callable[[JSONObject, Settings], Any]
 
 SENT: Final = Expectation(200)
 INVALID_ARGUMENT: Final = Expectation(400, ("INVALID_ARGUMENT",))
@@ -45,12 +45,12 @@ MAX_GUESSES: Final = 25
 # How bodies are made invalid.
 
 
-def nothing(_: Body, __: Settings) -> Any:
+def nothing(_: JSONObject, __: Settings) -> Any:
     """Leave the body out."""
     return None
 
 
-def cut(body: Body, _: Settings) -> Any:
+def cut(body: JSONObject, _: Settings) -> Any:
     """Send JSON that ends too early."""
     return json.dumps(body).encode()[:-1]
 
@@ -89,7 +89,7 @@ def message_of(length: Callable[[Settings], int]) -> Edit:
 # How scenarios go.
 
 
-def _body(run: ScenarioRun, operation: Operation) -> Body:
+def _body(run: ScenarioRun, operation: Operation) -> JSONObject:
     if operation == "send-code":
         return {"phoneNumber": run.number, "message": run.message()}
     return {"authenticationId": run.never_issued(), "code": "1234"}
@@ -229,7 +229,7 @@ async def another_client(run: ScenarioRun) -> None:
     run.expect(expect, trip)
 
 
-async def send(run: ScenarioRun) -> None:
+async def text_once(run: ScenarioRun) -> None:
     """Send a well-formed request."""
     run.expect(SENT, await run.start())
 

@@ -23,7 +23,7 @@ class Material:
     other: str | None = attrs.field(default=None, repr=False)
 
 
-Body = dict[str, Any]
+JSONObject = dict[str, Any]
 
 
 @attrs.frozen
@@ -46,10 +46,10 @@ class Guess:
     is_schema: bool = False
     is_plain: bool = False
 
-    def body(self, material: Material) -> Body | None:
+    def body(self, material: Material) -> JSONObject | None:
         """Return the body of a request with this guess, or None where it cannot be made."""
         value = self.make(material)
-        body: Body = {"authenticationId": material.authentication_id, "code": material.code}
+        body: JSONObject = {"authenticationId": material.authentication_id, "code": material.code}
         if value is None or value == body[self.member]:
             return None
         if self.member == "code" and isinstance(value, str) and len(value) > MAX_CODE:

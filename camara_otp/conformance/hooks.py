@@ -13,9 +13,9 @@ import attrs
 import httpx
 
 from camara_otp.conformance.contract import MAX_CODE
-from camara_otp.conformance.failures import reason_of
+from camara_otp.conformance.failures import failure_reason
 from camara_otp.conformance.inbox import Found, find, has_texts
-from camara_otp.conformance.settings import is_loopback
+from camara_otp.conformance.settings import is_loopback_url
 
 if TYPE_CHECKING:
     from camara_otp.conformance.settings import Hook, Settings
@@ -84,7 +84,7 @@ def sandbox_at(base_url: str) -> dict[str, Any] | None:
     Args:
         base_url: where to look
     """
-    if not is_loopback(base_url):
+    if not is_loopback_url(base_url):
         return None
     try:
         with httpx.Client(trust_env=False, timeout=2.0) as http:
@@ -260,7 +260,7 @@ class Hooks:
                 hook.method, _filled(hook.url, quoted), headers=dict(hook.headers), json=body, timeout=hook.timeout
             )
         except httpx.HTTPError as error:
-            raise HookError(f"{hook.method} cannot reach its url: {reason_of(error)}") from None
+            raise HookError(f"{hook.method} cannot reach its url: {failure_reason(error)}") from None
         except httpx.InvalidURL:
             raise HookError(f"{hook.method} cannot reach its url: it is not a valid URL") from None
         if answer.is_redirect:

@@ -39,7 +39,7 @@ class Expectation:
 
 
 @attrs.frozen
-class ErrorInfo:
+class ReceivedError:
     """The readable parts of an error body, and their place: the top level, or the key of a wrapper."""
 
     code: str | None
@@ -47,7 +47,7 @@ class ErrorInfo:
     table: dict[str, Any]
 
 
-def error_info(response: ReceivedResponse) -> ErrorInfo | None:
+def error_info(response: ReceivedResponse) -> ReceivedError | None:
     """Return the error in a response's body, also from one level down, or None.
 
     Args:
@@ -64,9 +64,9 @@ def error_info(response: ReceivedResponse) -> ErrorInfo | None:
     return _info(table, "")
 
 
-def _info(table: dict[str, Any], place: str) -> ErrorInfo:
+def _info(table: dict[str, Any], place: str) -> ReceivedError:
     code = table.get("code")
-    return ErrorInfo(code if isinstance(code, str) and code else None, place, table)
+    return ReceivedError(code if isinstance(code, str) and code else None, place, table)
 
 
 def authentication_id(response: ReceivedResponse) -> str | None:

@@ -47,7 +47,7 @@ Compare = Callable[[Sequence[RoundTrip], RuleContext], Iterable[Finding]]
 
 
 @attrs.frozen
-class Rule:
+class ConformanceRule:
     """Something that every response has to keep.
 
     Args:
@@ -218,28 +218,28 @@ def _leaks(trip: RoundTrip, response: ReceivedResponse, context: RuleContext) ->
     yield from leaks(trip, response, context.codes, context.numbers)
 
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule(
+RULES: Final[tuple[ConformanceRule, ...]] = (
+    ConformanceRule(
         "contract_x-correlator",
         "every response has the x-correlator of its request, unchanged",
         "CAMARA Commonalities 0.2 and later, x-correlator; every published scenario",
         _echo,
         _carries_correlator,
     ),
-    Rule(
+    ConformanceRule(
         "contract_status",
         "200 for send-code, 204 for validate-code, 4xx for a refusal; no redirect, no server fault",
         "CAMARA one-time-password-sms, responses of sendCode and validateCode",
         _status,
     ),
-    Rule(
+    ConformanceRule(
         "contract_success_body",
         "send-code answers an authenticationId of 1 to 36 characters, validate-code nothing",
         "CAMARA one-time-password-sms, schemas of sendCode and validateCode",
         _success_body,
         _is_success,
     ),
-    Rule(
+    ConformanceRule(
         "contract_text",
         "the text is the message with every label replaced by a code of at most 10 characters",
         "CAMARA one-time-password-sms, sendCode, schemas Message and Code",
@@ -247,40 +247,40 @@ RULES: Final[tuple[Rule, ...]] = (
         _has_delivery,
         _text_statistics,
     ),
-    Rule(
+    ConformanceRule(
         "contract_code_stays_secret",
         "no response holds the code, the phone number or the token",
         "the purpose of the API: the code proves who holds the phone",
         _leaks,
     ),
-    Rule(
+    ConformanceRule(
         "contract_error_info",
         "an error is an object with status (the HTTP status), code and message",
         "CAMARA one-time-password-sms, schema ErrorInfo",
         _error_info,
         _is_error,
     ),
-    Rule(
+    ConformanceRule(
         "contract_content_type",
         "every body is application/json",
         "CAMARA one-time-password-sms, content types; every published scenario",
         _content_type,
         _has_body,
     ),
-    Rule(
+    ConformanceRule(
         "contract_code_and_status",
         "a code is spelled as published and comes with the status that it belongs to",
         "CAMARA one-time-password-sms 1.0.0 to 1.1.1 and the error catalogue of Commonalities",
         _codes,
         _is_error,
     ),
-    Rule(
+    ConformanceRule(
         "contract_headers",
         "a header that is not a list is sent once",
         "RFC 9110, section 5.3",
         _headers,
     ),
-    Rule(
+    ConformanceRule(
         "contract_latency",
         "every response comes in time",
         "the setting `slow`",
@@ -288,13 +288,13 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
 )
 
-PATH_RULE: Final = Rule(
+PATH_RULE: Final = ConformanceRule(
     "contract_path",
     "the operations are under /one-time-password-sms/v1, or where the documentation has them, under /otpvalidation",
     "CAMARA one-time-password-sms, servers",
     lambda _, __, ___: (),
 )
-EVIDENCE_RULE: Final = Rule(
+EVIDENCE_RULE: Final = ConformanceRule(
     "contract_evidence",
     "a right code was accepted and a wrong one refused, and every required scenario was run",
     "the settings of the check",
@@ -323,7 +323,7 @@ _METHODS: Final = ("POST", "GET")
 
 
 def over_all(
-    rule: Rule, trips: Iterable[RoundTrip], context: RuleContext
+    rule: ConformanceRule, trips: Iterable[RoundTrip], context: RuleContext
 ) -> tuple[list[tuple[Finding, list[RoundTrip]]], int]:
     """Return the distinct deviations from a rule, worst first, with the round trips that show each, and their number.
 

@@ -11,7 +11,7 @@ import attrs
 
 from camara_otp.conformance import contract
 from camara_otp.conformance.causes import found
-from camara_otp.conformance.guesses import GUESSES, Guess, Material, wrong_codes
+from camara_otp.conformance.guesses import GUESSES, Guess, JSONObject, Material, wrong_codes
 from camara_otp.conformance.hooks import HookError, Hooks, NoTextError
 from camara_otp.conformance.inbox import Found
 from camara_otp.conformance.judge import (
@@ -26,8 +26,7 @@ from camara_otp.conformance.model import Delivery, Finding, Operation, RoundTrip
 from camara_otp.conformance.settings import Settings
 
 Post = Callable[[SentRequest], Awaitable[RoundTrip]]
-Token = Callable[[], Awaitable[str]]
-Body = dict[str, Any]
+GetToken = Callable[[], Awaitable[str]]
 
 VALID: Final = Expectation(204)
 INVALID_OTP: Final = Expectation(400, (contract.INVALID_OTP,), accepted="wrong-code-accepted", what="a wrong code")
@@ -112,7 +111,7 @@ class CheckState:
         if isinstance(value, str) and value:
             self.secrets[value] = name
 
-    def take_guesses(self, material: Material, count: int, *, plain: bool = False) -> list[tuple[Guess, Body]]:
+    def take_guesses(self, material: Material, count: int, *, plain: bool = False) -> list[tuple[Guess, JSONObject]]:
         """Take guesses that can be made, and that no id was used for yet.
 
         Args:
@@ -120,7 +119,7 @@ class CheckState:
             count: how many at most
             plain: only those that have the form of a code
         """
-        taken: list[tuple[Guess, Body]] = []
+        taken: list[tuple[Guess, JSONObject]] = []
         for guess in list(self.guesses):
             body = guess.body(material) if guess.is_plain or not plain else None
             if len(taken) < count and body is not None:
@@ -153,7 +152,7 @@ class ScenarioRun:
     url: str
     number: str
     post: Post
-    token: Token
+    token: GetToken
     hooks: Hooks
     state: CheckState
     session: TextSession
@@ -369,7 +368,7 @@ class ScenarioRun:
             session.state = "used"
         return trip
 
-    async def try_wrong(self, wrong: object, *, guess: str = "", body: Body | None = None) -> RoundTrip:
+    async def try_wrong(self, wrong: object, *, guess: str = "", body: JSONObject | None = None) -> RoundTrip:
         """Validate a wrong code for the live id, and keep track of what becomes of the id.
 
         Args:

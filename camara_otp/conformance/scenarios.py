@@ -37,10 +37,10 @@ from camara_otp.conformance.flows import (
     right_at_last_try,
     right_code,
     right_code_without_correlator,
-    send,
     send_without_correlator,
     single,
     superseded,
+    text_once,
     then,
     too_late,
     turning,
@@ -248,7 +248,13 @@ def _renumbered(old: str, new: str, sent: str, expect: Expectation, flow: Flow, 
 
 PUBLISHED: Final[tuple[Scenario, ...]] = (
     _published(
-        "01_send_code_success_scenario", "send-code", "a well-formed request", SENT, send, texts=_one, session=FIRST
+        "01_send_code_success_scenario",
+        "send-code",
+        "a well-formed request",
+        SENT,
+        text_once,
+        texts=_one,
+        session=FIRST,
     ),
     _published(
         "02_send_code_success_scenario_without_x-correlator",

@@ -186,7 +186,7 @@ def _may(*hows: How) -> Any:
     return check
 
 
-def is_loopback(url: str) -> bool:
+def is_loopback_url(url: str) -> bool:
     """Tell whether a URL leads to this machine: localhost, 127.0.0.0/8 or ::1.
 
     Args:
@@ -290,7 +290,7 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         """Refuse to show the token to a network."""
-        if self.base_url.startswith("http:") and not self.allow_http and not is_loopback(self.base_url):
+        if self.base_url.startswith("http:") and not self.allow_http and not is_loopback_url(self.base_url):
             raise SettingsError(
                 "base_url: plain http would show the access token to the network; use https, or set allow_http = true"
             )

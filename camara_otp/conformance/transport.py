@@ -13,10 +13,10 @@ import attrs
 import httpx
 
 from camara_otp._version import __version__
-from camara_otp.conformance.failures import reason_of
+from camara_otp.conformance.failures import failure_reason
 from camara_otp.conformance.judge import LATE
 from camara_otp.conformance.model import ReceivedResponse, RoundTrip, SentRequest
-from camara_otp.conformance.settings import Settings, is_loopback
+from camara_otp.conformance.settings import Settings, is_loopback_url
 
 MAX_BODY: Final = 65536
 
@@ -56,7 +56,7 @@ class Transport:
         except httpx.DecodingError:
             return RoundTrip(request, failure="a content coding that is broken or was not asked for")
         except httpx.HTTPError as error:
-            return RoundTrip(request, failure=reason_of(error))
+            return RoundTrip(request, failure=failure_reason(error))
         return RoundTrip(request, response)
 
     async def _response(self, request: httpx.Request, began: float) -> ReceivedResponse:
@@ -97,7 +97,7 @@ async def open_transport(settings: Settings, transport: httpx.AsyncBaseTransport
         headers=common,
         cookies=no_cookies,
         verify=trusted(settings) if transport is None else True,
-        trust_env=not is_loopback(settings.base_url),
+        trust_env=not is_loopback_url(settings.base_url),
     ) as http:
         yield Transport(settings, http)
 

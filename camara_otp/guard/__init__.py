@@ -10,6 +10,6 @@ The docs page "Protect your login page" shows the rest.
 from camara_otp.errors import SendRefusedError
 from camara_otp.guard.guard import Guard, GuardEvent
 from camara_otp.guard.rules import Limit
-from camara_otp.guard.stores import MemoryStore, RedisStore
+from camara_otp.guard.stores import MemoryCounters, RedisCounters
 
-__all__ = ["Guard", "GuardEvent", "Limit", "MemoryStore", "RedisStore", "SendRefusedError"]
+__all__ = ["Guard", "GuardEvent", "Limit", "MemoryCounters", "RedisCounters", "SendRefusedError"]

@@ -21,13 +21,13 @@ from camara_otp.guard.rules import (
     prefix_of,
     source_of,
 )
-from camara_otp.guard.stores import READ, Change, MemoryStore, Reading, RedisStore
+from camara_otp.guard.stores import READ, Change, MemoryCounters, Reading, RedisCounters
 from camara_otp.models import phone_number_problem
 
 _log: Final = logging.getLogger("camara_otp.guard")
 
-Kind = Literal["refused", "sent", "returned", "verified", "store_failed"]
-Store = MemoryStore | RedisStore
+EventKind = Literal["refused", "sent", "returned", "verified", "store_failed"]
+Store = MemoryCounters | RedisCounters
 
 _TAKE: Final = Change(sent=1)
 _VERIFY: Final = Change(verified=1)
@@ -45,12 +45,12 @@ class GuardEvent:
         prefix: the first digits of the number, as in `"+3466611"`.
     """
 
-    kind: Kind
+    kind: EventKind
     rule: str | None = None
     prefix: str | None = None
 
 
-class Counters:
+class LenientStore:
     """A store whose failures are logged as warnings and reported, and then ignored."""
 
     def __init__(self, store: Store, on_event: Callable[[GuardEvent], object] | None) -> None:
@@ -82,7 +82,7 @@ class Counters:
         _log.warning("the store of the guard failed (%s); no limit was checked or changed", type(error).__name__)
         self.report("store_failed")
 
-    def report(self, kind: Kind, *, rule: str | None = None, prefix: str | None = None) -> None:
+    def report(self, kind: EventKind, *, rule: str | None = None, prefix: str | None = None) -> None:
         """Hand an event to the hook."""
         if self._on_event is None:
             return
@@ -99,7 +99,7 @@ class Sending:
 
     def __init__(
         self,
-        counters: Counters,
+        counters: LenientStore,
         rules: Sequence[Rule],
         names: Sequence[str],
         prefix: str,
@@ -165,7 +165,7 @@ class Guard:
     """Limits that keep a login page from being used to pump texts.
 
     One guard serves threads and tasks. Make one per application, and share its counters between workers by a
-    `RedisStore`.
+    `RedisCounters`.
 
     Args:
         countries: country calling codes that may be texted, as in `["34", "351"]`; with the extra `phone` also regions,
@@ -213,7 +213,7 @@ class Guard:
             raise ConfigurationError("conversion_sample: must be a number of texts from 1 on")
         if on_store_failure not in {"pass", "refuse"}:
             raise ConfigurationError('on_store_failure: must be "pass" or "refuse"')
-        self._counters: Final = Counters(MemoryStore() if store is None else store, on_event)
+        self._counters: Final = LenientStore(MemoryCounters() if store is None else store, on_event)
         self._countries: Final = None if countries is None else country_check(countries)
         self._prefix_length: Final = prefix_length
         self._pass_without_store: Final = on_store_failure == "pass"
@@ -239,7 +239,7 @@ class Guard:
 
     @property
     def store(self) -> Store:
-        """The counters; a test may put a new `MemoryStore` here."""
+        """The counters; a test may put a new `MemoryCounters` here."""
         return self._counters.store
 
     @store.setter

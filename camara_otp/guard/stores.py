@@ -66,7 +66,7 @@ def _totals(change: Change, slots: Sequence[Slots]) -> list[tuple[int, int]]:
     return [(sum(slot.sent for slot in c.values()), sum(slot.verified for slot in c.values())) for c in slots]
 
 
-class MemoryStore:
+class MemoryCounters:
     """Keep the counters in the memory of this process, for a site that runs as one process.
 
     Names are kept as digests under a random key that never leaves the process. Memory is bounded by the texts sent
@@ -125,7 +125,7 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         """Return a text without the counters."""
-        return "MemoryStore()"
+        return "MemoryCounters()"
 
 
 # KEYS: one hash per rule, a field per slot that holds "sent verified last". ARGV: the time in ms (empty: the server's),
@@ -173,7 +173,7 @@ return sent > 0 and {now, 0} or reply
 """
 
 
-class RedisStore:
+class RedisCounters:
     """Keep the counters in Redis, so that all workers share the limits.
 
     Each operation is one script and one round trip. Time is the server's, counters expire by themselves, and one hash
@@ -260,7 +260,7 @@ class RedisStore:
 
     def __repr__(self) -> str:
         """Return a text without the address, the password and the secret."""
-        return f"RedisStore(name={self._tag[1:-2]!r})"
+        return f"RedisCounters(name={self._tag[1:-2]!r})"
 
 
 def _read(reply: Any, change: Change, rules: Sequence[Rule]) -> Reading:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from camara_otp.sandbox.config import DESCRIPTIONS, DIALECTS, Config
 from camara_otp.sandbox.engine import Engine
-from camara_otp.sandbox.http import is_loopback
+from camara_otp.sandbox.http import is_this_machine
 from camara_otp.sandbox.load import PREFIX, SETTINGS, load, parse, variables
 
 _BANNER = """\
@@ -70,7 +70,7 @@ def main(
         parser.exit(2, f"{parser.prog}: {error}\n")
     with listener:
         url = server.url_of(listener)
-        if not is_loopback(host):
+        if not is_this_machine(host):
             sys.stderr.write(_EXPOSED.format(host=host))
         paths = ", ".join(path or "/" for path in config.api_paths)
         authorization = shlex.quote(f"Authorization: Bearer {_token(config)}")

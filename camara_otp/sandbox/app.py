@@ -11,7 +11,7 @@ import attrs
 
 from camara_otp.sandbox import control, page
 from camara_otp.sandbox.engine import Engine, PlannedResponse
-from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, error_response, is_loopback
+from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, error_response, is_this_machine
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -24,13 +24,13 @@ _PACE: Final = 0.05
 _STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 
 
-def respond(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> PlannedResponse:
+def planned_response(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> PlannedResponse:
     """Respond to a request; in process, there is no page, and paths may have any root."""
     at = request.path.find(control.ROOT + "/")
     if at == 0 or (at > 0 and under_any_root):
-        return PlannedResponse(control.respond(engine, attrs.evolve(request, path=request.path[at:])))
+        return PlannedResponse(control.control_response(engine, attrs.evolve(request, path=request.path[at:])))
     if request.path == "/" and not under_any_root:
-        return PlannedResponse(page.respond(engine.config, request))
+        return PlannedResponse(page.page_response(engine.config, request))
     return engine.handle(request, under_any_root=under_any_root)
 
 
@@ -66,7 +66,7 @@ class SandboxApp:
         elif head.path == control.ROOT + "/events" and head.method == "GET":
             await self._send_events(headers, receive, send)
         elif (body := await _read(receive)) is not None:
-            planned = respond(self._engine, attrs.evolve(head, body=body))
+            planned = planned_response(self._engine, attrs.evolve(head, body=body))
             ended = bool(planned.delay) and await self._ends_within(planned.delay, receive)
             if ended or planned.drop is not None:
                 await _disconnect(scope, receive)
@@ -77,7 +77,7 @@ class SandboxApp:
         """Tell whether a request is none that the page of another site makes the user's browser send."""
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         is_inbox = request.path == "/" or request.path.startswith(control.ROOT + "/")
-        if (is_inbox or origin is not None) and not (self._exposed or is_loopback(host)):
+        if (is_inbox or origin is not None) and not (self._exposed or is_this_machine(host)):
             return False  # a name that another site made point here
         if origin is not None and origin.partition("://")[2] != host:
             return False
@@ -119,7 +119,7 @@ class SandboxApp:
                 chunk = b":\n\n"
                 if changes.version != since:
                     since = changes.version
-                    text = json.dumps(control.as_table(changes), separators=(",", ":"))
+                    text = json.dumps(control.json_members(changes), separators=(",", ":"))
                     chunk = f"id: {since}\ndata: {text}\n\n".encode()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 waiting = asyncio.ensure_future(woken.wait())

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 import attrs
 
-from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, is_loopback, json_response
+from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, is_this_machine, json_response
 from camara_otp.sandbox.validators import is_number, must, one_of
 
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105
@@ -349,7 +349,7 @@ def _response(status: int, value: object, *headers: tuple[str, str]) -> HTTPResp
 
 def _discovery(request: HTTPRequest) -> HTTPResponse:
     host = request.headers.get("host", "localhost")
-    scheme = request.headers.get("x-forwarded-proto", "http" if is_loopback(host) else "https")
+    scheme = request.headers.get("x-forwarded-proto", "http" if is_this_machine(host) else "https")
     issuer = f"{scheme}://{host}{request.path.removesuffix(DISCOVERY_PATH)}"
     return json_response(
         200,

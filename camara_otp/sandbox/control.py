@@ -24,21 +24,21 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def as_table(value: "attrs.AttrsInstance") -> dict[str, object]:
+def json_members(value: "attrs.AttrsInstance") -> dict[str, object]:
     """Turn one of the sandbox's values into a JSON object, with names in CAMARA's style."""
-    return {_camel(field.name): as_json(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    return {_camel(field.name): json_value(getattr(value, field.name)) for field in attrs.fields(type(value))}
 
 
-def as_json(value: object) -> object:
+def json_value(value: object) -> object:
     """Turn one of the sandbox's values, or many, into JSON's."""
     if isinstance(value, list | tuple):
-        return [as_json(item) for item in cast("list[object]", value)]
+        return [json_value(item) for item in cast("list[object]", value)]
     if isinstance(value, frozenset):
         return sorted(cast("frozenset[str]", value))
-    return as_table(cast("attrs.AttrsInstance", value)) if attrs.has(type(value)) else value
+    return json_members(cast("attrs.AttrsInstance", value)) if attrs.has(type(value)) else value
 
 
-def respond(engine: Engine, request: HTTPRequest) -> HTTPResponse:
+def control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
     """Respond to a request to the control API."""
     methods = _TABLE.get(request.path.removeprefix(ROOT + "/"))
     if methods is None:
@@ -59,7 +59,7 @@ def _messages(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any
     if number:
         # A plus sign that was not escaped arrives as a space, and people forget it altogether.
         number = "+" + number.strip().lstrip("+")
-    return json_response(200, as_json(engine.messages(number or None)))
+    return json_response(200, json_value(engine.messages(number or None)))
 
 
 def _advance(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
@@ -76,22 +76,22 @@ def _reset(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPR
 
 
 def _calls(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
-    return json_response(200, as_json(engine.calls()))
+    return json_response(200, json_value(engine.calls()))
 
 
 def _state(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any]) -> HTTPResponse:
     changes = engine.changes(_number(parameters, "since", 0), limit=_number(parameters, "limit", 1000))
-    return json_response(200, {**as_table(changes), "sentCount": engine.sent_count, "settings": _settings(engine)})
+    return json_response(200, {**json_members(changes), "sentCount": engine.sent_count, "settings": _settings(engine)})
 
 
 def _settings(engine: Engine) -> object:
     # Access tokens stay out: even made-up ones may be copies of real ones.
-    shown = as_table(engine.config)
+    shown = json_members(engine.config)
     return {name: value for name, value in shown.items() if not name.lower().endswith("tokens")}
 
 
 def _list_faults(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
-    return json_response(200, as_json(engine.faults()))
+    return json_response(200, json_value(engine.faults()))
 
 
 def _add_fault(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:

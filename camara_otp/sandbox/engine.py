@@ -209,7 +209,9 @@ class Engine:
         response = None
         if fault is None or fault.lets_act:
             token_status = partial(self._authorization.status, now=now)
-            response, subject = operations.respond(self.config, self._operator, request, now, token_status=token_status)
+            response, subject = operations.carry_out(
+                self.config, self._operator, request, now, token_status=token_status
+            )
         if fault is not None and (fault.answers or response is None):
             code, message = fault.error
             response, subject = fault.answer(request.echo), attrs.evolve(subject, error=code, message=message)

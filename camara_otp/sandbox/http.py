@@ -85,7 +85,7 @@ def _no_constant(name: str) -> float:
     raise ValueError(name)  # NaN and Infinity are not JSON (RFC 8259 section 6)
 
 
-def is_loopback(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
     """Tell whether an address or name, with or without brackets and port, can only mean this machine."""
     name, _, port = host.rpartition(":")
     # An IPv6 address without brackets has colons of its own.

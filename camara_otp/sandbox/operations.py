@@ -133,7 +133,7 @@ def subject_of(config: Config, request: OperationRequest, operator: Operator) ->
     return Subject(known.phone_number if known else None, value if len(value) <= MAX_ID else None)
 
 
-def respond(
+def carry_out(
     config: Config,
     operator: Operator,
     request: OperationRequest,

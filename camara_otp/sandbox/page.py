@@ -39,7 +39,7 @@ def _page() -> HTTPResponse:
     return HTTPResponse(200, headers, html.encode())
 
 
-def respond(config: Config, request: HTTPRequest) -> HTTPResponse:
+def page_response(config: Config, request: HTTPRequest) -> HTTPResponse:
     """Respond to a request for the page."""
     if request.method in ("GET", "HEAD"):
         return _page()

@@ -15,7 +15,7 @@ except ImportError as _error:  # pragma: no cover  (tested in an interpreter of 
 
 from camara_otp.sandbox.app import DISCONNECT, Receive, SandboxApp, Scope, Send
 from camara_otp.sandbox.engine import Engine
-from camara_otp.sandbox.http import is_loopback
+from camara_otp.sandbox.http import is_this_machine
 
 _LIMIT: Final = 10.0
 _TICK: Final = 0.1
@@ -83,7 +83,7 @@ def check_exposure(host: str, *, expose: bool) -> None:
     Raises:
         ValueError: It was not.
     """
-    if not expose and not is_loopback(host):
+    if not expose and not is_this_machine(host):
         raise ValueError(
             f"{host} can be reached from other machines, which could then read every text and code and change this "
             "sandbox; to allow it, use --expose (in Python: expose=True)"

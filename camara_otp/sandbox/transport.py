@@ -56,7 +56,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
         values = HTTPRequest(request.method, unquote(path), headers, request.content, query)
-        return app.respond(self._engine, values, under_any_root=True)
+        return app.planned_response(self._engine, values, under_any_root=True)
 
 
 def _wait(request: httpx.Request, planned: PlannedResponse) -> tuple[float, bool]:

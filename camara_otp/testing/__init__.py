@@ -23,7 +23,7 @@ from camara_otp.errors import (
     TransportError,
     UnexpectedResponseError,
 )
-from camara_otp.guard import MemoryStore
+from camara_otp.guard import MemoryCounters
 from camara_otp.sandbox import Fault, Sandbox
 from camara_otp.sandbox.config import SandboxOptions
 
@@ -103,12 +103,12 @@ def otp_environment(otp_sandbox: Sandbox, otp_sandbox_server: str, monkeypatch: 
 
 
 @pytest.fixture
-def otp_guard_store(otp_sandbox: Sandbox) -> MemoryStore:
+def otp_guard_store(otp_sandbox: Sandbox) -> MemoryCounters:
     """Return an empty store for a guard, on the clock of `otp_sandbox`: `otp_sandbox.advance(30)` ends a cool-down.
 
     Put it into the guard of your application: `monkeypatch.setattr(guard, "store", otp_guard_store)`.
     """
-    return MemoryStore(clock=lambda: otp_sandbox.now)
+    return MemoryCounters(clock=lambda: otp_sandbox.now)
 
 
 def _way_in(sandbox: Sandbox) -> tuple[str, str]:

@@ -33,7 +33,7 @@ LOGGED_IN = 8 * 3600  # seconds after which the user is logged out
 log = logging.getLogger(__name__)
 
 # Also the lock per number: of two clicks at the same moment, one passes. One process. With several, give it a
-# RedisStore, with a secret of its own or settings.SECRET_KEY.
+# RedisCounters, with a secret of its own or settings.SECRET_KEY.
 guard = Guard(
     countries=["34"],
     cooldown=30.0,

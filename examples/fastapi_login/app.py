@@ -38,7 +38,7 @@ TEXT = "{{code}} is your code for Cool App. We never ask you for it."
 T = TypeVar("T")
 
 # Also the lock per number: of two clicks at the same moment, one passes. With more than one process, give the guard a
-# RedisStore and keep the sessions in Redis or a database.
+# RedisCounters and keep the sessions in Redis or a database.
 guard = Guard(
     countries=["34"],
     cooldown=30.0,

@@ -13,7 +13,7 @@ from camara_otp import (
     TooManyRequestsError,
     UnauthenticatedError,
 )
-from camara_otp.guard import MemoryStore
+from camara_otp.guard import MemoryCounters
 from camara_otp.sandbox import Sandbox
 from camara_otp.testing import fail_next
 from examples.fastapi_login.app import AFTER_CHECKING, AFTER_SENDING, IN_DOUBT, Sessions, app, guard, lifespan
@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def empty_guard(otp_guard_store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_guard(otp_guard_store: MemoryCounters, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start each test with empty limits, on the clock of the sandbox."""
     monkeypatch.setattr(guard, "store", otp_guard_store)
 

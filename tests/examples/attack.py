@@ -22,7 +22,7 @@ from typing import Final
 import httpx
 
 from camara_otp import AsyncOTPClient, OTPClient
-from camara_otp.guard import Guard, Limit, MemoryStore
+from camara_otp.guard import Guard, Limit, MemoryCounters
 from camara_otp.sandbox import Sandbox
 
 ROOT: Final = Path(__file__).parents[2]
@@ -119,7 +119,7 @@ def texts_sent(site: str, attack: str, *, guarded: bool) -> int:
     operator = Sandbox(clock=clock)
     with SITES[site](operator) as (module, post):
         guard = module.guard
-        guard.store = MemoryStore(clock=clock)
+        guard.store = MemoryCounters(clock=clock)
         if not guarded:
             vars(module)["guard"] = Guard(cooldown=None, limits=[Limit("ip", 10**9, per=3600)])
         try:

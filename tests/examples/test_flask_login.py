@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from camara_otp.guard import MemoryStore
+from camara_otp.guard import MemoryCounters
 from camara_otp.sandbox import Fault
 from tests.examples.conftest import NUMBER, ROOT
 
@@ -15,7 +15,7 @@ def example(served):
     spec = importlib.util.spec_from_file_location("flask_login", ROOT / "examples/flask_login.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.guard.store = MemoryStore(clock=lambda: served.operator.now)
+    module.guard.store = MemoryCounters(clock=lambda: served.operator.now)
     yield module
     module.otp().close()
 

@@ -11,13 +11,13 @@ import anyio
 import pytest
 
 from camara_otp._exchange import Failure, Outgoing, connect, mocks, open_async_exchange
-from camara_otp._exchange.waits import run
+from camara_otp._exchange.waits import drive
 from tests.exchange.conftest import parts
 
 
 def context():
     """Return the TLS context of this process."""
-    return run(connect.tls_context(), time.monotonic() + 5)
+    return drive(connect.tls_context(), time.monotonic() + 5)
 
 
 UNREADABLE = "the certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be read: "

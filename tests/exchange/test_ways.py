@@ -19,7 +19,7 @@ from camara_otp import (
     UnexpectedResponseError,
 )
 from camara_otp._exchange import connect, mocks
-from camara_otp._exchange.waits import run
+from camara_otp._exchange.waits import drive
 from tests.conftest import MESSAGE, NUMBER, has_ipv6
 from tests.faults.scenarios import BOMB, SENT, raw, replies, steps
 from tests.http import httpx
@@ -298,11 +298,11 @@ def test_cookies_are_never_kept(faults, shell):
 def test_the_certificates_of_the_environment_are_used(monkeypatch, faults):
     """SSL_CERT_FILE and SSL_CERT_DIR as httpx has them, else those of certifi; one context for each."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
-    theirs = run(connect.tls_context(), time.monotonic() + 5)
-    assert run(connect.tls_context(), time.monotonic() + 5) is theirs
+    theirs = drive(connect.tls_context(), time.monotonic() + 5)
+    assert drive(connect.tls_context(), time.monotonic() + 5) is theirs
     monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    ours = run(connect.tls_context(), time.monotonic() + 5)
+    ours = drive(connect.tls_context(), time.monotonic() + 5)
 
     assert ours is not theirs
     for context in (ours, theirs):

@@ -33,7 +33,7 @@ def check(data: bytes) -> None:
     from camara_otp._exchange.body import Body
     from camara_otp._exchange.http1 import Exchanged, TooManyInterimResponses
     from camara_otp._secret import Secret
-    from camara_otp._wire import SEND_CODE, VALIDATE_CODE, CallContext, read_send_code, read_validate_code
+    from camara_otp._wire import CallContext, read_send_code, read_validate_code
 
     if len(data) < 2:
         return
@@ -69,7 +69,7 @@ def check(data: bytes) -> None:
     assert len(content) <= CAP
 
     request = SendCodeRequest(NUMBER, MESSAGE) if sending else ValidateCodeRequest(AUTHENTICATION_ID, CODE)
-    call = CallContext(SEND_CODE if sending else VALIDATE_CODE, request, "sent-1")
+    call = CallContext("send_code" if sending else "validate_code", request, "sent-1")
     call.token = Secret(TOKEN)
     reader = read_send_code if sending else read_validate_code
     result = reader(Answer(status, headers, content, fault), call, time.time())

@@ -15,7 +15,7 @@ import pytest
 
 from camara_otp import AsyncOTPClient, OTPClient, OTPError, RequestValidationError, RetryPolicy, SendRefusedError
 from camara_otp.errors import ConfigurationError
-from camara_otp.guard import Guard, GuardEvent, Limit, MemoryStore
+from camara_otp.guard import Guard, GuardEvent, Limit, MemoryCounters
 from camara_otp.sandbox import Fault, Sandbox
 
 URL = "https://operator.test"
@@ -49,7 +49,7 @@ def events():
 @pytest.fixture
 def make(clock, events):
     """Return a constructor of guards on the test's clock that record their events."""
-    return lambda **settings: Guard(**{"store": MemoryStore(clock=clock), "on_event": events.append} | settings)
+    return lambda **settings: Guard(**{"store": MemoryCounters(clock=clock), "on_event": events.append} | settings)
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_a_cancelled_task_keeps_the_place(make, backend):
     assert refusal(guard) == ("cooldown", 30.0)
 
 
-class Slow(MemoryStore):
+class Slow(MemoryCounters):
     """A store that lets other threads run between reading a counter and changing it."""
 
     def _live(self, key, now):
@@ -431,7 +431,7 @@ def test_a_wrong_setting_is_refused_at_the_start(settings, said):
         Guard(**settings)
 
 
-class Broken(MemoryStore):
+class Broken(MemoryCounters):
     """A store that fails."""
 
     def apply(self, change, rules, names):
@@ -533,7 +533,7 @@ def test_the_text_of_a_refusal_is_for_the_user_and_names_no_limit(rule, retry_af
 
 def test_memory_is_bounded_by_the_texts_of_the_longest_window(clock):
     """Ten thousand texts, a hundred in each window: what is over is dropped."""
-    store = MemoryStore(clock=clock)
+    store = MemoryCounters(clock=clock)
     guard = Guard(cooldown=30.0, limits=[Limit("ip", 1, per=100)], store=store)
     for i in range(10_000):
         clock.advance(1)

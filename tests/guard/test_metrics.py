@@ -9,12 +9,12 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from camara_otp import SendRefusedError, telemetry
 from camara_otp.errors import PhoneNumberBlockedError
-from camara_otp.guard import Guard, Limit, MemoryStore
+from camara_otp.guard import Guard, Limit, MemoryCounters
 
 NUMBER = "+34666111222"
 
 
-class Broken(MemoryStore):
+class Broken(MemoryCounters):
     """A store that fails."""
 
     def apply(self, change, rules, names):
@@ -50,7 +50,7 @@ def test_refusals_texts_and_verified_texts_are_counted():
     for number in (NUMBER, NUMBER, NUMBER, "+34677111222", "+34688111222", "+447700900123"):
         click(number)
     guard.verified(NUMBER)
-    guard.store = MemoryStore()
+    guard.store = MemoryCounters()
     click(NUMBER, PhoneNumberBlockedError(403))
     guard.store = Broken()
     click(NUMBER)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from camara_otp import errors
 from camara_otp.errors import ConfigurationError
-from camara_otp.guard import Limit, MemoryStore
+from camara_otp.guard import Limit, MemoryCounters
 from camara_otp.guard.rules import (
     Refusal,
     Rule,
@@ -31,7 +31,7 @@ gaps = st.lists(st.integers(0, 4000), max_size=60)
 def test_a_window_never_holds_more_texts_than_its_limit(gaps, count, window):
     """Any two texts that are `count` apart are at least a window apart."""
     now = 0
-    store, passed = MemoryStore(clock=lambda: now / 1000), []
+    store, passed = MemoryCounters(clock=lambda: now / 1000), []
     for gap in gaps:
         now += gap
         if store.apply(Change(sent=1), [Rule("limit", window, count)], ["name"]).refusal is None:

@@ -11,14 +11,14 @@ import sys
 import redis
 
 from camara_otp import OTPClient, OTPError, SendRefusedError
-from camara_otp.guard import Guard, RedisStore
+from camara_otp.guard import Guard, RedisCounters
 
 MESSAGE = "{{code}} is your code"
 
 
 def send(server: str, operator: str, number: str, cooldown: float) -> None:
     guard = Guard(
-        store=RedisStore(redis.Redis.from_url(server), secret="secret-of-the-tests", timeout=5.0), cooldown=cooldown
+        store=RedisCounters(redis.Redis.from_url(server), secret="secret-of-the-tests", timeout=5.0), cooldown=cooldown
     )
     with guard.sending(number), OTPClient(operator, token="any") as otp:
         otp.send_code(number, MESSAGE)

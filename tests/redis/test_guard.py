@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from camara_otp import SendRefusedError
 from camara_otp.errors import ConfigurationError, InternalError, PhoneNumberBlockedError
-from camara_otp.guard import Guard, GuardEvent, Limit, MemoryStore, RedisStore
+from camara_otp.guard import Guard, GuardEvent, Limit, MemoryCounters, RedisCounters
 from camara_otp.guard.rules import Rule
 from camara_otp.guard.stores import Change
 from camara_otp.sandbox import Fault, Sandbox
@@ -34,7 +34,7 @@ WORKER = Path(__file__).with_name("sender.py")
 
 @pytest.fixture
 def store(server):
-    return RedisStore(server.client, secret=SECRET, timeout=5.0)
+    return RedisCounters(server.client, secret=SECRET, timeout=5.0)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_script_decides_as_the_memory_store_does(server, steps, ceiling, rat
     def clock():
         return now
 
-    stores = MemoryStore(clock=clock), RedisStore(server.client, secret=SECRET, timeout=5.0, clock=clock)
+    stores = MemoryCounters(clock=clock), RedisCounters(server.client, secret=SECRET, timeout=5.0, clock=clock)
     rules = [Rule("cooldown", 700, 1), Rule("number", 10_000, ceiling), Rule("conversion", 20_000, ceiling, ratio)]
     taken = []
     for action, name, milliseconds in steps:
@@ -96,7 +96,7 @@ def test_the_script_decides_as_the_memory_store_does(server, steps, ceiling, rat
 @pytest.mark.parametrize("decode", [False, True])
 def test_what_is_kept_is_keyed_digests_that_expire(server, decode):
     client = redis.Redis.from_url(server.url, decode_responses=decode, protocol=3)
-    store = RedisStore(client, secret=SECRET, timeout=5.0)
+    store = RedisCounters(client, secret=SECRET, timeout=5.0)
     guard = Guard(limits=[Limit("number", 5, per=600), Limit("ip", 20, per=300)], min_conversion=0.1, store=store)
     assert [refusal(guard, ip="192.0.2.77") for _ in range(2)] == [None, "cooldown"]
     guard.verified(NUMBER)
@@ -108,7 +108,7 @@ def test_what_is_kept_is_keyed_digests_that_expire(server, decode):
     assert sorted(round(server.client.pttl(key) / 1000) for key in keys) == [30, 300, 600, 3600]
     dump = b"".join(key + server.client.dump(key) for key in keys)
     assert not any(secret in dump for secret in (b"66111222", b"192.0.2.77", SECRET.encode()))
-    other = Guard(store=RedisStore(client, secret="another-secret-of-the-tests", timeout=5.0))
+    other = Guard(store=RedisCounters(client, secret="another-secret-of-the-tests", timeout=5.0))
     assert refusal(other) is None, "another secret has other digests"
     client.close()
 
@@ -118,7 +118,7 @@ def test_each_operation_is_one_round_trip(server):
     guard = Guard(
         limits=[Limit("number", 5, per=600), Limit("ip", 20, per=300), Limit("prefix", 9, per=60)],
         min_conversion=0.1,
-        store=RedisStore(server.client, secret=SECRET, timeout=5.0),
+        store=RedisCounters(server.client, secret=SECRET, timeout=5.0),
     )
     before = server.client.info("commandstats")
     refusal(guard, "+34666111333", ip="192.0.2.1")
@@ -168,7 +168,7 @@ def test_of_many_threads_one_passes(store):
 def test_of_many_tasks_one_passes(server, kind):
     async def run():
         client = redis.asyncio.Redis.from_url(server.url) if kind == "asyncio client" else server.client
-        guard = Guard(store=RedisStore(client, secret=SECRET, timeout=5.0), min_conversion=0.0)
+        guard = Guard(store=RedisCounters(client, secret=SECRET, timeout=5.0), min_conversion=0.0)
         passed = 0
 
         async def click():
@@ -196,7 +196,7 @@ def test_of_many_tasks_one_passes(server, kind):
 
 
 def test_an_asyncio_client_in_plain_code_is_an_error_of_the_caller(server):
-    guard = Guard(store=RedisStore(redis.asyncio.Redis.from_url(server.url), secret=SECRET), min_conversion=0.1)
+    guard = Guard(store=RedisCounters(redis.asyncio.Redis.from_url(server.url), secret=SECRET), min_conversion=0.1)
 
     for call in (guard.sending(NUMBER).__enter__, lambda: guard.verified(NUMBER), lambda: guard.conversion(NUMBER)):
         with pytest.raises(ConfigurationError, match="async with"):
@@ -219,14 +219,14 @@ def test_an_asyncio_client_in_plain_code_is_an_error_of_the_caller(server):
 )
 def test_a_wrong_setting_is_refused_at_the_start(client, settings, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
-        RedisStore(client, **{"secret": SECRET} | settings)
+        RedisCounters(client, **{"secret": SECRET} | settings)
     inner = list(traceback.walk_tb(caught.tb))[1:]
     shown = str(caught.value) + "".join(repr(frame.f_locals) for frame, _ in inner)
     assert not any(secret in shown for secret in ("too short", SECRET, "redis://127"))
 
 
 def test_nothing_secret_is_in_the_repr(store):
-    assert repr(store) == "RedisStore(name='camara-otp:guard')"
+    assert repr(store) == "RedisCounters(name='camara-otp:guard')"
 
 
 # --- Processes and crashes -------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_a_worker_killed_at_any_line_leaves_no_text_without_a_place(server, oper
 
     held = {int(name) for name in server.client.hkeys("killed")}
     assert len(held) > 40, "the guard was killed at its lines"
-    guard = Guard(store=RedisStore(server.client, secret=SECRET, timeout=5.0), cooldown=600.0)
+    guard = Guard(store=RedisCounters(server.client, secret=SECRET, timeout=5.0), cooldown=600.0)
     for line in held:
         number = f"+3466600{line:04}"
         place = refusal(guard, number) == "cooldown"
@@ -274,7 +274,7 @@ def test_a_worker_killed_at_any_line_leaves_no_text_without_a_place(server, oper
 def test_a_cancelled_task_keeps_the_place(server):
     async def run():
         client = redis.asyncio.Redis.from_url(server.url)
-        guard = Guard(store=RedisStore(client, secret=SECRET, timeout=5.0))
+        guard = Guard(store=RedisCounters(client, secret=SECRET, timeout=5.0))
         with anyio.CancelScope() as scope:
             async with guard.sending(NUMBER):
                 scope.cancel()
@@ -292,7 +292,7 @@ def test_a_task_cancelled_at_any_step_leaves_no_text_without_a_place(server, kin
 
     async def run():
         client = redis.asyncio.Redis.from_url(server.url) if kind == "asyncio client" else server.client
-        guard = Guard(store=RedisStore(client, secret=SECRET, timeout=5.0), cooldown=600.0)
+        guard = Guard(store=RedisCounters(client, secret=SECRET, timeout=5.0), cooldown=600.0)
         texts, ends = set(), set()
 
         async def attempt(number):
@@ -336,7 +336,7 @@ def test_a_store_that_hangs_or_is_gone_costs_no_more_than_its_time_limit(server,
 
     async def run():
         client = redis.asyncio.Redis.from_url(server.url) if kind == "asyncio" else hanging
-        store = RedisStore(client, secret=SECRET, timeout=0.2)
+        store = RedisCounters(client, secret=SECRET, timeout=0.2)
         guard = Guard(store=store, on_store_failure=choice, on_event=events.append)
         began = time.monotonic()
         try:
@@ -367,7 +367,7 @@ def test_a_name_that_resolves_slowly_costs_no_more_than_the_time_limit(monkeypat
     """Socket timeouts do not limit the look-up of a name."""
     release = time.monotonic() + 1.5
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(release - time.monotonic()) or [])
-    guard = Guard(store=RedisStore(redis.Redis("slow.test"), secret=SECRET, timeout=0.1))
+    guard = Guard(store=RedisCounters(redis.Redis("slow.test"), secret=SECRET, timeout=0.1))
     began = time.monotonic()
 
     assert refusal(guard) is None
@@ -384,7 +384,7 @@ def test_calls_that_hang_do_not_pile_up_threads(server):
             return super().eval(*arguments)
 
     hanging = Counting.from_url(server.url, max_connections=1000)
-    guard = Guard(store=RedisStore(hanging, secret=SECRET, timeout=0.3))
+    guard = Guard(store=RedisCounters(hanging, secret=SECRET, timeout=0.3))
     hanging.ping()
     server.signal(signal.SIGSTOP)
 
@@ -438,7 +438,7 @@ def test_a_cluster_takes_all_keys_in_one_script(cluster, asynchronous):
 
     async def run():
         client = redis.asyncio.RedisCluster("127.0.0.1", cluster)
-        guard = Guard(store=RedisStore(client, secret=SECRET, timeout=5.0), limits=limits, on_store_failure="refuse")
+        guard = Guard(store=RedisCounters(client, secret=SECRET, timeout=5.0), limits=limits, on_store_failure="refuse")
         async with guard.sending(NUMBER, ip="192.0.2.1"):
             pass
         with pytest.raises(SendRefusedError) as caught:
@@ -450,6 +450,6 @@ def test_a_cluster_takes_all_keys_in_one_script(cluster, asynchronous):
         assert asyncio.run(run()) == "cooldown"
         return
     client = redis.RedisCluster("127.0.0.1", cluster)
-    guard = Guard(store=RedisStore(client, secret=SECRET, timeout=5.0), limits=limits, on_store_failure="refuse")
+    guard = Guard(store=RedisCounters(client, secret=SECRET, timeout=5.0), limits=limits, on_store_failure="refuse")
     assert [refusal(guard, ip="192.0.2.1") for _ in range(2)] == [None, "cooldown"]
     client.close()
