@@ -1,134 +1,144 @@
-"""The recipes of the page about web frameworks: each logs a user in, and answers a wrong code and a second click."""
+"""Each page about a web framework, as a reader follows it: save the files, run the tests, start the server."""
 
-import asyncio
+import os
 import re
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
-from types import ModuleType
 
+import attrs
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
+from camara_otp.sandbox import Fault
+from tests.examples.conftest import NUMBER, ROOT
 from tests.test_docs import blocks
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "frameworks.md"
-NUMBER = "+34666111222"
+SHARED = ROOT / "docs/howto/frameworks.md"
+PAGES = ROOT / "docs/howto/frameworks"
+# The page and the files that its blocks are saved as, from top to bottom; a later block is added to an earlier file.
+RECIPES = {
+    "aiohttp": ("aiohttp.md", ["app.py", "test_app.py"]),
+    "Django": ("django.md", ["app.py", "settings.py", "test_app.py"]),
+    "Django REST framework": ("django.md", [None, "settings.py", "test_app.py", "app.py", "settings.py"]),
+    "FastAPI": ("fastapi.md", ["app.py", "test_app.py"]),
+    "Flask": ("flask.md", ["app.py", "test_app.py"]),
+    "Litestar": ("litestar.md", ["app.py", "test_app.py"]),
+    "Starlette": ("starlette.md", ["app.py", "test_app.py"]),
+}
+
+
+@pytest.fixture(params=RECIPES)
+def folder(request, tmp_path):
+    """Save the files of a recipe, and return their folder and the page."""
+    page, names = RECIPES[request.param]
+    for path, files in ((SHARED, ["login.py", "conftest.py"]), (PAGES / page, names)):
+        for (_, _, source), name in zip(blocks(path), files, strict=False):
+            if name:
+                with (tmp_path / name).open("a", encoding="utf-8") as file:
+                    file.write(source + "\n")
+    return tmp_path, PAGES / page
+
+
+@attrs.frozen
+class Site:
+    """A running recipe."""
+
+    browser: httpx.Client
+
+    def post(self, path, **values):
+        return self.browser.post(path, json=values)
 
 
 @pytest.fixture
-def recipe(monkeypatch):
-    """Return a function that makes a module of the first block of the page and of blocks of a section."""
+def site(served, folder, tmp_path):
+    """Start the server by the command of the page, on a free port and with the operator of this test."""
+    path, page = folder
+    command = re.search(r"^\$ (CAMARA_BASE_URL=.+)$", page.read_text("utf-8"), re.MULTILINE)[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert "http://127.0.0.1:9091 " in command
+    assert " 8000" in command
+    command = command.replace("http://127.0.0.1:9091", served.url).replace(" 8000", f" {port}")
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": search, "PYTHONPATH": str(ROOT), "DJANGO_SECRET_KEY": "key-of-the-tests"}
+    # The reloader of Django starts a second process, which would outlive the first.
+    command = command.replace("runserver", "runserver --noreload").replace("CAMARA", "exec env CAMARA", 1)
+    server = subprocess.Popen(
+        command, shell=True, cwd=path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as browser:
+            deadline = time.monotonic() + 60
+            while True:
+                assert server.poll() is None, server.stdout.read()
+                assert time.monotonic() < deadline
+                try:
+                    browser.get("/")
+                    break
+                except httpx.ConnectError:
+                    time.sleep(0.05)
+            yield Site(browser)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
 
-    def make(heading, count=1):
-        start = PAGE.read_text("utf-8").splitlines().index(f"## {heading}")
-        section = [source for line, _, source in blocks(PAGE) if line > start]
-        for source in (blocks(PAGE)[0][2], *section[:count]):
-            exec(compile(source, str(PAGE), "exec"), vars(module))
-        return module
 
-    module = ModuleType("login")
-    monkeypatch.setitem(sys.modules, "login", module)
-    yield make
-    if hasattr(module, "otp"):
-        module.otp().close()
+def test_the_tests_of_the_page_pass(folder):
+    path, _ = folder
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:randomly"],
+        cwd=path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
 
 
-def log_in(served, post):
-    """Run one login through a function that posts JSON and returns the status; it keeps cookies."""
-    assert post("/code", {"code": "1"}) == 409
-    assert post("/login", {"number": "0666"}) == 422
-    assert post("/login", {"number": NUMBER}) == 200
-    assert post("/login", {"number": NUMBER}) == 429
-    assert post("/code", {"code": "wrong"}) == 422
-    assert post("/code", {"code": f" {served.operator.last_code(NUMBER)}\n"}) == 200
-    assert post("/code", {"code": "1"}) == 409, "a login is used once"
+def test_a_user_logs_in_once(served, site):
+    """Each step has a status of its own, and one SMS is sent."""
+    assert site.post("/code", code="1").status_code == 409
+    assert site.post("/login", number="0666").status_code == 422
+    assert site.post("/login", number=NUMBER).status_code == 200
+    again = site.post("/login", number=NUMBER)
+    assert (again.status_code, int(again.headers["Retry-After"]) in range(20, 31)) == (429, True)
+    assert site.post("/code", code="wrong").status_code == 422
+    assert site.post("/code", code=f" {served.operator.last_code(NUMBER)}\n").status_code == 200
+    assert site.post("/code", code="1").status_code == 409, "a login is used once"
     assert served.operator.sent_count == 1
 
 
-@pytest.mark.parametrize("framework", ["FastAPI", "Starlette"])
-def test_fastapi_and_starlette(served, recipe, framework):
-    with TestClient(recipe(framework).app) as client:
-        log_in(served, lambda path, values: client.post(path, json=values).status_code)
+def test_each_failure_has_its_response(served, site):
+    """Another operator's number, a lost response, and a used-up code."""
+    foreign = site.post("/login", number="+447700900001")
+    assert (foreign.status_code, "Use another number" in foreign.json()["say"]) == (422, True)
+
+    served.operator.add_fault(Fault(drop="after", acts=True, times=1))
+    lost = site.post("/login", number="+34666111333")
+    assert (lost.status_code, "An SMS may arrive" in lost.json()["say"]) == (503, True)
+
+    assert site.post("/login", number=NUMBER).status_code == 200
+    served.operator.add_fault(Fault(code="INTERNAL", times=1))
+    unchecked = site.post("/code", code="123456")
+    assert (unchecked.status_code, "may be used up" in unchecked.json()["say"]) == (503, True)
+
+    served.operator.advance(301)
+    expired = site.post("/code", code=served.operator.last_code(NUMBER))
+    assert (expired.status_code, "Request a new one" in expired.json()["say"]) == (410, True)
+    assert served.operator.sent_count == 2
 
 
-def test_litestar(served, recipe):
-    from litestar.testing import TestClient as LitestarClient
-
-    with LitestarClient(recipe("Litestar").app) as client:
-        log_in(served, lambda path, values: client.post(path, json=values).status_code)
-
-
-def test_aiohttp(served, recipe):
-    from aiohttp.test_utils import TestClient as AiohttpClient
-    from aiohttp.test_utils import TestServer
-
-    async def main():
-        cookies = {}
-        async with AiohttpClient(TestServer(recipe("aiohttp server").app)) as client:
-
-            async def post(path, values):
-                response = await client.post(path, json=values, cookies=cookies)
-                cookies.update({name: morsel.value for name, morsel in response.cookies.items()})
-                return response.status
-
-            def wait(path, values):
-                return asyncio.run_coroutine_threadsafe(post(path, values), loop).result(10)
-
-            loop = asyncio.get_running_loop()
-            await asyncio.to_thread(log_in, served, wait)
-
-    asyncio.run(main())
-
-
-def test_flask(served, recipe):
-    client = recipe("Flask").app.test_client()
-    log_in(served, lambda path, values: client.post(path, json=values).status_code)
-
-
-@pytest.fixture
-def django():
-    """Set Django up once per process, without a database."""
-    from django import setup
-    from django.conf import settings
-
-    if not settings.configured:
-        settings.configure(
-            ALLOWED_HOSTS=["testserver"],
-            SECRET_KEY="key-of-the-tests",
-            REST_FRAMEWORK={
-                "DEFAULT_AUTHENTICATION_CLASSES": [],
-                "DEFAULT_PERMISSION_CLASSES": [],
-                "EXCEPTION_HANDLER": "login.failed",
-                "UNAUTHENTICATED_USER": None,
-            },
-        )
-        setup()
-    return settings
-
-
-@pytest.mark.parametrize("count", [1, 2], ids=["Django", "Django REST framework"])
-def test_django(served, recipe, django, count):
-    from django.test import Client
-    from django.test.utils import override_settings
-
-    recipe("Django and Django REST framework", count)
-    client = Client()
-    with override_settings(ROOT_URLCONF="login"):
-        log_in(
-            served,
-            lambda path, values: client.post(path, values, content_type="application/json").status_code,
-        )
-
-
-def test_each_recipe_is_tested():
-    """A section with a recipe that no test above runs fails here."""
-    headings = re.findall(r"^## (.+)$", PAGE.read_text("utf-8"), re.MULTILINE)
-
-    assert headings[1:] == [
-        "FastAPI",
-        "Starlette",
-        "Litestar",
-        "aiohttp server",
-        "Flask",
-        "Django and Django REST framework",
-    ]
+def test_each_page_and_each_block_is_tested():
+    assert {page for page, _ in RECIPES.values()} == {path.name for path in PAGES.glob("*.md")}
+    for page in PAGES.glob("*.md"):
+        longest = max(len(names) for name, names in RECIPES.values() if name == page.name)
+        assert len(blocks(page)) == longest, page.name
+    assert len(blocks(SHARED)) == 2
