@@ -1,9 +1,12 @@
 # The sandbox, a local operator for tests. `docker compose up` starts it; docs/howto/ci.md explains the options.
 FROM python:3.13-slim AS build
 WORKDIR /source
+COPY requirements/demo.txt requirements/
+RUN python -m venv /opt/sandbox \
+    && /opt/sandbox/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/demo.txt
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY camara_otp camara_otp
-RUN python -m venv /opt/sandbox && /opt/sandbox/bin/python -m pip install --no-cache-dir '.[sandbox]'
+RUN /opt/sandbox/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim
 COPY --from=build /opt/sandbox /opt/sandbox

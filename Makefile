@@ -25,44 +25,46 @@ CLEAN := env -u PYTHONWARNINGS -u PYTHONPATH -u PYTHONOPTIMIZE
 	@$(CLEAN) $(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)' > $@.new
 	@cmp -s $@ $@.new && rm $@.new || mv $@.new $@
 
-# $(1) is the environment's folder, $(2) the packages.
+# What each environment holds beside the dependencies of the package: its extras, and the dependency groups.
+ENVIRONMENTS := browser build bench demo dev docs examples fuzz green
+EXTRAS_bench := httpx2
+EXTRAS_browser := sandbox,phone
+EXTRAS_demo := sandbox
+EXTRAS_dev := sandbox,oauth,redis,phone,otel,cli,httpx2
+EXTRAS_docs := sandbox,oauth,redis,phone,otel
+EXTRAS_examples := sandbox,phone,otel
+GROUPS_bench := backend bench
+GROUPS_browser := backend browser
+GROUPS_build := backend build
+GROUPS_demo := backend
+GROUPS_dev := backend dev
+GROUPS_docs := backend docs
+GROUPS_examples := backend test examples
+GROUPS_fuzz := backend fuzz
+GROUPS_green := backend green
+
+# Releases and hashes are locked in requirements/, so that a new release of a dependency breaks no checkout. The package
+# is built with the locked build backend. NEWEST=1 installs the newest releases instead: CI does so once a week.
 define environment
-	@if [ -e $(1)/.python ] && ! cmp -s .venv/.python $(1)/.python; then rm -rf $(1); fi
-	$(CLEAN) $(PYTHON) -m venv $(1)
-	$(CLEAN) $(1)/bin/python -m pip install -q --upgrade 'pip>=25.1'
-	$(CLEAN) $(1)/bin/python -m pip install -q $(2)
-	@cp .venv/.python $(1)/.python
-	@touch $(1)/.ready
+	@if [ -e $(@D)/.python ] && ! cmp -s .venv/.python $(@D)/.python; then rm -rf $(@D); fi
+	$(CLEAN) $(PYTHON) -m venv $(@D)
+	$(if $(NEWEST),$(call newest,$(notdir $(@D))),$(call locked,$(notdir $(@D))))
+	@cp .venv/.python $(@D)/.python
+	@touch $@
 endef
 
-.venv/demo/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/demo,-e '.[sandbox]')
+define locked
+$(CLEAN) $(@D)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/$(1).txt
+	$(if $(filter build,$(1)),,$(CLEAN) $(@D)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .)
+endef
 
-.venv/dev/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/dev,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel$(,)cli$(,)httpx2]' --group dev)
+define newest
+$(CLEAN) $(@D)/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	$(CLEAN) $(@D)/bin/python -m pip install -q $(if $(filter build,$(1)),,-e '.[$(EXTRAS_$(1))]') $(GROUPS_$(1):%=--group %)
+endef
 
-.venv/green/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/green,-e . --group green)
-
-.venv/browser/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/browser,-e '.[sandbox$(,)phone]' --group browser)
-
-.venv/build/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/build,--group build)
-
-.venv/docs/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/docs,-e '.[sandbox$(,)oauth$(,)redis$(,)phone$(,)otel]' --group docs)
-
-.venv/bench/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/bench,-e '.[httpx2]' --group bench)
-
-.venv/examples/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/examples,-e '.[sandbox$(,)phone$(,)otel]' --group test --group examples)
-
-.venv/fuzz/.ready: pyproject.toml .venv/.python
-	$(call environment,.venv/fuzz,-e . --group fuzz)
-
-, := ,
+$(ENVIRONMENTS:%=.venv/%/.ready): .venv/%/.ready: pyproject.toml requirements/%.txt .venv/.python
+	$(environment)
 
 # With COVERAGE=1 each suite measures coverage into a file of its own; `make coverage` adds them up.
 measure = $(if $(COVERAGE),COVERAGE_FILE="$(CURDIR)/.coverage.$@") $(1) -m pytest $(if $(COVERAGE),--cov --cov-report=)
@@ -167,20 +169,42 @@ format: .venv/dev/.ready ## fix style
 types: .venv/dev/.ready ## check types, with mypy and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --ignoreexternal --verifytypes camara_otp 
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --ignoreexternal --verifytypes camara_otp
 
 contract: .venv/dev/.ready ## renew tests/data/contract.json: make contract SPECS=<folder of published specs>
 	$(BIN)/python tests/contract.py $(SPECS)
 
 build: .venv/build/.ready ## build wheel and sdist into dist/, check both, and install the wheel on its own
 	rm -rf dist .venv/bare
-	.venv/build/bin/python -m build -q
+	.venv/build/bin/python -m build -q --no-isolation
 	.venv/build/bin/twine check --strict dist/*
 	.venv/build/bin/check-wheel-contents dist/*.whl
 	.venv/build/bin/python tests/description.py dist/*.whl
 	$(CLEAN) $(PYTHON) -m venv .venv/bare
-	.venv/bare/bin/python -m pip install -q dist/*.whl
+	$(if $(NEWEST),,.venv/bare/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/base.txt)
+	.venv/bare/bin/python -m pip install -q --disable-pip-version-check $(if $(NEWEST),,--no-deps) dist/*.whl
+	.venv/bare/bin/python -m pip check
 	.venv/build/bin/python tests/bare.py .venv/bare/bin/python build/sbom.cdx.json
+
+lock: .venv/build/.ready ## lock the newest releases of all dependencies, with their hashes, into requirements/
+	@mkdir -p requirements
+	@set -e; $(foreach name,base $(ENVIRONMENTS),$(call lock,$(name));)
+	@mkdir -p build && $(COMPILE) --resolution lowest-direct --no-deps pyproject.toml $(call extras,$(EXTRAS_lowest)) -o build/lowest.txt
+	$(COMPILE) --generate-hashes pyproject.toml $(call extras,$(EXTRAS_lowest)) --extra cli --group backend --group test \
+		-c build/lowest.txt -o requirements/lowest.txt
+
+# No line of the result names an index. The command line's lower bounds do not count, because a test tool needs newer
+# releases of the same packages.
+COMPILE := .venv/build/bin/uv pip compile -q --python-version 3.11 --upgrade --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+comma := ,
+extras = $(patsubst %,--extra %,$(subst $(comma), ,$(1)))
+EXTRAS_lowest := sandbox,oauth,redis,phone,otel,httpx2
+
+# $(1) is the environment.
+lock = echo requirements/$(1).txt && $(COMPILE) --universal --generate-hashes \
+	$(if $(filter build,$(1)),,pyproject.toml $(call extras,$(EXTRAS_$(1)))) \
+	$(GROUPS_$(1):%=--group %) -o requirements/$(1).txt
 
 workflows: .venv/build/.ready ## check the workflows of .github for weaknesses
 	.venv/build/bin/zizmor --offline --quiet .github

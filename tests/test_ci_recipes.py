@@ -153,7 +153,7 @@ def test_the_build_of_the_container_gets_every_file_that_it_copies():
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
 
     assert copied == allowed
-    assert {"camara_otp", "hatch_build.py", "LICENSE", "pyproject.toml", "README.md"} == copied
+    assert {"camara_otp", "hatch_build.py", "LICENSE", "pyproject.toml", "README.md", "requirements/demo.txt"} == copied
     assert all((ROOT / name).is_file() for name in copied - {"camara_otp"})
 
 
