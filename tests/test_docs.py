@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 import httpx
+import httpx2
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -58,8 +59,14 @@ def operator(monkeypatch):
     """Stand in for every host but this machine's own."""
     monkeypatch.setattr("camara_otp.sandbox.operator.Operator._code", lambda _: "AJY3")
     operator = Sandbox(max_send=1000)
-    transport = operator.transport()
-    direct, adirect = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+    for library in (httpx, httpx2):
+        replace_transports(library, operator.transport(), monkeypatch)
+    return operator
+
+
+def replace_transports(library, transport, monkeypatch):
+    """Let both transports of httpx or httpx2 carry requests to the sandbox."""
+    direct, adirect = library.HTTPTransport.handle_request, library.AsyncHTTPTransport.handle_async_request
 
     def handle(self, request):
         return direct(self, request) if served_by_the_page(request.url) else transport.handle_request(request)
@@ -69,16 +76,14 @@ def operator(monkeypatch):
             return await adirect(self, request)
         return await transport.handle_async_request(request)
 
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", ahandle)
-    return operator
+    monkeypatch.setattr(library.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(library.AsyncHTTPTransport, "handle_async_request", ahandle)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_example_runs(path, operator, monkeypatch, tmp_path):
-    """From top to bottom, with no warning and no exception."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "key.pem").write_bytes(KEY)
+def run_page(path, sources, operator, monkeypatch, folder):
+    """Run blocks from top to bottom, as `(line, source)`, with warnings as errors."""
+    monkeypatch.chdir(folder)
+    (folder / "key.pem").write_bytes(KEY)
     monkeypatch.setenv("CAMARA_BASE_URL", "https://api.example.com/camara")
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", "token-of-the-docs")
     monkeypatch.setattr("builtins.input", lambda prompt="": "AJY3")
@@ -86,9 +91,7 @@ def test_every_example_runs(path, operator, monkeypatch, tmp_path):
         names = {"__name__": "docs", "operator": operator, "otp": otp}
 
         async def page():
-            for line, said, source in blocks(path):
-                if said:
-                    continue
+            for line, source in sources:
                 filling = "\n" * (line - 1) + source
                 code = compile(filling, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
                 result = eval(code, names)
@@ -98,6 +101,26 @@ def test_every_example_runs(path, operator, monkeypatch, tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             anyio.run(page)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_example_runs(path, operator, monkeypatch, tmp_path):
+    """From top to bottom, with no warning and no exception."""
+    run_page(path, [(line, source) for line, said, source in blocks(path) if not said], operator, monkeypatch, tmp_path)
+
+
+IMPORT = re.compile(r"^import httpx$", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PAGES if any(IMPORT.search(source) for _, said, source in blocks(path) if not said)],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_every_example_with_httpx_runs_with_httpx2(path, operator, monkeypatch, tmp_path):
+    """Only the import differs."""
+    sources = [(line, IMPORT.sub("import httpx2 as httpx", source)) for line, said, source in blocks(path) if not said]
+    run_page(path, sources, operator, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,8 +1,8 @@
-"""The sandbox as an httpx transport, for both kinds of client, without a socket."""
+"""The sandbox as a transport of httpx and httpx2, for both kinds of client, without a socket."""
 
+import sys
 import time
-from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Any, Final
 from urllib.parse import unquote
 
 import anyio
@@ -13,20 +13,20 @@ from camara_otp.sandbox.engine import Engine, PlannedResponse
 from camara_otp.sandbox.faults import Drop
 from camara_otp.sandbox.http import HTTPRequest
 
-# What httpx raises when a real connection breaks at the same point.
-_DROPS: Final[dict[Drop, Callable[[], httpx.TransportError]]] = {
-    "connect": lambda: httpx.ConnectError("[Errno 111] Connection refused"),
-    "before": lambda: httpx.RemoteProtocolError("Server disconnected without sending a response."),
-    "after": lambda: httpx.RemoteProtocolError("Server disconnected without sending a response."),
+# What httpx and httpx2 raise when a real connection breaks at the same point.
+_DROPS: Final[dict[Drop, tuple[str, str]]] = {
+    "connect": ("ConnectError", "[Errno 111] Connection refused"),
+    "before": ("RemoteProtocolError", "Server disconnected without sending a response."),
+    "after": ("RemoteProtocolError", "Server disconnected without sending a response."),
 }
 
 
 class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Carry requests to a sandbox in this process.
 
-    Give it to `httpx.Client(transport=...)` or `httpx.AsyncClient(transport=...)`. The host and what precedes the
-    path of the operation are ignored, so any base URL works. A delay longer than the read timeout of the request ends
-    as that timeout.
+    Give it to `httpx.Client(transport=...)` or `httpx.AsyncClient(transport=...)`, or to those of httpx2. The host and
+    what precedes the path of the operation are ignored, so any base URL works. A delay longer than the read timeout of
+    the request ends as that timeout.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -70,19 +70,18 @@ def _wait(request: httpx.Request, planned: PlannedResponse) -> tuple[float, bool
 
 
 def _finish(request: httpx.Request, planned: PlannedResponse, *, late: bool) -> httpx.Response:
-    if planned.drop is not None and not late:
-        _drop(request, planned.drop)
+    library: Any = sys.modules[type(request.url).__module__.partition(".")[0]]  # httpx or httpx2
     if late:
-        raise httpx.ReadTimeout("The read operation timed out", request=request)
+        raise library.ReadTimeout("The read operation timed out", request=request)
+    if planned.drop is not None:
+        name, reason = _DROPS[planned.drop]
+        raise getattr(library, name)(reason, request=request)
     response = planned.response
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.headers]
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
     # A stream, not content, so that the client reads and closes it, and measures the elapsed time.
-    return httpx.Response(response.status, headers=headers, stream=httpx.ByteStream(response.body), request=request)
-
-
-def _drop(request: httpx.Request, drop: Drop) -> NoReturn:
-    error = _DROPS[drop]()
-    error.request = request
-    raise error
+    result: httpx.Response = library.Response(
+        response.status, headers=headers, stream=library.ByteStream(response.body), request=request
+    )
+    return result

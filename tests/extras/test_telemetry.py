@@ -9,6 +9,7 @@ from functools import partial
 
 import anyio
 import httpx
+import opentelemetry.instrumentation.httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
@@ -281,12 +282,15 @@ def test_spans_of_an_instrumented_http_client_are_children(shell, exported, oper
     assert NUMBER[1:] not in http.to_json()
 
 
-@pytest.fixture
-def http_instrumented(exported):
-    """Instrument httpx for the whole process, as a site-wide set-up does."""
-    HTTPXClientInstrumentor().instrument(tracer_provider=exported.tracers)
+@pytest.fixture(params=["HTTPXClientInstrumentor", "HTTPX2ClientInstrumentor"])
+def http_instrumented(request, exported):
+    """Instrument httpx or httpx2 for the whole process, as a site-wide set-up does."""
+    instrumentor = getattr(opentelemetry.instrumentation.httpx, request.param, None)
+    if instrumentor is None:
+        pytest.skip("an older release, which knows only httpx")
+    instrumentor().instrument(tracer_provider=exported.tracers)
     yield
-    HTTPXClientInstrumentor().uninstrument()
+    instrumentor().uninstrument()
 
 
 @pytest.mark.usefixtures("http_instrumented")

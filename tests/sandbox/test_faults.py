@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import httpx
+import httpx2
 import pytest
 import respx
 
@@ -152,6 +153,36 @@ def test_refused_in_process() -> None:
     with httpx.Client(transport=sandbox.transport()) as http, pytest.raises(httpx.ConnectError) as caught:
         http.post("https://a.test/otpvalidation/send-code")
     assert caught.value.request.url.host == "a.test"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault(drop="connect"), "ConnectError"),
+        (Fault(drop="before"), "RemoteProtocolError"),
+        (Fault(delay=9), "ReadTimeout"),
+    ],
+)
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+def test_a_client_of_either_library_gets_responses_and_errors_of_its_own_library(
+    library: Any, fault: Fault, error: str
+) -> None:
+    sandbox = Sandbox()
+    body = {"phoneNumber": PHONE, "message": MESSAGE}
+    sandbox.add_fault(fault)
+
+    async def post() -> Any:
+        async with library.AsyncClient(transport=sandbox.transport(), headers={"Authorization": "Bearer t"}) as http:
+            return await http.post("https://a.test/otpvalidation/send-code", json=body, timeout=0.01)
+
+    with pytest.raises(getattr(library, error)) as caught:
+        anyio.run(post)
+    assert caught.value.request.url.host == "a.test"
+    sandbox.clear_faults()
+    response = anyio.run(post)
+    assert (type(response), response.status_code) == (library.Response, 200)
+    # The sandbox is also a function from a request to a response, for mocks.
+    assert type(sandbox(library.Request("POST", "https://a.test/otpvalidation/send-code"))) is library.Response
 
 
 def test_acting_although_failing(caller: Caller) -> None:
