@@ -13,9 +13,9 @@
         └── HTTP400Error ...      one class per HTTP status
             └── InvalidOTPError ...  one class per error code
 
-Each class holds its cause and its remedy as data: the docs, the command line and notebooks print them. Texts hold no
-token, code, message or number. Instances hold plain values only, so they can be pickled, copied and sent to another
-process.
+Each class holds its cause and its remedy as data: the docs, the command line and notebooks print them. Its `status` or
+`code` enters it into `STATUSES` or `CODES`. Texts hold no token, code, message or number. Instances hold plain values
+only, so they can be pickled, copied and sent to another process.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,6 +23,9 @@ from html import escape
 from math import ceil
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
+
+API_PREFIX: Final = "ONE_TIME_PASSWORD_SMS."
+"""The codes of this API begin so; the others are shared by all APIs of CAMARA."""
 
 _ASK_FIRST: Final = "Ask the user whether a text arrived before sending again."
 _TWO_MINUTES: Final = 120.0
@@ -241,6 +244,16 @@ class UnexpectedResponseError(OTPError):
         self.status = status
 
 
+_BY_STATUS: Final[dict[int, "type[APIError]"]] = {}
+_BY_CODE: Final[dict[str, "type[APIError]"]] = {}
+
+STATUSES: Final[Mapping[int, "type[APIError]"]] = MappingProxyType(_BY_STATUS)
+"""The class of each HTTP status; any other status from 400 up is `APIError` itself."""
+
+CODES: Final[Mapping[str, "type[APIError]"]] = MappingProxyType(_BY_CODE)
+"""The class of each error code, as the operator sends it."""
+
+
 class APIError(OTPError):
     """The operator refused: HTTP status 400 and up.
 
@@ -261,6 +274,14 @@ class APIError(OTPError):
     message: str | None
     retry_after: float | None
 
+    def __init_subclass__(cls, *, status: int | None = None, code: str | None = None) -> None:
+        """Enter a class into the table of statuses or codes."""
+        super().__init_subclass__()
+        if status is not None:
+            _BY_STATUS[status] = cls
+        if code is not None:
+            _BY_CODE[code] = cls
+
     def __init__(
         self, status: int, code: str | None = None, message: str | None = None, *, retry_after: float | None = None
     ) -> None:
@@ -275,157 +296,157 @@ class APIError(OTPError):
         self.outcome_unknown: bool = status >= 500 or (status == 409 and code == "ABORTED")
 
 
-class HTTP400Error(APIError):
+class HTTP400Error(APIError, status=400):
     cause = "The operator rejected the request or the verification (HTTP 400)."
     remedy = "Compare the arguments with the operator's documentation."
 
 
-class HTTP401Error(APIError):
+class HTTP401Error(APIError, status=401):
     cause = "The operator did not accept the access token (HTTP 401)."
     remedy = "Get a new token from the operator's token endpoint."
 
 
-class HTTP403Error(APIError):
+class HTTP403Error(APIError, status=403):
     cause = "The operator does not allow this request (HTTP 403)."
     remedy = "Check the scope of the token and your subscription with the operator."
 
 
-class HTTP404Error(APIError):
+class HTTP404Error(APIError, status=404):
     cause = "The number, the authentication_id or the path is unknown to the operator (HTTP 404)."
     remedy = "Check `base_url` and `api_path` first: without a code, the path is the usual cause."
 
 
-class HTTP405Error(APIError):
+class HTTP405Error(APIError, status=405):
     cause = "The path does not accept POST (HTTP 405)."
     remedy = "Check `base_url` and `api_path`."
 
 
-class HTTP406Error(APIError):
+class HTTP406Error(APIError, status=406):
     cause = "The operator cannot respond in JSON (HTTP 406)."
     remedy = "Report it to the operator: the request asks for application/json."
 
 
-class HTTP408Error(APIError):
+class HTTP408Error(APIError, status=408):
     cause = "The operator stopped waiting for the rest of the request (HTTP 408)."
     remedy = "Call again, and check the network if it happens often."
 
 
-class HTTP409Error(APIError):
+class HTTP409Error(APIError, status=409):
     cause = "The request conflicts with another one (HTTP 409)."
     remedy = "Wait, then ask the user whether a text arrived before sending again."
 
 
-class HTTP410Error(APIError):
+class HTTP410Error(APIError, status=410):
     cause = "The resource, or this version of the API, was switched off (HTTP 410)."
     remedy = "Move to the operator's current `api_path`."
 
 
-class HTTP412Error(APIError):
+class HTTP412Error(APIError, status=412):
     cause = "The operator's system is not in a state to handle the request (HTTP 412)."
     remedy = "Report it to the operator."
 
 
-class HTTP415Error(APIError):
+class HTTP415Error(APIError, status=415):
     cause = "The operator does not accept JSON on this path (HTTP 415)."
     remedy = "Check `base_url` and `api_path`."
 
 
-class HTTP422Error(APIError):
+class HTTP422Error(APIError, status=422):
     cause = "The request is well-formed, but the operator cannot serve this number (HTTP 422)."
     remedy = "Check the number and the kind of token agreed with the operator."
 
 
-class HTTP429Error(APIError):
+class HTTP429Error(APIError, status=429):
     cause = "A rate limit or a quota is used up (HTTP 429)."
     remedy = "Wait `retry_after` seconds if it is set."
 
 
-class HTTP500Error(APIError):
+class HTTP500Error(APIError, status=500):
     cause = "The operator failed while it handled the request (HTTP 500). It may have acted."
     remedy = _ASK_FIRST
 
 
-class HTTP501Error(APIError):
+class HTTP501Error(APIError, status=501):
     cause = "The operator does not implement this operation (HTTP 501)."
     remedy = "Check `base_url` and `api_path` with the operator."
 
 
-class HTTP502Error(APIError):
+class HTTP502Error(APIError, status=502):
     cause = "A gateway could not reach the operator's system (HTTP 502). The operator may have acted."
     remedy = _ASK_FIRST
 
 
-class HTTP503Error(APIError):
+class HTTP503Error(APIError, status=503):
     cause = "The operator is overloaded or under maintenance (HTTP 503). It may have acted."
     remedy = _ASK_FIRST
 
 
-class HTTP504Error(APIError):
+class HTTP504Error(APIError, status=504):
     cause = "A gateway stopped waiting for the operator's system (HTTP 504). The operator may have acted."
     remedy = _ASK_FIRST
 
 
-class InvalidArgumentError(HTTP400Error):
+class InvalidArgumentError(HTTP400Error, code="INVALID_ARGUMENT"):
     cause = "The request breaks the operator's schema."
     remedy = "Compare the number, the message and the x-correlator with the operator's rules, which may be stricter."
 
 
-class OutOfRangeError(HTTP400Error):
+class OutOfRangeError(HTTP400Error, code="OUT_OF_RANGE"):
     cause = "A value lies outside the operator's range."
     remedy = "Change the value. No value of this API has a documented range, so ask the operator for it."
 
 
-class InvalidOTPError(HTTP400Error):
+class InvalidOTPError(HTTP400Error, code="ONE_TIME_PASSWORD_SMS.INVALID_OTP"):
     cause = "The code is wrong, and attempts are left."
     remedy = "Ask the user to type the code again. Never submit the same code twice."
 
 
-class VerificationExpiredError(HTTP400Error):
+class VerificationExpiredError(HTTP400Error, code="ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED"):
     cause = "The authentication_id is too old, was superseded by a newer code, or was already used."
     remedy = "Start again with send_code."
 
 
-class VerificationFailedError(HTTP400Error):
+class VerificationFailedError(HTTP400Error, code="ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED"):
     cause = "The attempts for this authentication_id are used up."
     remedy = "Start again with send_code."
 
 
-class UnauthenticatedError(HTTP401Error):
+class UnauthenticatedError(HTTP401Error, code="UNAUTHENTICATED"):
     cause = "The token is missing, invalid or expired."
     remedy = "Get a new token. A token provider renews it once by itself."
 
 
-class AuthenticationRequiredError(HTTP401Error):
+class AuthenticationRequiredError(HTTP401Error, code="AUTHENTICATION_REQUIRED"):
     cause = "The token is no longer valid and a new login is needed."
     remedy = "Get a new token. A three-legged token needs the user to log in again."
 
 
-class PermissionDeniedError(HTTP403Error):
+class PermissionDeniedError(HTTP403Error, code="PERMISSION_DENIED"):
     cause = "The token lacks the scope, or the application is not entitled to the API."
     remedy = "Request the scope one-time-password-sms:send-validate and check the subscription with the operator."
 
 
-class MaxOTPCodesExceededError(HTTP403Error):
+class MaxOTPCodesExceededError(HTTP403Error, code="ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED"):
     cause = "Too many codes were sent to this number."
     remedy = "Tell the user to enter the last code received. Wait before sending another."
 
 
-class PhoneNumberNotAllowedError(HTTP403Error):
+class PhoneNumberNotAllowedError(HTTP403Error, code="ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED"):
     cause = "The number cannot receive the text: a landline, a fraud rule, a line without SMS."
     remedy = "Offer another number or another way to verify."
 
 
-class PhoneNumberBlockedError(HTTP403Error):
+class PhoneNumberBlockedError(HTTP403Error, code="ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED"):
     cause = "The operator blocks text messages to this number."
     remedy = "Offer another number or another way to verify."
 
 
-class InvalidTokenContextError(HTTP403Error):
+class InvalidTokenContextError(HTTP403Error, code="INVALID_TOKEN_CONTEXT"):
     cause = "The number does not belong to the user of the three-legged token."
     remedy = "Use that user's number, or a two-legged token."
 
 
-class NotFoundError(HTTP404Error):
+class NotFoundError(HTTP404Error, code="NOT_FOUND"):
     cause = (
         "For send_code: the number is not this operator's. For validate_code: the authentication_id was never issued."
     )
@@ -435,186 +456,118 @@ class NotFoundError(HTTP404Error):
     )
 
 
-class IdentifierNotFoundError(HTTP404Error):
+class IdentifierNotFoundError(HTTP404Error, code="IDENTIFIER_NOT_FOUND"):
     cause = "The number matches no subscription of this operator."
     remedy = "Check the number, or route it to the operator that serves it."
 
 
-class MethodNotAllowedError(HTTP405Error):
+class MethodNotAllowedError(HTTP405Error, code="METHOD_NOT_ALLOWED"):
     cause = "The path does not accept POST."
     remedy = "Check `base_url` and `api_path`."
 
 
-class NotAcceptableError(HTTP406Error):
+class NotAcceptableError(HTTP406Error, code="NOT_ACCEPTABLE"):
     cause = "The operator cannot respond in JSON."
     remedy = "Report it to the operator: the request asks for application/json."
 
 
-class AbortedError(HTTP409Error):
+class AbortedError(HTTP409Error, code="ABORTED"):
     cause = "Another operation on the number or authentication_id is in progress. This one may have taken effect."
     remedy = "Wait, then ask the user whether a text arrived before sending again."
 
 
-class AlreadyExistsError(HTTP409Error):
+class AlreadyExistsError(HTTP409Error, code="ALREADY_EXISTS"):
     cause = "The resource exists already."
     remedy = "Do not repeat the call. Report it to the operator."
 
 
-class ConflictError(HTTP409Error):
+class ConflictError(HTTP409Error, code="CONFLICT"):
     cause = "The operator found a duplicate entry."
     remedy = "Do not repeat the call. Report it to the operator."
 
 
-class IncompatibleStateError(HTTP409Error):
+class IncompatibleStateError(HTTP409Error, code="INCOMPATIBLE_STATE"):
     cause = "The target is in a state that does not allow this."
     remedy = "Start again with send_code."
 
 
-class GoneError(HTTP410Error):
+class GoneError(HTTP410Error, code="GONE"):
     cause = "The resource, or this version of the API, is switched off."
     remedy = "Move to the operator's current `api_path`."
 
 
-class FailedPreconditionError(HTTP412Error):
+class FailedPreconditionError(HTTP412Error, code="FAILED_PRECONDITION"):
     cause = "The operator's system is not in a state to handle the request."
     remedy = "Report it to the operator."
 
 
-class UnsupportedMediaTypeError(HTTP415Error):
+class UnsupportedMediaTypeError(HTTP415Error, code="UNSUPPORTED_MEDIA_TYPE"):
     cause = "The operator does not accept JSON on this path."
     remedy = "Check `base_url` and `api_path`."
 
 
-class ServiceNotApplicableError(HTTP422Error):
+class ServiceNotApplicableError(HTTP422Error, code="SERVICE_NOT_APPLICABLE"):
     cause = "The service is not available for this number."
     remedy = "Offer another number or another way to verify."
 
 
-class MissingIdentifierError(HTTP422Error):
+class MissingIdentifierError(HTTP422Error, code="MISSING_IDENTIFIER"):
     cause = "The operator cannot tell which line is meant."
     remedy = "Check the number and the kind of token agreed with the operator."
 
 
-class UnsupportedIdentifierError(HTTP422Error):
+class UnsupportedIdentifierError(HTTP422Error, code="UNSUPPORTED_IDENTIFIER"):
     cause = "The operator does not support this kind of identifier."
     remedy = "Check the number with the operator."
 
 
-class UnnecessaryIdentifierError(HTTP422Error):
+class UnnecessaryIdentifierError(HTTP422Error, code="UNNECESSARY_IDENTIFIER"):
     cause = "The token already identifies the user, but this API requires the number."
     remedy = "Use a two-legged token."
 
 
-class IdentifierMismatchError(HTTP422Error):
+class IdentifierMismatchError(HTTP422Error, code="IDENTIFIER_MISMATCH"):
     cause = "The number does not belong to the user of the token."
     remedy = "Use that user's number, or a two-legged token."
 
 
-class TooManyRequestsError(HTTP429Error):
+class TooManyRequestsError(HTTP429Error, code="TOO_MANY_REQUESTS"):
     cause = "A rate limit was reached. The operator did not process the request."
     remedy = "Wait `retry_after` seconds if it is set. `RetryPolicy(rate_limited=True)` does so."
 
 
-class QuotaExceededError(HTTP429Error):
+class QuotaExceededError(HTTP429Error, code="QUOTA_EXCEEDED"):
     cause = "The business quota is used up."
     remedy = "Do not repeat the call. Ask the operator for a higher quota."
 
 
-class InternalError(HTTP500Error):
+class InternalError(HTTP500Error, code="INTERNAL"):
     cause = "The operator failed. It may have acted."
-    remedy = _ASK_FIRST
 
 
-class DataLossError(HTTP500Error):
+class DataLossError(HTTP500Error, code="DATA_LOSS"):
     cause = "The operator lost data. It may have acted."
-    remedy = _ASK_FIRST
 
 
-class OperationNotImplementedError(HTTP501Error):
+class OperationNotImplementedError(HTTP501Error, code="NOT_IMPLEMENTED"):
     cause = "The operator does not implement this operation."
     remedy = "Check `base_url` and `api_path` with the operator."
 
 
-class BadGatewayError(HTTP502Error):
+class BadGatewayError(HTTP502Error, code="BAD_GATEWAY"):
     cause = "A gateway could not reach the operator's system. The operator may have acted."
     remedy = _ASK_FIRST
 
 
-class UnavailableError(HTTP503Error):
+class UnavailableError(HTTP503Error, code="UNAVAILABLE"):
     cause = "The operator is overloaded or under maintenance. It may have acted."
     remedy = "Wait, then ask the user whether a text arrived before sending again."
 
 
-class GatewayTimeoutError(HTTP504Error):
+class GatewayTimeoutError(HTTP504Error, code="TIMEOUT"):
     cause = "The operator's system took too long. It may have acted."
     remedy = _ASK_FIRST
 
-
-# Any other status from 400 up is APIError itself.
-STATUSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
-    {
-        400: HTTP400Error,
-        401: HTTP401Error,
-        403: HTTP403Error,
-        404: HTTP404Error,
-        405: HTTP405Error,
-        406: HTTP406Error,
-        408: HTTP408Error,
-        409: HTTP409Error,
-        410: HTTP410Error,
-        412: HTTP412Error,
-        415: HTTP415Error,
-        422: HTTP422Error,
-        429: HTTP429Error,
-        500: HTTP500Error,
-        501: HTTP501Error,
-        502: HTTP502Error,
-        503: HTTP503Error,
-        504: HTTP504Error,
-    }
-)
-
-# By the code as sent by the operator.
-CODES: Final[Mapping[str, type[APIError]]] = MappingProxyType(
-    {
-        "INVALID_ARGUMENT": InvalidArgumentError,
-        "OUT_OF_RANGE": OutOfRangeError,
-        "ONE_TIME_PASSWORD_SMS.INVALID_OTP": InvalidOTPError,
-        "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED": VerificationExpiredError,
-        "ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED": VerificationFailedError,
-        "UNAUTHENTICATED": UnauthenticatedError,
-        "AUTHENTICATION_REQUIRED": AuthenticationRequiredError,
-        "PERMISSION_DENIED": PermissionDeniedError,
-        "ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED": MaxOTPCodesExceededError,
-        "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED": PhoneNumberNotAllowedError,
-        "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED": PhoneNumberBlockedError,
-        "INVALID_TOKEN_CONTEXT": InvalidTokenContextError,
-        "NOT_FOUND": NotFoundError,
-        "IDENTIFIER_NOT_FOUND": IdentifierNotFoundError,
-        "METHOD_NOT_ALLOWED": MethodNotAllowedError,
-        "NOT_ACCEPTABLE": NotAcceptableError,
-        "ABORTED": AbortedError,
-        "ALREADY_EXISTS": AlreadyExistsError,
-        "CONFLICT": ConflictError,
-        "INCOMPATIBLE_STATE": IncompatibleStateError,
-        "GONE": GoneError,
-        "FAILED_PRECONDITION": FailedPreconditionError,
-        "UNSUPPORTED_MEDIA_TYPE": UnsupportedMediaTypeError,
-        "SERVICE_NOT_APPLICABLE": ServiceNotApplicableError,
-        "MISSING_IDENTIFIER": MissingIdentifierError,
-        "UNSUPPORTED_IDENTIFIER": UnsupportedIdentifierError,
-        "UNNECESSARY_IDENTIFIER": UnnecessaryIdentifierError,
-        "IDENTIFIER_MISMATCH": IdentifierMismatchError,
-        "TOO_MANY_REQUESTS": TooManyRequestsError,
-        "QUOTA_EXCEEDED": QuotaExceededError,
-        "INTERNAL": InternalError,
-        "DATA_LOSS": DataLossError,
-        "NOT_IMPLEMENTED": OperationNotImplementedError,
-        "BAD_GATEWAY": BadGatewayError,
-        "UNAVAILABLE": UnavailableError,
-        "TIMEOUT": GatewayTimeoutError,
-    }
-)
 
 # Spellings of earlier drafts and of gateways, with the code that replaced each.
 SUPERSEDED: Final[Mapping[str, str]] = MappingProxyType(
@@ -627,20 +580,12 @@ SUPERSEDED: Final[Mapping[str, str]] = MappingProxyType(
         "DEVICE_IDENTIFIERS_MISMATCH": "IDENTIFIER_MISMATCH",
         "INTERNAL_ERROR": "INTERNAL",
         "SERVICE_UNAVAILABLE": "UNAVAILABLE",
-        "NUMBER_VERIFICATION_SMS.INVALID_OTP": "ONE_TIME_PASSWORD_SMS.INVALID_OTP",
-        "NUMBER_VERIFICATION_SMS.VERIFICATION_EXPIRED": "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED",
-        "NUMBER_VERIFICATION_SMS.VERIFICATION_FAILED": "ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED",
-        "NUMBER_VERIFICATION_SMS.MAX_OTP_CODES_EXCEEDED": "ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED",
-        "NUMBER_VERIFICATION_SMS.PHONE_NUMBER_NOT_ALLOWED": "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED",
-        "NUMBER_VERIFICATION_SMS.PHONE_NUMBER_BLOCKED": "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED",
     }
+    | {code.replace(API_PREFIX, "NUMBER_VERIFICATION_SMS."): code for code in CODES if code.startswith(API_PREFIX)}
 )
 
 
 def error_class(status: int, code: str | None) -> type[APIError]:
     """Return the class of a response: by its code if the code is known, else by its HTTP status."""
-    if code is not None:
-        known = CODES.get(SUPERSEDED.get(code, code))
-        if known is not None:
-            return known
-    return STATUSES.get(status, APIError)
+    known = CODES.get(SUPERSEDED.get(code, code)) if code else None
+    return known or STATUSES.get(status, APIError)

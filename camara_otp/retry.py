@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from camara_otp._checks import is_count, seconds
-from camara_otp.errors import APIError, ConfigurationError, OTPError, RequestNotSentError
+from camara_otp.errors import API_PREFIX, APIError, ConfigurationError, OTPError, RequestNotSentError
 
 
 class AttemptOutcome(Enum):
@@ -45,9 +45,6 @@ RULES: Final[Mapping[AttemptOutcome, Repeat]] = MappingProxyType(
         AttemptOutcome.UNKNOWN: Repeat.NEVER,
     }
 )
-
-# The API's own codes concern the verification, never the token; any other code of a 401 may be a gateway's.
-_OF_THE_API: Final = "ONE_TIME_PASSWORD_SMS."
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +87,8 @@ def outcome_of(error: OTPError) -> AttemptOutcome:
     if error.outcome_unknown:
         return AttemptOutcome.UNKNOWN
     if isinstance(error, APIError):
-        if error.status == 401 and not (error.code or "").startswith(_OF_THE_API):
+        # The API's own codes concern the verification, never the token; any other code of a 401 may be a gateway's.
+        if error.status == 401 and not (error.code or "").startswith(API_PREFIX):
             return AttemptOutcome.TOKEN_REJECTED
         if (error.status, error.code) == (429, "TOO_MANY_REQUESTS"):
             return AttemptOutcome.RATE_LIMITED
