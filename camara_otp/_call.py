@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, Self, TypeVar, cast
 
 import attrs
 
@@ -17,8 +17,8 @@ from camara_otp import _wire
 from camara_otp._checks import seconds
 from camara_otp._exchange import Answer, Failure, Outgoing
 from camara_otp._secret import Secret
-from camara_otp._settings import ClientSettings, new_x_correlator
-from camara_otp._wire import CallContext
+from camara_otp._settings import ClientSettings
+from camara_otp._wire import CallContext, OperationSpec, Request, T
 from camara_otp.auth.providers import TokenProvider, TokenSource, provider_of
 from camara_otp.errors import (
     CODES,
@@ -35,14 +35,10 @@ from camara_otp.errors import (
 from camara_otp.models import (
     SendCodeRequest,
     SendCodeResponse,
-    ValidateCodeRequest,
-    ValidateCodeResponse,
     masked,
     x_correlator_problem,
 )
 from camara_otp.retry import NextAttempt, next_attempt
-
-T = TypeVar("T")
 
 _logger: Final = logging.getLogger("camara_otp")
 
@@ -61,26 +57,14 @@ class Options:
 class OTPCall(Generic[T]):
     """One logical call: its bytes, made once, and every decision about them."""
 
-    __slots__ = (
-        "_began",
-        "_body",
-        "_deadline",
-        "_headers",
-        "_policy",
-        "_read",
-        "_rejection",
-        "_renewed",
-        "_target",
-        "context",
-        "provider",
-    )
+    __slots__ = ("_began", "_body", "_deadline", "_rejection", "_renewed", "_settings", "_spec", "context", "provider")
 
     def __init__(
         self,
         settings: ClientSettings,
+        spec: OperationSpec[T],
         context: CallContext,
-        request: _wire.Request,
-        read: _wire.Reader[T],
+        request: Request,
         options: Options,
     ) -> None:
         """Check the arguments of the call and make its bytes.
@@ -89,16 +73,14 @@ class OTPCall(Generic[T]):
             ConfigurationError: `token` or `timeout` cannot be used.
             RequestValidationError: `x_correlator` breaks a limit.
         """
+        self._settings = settings
+        self._spec = spec
         self.context = context
         context.request = request
         context.x_correlator = _correlator(options.x_correlator, settings.x_correlator)
         self.provider: TokenProvider | None = settings.provider if options.token is None else provider_of(options.token)
         timeout = settings.timeout if options.timeout is None else seconds("timeout", options.timeout)
         self._deadline = time.monotonic() + timeout
-        self._target = settings.endpoint.target(_wire.PATHS[context.operation])
-        self._headers = settings.headers
-        self._policy = settings.policy
-        self._read = read
         self._body = _wire.encode(request)
         self._began = 0.0
         self._renewed = False
@@ -132,27 +114,30 @@ class OTPCall(Generic[T]):
 
     def outgoing(self) -> Outgoing:
         """Return the request of the attempt that was begun."""
+        settings, context = self._settings, self.context
         return Outgoing(
             "POST",
-            self._target,
-            _wire.with_call_headers(self._headers, self.context.token, self.context.x_correlator),
+            settings.endpoint.target(self._spec.path),
+            _wire.with_call_headers(settings.headers, context.token, context.x_correlator),
             self._body,
             self._deadline,
-            None if self._policy is None else self._policy.connect_timeout,
+            None if settings.policy is None else settings.policy.connect_timeout,
         )
 
     def judge(self, outcome: Answer | Failure) -> T | OTPError | NextAttempt:
         """Return the verdict on an attempt: the result, the error, or another attempt."""
         if isinstance(outcome, Failure):
-            result: T | OTPError = self.context.attach(_transport_error(outcome))
+            unknown = OutcomeUnknownError(outcome.reason)
+            not_sent = RequestNotSentError(outcome.reason, permanent=outcome.permanent)
+            result: T | OTPError = self.context.attach(unknown if outcome.sent else not_sent)
         else:
-            result = self._read(outcome, self.context, time.time())
+            result = self._spec.read(outcome, self.context, time.time())
         if _logger.isEnabledFor(logging.DEBUG):
             self._log(outcome, result)
         if not isinstance(result, OTPError):
             return result
         following = next_attempt(
-            self._policy,
+            self._settings.policy,
             result,
             attempts=self.context.attempts,
             remaining=self.remaining,
@@ -182,56 +167,30 @@ class OTPCall(Generic[T]):
         )
 
 
-def send_code_call(
-    settings: ClientSettings, phone_number: str | SendCodeRequest, message: str | None, options: Options
-) -> OTPCall[SendCodeResponse] | OTPError:
-    """Return the call to make, or the error that prevents it."""
-    context = CallContext("send_code")
+def prepared_call(
+    settings: ClientSettings, spec: OperationSpec[T], first: str | Request, second: str | None, options: Options
+) -> OTPCall[T] | OTPError:
+    """Return the call to make, or the error that prevents it; `first` is a whole request, or its first argument."""
+    context = CallContext(spec.name)
     try:
-        if isinstance(phone_number, SendCodeRequest):
-            request = _without(message, "message", phone_number)
+        if isinstance(first, spec.request):
+            if second is not None:
+                raise RequestValidationError(spec.second, "is given in the request already; leave it out of the call")
+            request = first
+        elif second is None:
+            raise RequestValidationError(spec.second, "is missing; give it as the second argument")
         else:
-            request = SendCodeRequest(phone_number, _given(message, "message"))
-        del phone_number, message  # the call below may run code of the caller's, and be interrupted in it
-        return OTPCall(settings, context, request, _wire.read_send_code, options)
+            request = spec.request(cast("str", first), second)  # it rejects any other type
+        del first, second  # the call below may run code of the caller's, and be interrupted in it
+        return OTPCall(settings, spec, context, request, options)
     except OTPError as error:
         return context.attach(error.with_traceback(None))
-
-
-def validate_code_call(
-    settings: ClientSettings, authentication_id: str | ValidateCodeRequest, code: str | None, options: Options
-) -> OTPCall[ValidateCodeResponse] | OTPError:
-    """Return the call to make, or the error that prevents it."""
-    context = CallContext("validate_code")
-    try:
-        if isinstance(authentication_id, ValidateCodeRequest):
-            request = _without(code, "code", authentication_id)
-        else:
-            request = ValidateCodeRequest(authentication_id, _given(code, "code"))
-        del authentication_id, code  # as above
-        return OTPCall(settings, context, request, _wire.read_validate_code, options)
-    except OTPError as error:
-        return context.attach(error.with_traceback(None))
-
-
-def _without(value: str | None, field: str, request: T) -> T:
-    if value is not None:
-        raise RequestValidationError(field, "is given in the request already; leave it out of the call")
-    return request
-
-
-def _given(value: str | None, field: str) -> str:
-    if value is None:
-        raise RequestValidationError(field, "is missing; give it as the second argument")
-    return value
 
 
 def _correlator(given: str | None, factory: Callable[[], str] | None) -> str | None:
     if given is None:
         if factory is None:
             return None
-        if factory is new_x_correlator:
-            return factory()
         try:
             given = factory()
         except Exception as error:
@@ -243,12 +202,6 @@ def _correlator(given: str | None, factory: Callable[[], str] | None) -> str | N
     if problem is not None:
         raise RequestValidationError(*problem)
     return given
-
-
-def _transport_error(failure: Failure) -> OTPError:
-    if failure.sent:
-        return OutcomeUnknownError(failure.reason)
-    return RequestNotSentError(failure.reason, permanent=failure.permanent)
 
 
 # --- Reports ---------------------------------------------------------------------------------------------------------
@@ -318,10 +271,16 @@ def checked_observers(on_call: "OnCall | Sequence[OnCall] | None") -> list[OnCal
     return given
 
 
-class Observation:
-    """One call that is observed. An exception of an observer is logged, and never reaches the caller."""
+class Observation(Generic[T]):
+    """One call that is observed. An exception of an observer is logged, and never reaches the caller.
 
-    __slots__ = ("_began", "_call", "_ends", "_server")
+    Attributes:
+        result: the result of the call, set by the client.
+    """
+
+    __slots__ = ("_began", "_call", "_ends", "_server", "result")
+
+    result: T | OTPError
 
     def __init__(self, observers: Sequence[OnCall], call: OTPCall[T] | OTPError, server: tuple[str, int]) -> None:
         self._call = call
@@ -330,12 +289,17 @@ class Observation:
         self._ends = [_end_of(observer, operation) for observer in observers]
         self._began = time.monotonic()
 
-    def end(self, result: object) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Tell the observers how the call ended, in reverse order: the last to start is the first to end."""
-        record = _record(self._call, result, time.monotonic() - self._began, self._server)
-        for end in reversed(self._ends):
-            if end is not None:
-                _guarded(end, record)
+        if self._ends:
+            result = self.result if error is None else error
+            record = _record(self._call, result, time.monotonic() - self._began, self._server)
+            for end in reversed(self._ends):
+                if end is not None:
+                    _guarded(end, record)
 
 
 def _end_of(observer: OnCall, operation: str) -> Callable[[CallRecord], object] | None:

@@ -9,14 +9,15 @@ escaped. Each text is cleaned before it is kept.
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar, cast
+from datetime import UTC
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from camara_otp._exchange import Answer
-from camara_otp._headers import Headers, header, retry_after
+from camara_otp._exchange import Answer, Headers
 from camara_otp._secret import Secret
 from camara_otp._text import Secrets, cleaned, shortened
 from camara_otp.errors import CODES, SUPERSEDED, APIError, OTPError, UnexpectedResponseError, error_class
@@ -32,10 +33,6 @@ from camara_otp.models import (
 
 T = TypeVar("T")
 Request = SendCodeRequest | ValidateCodeRequest
-
-
-PATHS: Final = {"send_code": "/send-code", "validate_code": "/validate-code"}
-"""The path of each operation below `api_path`, by the name of the method."""
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -239,6 +236,82 @@ def _excerpt(answer: Answer, secrets: Secrets) -> str | None:
         # A cut text may end with the first half of a secret, which no comparison finds, in up to 20 characters for one.
         text = text[: max(len(text) - 20 * secrets.longest, 0)]
     return shortened(text) or None
+
+
+# --- Response headers ------------------------------------------------------------------------------------------------
+
+MAX_RETRY_AFTER: Final = 86_400.0
+"""The longest wait, in seconds, that is read from a Retry-After header."""
+
+
+def header(headers: Headers, name: bytes) -> str | None:
+    """Return the first value of a header, by its lower-case name, or None."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1").strip(" \t")
+    return None
+
+
+def retry_after(headers: Headers, now: float) -> float | None:
+    """Return the seconds of a Retry-After header, at most one day (RFC 9110 section 10.2.3), or None.
+
+    Args:
+        headers: the headers of the response.
+        now: wall-clock time in seconds since 1970, for the form that is a date.
+    """
+    value = header(headers, b"retry-after")
+    if not value or len(value) > 64:
+        return None
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        wait = float(value)
+    else:
+        date = _timestamp(value)
+        if date is None:
+            return None
+        wait = date - now
+    return min(max(wait, 0.0), MAX_RETRY_AFTER)
+
+
+def date_of(headers: Headers) -> float | None:
+    """Return the Date header as wall-clock time in seconds since 1970, or None."""
+    value = header(headers, b"date")
+    return _timestamp(value) if value else None
+
+
+def _timestamp(value: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow to import, and dates are rare
+
+    try:
+        date = parsedate_to_datetime(value)
+        # A date without a zone is GMT, as every HTTP date is (RFC 9110 section 5.6.7).
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+# --- Operations ------------------------------------------------------------------------------------------------------
+
+
+class OperationSpec(NamedTuple, Generic[T]):
+    """One operation of the API.
+
+    Attributes:
+        name: the name of its method.
+        path: its path below `api_path`.
+        request: the class of its request.
+        second: the name of the request's second argument.
+        read: the reader of its responses.
+    """
+
+    name: str
+    path: str
+    request: type[SendCodeRequest] | type[ValidateCodeRequest]
+    second: str
+    read: Reader[T]
+
+
+SEND_CODE: Final = OperationSpec("send_code", "/send-code", SendCodeRequest, "message", read_send_code)
+VALIDATE_CODE: Final = OperationSpec("validate_code", "/validate-code", ValidateCodeRequest, "code", read_validate_code)
 
 
 # --- Requests --------------------------------------------------------------------------------------------------------

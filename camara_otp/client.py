@@ -8,88 +8,39 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, overload
 
 import anyio
 
-from camara_otp._call import (
-    Observation,
-    OnCall,
-    Options,
-    OTPCall,
-    checked_observers,
-    send_code_call,
-    validate_code_call,
-)
-from camara_otp._endpoint import Params
+from camara_otp._call import Observation, OnCall, Options, OTPCall, checked_observers, prepared_call
 from camara_otp._exchange import open_async_exchange, open_exchange
 from camara_otp._settings import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT,
     ClientSettings,
     Environment,
-    checked_settings,
+    Params,
     new_x_correlator,
 )
+from camara_otp._wire import SEND_CODE, VALIDATE_CODE
 from camara_otp.auth.providers import TokenSource, afetch_token, fetch_token
 from camara_otp.errors import ConfigurationError, OTPError
 from camara_otp.models import SendCodeRequest, SendCodeResponse, ValidateCodeRequest, ValidateCodeResponse
 from camara_otp.retry import NextAttempt, RetryPolicy
 
 if TYPE_CHECKING:
-    from camara_otp._exchange.clients import AsyncClient, Client
+    from camara_otp._exchange.clients import AsyncClient, Client  # noqa: F401 - in the base classes
+    from camara_otp._exchange.exchange import AsyncExchange, Exchange
 
 T = TypeVar("T")
+HTTPClient = TypeVar("HTTPClient")
 
 
-def _shown_endpoint(client: object) -> str:
-    # A debugger may ask for the repr of a client whose arguments were rejected.
-    settings: ClientSettings | None = getattr(client, "_settings", None)
-    return "not set up" if settings is None else f"{settings.endpoint.origin}{settings.endpoint.path}"
+class _Client(Generic[HTTPClient]):
+    """The settings of both clients, in one constructor."""
 
-
-def _closed(kind: str) -> ConfigurationError:
-    return ConfigurationError(f"this {kind} is closed; make a new one")
-
-
-def _not_copied(kind: str) -> NoReturn:
-    raise TypeError(f"{kind} holds connections and a token and cannot be copied or pickled; make one per process")
-
-
-class OTPClient:
-    """Send one-time codes by SMS and validate them, synchronously.
-
-    Make one and share it between threads; close it, or use it in a `with` block.
-
-    Args:
-        base_url: the operator's API root, `https://host[:port][/path]`. Left out: the environment's CAMARA_BASE_URL.
-        token: the bearer token: text, a callable that returns it, or a `TokenProvider`. Left out: the environment's
-            CAMARA_BEARER_TOKEN. None: no Authorization of ours; needs `http_client`, whose own auth then applies.
-        api_path: the path between root and operation. Left out: the environment's CAMARA_API_PATH, else
-            `/otpvalidation`. Operators on CAMARA's published layout use `/one-time-password-sms/v1`.
-        timeout: seconds for one call in all: token, name resolution, every attempt and wait, reading the response.
-            Finite and above 0. A plain token callable is not interrupted, only checked when it returns.
-        retry: when to repeat a request that never reached the operator; None never repeats anything but a 401 with
-            a renewed token.
-        x_correlator: a callable that returns the correlator of each call (default: UUID4 text); None sends none.
-        headers: extra headers of every request, visible ASCII.
-        params: extra query parameters of every request.
-        max_response_bytes: cap on the decoded body of a response.
-        allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
-        http_client: an `httpx.Client` or `httpx2.Client` of yours (mTLS, private CA, HTTP/2, hooks). It is used as it
-            is and never closed. It cannot keep two promises: a server that sends its headers byte by byte can hold a
-            call past its `timeout`, and a response sent without a request can be taken for the next one.
-        on_call: a function, or several, called with a `CallRecord` after each call, in the caller's thread: return at
-            once. Its exceptions are logged and change nothing.
-
-    Attributes:
-        on_call: the list of these functions; add to it or remove from it at any time.
-
-    Raises:
-        ConfigurationError: an argument is rejected; the message names it and the remedy.
-
-    Source: CAMARA One Time Password SMS 1.1.1.
-    """
+    _open: ClassVar[Callable[..., Any]]
+    _exchange: Any
 
     def __init__(
         self,
@@ -104,12 +55,43 @@ class OTPClient:
         params: Params | None = None,
         max_response_bytes: int = 65_536,
         allow_http: bool = False,
-        http_client: "Client | None" = None,
+        http_client: HTTPClient | None = None,
         on_call: OnCall | Sequence[OnCall] | None = None,
     ) -> None:
-        """Check every argument; nothing is sent yet."""
+        """Check every argument; nothing is sent yet.
+
+        Args:
+            base_url: the operator's API root, `https://host[:port][/path]`. Left out: the environment's
+                CAMARA_BASE_URL.
+            token: the bearer token: text, a callable that returns it (or, for `AsyncOTPClient`, an awaitable of it), or
+                a `TokenProvider`. Left out: the environment's CAMARA_BEARER_TOKEN. None: no Authorization of ours;
+                needs `http_client`, whose own auth then applies.
+            api_path: the path between root and operation. Left out: the environment's CAMARA_API_PATH, else
+                `/otpvalidation`. Operators on CAMARA's published layout use `/one-time-password-sms/v1`.
+            timeout: seconds for one call in all: token, name resolution, every attempt and wait, reading the response.
+                Finite and above 0. A plain token callable is not interrupted, only checked when it returns.
+            retry: when to repeat a request that never reached the operator; None never repeats anything but a 401 with
+                a renewed token.
+            x_correlator: a callable that returns the correlator of each call (default: UUID4 text); None sends none.
+            headers: extra headers of every request, visible ASCII.
+            params: extra query parameters of every request.
+            max_response_bytes: cap on the decoded body of a response.
+            allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
+            http_client: a client of yours (mTLS, private CA, HTTP/2, hooks): `httpx.Client` or `httpx2.Client`, for
+                `AsyncOTPClient` their `AsyncClient`. It is used as it is and never closed. A response that a server
+                sends without a request can then be taken for the next one; and a server that sends its headers byte by
+                byte can hold a call of `OTPClient` past its `timeout`.
+            on_call: a function, or several, called with a `CallRecord` after each call, in the caller's thread or task:
+                return at once. Its exceptions are logged and change nothing. The list `client.on_call` holds them; add
+                to it or remove from it at any time.
+
+        Raises:
+            ConfigurationError: an argument is rejected; the message names it and the remedy.
+
+        Source: CAMARA One Time Password SMS 1.1.1.
+        """
         try:
-            self._settings = checked_settings(
+            self._settings = ClientSettings(
                 base_url,
                 token=token,
                 api_path=api_path,
@@ -123,7 +105,7 @@ class OTPClient:
                 http_client=http_client,
             )
             self.on_call: list[OnCall] = checked_observers(on_call)
-            self._exchange = open_exchange(
+            self._exchange = self._open(
                 self._settings.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
             )
         except (ConfigurationError, UserWarning) as error:
@@ -143,6 +125,33 @@ class OTPClient:
         from camara_otp._environment import client_arguments  # noqa: PLC0415 - not every process reads profiles
 
         return cls(**client_arguments(os.environ, profile))
+
+    def _closed(self) -> ConfigurationError:
+        return ConfigurationError(f"this {type(self).__name__} is closed; make a new one")
+
+    def __repr__(self) -> str:
+        """Return a string with only the endpoint."""
+        # A debugger may ask for the repr of a client whose arguments were rejected.
+        settings: ClientSettings | None = getattr(self, "_settings", None)
+        shown = "not set up" if settings is None else f"{settings.endpoint.origin}{settings.endpoint.path}"
+        return f"{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: connections and tokens belong to one process."""
+        kind = type(self).__name__
+        raise TypeError(f"{kind} holds connections and a token and cannot be copied or pickled; make one per process")
+
+
+class OTPClient(_Client["Client"]):
+    """Send one-time codes by SMS and validate them, synchronously.
+
+    Make one and share it between threads; close it, or use it in a `with` block.
+
+    Source: CAMARA One Time Password SMS 1.1.1.
+    """
+
+    _open = staticmethod(open_exchange)
+    _exchange: "Exchange"
 
     @overload
     def send_code(
@@ -203,7 +212,7 @@ class OTPClient:
         """
         try:
             options = Options(x_correlator, token, timeout)
-            result = self._observed(send_code_call(self._settings, phone_number, message, options))
+            result = self._observed(prepared_call(self._settings, SEND_CODE, phone_number, message, options))
         finally:
             del phone_number, message, token
         if isinstance(result, OTPError):
@@ -270,7 +279,7 @@ class OTPClient:
         """
         try:
             options = Options(x_correlator, token, timeout)
-            result = self._observed(validate_code_call(self._settings, authentication_id, code, options))
+            result = self._observed(prepared_call(self._settings, VALIDATE_CODE, authentication_id, code, options))
         finally:
             del authentication_id, code, token
         if isinstance(result, OTPError):
@@ -278,22 +287,15 @@ class OTPClient:
         return result
 
     def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
-        if not self.on_call:
-            return self._run(call)
-        observation = Observation(self.on_call, call, self._settings.server)
-        try:
-            result = self._run(call)
-        except BaseException as interruption:
-            observation.end(interruption)
-            raise
-        observation.end(result)
-        return result
+        with Observation(self.on_call, call, self._settings.server) as observation:
+            observation.result = self._run(call)
+        return observation.result
 
     def _run(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if isinstance(call, OTPError):
             return call
         if self._exchange.closed:
-            return call.context.attach(_closed("OTPClient"))
+            return call.context.attach(self._closed())
         stopped = call.begin(fetch_token(call.provider, None, call.remaining))
         while stopped is None:
             verdict = call.judge(self._exchange.request(call.outgoing()))
@@ -319,103 +321,17 @@ class OTPClient:
         """Close the client."""
         self.close()
 
-    def __repr__(self) -> str:
-        """Return a string with only the endpoint."""
-        return f"OTPClient({_shown_endpoint(self)})"
 
-    def __reduce__(self) -> NoReturn:
-        """Refuse: connections and tokens belong to one process."""
-        _not_copied("OTPClient")
-
-
-class AsyncOTPClient:
+class AsyncOTPClient(_Client["AsyncClient"]):
     """Send one-time codes by SMS and validate them, asynchronously, on asyncio and trio.
 
     Make one and share it between tasks; close it, or use it in an `async with` block.
 
-    Args:
-        base_url: the operator's API root, `https://host[:port][/path]`. Left out: the environment's CAMARA_BASE_URL.
-        token: the bearer token: text, a callable that returns it or an awaitable of it, or a
-            `TokenProvider`. Left out: the environment's
-            CAMARA_BEARER_TOKEN. None: no Authorization of ours; needs `http_client`, whose own auth then applies.
-        api_path: the path between root and operation. Left out: the environment's CAMARA_API_PATH, else
-            `/otpvalidation`. Operators on CAMARA's published layout use `/one-time-password-sms/v1`.
-        timeout: seconds for one call in all: token, name resolution, every attempt and wait, reading the response.
-            Finite and above 0. A plain token callable is not interrupted, only checked when it returns.
-        retry: when to repeat a request that never reached the operator; None never repeats anything but a 401 with
-            a renewed token.
-        x_correlator: a callable that returns the correlator of each call (default: UUID4 text); None sends none.
-        headers: extra headers of every request, visible ASCII.
-        params: extra query parameters of every request.
-        max_response_bytes: cap on the decoded body of a response.
-        allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
-        http_client: an `httpx.AsyncClient` or `httpx2.AsyncClient` of yours (mTLS, private CA, HTTP/2, hooks). It is
-            used as it is and never closed. It cannot keep one promise: a response that a server sends without a request
-            can be taken for the next one.
-        on_call: a function, or several, called with a `CallRecord` after each call, in the caller's task: return at
-            once. Its exceptions are logged and change nothing.
-
-    Attributes:
-        on_call: the list of these functions; add to it or remove from it at any time.
-
-    Raises:
-        ConfigurationError: an argument is rejected; the message names it and the remedy.
-
     Source: CAMARA One Time Password SMS 1.1.1.
     """
 
-    def __init__(
-        self,
-        base_url: str | None = None,
-        *,
-        token: TokenSource | Environment | None = Environment.TOKEN,
-        api_path: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        retry: RetryPolicy | None = DEFAULT_RETRY,
-        x_correlator: Callable[[], str] | None = new_x_correlator,
-        headers: Mapping[str, str] | None = None,
-        params: Params | None = None,
-        max_response_bytes: int = 65_536,
-        allow_http: bool = False,
-        http_client: "AsyncClient | None" = None,
-        on_call: OnCall | Sequence[OnCall] | None = None,
-    ) -> None:
-        """Check every argument; nothing is sent yet."""
-        try:
-            self._settings = checked_settings(
-                base_url,
-                token=token,
-                api_path=api_path,
-                timeout=timeout,
-                retry=retry,
-                x_correlator=x_correlator,
-                headers=headers,
-                params=params,
-                max_response_bytes=max_response_bytes,
-                allow_http=allow_http,
-                http_client=http_client,
-            )
-            self.on_call: list[OnCall] = checked_observers(on_call)
-            self._exchange = open_async_exchange(
-                self._settings.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
-            )
-        except (ConfigurationError, UserWarning) as error:
-            del base_url, token, headers, params  # a traceback with locals would show them
-            raise error.with_traceback(None)  # noqa: B904 - it is the same error
-
-    @classmethod
-    def from_env(cls, profile: str | None = None) -> Self:
-        """Return a client with the settings that the command line reads: environment, profiles, client credentials.
-
-        Args:
-            profile: the profile to use, by its name in the file of profiles; by default CAMARA_PROFILE's.
-
-        Raises:
-            ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
-        """
-        from camara_otp._environment import client_arguments  # noqa: PLC0415 - not every process reads profiles
-
-        return cls(**client_arguments(os.environ, profile))
+    _open = staticmethod(open_async_exchange)
+    _exchange: "AsyncExchange"
 
     @overload
     async def send_code(
@@ -476,7 +392,7 @@ class AsyncOTPClient:
         """
         try:
             options = Options(x_correlator, token, timeout)
-            result = await self._observed(send_code_call(self._settings, phone_number, message, options))
+            result = await self._observed(prepared_call(self._settings, SEND_CODE, phone_number, message, options))
         finally:
             del phone_number, message, token
         if isinstance(result, OTPError):
@@ -543,7 +459,9 @@ class AsyncOTPClient:
         """
         try:
             options = Options(x_correlator, token, timeout)
-            result = await self._observed(validate_code_call(self._settings, authentication_id, code, options))
+            result = await self._observed(
+                prepared_call(self._settings, VALIDATE_CODE, authentication_id, code, options)
+            )
         finally:
             del authentication_id, code, token
         if isinstance(result, OTPError):
@@ -551,22 +469,15 @@ class AsyncOTPClient:
         return result
 
     async def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
-        if not self.on_call:
-            return await self._run(call)
-        observation = Observation(self.on_call, call, self._settings.server)
-        try:
-            result = await self._run(call)
-        except BaseException as interruption:
-            observation.end(interruption)
-            raise
-        observation.end(result)
-        return result
+        with Observation(self.on_call, call, self._settings.server) as observation:
+            observation.result = await self._run(call)
+        return observation.result
 
     async def _run(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if isinstance(call, OTPError):
             return call
         if self._exchange.closed:
-            return call.context.attach(_closed("AsyncOTPClient"))
+            return call.context.attach(self._closed())
         stopped = call.begin(await afetch_token(call.provider, None, call.remaining))
         while stopped is None:
             verdict = call.judge(await self._exchange.request(call.outgoing()))
@@ -591,11 +502,3 @@ class AsyncOTPClient:
     ) -> None:
         """Close the client."""
         await self.aclose()
-
-    def __repr__(self) -> str:
-        """Return a string with only the endpoint."""
-        return f"AsyncOTPClient({_shown_endpoint(self)})"
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse: connections and tokens belong to one process."""
-        _not_copied("AsyncOTPClient")

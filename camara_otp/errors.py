@@ -543,10 +543,12 @@ class QuotaExceededError(HTTP429Error, code="QUOTA_EXCEEDED"):
 
 class InternalError(HTTP500Error, code="INTERNAL"):
     cause = "The operator failed. It may have acted."
+    remedy = _ASK_FIRST
 
 
 class DataLossError(HTTP500Error, code="DATA_LOSS"):
     cause = "The operator lost data. It may have acted."
+    remedy = _ASK_FIRST
 
 
 class OperationNotImplementedError(HTTP501Error, code="NOT_IMPLEMENTED"):

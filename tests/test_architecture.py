@@ -21,8 +21,6 @@ ORDER = [
     "_secret",
     "_redaction",
     "_checks",
-    "_headers",
-    "_endpoint",
     "_text",
     "_threads",
     "models",
@@ -51,7 +49,7 @@ INDEPENDENT = {
     "sandbox": set(),
     "conformance": {"_version", "_redaction"},
     "guard": {"errors", "models", "_checks", "_secret", "_threads"},
-    "_exchange": {"errors", "_secret", "_endpoint", "_version"},
+    "_exchange": {"errors", "_secret", "_checks", "_version"},
 }
 
 # The only parts that may import an HTTP library. The sandbox, the check and the command line do not use the client's.

@@ -7,7 +7,7 @@ import pytest
 
 from camara_otp import SendCodeRequest, ValidateCodeRequest, errors
 from camara_otp._settings import DEFAULT_API_PATH
-from camara_otp._wire import PATHS, encode
+from camara_otp._wire import SEND_CODE, VALIDATE_CODE, encode
 from camara_otp.errors import CODES, STATUSES
 from camara_otp.models import MAX_AUTHENTICATION_ID_LENGTH, MAX_CODE_LENGTH, MAX_MESSAGE_LENGTH
 from docs.tables import errors_table
@@ -68,7 +68,7 @@ def test_requests_and_limits_are_the_published_ones(release, name):
     }
     assert all(length in {None, expected.get(field, 16)} for field, length in lengths.items())
     assert facts["success"] == {"sendCode": 200, "validateCode": 204}[name]
-    path = {"sendCode": PATHS["send_code"], "validateCode": PATHS["validate_code"]}[name]
+    path = {"sendCode": SEND_CODE.path, "validateCode": VALIDATE_CODE.path}[name]
     assert facts["path"] == (DEFAULT_API_PATH if release == "seed-otpvalidation" else "") + path
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camara_otp._endpoint import endpoint, is_local, is_loopback, shown_url, split_url
-from camara_otp._headers import static_headers
+from camara_otp._checks import is_local, is_loopback, shown_url, split_url
+from camara_otp._settings import endpoint, static_headers
 from camara_otp.errors import ConfigurationError
 
 

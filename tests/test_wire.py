@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from camara_otp import errors
 from camara_otp._exchange import Answer
-from camara_otp._headers import retry_after
 from camara_otp._secret import Secret
 from camara_otp._text import MAX_EXCERPT, Secrets
 from camara_otp._wire import (
@@ -20,6 +19,7 @@ from camara_otp._wire import (
     error_info_of,
     read_send_code,
     read_validate_code,
+    retry_after,
     with_call_headers,
 )
 from camara_otp.errors import CODES, STATUSES, SUPERSEDED, APIError, OTPError, UnexpectedResponseError

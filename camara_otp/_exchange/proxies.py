@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from camara_otp._endpoint import is_loopback
+from camara_otp._checks import is_loopback
 
 if TYPE_CHECKING:
     from camara_otp._exchange.answer import Headers

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from camara_otp._checks import text
-from camara_otp._endpoint import is_local, shown_url, split_url
+from camara_otp._checks import is_local, shown_url, split_url, text
 from camara_otp.auth.answers import Reply, TokenRefusal, read_document
 from camara_otp.errors import ConfigurationError
 

@@ -12,8 +12,7 @@ from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from camara_otp._checks import seconds, warn
-from camara_otp._endpoint import shown_url
+from camara_otp._checks import seconds, shown_url, warn
 from camara_otp._exchange import Failure, Outgoing, open_exchange
 from camara_otp.auth.answers import TOO_MANY, Reply, Token, TokenRefusal, read_token
 from camara_otp.auth.client_auth import Form

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 from rich.table import Table
 
 from camara_otp import ConfigurationError
-from camara_otp._endpoint import shown_url
+from camara_otp._checks import shown_url
 from camara_otp.cli import options
 from camara_otp.cli.console import Screen, plain
 from camara_otp.cli.exit_codes import Exit
