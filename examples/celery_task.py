@@ -1,15 +1,14 @@
-"""One-time codes from Celery tasks: `celery --app examples.celery_task worker`.
+"""Send and check one-time codes in Celery tasks.
 
-Settings come from CAMARA_BASE_URL, CAMARA_BEARER_TOKEN and CELERY_BROKER_URL. Three rules keep a queue from texting
-anyone twice:
+Run it in the folder of this file: `celery --app celery_task worker`. The settings are CAMARA_BASE_URL,
+CAMARA_BEARER_TOKEN, CELERY_BROKER_URL, and CELERY_RESULT_BACKEND. Three rules prevent a second SMS:
 
-- `acks_late` stays off (it is Celery's default): a task whose worker dies is lost, not sent again;
-- a task is retried only on `RequestNotSentError` and `TokenError`, after which the operator cannot have seen it;
-- a task expires: a code that is asked for now is of no use in ten minutes.
+- `acks_late` stays off (Celery's default): a task whose worker is killed is lost, and is not run again.
+- A task is retried only after `RequestNotSentError` and `TokenError`: the operator cannot have seen the request.
+- A task expires: a code that was requested ten minutes ago is useless.
 
-The exceptions of this package cross the process border whole, attributes included, with the pickle serializer. Pickle
-trusts its source: only your workers may write to the result backend. With JSON they keep class,
-status and code.
+With the pickle serializer, the caller gets the exceptions of this package with all attributes. Unpickling can run
+code, so only your workers may write to the result backend. With JSON, exceptions keep class, status and code.
 """
 
 import os
@@ -34,12 +33,12 @@ app.conf.update(
 
 @cache
 def otp():
-    """Return the client of this worker process; made in it, since connections do not survive a fork."""
+    """Return the client of this worker process. Connections cannot be used after a fork."""
     return OTPClient()
 
 
 @app.task(
-    throws=(OTPError,),  # refusals are answers: no stack trace in the log
+    throws=(OTPError,),  # expected: logged without a traceback
     autoretry_for=(RequestNotSentError, TokenError),
     max_retries=3,
     retry_backoff=1,
@@ -47,7 +46,7 @@ def otp():
     expires=120,
 )
 def send_code(phone_number):
-    """Send a code and return the authentication id."""
+    """Send a code, and return the authentication id."""
     return otp().send_code(phone_number, MESSAGE).authentication_id
 
 
@@ -55,6 +54,6 @@ def send_code(phone_number):
     throws=(OTPError,), autoretry_for=(RequestNotSentError, TokenError), max_retries=3, retry_backoff=1, expires=120
 )
 def validate_code(authentication_id, code):
-    """Return True for the right code; a wrong one raises `InvalidOTPError`, in the caller too."""
+    """Return True if the code is right. A wrong code raises `InvalidOTPError`, also in the caller."""
     otp().validate_code(authentication_id, code)
     return True

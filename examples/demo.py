@@ -1,6 +1,6 @@
-"""Send a code and check it, with both clients, against an operator that runs on this machine: `make demo`.
+"""Send a code and check it, with both clients, against a local operator: `make demo`.
 
-Nothing leaves the machine, and no text is paid for.
+Every request stays on this machine, and no SMS is sent. Needs the extra `sandbox`.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ from camara_otp.auth import ClientCredentials
 from camara_otp.sandbox import Sandbox
 
 NUMBER = "+346661113334"
-BARRED = "+34600000002"  # the sandbox plays a phone that receives no texts
+BLOCKED = "+34600000002"  # the sandbox blocks SMS to this number
 MESSAGE = "{{code}} is your short code to authenticate with Cool App via SMS"
 
 
 def with_the_sync_client(url: str, operator: Sandbox) -> None:
     """Send a code, type a wrong one, then the right one."""
-    print("\nOTPClient, the synchronous one")
+    print("\nOTPClient, the synchronous client")
     with OTPClient(url, token="demo-token") as otp:
         sent = otp.send_code(NUMBER, MESSAGE)
         code = received(operator)
@@ -25,11 +25,11 @@ def with_the_sync_client(url: str, operator: Sandbox) -> None:
         except InvalidOTPError as error:
             print(f"  a wrong code     {type(error).__name__}: {error.message}")
         otp.validate_code(sent.authentication_id, code)
-        print("  the right code   verified: the number belongs to the person")
+        print("  the right code   verified: the number belongs to the user")
 
 
 async def with_the_async_client(url: str, operator: Sandbox) -> None:
-    """Do the same with awaits."""
+    """Send a code, type a wrong one, then the right one, with `await`."""
     print("\nAsyncOTPClient, for asyncio and trio")
     async with AsyncOTPClient(url, token="demo-token") as otp:
         sent = await otp.send_code(NUMBER, MESSAGE)
@@ -39,27 +39,27 @@ async def with_the_async_client(url: str, operator: Sandbox) -> None:
         except InvalidOTPError as error:
             print(f"  a wrong code     {type(error).__name__}: {error.message}")
         await otp.validate_code(sent.authentication_id, code)
-        print("  the right code   verified: the number belongs to the person")
+        print("  the right code   verified: the number belongs to the user")
 
 
 def tokens_renew_themselves(url: str, operator: Sandbox) -> None:
-    """Log in as an application does; lose the token, and go on."""
+    """Fetch a token with client credentials, revoke it, and send again."""
     print("\nA token provider fetches, keeps and renews the token")
     token = ClientCredentials(f"{url}/oauth2/token", "demo-app", client_secret="demo-secret")
     with OTPClient(url, token=token) as otp:
         otp.send_code(NUMBER, MESSAGE)
-        print("  send_code        accepted, with a token fetched on the way")
+        print("  send_code        accepted; the token was fetched first")
         operator.with_tokens(lambda server, _: server.revoke())
         otp.send_code(NUMBER, MESSAGE)
-        print("  send_code        accepted again, although the operator had revoked that token")
+        print("  send_code        accepted again with a renewed token, after the operator revoked the first")
 
 
 def errors_are_types(url: str) -> None:
-    """Meet a phone that receives no texts, and an id that was never issued."""
+    """Send to a blocked number, and check the code of an unknown id."""
     print("\nEvery documented error is a class of its own")
     with OTPClient(url, token="demo-token") as otp:
         for title, call in (
-            ("a barred phone", lambda: otp.send_code(BARRED, MESSAGE)),
+            ("a blocked number", lambda: otp.send_code(BLOCKED, MESSAGE)),
             ("an unknown id", lambda: otp.validate_code("never-issued", "123456")),
         ):
             try:
@@ -71,11 +71,11 @@ def errors_are_types(url: str) -> None:
 
 
 def received(operator: Sandbox) -> str:
-    """Look at the phone; return the code in its newest text."""
-    text = operator.messages(NUMBER)[-1]
+    """Print the newest SMS of the phone, and return its code."""
+    sms = operator.messages(NUMBER)[-1]
     print(f"  send_code        accepted; the phone {NUMBER} shows")
-    print(f"                   | {text.text}")
-    return text.code
+    print(f"                   | {sms.text}")
+    return sms.code
 
 
 def wrong(code: str) -> str:
@@ -84,16 +84,16 @@ def wrong(code: str) -> str:
 
 
 def main() -> None:
-    """Start the operator, show both clients, stop it."""
+    """Start the operator, run each part, and stop the operator."""
     operator = Sandbox()
     with operator.serve() as url:
-        print(f"A local operator answers at {url} (nothing leaves this machine)")
+        print(f"A local operator listens at {url} (every request stays on this machine)")
         with_the_sync_client(url, operator)
         asyncio.run(with_the_async_client(url, operator))
         operator.reset()
         tokens_renew_themselves(url, operator)
         errors_are_types(url)
-    print("\nDone, and the operator is stopped. Run your own with: python -m camara_otp.sandbox")
+    print("\nDone. The operator is stopped. To start one: python -m camara_otp.sandbox")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""A login by text message in Flask: `flask --app examples/flask_login.py run`.
+"""Log users in by SMS with Flask.
 
-Settings come from CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. The browser holds a random session name only; the
-authentication id and the number stay on the server. With more than one process, keep the logins in Redis or a database
-and give the guard a `RedisCounters`.
+    flask --app flask_login run
+
+Needs Flask and the extra `phone`. The settings are CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. The browser gets a random
+session name only; the authentication id and the number stay on the server. With more than one process, keep the logins
+in Redis or a database, and give the guard a `RedisCounters`.
 """
 
 import secrets
@@ -31,19 +33,19 @@ from camara_otp.guard import Guard, Limit
 from camara_otp.phone import PhoneNumber
 
 MESSAGE = "{{code}} is your code for Cool App"
-LIFETIME = 600.0  # seconds after which a login that was not finished ends
+LIFETIME = 600.0  # seconds to finish a login
 
 PAGE = """<!doctype html><title>Cool App</title>
 <form method="post">{% if problem %}<p role="alert">{{ problem }}</p>{% endif %}
 {% if step == "number" %}<label>Phone number <input name="phone_number" type="tel" autocomplete="tel" required></label>
 {% else %}<p>We sent a code to the number that ends in {{ ending }}.</p>
 <label>Code <input name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required></label>
-{% endif %}<button>Go on</button></form>"""
+{% endif %}<button>Continue</button></form>"""
 
 app = Flask(__name__)
 logins: dict[str, tuple[float, str, str]] = {}  # session name -> start, number, authentication id
 
-# Also the lock per number: of two clicks at the same moment, one passes.
+# The guard is also the lock per number: of two clicks at the same moment, one sends a code.
 guard = Guard(
     countries=["34"],
     cooldown=30.0,
@@ -58,20 +60,20 @@ guard = Guard(
 
 @cache
 def otp() -> OTPClient:
-    """Return the client that all threads of this process share; made after the server has forked."""
+    """Return the client of this process, shared by its threads. Connections cannot be used after a fork."""
     return OTPClient()
 
 
 @app.before_request
 def refuse_foreign_forms() -> None:
-    """Reject forms that another site submits. Flask has no CSRF protection; browsers tell where a request is from."""
+    """Reject forms that another site submits: Flask has no CSRF protection. Browsers send `Sec-Fetch-Site`."""
     if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         abort(403)
 
 
 @app.route("/login", methods=["GET", "POST"])
 def ask_number() -> ResponseReturnValue:
-    """Ask for the number and send the code."""
+    """Ask for the number, and send the code."""
     if request.method == "GET":
         return render_template_string(PAGE, step="number")
     try:
@@ -90,7 +92,7 @@ def ask_number() -> ResponseReturnValue:
 
 
 def explain(error: OTPError) -> ResponseReturnValue:
-    """Return the page for a text that was not sent, or may not have been."""
+    """Return the page, status and headers for an error of `send_code` or of the guard."""
     headers = {}
     match error:
         case RequestValidationError():
@@ -99,20 +101,20 @@ def explain(error: OTPError) -> ResponseReturnValue:
             problem, status = str(error), 429
             headers = {"Retry-After": str(ceil(error.retry_after))} if error.retry_after else {}
         case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError() | IdentifierNotFoundError():
-            problem, status = "This number gets no texts from us. Use another number.", 422
+            problem, status = "We cannot send an SMS to this number. Use another number.", 422
         case MaxOTPCodesExceededError():
             problem, status = "Too many codes were sent to this number. Use the last one, or come back later.", 429
         case OTPError(outcome_unknown=True):
-            problem, status = "A text may arrive. Do not use its code; ask for a new one in a minute.", 503
+            problem, status = "An SMS may arrive. Do not use its code; request a new one in a minute.", 503
         case _:
             problem, status = "No code was sent. Try again.", 503
-    app.logger.warning("send_code failed: %s: %s", type(error).__name__, error)  # holds no number
+    app.logger.warning("send_code failed: %s: %s", type(error).__name__, error)  # contains no number
     return render_template_string(PAGE, step="number", problem=problem), status, headers
 
 
 @app.route("/code", methods=["GET", "POST"])
 def ask_code() -> ResponseReturnValue:
-    """Ask for the code and check it."""
+    """Ask for the code, and check it."""
     drop_old_logins()
     name = request.cookies.get("login", "")
     login = logins.get(name)
@@ -127,7 +129,7 @@ def ask_code() -> ResponseReturnValue:
             problem = "That is not the code. Try again."
         except (VerificationExpiredError, VerificationFailedError, NotFoundError):
             logins.pop(name, None)
-            return render_template_string(PAGE, step="number", problem="The code expired. Ask for a new one."), 422
+            return render_template_string(PAGE, step="number", problem="The code expired. Request a new one."), 422
         except OTPError as error:
             app.logger.warning("validate_code failed: %s: %s", type(error).__name__, error)
             abort(503)
@@ -139,7 +141,7 @@ def ask_code() -> ResponseReturnValue:
 
 
 def drop_old_logins() -> None:
-    """End the logins that were not finished in time."""
+    """Remove the logins that were not finished in time."""
     old = time.monotonic() - LIFETIME
     for name in [name for name, (start, _, _) in list(logins.items()) if start < old]:
         logins.pop(name, None)

@@ -1,8 +1,10 @@
-"""Send a code to a phone and check what the person types.
+"""Send a code to a phone, and check the code that the user types.
 
-Settings come from CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. To try it without an operator, run
-`python -m camara_otp.sandbox` beside it, set CAMARA_BASE_URL=http://127.0.0.1:9091 and CAMARA_BEARER_TOKEN=any, and
-read the code on the page that the sandbox names.
+    python quickstart.py
+
+The settings are CAMARA_BASE_URL and CAMARA_BEARER_TOKEN. To try it without an operator, run
+`python -m camara_otp.sandbox` in another terminal, set CAMARA_BASE_URL=http://127.0.0.1:9091 and
+CAMARA_BEARER_TOKEN=any, and read the code on the page at that address.
 """
 
 import sys
@@ -17,7 +19,7 @@ def verify(otp: OTPClient, phone_number: str) -> None:
     sent = otp.send_code(phone_number, MESSAGE)
     while True:
         try:
-            otp.validate_code(sent.authentication_id, input("The code in the text: ").strip())
+            otp.validate_code(sent.authentication_id, input("The code in the SMS: ").strip())
         except InvalidOTPError:
             print("That is not the code. Try again.")
         else:

@@ -1,6 +1,8 @@
-"""Send codes to several phones at once, and check one of them. Settings as in quickstart.py.
+"""Send codes to several phones at once, and check one of them.
 
-python examples/quickstart_async.py +34666111222 +34666111333
+    python quickstart_async.py +34666111222 +34666111333
+
+The settings are CAMARA_BASE_URL and CAMARA_BEARER_TOKEN.
 """
 
 import asyncio
@@ -18,17 +20,17 @@ async def send(otp: AsyncOTPClient, phone_number: str) -> SendCodeResponse | Non
     except OTPError as error:
         print(f"...{phone_number[-2:]}: {type(error).__name__}, may have been sent: {error.outcome_unknown}")
         return None
-    print(f"...{phone_number[-2:]}: on its way")
+    print(f"...{phone_number[-2:]}: accepted for sending")
     return sent
 
 
 async def main(phone_numbers: list[str]) -> None:
-    """Send to all at once, with one client, then check the first that went out."""
+    """Send to all numbers at once with one client, then check the first code that was sent."""
     async with AsyncOTPClient() as otp:
         results = await asyncio.gather(*(send(otp, phone_number) for phone_number in phone_numbers))
         first = next((sent for sent in results if sent is not None), None)
         if first is not None:
-            code = await asyncio.to_thread(input, "The code in the first text: ")
+            code = await asyncio.to_thread(input, "The code in the first SMS: ")
             await otp.validate_code(first.authentication_id, code.strip())
             print("The number is yours.")
 

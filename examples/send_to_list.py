@@ -1,10 +1,10 @@
-"""Send a code to each of a list of test numbers, some at a time, and never to one twice, also after a crash.
+"""Send a code to each number of a list, several at a time, and never twice to one number, even after a crash.
 
-    python examples/send_to_list.py numbers.txt results.jsonl --at-once 10
+    python send_to_list.py numbers.txt results.jsonl --at-once 10
 
-Every line of the result file is written through to the disk. The line that says "sending" is there before the request
-goes out, so a number whose request was cut short by a crash is known, and is reported as unknown instead of being
-texted again. Run it again to go on where it stopped. Settings come from CAMARA_BASE_URL and CAMARA_BEARER_TOKEN.
+Each line of the result file is written to the disk at once. The line with the state "sending" is written before the
+request is sent. So after a crash, a number with that state is reported as unknown, and no second SMS is sent to it.
+Run the script again to continue. The settings are CAMARA_BASE_URL and CAMARA_BEARER_TOKEN.
 """
 
 import argparse
@@ -29,15 +29,15 @@ from camara_otp import (
 )
 
 MESSAGE = "{{code}} is your code for Cool App"
-# After these errors no text was sent, so another run may try again: no connection, no valid token, too fast.
+# After these errors no SMS was sent, so the next run tries again: no connection, no valid token, rate limit.
 NOT_SENT = (RequestNotSentError, TokenError, HTTP401Error, TooManyRequestsError)
 
 
 class Results:
-    """The result file: what became of each number, by the last line that names it."""
+    """The result file: the state of each number is in the last line that names it."""
 
     def __init__(self, file: Any) -> None:
-        """Read what earlier runs wrote; a line that a crash cut short is dropped."""
+        """Read the lines of earlier runs, and drop an incomplete last line."""
         self._file = file
         self.state: dict[str, str] = {}
         whole = 0
@@ -51,7 +51,7 @@ class Results:
         file.seek(whole)
 
     def write(self, number: str, state: str, **more: Any) -> None:
-        """Write one line and wait until the disk has it."""
+        """Write one line, and wait until it is on the disk."""
         self._file.write(json.dumps({"number": number, "state": state, **more}).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -60,17 +60,17 @@ class Results:
 
 @contextmanager
 def opened(path: Path) -> Generator[Results, None, None]:
-    """Open a result file for this process alone; others may not read it, for it holds numbers."""
+    """Open and lock a result file. Only its owner can read it, because it contains numbers."""
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"{path} is in use by another run")
+            sys.exit(f"{path}: in use by another run; wait until it ends")
         yield Results(file)
 
 
 async def send(otp: AsyncOTPClient, number: str, results: Results) -> None:
-    """Send one code, with a line before and a line after."""
+    """Send one code, and write a line before and after it."""
     results.write(number, "sending")
     try:
         sent = await otp.send_code(number, MESSAGE)
@@ -84,14 +84,14 @@ async def send(otp: AsyncOTPClient, number: str, results: Results) -> None:
 
 
 async def send_all(numbers: list[str], results: Results, at_once: int) -> None:
-    """Work through the numbers that are left, showing how far it is."""
+    """Send to the remaining numbers, and print the progress."""
     left = [number for number in numbers if results.state.get(number, "not sent") == "not sent"]
     waiting = iter(left)
     done = 0
 
     async def worker() -> None:
         nonlocal done
-        for number in waiting:  # one iterator for all: each number is taken once
+        for number in waiting:  # all workers share one iterator, so each number is taken once
             await send(otp, number, results)
             done += 1
             bar = "#" * (30 * done // len(left))
@@ -104,10 +104,10 @@ async def send_all(numbers: list[str], results: Results, at_once: int) -> None:
 
 
 def main() -> None:
-    """Read the numbers, send, and say what became of all."""
+    """Read the numbers, send the codes, and print a count of each state."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("numbers", type=Path, help="text file with one number in E.164 form on each line")
-    parser.add_argument("results", type=Path, help="result file, made or gone on with")
+    parser.add_argument("results", type=Path, help="result file; created, or continued")
     parser.add_argument("--at-once", type=int, default=10, help="calls in flight (default: 10)")
     options = parser.parse_args()
     numbers = list(dict.fromkeys(options.numbers.read_text("utf-8").split()))

@@ -1,13 +1,15 @@
-"""Look at an environment that holds the wheel and nothing else, and write its bill of materials.
+"""Check an environment in which only the wheel is installed, and write its bill of materials.
 
 `python tests/bare.py <its interpreter> <file for the CycloneDX document>`, as `make build` does.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 LIMIT = 10
 USE = """
 import camara_otp, camara_otp.auth, camara_otp.messages, camara_otp.sandbox, camara_otp.telemetry, pathlib
@@ -32,14 +34,17 @@ print(json.dumps([
 
 
 def main(interpreter: str, bill: str) -> None:
-    """Count what was installed, use it, and write down what it is."""
+    """Count the distributions, run the first example of the README, and write the bill of materials."""
     brought = sorted(json.loads(run(interpreter, LIST)), key=lambda item: item["name"].lower())
     print(f"{len(brought)} distributions of at most {LIMIT}:")
     for item in brought:
         print(f"  {item['name']:<20} {item['version']:<12} {item['licence']}")
     if len(brought) > LIMIT:
-        sys.exit("a base install has grown too heavy")
+        sys.exit(f"a base install has more than {LIMIT} distributions")
     print(run(interpreter, USE), end="")
+    first_example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert first_example is not None
+    print(run(interpreter, first_example[1]), end="")
     Path(bill).parent.mkdir(parents=True, exist_ok=True)
     Path(bill).write_text(json.dumps(bill_of_materials(brought), indent=1) + "\n", "utf-8")
     print(f"bill of materials: {bill}")

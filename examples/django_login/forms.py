@@ -1,4 +1,4 @@
-"""The two forms: a number in any usual notation, and the code."""
+"""The two forms: a number as people write it, and the code."""
 
 from django import forms
 
@@ -7,7 +7,7 @@ from camara_otp.phone import PhoneNumber
 
 
 class NumberForm(forms.Form):
-    """Convert the typed number to E.164, or say how to correct it."""
+    """Convert the typed number to E.164, or explain the error."""
 
     phone_number = forms.CharField(widget=forms.TextInput({"type": "tel", "autocomplete": "tel"}))
 
@@ -18,12 +18,12 @@ class NumberForm(forms.Form):
         except RequestValidationError as error:
             raise forms.ValidationError(f"This number {error.reason}.") from None
         if not number.may_get_texts:
-            raise forms.ValidationError("This is no mobile number. Try another.")
+            raise forms.ValidationError("This is not a mobile number. Use another number.")
         return number.e164
 
 
 class CodeForm(forms.Form):
-    """Take the code as a string, since leading zeros count; phones fill it in by `autocomplete`."""
+    """Take the code as a string, because leading zeros count. Phones fill in the field through `autocomplete`."""
 
     code = forms.CharField(
         max_length=10, widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "one-time-code"})

@@ -1,4 +1,9 @@
-"""Run the example: `python examples/django_login/manage.py runserver`. Settings as in quickstart.py."""
+"""Run the Django example.
+
+    python manage.py runserver
+
+Needs Django and the extra `phone`. The settings are CAMARA_BASE_URL and CAMARA_BEARER_TOKEN.
+"""
 
 import os
 import sys

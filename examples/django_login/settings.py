@@ -1,4 +1,4 @@
-"""The fewest settings that Django needs. Sessions stay on the server: the browser holds only their name."""
+"""The settings that Django needs for this example. Sessions are on the server; the browser gets their name only."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
 ]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [BASE_DIR / "templates"]}]
-# One process. With several, use Redis here, since all of them need the sessions.
+# For one process. With several, use Redis here, because all processes need the sessions.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SESSION_ENGINE = "django.contrib.sessions.backends.cache"
 USE_TZ = True

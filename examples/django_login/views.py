@@ -1,4 +1,4 @@
-"""A login by text message: one view asks for the number and sends the code, one asks for the code and checks it."""
+"""Log users in by SMS: one view asks for the number and sends the code, one asks for the code and checks it."""
 
 import logging
 from functools import cache
@@ -27,13 +27,13 @@ from camara_otp import (
 from camara_otp.guard import Guard, Limit
 
 MESSAGE = "{{code}} is your code for Cool App"
-UNFINISHED = 600  # seconds after which a login that was not finished ends
+UNFINISHED = 600  # seconds to finish a login
 LOGGED_IN = 8 * 3600  # seconds after which the user is logged out
 
 log = logging.getLogger(__name__)
 
-# Also the lock per number: of two clicks at the same moment, one passes. One process. With several, give it a
-# RedisCounters, with a secret of its own or settings.SECRET_KEY.
+# The guard is also the lock per number: of two clicks at the same moment, one sends a code. With more than one process,
+# give it a RedisCounters, whose secret may be settings.SECRET_KEY.
 guard = Guard(
     countries=["34"],
     cooldown=30.0,
@@ -48,12 +48,12 @@ guard = Guard(
 
 @cache
 def otp():
-    """Return the client that all threads of this process share; made after the server has forked."""
+    """Return the client of this process, shared by its threads. Connections cannot be used after a fork."""
     return OTPClient()
 
 
 class AskNumber(FormView):
-    """Ask for the number and send the code."""
+    """Ask for the number, and send the code."""
 
     form_class = NumberForm
     template_name = "form.html"
@@ -76,7 +76,7 @@ class AskNumber(FormView):
 
 
 class AskCode(FormView):
-    """Ask for the code and check it."""
+    """Ask for the code, and check it."""
 
     form_class = CodeForm
     template_name = "form.html"
@@ -122,7 +122,7 @@ def leave(request):
 
 
 def refused(page, error):
-    """Give the page of a refused text its status and the time to wait."""
+    """Set the status and the `Retry-After` header of a page after a refusal of the guard."""
     if isinstance(error, SendRefusedError):
         page.status_code = 429
         if error.retry_after:
@@ -131,17 +131,17 @@ def refused(page, error):
 
 
 def advice(error):
-    """Return the text for the user."""
+    """Return the message for the user."""
     match error:
         case SendRefusedError():
             return str(error)
         case InvalidOTPError():
             return "That is not the code. Try again."
         case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError() | IdentifierNotFoundError():
-            return "This number gets no texts from us. Try another."
+            return "We cannot send an SMS to this number. Use another number."
         case MaxOTPCodesExceededError():
             return "Too many codes for this number. Use the last one, or come back later."
-    log.warning("one-time code: %s", error)  # holds no number and no code
+    log.warning("one-time code: %s", error)  # contains no number and no code
     if error.outcome_unknown:
-        return "We cannot tell whether it worked. Ask for a new code in a minute; one that comes now cannot be used."
+        return "We do not know whether it worked. Request a new code in a minute; an earlier code cannot be used."
     return "It did not work. Try again in a moment."

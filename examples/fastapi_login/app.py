@@ -1,9 +1,12 @@
-"""Log users in by a code on their phone: one shared client, a guard, and an answer for each error.
+"""Log users in by SMS with FastAPI: one shared client, a guard, and a response for each error.
 
-Try it against the sandbox, in two terminals:
+Needs FastAPI, uvicorn and the extra `sandbox`. Start the sandbox in one terminal:
 
     python -m camara_otp.sandbox
-    CAMARA_BASE_URL=http://127.0.0.1:9091 CAMARA_BEARER_TOKEN=any uvicorn examples.fastapi_login.app:app
+
+Start the application in another one, in the folder of this file:
+
+    CAMARA_BASE_URL=http://127.0.0.1:9091 CAMARA_BEARER_TOKEN=any uvicorn app:app
 """
 
 import secrets
@@ -32,13 +35,13 @@ from camara_otp import (
 )
 from camara_otp.guard import Guard, Limit
 
-TEXT = "{{code}} is your code for Cool App. We never ask you for it."
+MESSAGE = "{{code}} is your code for Cool App. We never ask you for it."
 
 
 T = TypeVar("T")
 
-# Also the lock per number: of two clicks at the same moment, one passes. With more than one process, give the guard a
-# RedisCounters and keep the sessions in Redis or a database.
+# The guard is also the lock per number: of two clicks at the same moment, one sends a code. With more than one process,
+# give it a RedisCounters, and keep the sessions in Redis or a database.
 guard = Guard(
     countries=["34"],
     cooldown=30.0,
@@ -64,7 +67,7 @@ class Check(BaseModel):
 
 
 class Sessions(Generic[T]):
-    """Values under random names, each for a limited time."""
+    """Values under random names, each with a limited lifetime."""
 
     def __init__(self, lifetime: float) -> None:
         """Start empty; `lifetime` is in seconds."""
@@ -80,42 +83,42 @@ class Sessions(Generic[T]):
         return name
 
     def find(self, name: str) -> T | None:
-        """Return the value, or None if there is none or its time is over."""
+        """Return the value, or None if there is none or it has expired."""
         until, value = self._values.get(name, (0.0, None))
         return value if until > time.monotonic() else None
 
     def end(self, name: str) -> None:
-        """Drop a value."""
+        """Remove a value."""
         self._values.pop(name, None)
 
 
 Answers = dict[type[OTPError], tuple[int, str]]
 
-# The text for the user, and the status of our own response. Any other error is a 502.
+# The status of the response, and the message for the user. Any other error is a 502.
 AFTER_SENDING: Answers = {
-    MaxOTPCodesExceededError: (429, "We have sent you several codes already. Please try again later."),
-    PhoneNumberNotAllowedError: (422, "This number cannot receive text messages."),
-    PhoneNumberBlockedError: (422, "Text messages to this number are barred."),
-    NotFoundError: (422, "We cannot reach this number."),
-    IdentifierNotFoundError: (422, "We cannot reach this number."),
+    MaxOTPCodesExceededError: (429, "We have sent you several codes already. Use the last one, or try again later."),
+    PhoneNumberNotAllowedError: (422, "This number cannot receive SMS. Use another number."),
+    PhoneNumberBlockedError: (422, "SMS to this number are blocked. Use another number."),
+    NotFoundError: (422, "We cannot send an SMS to this number. Use another number."),
+    IdentifierNotFoundError: (422, "We cannot send an SMS to this number. Use another number."),
 }
 AFTER_CHECKING: Answers = {
     InvalidOTPError: (400, "This is not the code we sent. Please look again."),
-    VerificationExpiredError: (410, "This code expired. Please ask for a new one."),
-    VerificationFailedError: (410, "Too many wrong codes. Please ask for a new one."),
-    NotFoundError: (410, "This code expired. Please ask for a new one."),
+    VerificationExpiredError: (410, "This code expired. Request a new one."),
+    VerificationFailedError: (410, "Too many wrong codes. Request a new one."),
+    NotFoundError: (410, "This code expired. Request a new one."),
 }
-# The operator may have acted: a text that arrives now holds a code that cannot be checked, and a code that was being
-# checked may be used up. Nothing is repeated here; the user asks again.
+# The operator may have acted: the code of an SMS that arrives cannot be checked, and a code that was sent for checking
+# may be used up. The application repeats nothing; the user requests a new code.
 IN_DOUBT = {
-    "send_code": "We are not sure that it worked. Please wait a minute and ask for a new code.",
-    "validate_code": "We could not check your code. Please ask for a new one.",
+    "send_code": "An SMS may arrive, but its code cannot be used. Request a new code in a minute.",
+    "validate_code": "We could not check your code. Request a new one.",
 }
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Open one client for the lifetime of the application; its settings come from the environment."""
+    """Open one client for the lifetime of the application, with settings from the environment."""
     async with AsyncOTPClient() as otp:
         app.state.otp = otp
         app.state.pending = Sessions[tuple[str, str]](lifetime=600.0)  # authentication id and number
@@ -128,11 +131,11 @@ app = FastAPI(title="Login by phone", lifespan=lifespan)
 
 @app.post("/login", status_code=202)
 async def start(body: Start, request: Request, response: Response) -> dict[str, str]:
-    """Text a code to a number. The authentication id stays on the server; the browser gets a cookie."""
-    # Behind a proxy, start uvicorn with --forwarded-allow-ips; else this is the address of the proxy.
+    """Send a code to a number. The authentication id stays on the server; the browser gets a cookie."""
+    # Behind a proxy this is the address of the proxy, unless uvicorn runs with --forwarded-allow-ips.
     address = request.client.host if request.client else "unknown"
     async with guard.sending(body.phone_number, ip=address):
-        sent = await request.app.state.otp.send_code(body.phone_number, TEXT)
+        sent = await request.app.state.otp.send_code(body.phone_number, MESSAGE)
     name = request.app.state.pending.open((sent.authentication_id, body.phone_number))
     set_cookie(name, request, response)
     return {"say": "We have sent you a code."}
@@ -144,12 +147,12 @@ async def check(body: Check, request: Request, response: Response) -> dict[str, 
     session = request.cookies.get("login", "")
     pending = request.app.state.pending.find(session)
     if pending is None:
-        raise HTTPException(409, "Please ask for a code first.")
+        raise HTTPException(409, "Request a code first.")
     authentication_id, phone_number = pending
     await request.app.state.otp.validate_code(authentication_id, body.code)
     await guard.averified(phone_number)
     request.app.state.pending.end(session)
-    # A new name: an attacker who knows or chose the old one is not logged in with it.
+    # A new name, so that an attacker with the old name is not logged in (session fixation).
     set_cookie(request.app.state.users.open(phone_number), request, response)
     return {"say": "Welcome.", "phone_number": phone_number}
 
@@ -162,7 +165,7 @@ async def leave(request: Request, response: Response) -> None:
 
 
 def set_cookie(session: str, request: Request, response: Response) -> None:
-    """Give the name of the session to the browser; `samesite` keeps other sites from using it (CSRF)."""
+    """Set the cookie with the name of the session. `samesite` prevents its use by other sites (CSRF)."""
     response.set_cookie("login", session, httponly=True, samesite="strict", secure=request.url.scheme == "https")
 
 
@@ -177,7 +180,7 @@ async def me(request: Request) -> dict[str, str]:
 
 @app.exception_handler(OTPError)
 async def explain(_: Request, error: OTPError) -> JSONResponse:
-    """Turn an error into a text for the user. Log the details with the error's x_correlator."""
+    """Return the response to an error. Log the details with the x_correlator of the error."""
     if isinstance(error, SendRefusedError):
         headers = {"Retry-After": str(ceil(error.retry_after))} if error.retry_after else {}
         return JSONResponse({"say": str(error)}, 429, headers)
@@ -187,4 +190,4 @@ async def explain(_: Request, error: OTPError) -> JSONResponse:
             return JSONResponse({"say": say}, status)
     if error.outcome_unknown:
         return JSONResponse({"say": IN_DOUBT[operation]}, 502)
-    return JSONResponse({"say": "This does not work at the moment. Please try again."}, 502)
+    return JSONResponse({"say": "This does not work at the moment. Try again."}, 502)

@@ -1,9 +1,10 @@
-"""Test the login flow without a phone: the operator is the sandbox, switched on by one line."""
+"""Test the login without a phone: `pytest`, in the folder of this file. The operator is the sandbox."""
 
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from app import AFTER_CHECKING, AFTER_SENDING, IN_DOUBT, Sessions, app, guard, lifespan
 
 from camara_otp import (
     InternalError,
@@ -16,9 +17,8 @@ from camara_otp import (
 from camara_otp.guard import MemoryCounters
 from camara_otp.sandbox import Sandbox
 from camara_otp.testing import fail_next
-from examples.fastapi_login.app import AFTER_CHECKING, AFTER_SENDING, IN_DOUBT, Sessions, app, guard, lifespan
 
-# In your own suite this line stands in the top-level conftest.py.
+# In a suite with a conftest.py, this line must be in the top-level one.
 pytest_plugins = ["camara_otp.testing"]
 
 PHONE = "+346661113334"
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Run on asyncio, as the site does."""
+    """Run on asyncio, as uvicorn does."""
     return "asyncio"
 
 
@@ -41,19 +41,19 @@ def empty_guard(otp_guard_store: MemoryCounters, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 async def site(otp_environment: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Open the site, whose client finds the sandbox by the environment."""
+    """Open the site; its client finds the sandbox through the environment."""
     transport = httpx.ASGITransport(app)
     async with lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://site.test") as browser:
         yield browser
 
 
 async def log_in(site: httpx.AsyncClient) -> None:
-    """Ask for a code."""
+    """Request a code."""
     assert (await site.post("/login", json={"phone_number": PHONE})).status_code == 202
 
 
 async def test_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """The code from the text logs the user in."""
+    """The code in the SMS logs the user in."""
     await log_in(site)
     assert (await site.get("/me")).status_code == 401
     answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
@@ -62,7 +62,7 @@ async def test_login(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
 
 
 async def test_login_gives_a_new_session(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """The cookie from before the login is worthless after it."""
+    """The cookie from before the login is invalid after it."""
     await log_in(site)
     before = site.cookies["login"]
     await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
@@ -72,14 +72,14 @@ async def test_login_gives_a_new_session(site: httpx.AsyncClient, otp_sandbox: S
 
 
 async def test_id_stays_on_the_server(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """The browser never sees the id of the verification."""
+    """The browser never gets the authentication id."""
     answer = await site.post("/login", json={"phone_number": PHONE})
     [message] = otp_sandbox.messages(PHONE)
     assert message.authentication_id not in answer.text + str(answer.headers)
 
 
 async def test_wrong_codes(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """Two wrong codes may be corrected, the third ends it."""
+    """After two wrong codes the user may try again; the third one closes the verification."""
     await log_in(site)
     statuses = [(await site.post("/login/code", json={"code": "nope"})).status_code for _ in range(3)]
     assert statuses == [400, 400, 410]
@@ -87,15 +87,15 @@ async def test_wrong_codes(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> Non
 
 
 async def test_late_code(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """A code is good for five minutes; the test does not wait for them."""
+    """A code expires after five minutes on the clock of the sandbox; the test does not wait."""
     await log_in(site)
     otp_sandbox.advance(300)
     answer = await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
-    assert (answer.status_code, answer.json()["say"]) == (410, "This code expired. Please ask for a new one.")
+    assert (answer.status_code, answer.json()["say"]) == (410, "This code expired. Request a new one.")
 
 
 async def test_second_click(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """A second text to a number waits for the cool-down; a page that sent nothing does not."""
+    """A second SMS to a number has to wait for the cool-down; a call that sent nothing starts no cool-down."""
     fail_next(otp_sandbox, UnauthenticatedError)
     assert (await site.post("/login", json={"phone_number": PHONE})).status_code == 502
     await log_in(site)
@@ -108,7 +108,7 @@ async def test_second_click(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> No
 
 
 async def test_too_many_codes(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """The operator refuses the fourth code within ten minutes, and no text is sent."""
+    """The operator refuses the fourth code within ten minutes, and no SMS is sent."""
     for _ in range(3):
         await log_in(site)
         otp_sandbox.advance(30)
@@ -118,7 +118,7 @@ async def test_too_many_codes(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> 
 
 
 async def test_logout_ends_the_session(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """The cookie is worthless afterwards, a copy of it as well."""
+    """The cookie is invalid afterwards, and so is a copy of it."""
     await log_in(site)
     await site.post("/login/code", json={"code": otp_sandbox.last_code(PHONE)})
     copy = site.cookies["login"]
@@ -127,8 +127,8 @@ async def test_logout_ends_the_session(site: httpx.AsyncClient, otp_sandbox: San
     assert (await site.get("/me")).status_code == 401
 
 
-def test_sessions_end_by_themselves() -> None:
-    """A session is found until its lifetime is over, and then dropped."""
+def test_sessions_expire() -> None:
+    """A session is found until it expires."""
     sessions = Sessions[str](lifetime=60.0)
     assert sessions.find(sessions.open("value")) == "value"
     over = Sessions[str](lifetime=-1.0)
@@ -139,19 +139,19 @@ def test_sessions_end_by_themselves() -> None:
     ("number", "status"),
     [("+34910000001", 422), ("+34600000002", 422), ("+447700900001", 429), ("666111333", 422), ("+12", 422)],
 )
-async def test_numbers_without_texts(site: httpx.AsyncClient, otp_sandbox: Sandbox, number: str, status: int) -> None:
-    """Landlines, barred and foreign numbers and nonsense are explained."""
+async def test_numbers_that_get_no_sms(site: httpx.AsyncClient, otp_sandbox: Sandbox, number: str, status: int) -> None:
+    """Landlines, blocked, foreign and malformed numbers each have a response."""
     assert (await site.post("/login", json={"phone_number": number})).status_code == status
     assert otp_sandbox.sent_count == 0
 
 
 async def test_code_without_asking(site: httpx.AsyncClient) -> None:
-    """A code cannot be typed before one was asked for."""
+    """A code cannot be checked before one was requested."""
     assert (await site.post("/login/code", json={"code": "1234"})).status_code == 409
 
 
 async def test_unknown_outcome_of_a_send_is_explained(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:
-    """After a lost response the text may be out: the user is asked to wait, and nothing is sent again."""
+    """After a lost response an SMS may arrive: the user has to wait, and nothing is sent again."""
     fail_next(otp_sandbox, OutcomeUnknownError)
     answer = await site.post("/login", json={"phone_number": PHONE})
     assert (answer.status_code, answer.json()["say"]) == (502, IN_DOUBT["send_code"])
@@ -168,20 +168,20 @@ async def test_unknown_outcome_of_a_check_is_no_login(site: httpx.AsyncClient, o
 
 
 @pytest.mark.parametrize("error", [UnauthenticatedError, TooManyRequestsError])
-async def test_an_error_of_the_site_is_told_without_details(
+async def test_an_error_of_the_site_has_a_general_message(
     site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError]
 ) -> None:
-    """An expired token or a rate limit is no error of the user."""
+    """The response to an expired token or a rate limit has no details."""
     fail_next(otp_sandbox, error)
     answer = await site.post("/login", json={"phone_number": PHONE})
-    assert (answer.status_code, answer.json()) == (502, {"say": "This does not work at the moment. Please try again."})
+    assert (answer.status_code, answer.json()) == (502, {"say": "This does not work at the moment. Try again."})
 
 
 @pytest.mark.parametrize("error", AFTER_SENDING)
 async def test_each_refused_send_is_explained(
     site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError]
 ) -> None:
-    """Each refusal has its message, and no text is sent."""
+    """Each refusal has its message, and no SMS is sent."""
     fail_next(otp_sandbox, error, operation="send-code")
     answer = await site.post("/login", json={"phone_number": PHONE})
     assert (answer.status_code, answer.json()["say"]) == AFTER_SENDING[error]

@@ -1,9 +1,9 @@
-"""Fixtures: the operator that the tests call, from the environment.
+"""Fixtures for the operator under test, which is set by environment variables.
 
 CAMARA_BASE_URL, CAMARA_BEARER_TOKEN, CAMARA_API_PATH    as for the client
 OTP_TEST_NUMBER      a phone of yours at this operator, in E.164 form
-OTP_READ_CODE        a command that prints the newest code on that phone, given its number as last argument.
-                     Left out: the tests ask you to type it (run pytest with -s).
+OTP_READ_CODE        a command that prints the newest code on that phone; its last argument is the number.
+                     Without it, the tests ask you to type the code (run pytest with -s).
 """
 
 import os
@@ -24,13 +24,13 @@ def otp():
 
 @pytest.fixture(scope="session")
 def number():
-    """Return the phone that is texted."""
+    """Return the number of the test phone."""
     return os.environ["OTP_TEST_NUMBER"]
 
 
 @pytest.fixture(scope="session")
 def read_code(number):
-    """Return a function that gives the newest code on the phone."""
+    """Return a function that returns the newest code on the phone."""
     command = os.environ.get("OTP_READ_CODE")
     if command is None:
         return lambda: input("The newest code on the test phone: ").strip()

@@ -67,16 +67,16 @@ def test_a_person_logs_in(page, site, sandbox):
     """A number as people write it, a typing error, the code from the phone, welcome."""
     page.goto(f"{site}/login")
     page.get_by_label("Phone number").fill("666 111 222")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     code = page.get_by_label("Code")
     expect(code).to_have_attribute("autocomplete", "one-time-code")
     expect(code).to_have_attribute("inputmode", "numeric")
     code.fill("000000" if sandbox.last_code(NUMBER) != "000000" else "111111")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("That is not the code. Try again.")).to_be_visible()
 
     page.get_by_label("Code").fill(sandbox.last_code(NUMBER))
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
 
     expect(page.get_by_text("Welcome. Your number is verified.")).to_be_visible()
     assert sandbox.sent_count == 1
@@ -86,11 +86,11 @@ def test_a_number_that_gets_no_texts_is_explained_on_the_page(page, site, sandbo
     """The person may mend it at once; nothing was sent."""
     page.goto(f"{site}/login")
     page.get_by_label("Phone number").fill("12")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("too few digits")).to_be_visible()
 
     page.get_by_label("Phone number").fill("+34 666 111 222")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
 
     expect(page.get_by_label("Code")).to_be_visible()
     assert sandbox.sent_count == 1

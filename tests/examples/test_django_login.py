@@ -97,7 +97,7 @@ def test_a_second_text_waits_for_the_cool_down(browser, site, served):
     ("number", "said"),
     [
         ("12", "This number has too few digits"),
-        ("+34 910 00 00 01", "This is no mobile number"),
+        ("+34 910 00 00 01", "This is not a mobile number"),
         ("+447700900001", "This number is in no range"),
         ("+447400123456", "Use another number"),
     ],
@@ -111,13 +111,13 @@ def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, sa
 @pytest.mark.parametrize(
     ("fault", "said", "again"),
     [
-        (Fault(code="PHONE_NUMBER_BLOCKED", times=1), "gets no texts from us", True),
-        (Fault(code="NOT_FOUND", times=1), "gets no texts from us", True),
-        (Fault(code="IDENTIFIER_NOT_FOUND", times=1), "gets no texts from us", True),
+        (Fault(code="PHONE_NUMBER_BLOCKED", times=1), "We cannot send an SMS to this number", True),
+        (Fault(code="NOT_FOUND", times=1), "We cannot send an SMS to this number", True),
+        (Fault(code="IDENTIFIER_NOT_FOUND", times=1), "We cannot send an SMS to this number", True),
         (Fault(code="MAX_OTP_CODES_EXCEEDED", times=1), "Use the last one", True),
         (Fault(code="UNAUTHENTICATED", times=1), "Try again in a moment", True),
-        (Fault(drop="after", acts=True, times=1), "We cannot tell whether it worked", False),
-        (Fault(code="INTERNAL", times=1), "We cannot tell whether it worked", False),
+        (Fault(drop="after", acts=True, times=1), "We do not know whether it worked", False),
+        (Fault(code="INTERNAL", times=1), "We do not know whether it worked", False),
     ],
 )
 def test_the_cool_down_holds_where_a_text_may_have_gone_out(browser, served, fault, said, again):

@@ -58,7 +58,7 @@ def test_the_browser_holds_neither_the_id_nor_the_number(browser, served):
     ("number", "status", "said"),
     [
         ("12", 422, "This number has too few digits"),
-        ("+34910000001", 422, "This number gets no texts"),
+        ("+34910000001", 422, "We cannot send an SMS to this number"),
         ("+447400123456", 429, "Use another number"),
         ("", 422, "This number is not a phone number"),
     ],
@@ -138,7 +138,7 @@ def test_after_an_expired_code_the_page_asks_for_the_number(browser, served):
     answer = browser.post("/code", data={"code": served.operator.last_code(NUMBER)})
 
     assert answer.status_code == 422
-    assert "Ask for a new one" in answer.text
+    assert "Request a new one" in answer.text
     assert "Phone number" in answer.text
 
 

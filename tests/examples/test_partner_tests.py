@@ -52,4 +52,4 @@ def test_an_operator_that_does_not_fails(tmp_path):
 
     assert done.returncode == 1
     assert "test_an_id_that_was_never_issued_is_not_found" in done.stdout
-    assert "test_a_token_of_nobody_is_refused" in done.stdout
+    assert "test_an_invalid_token_is_refused" in done.stdout

@@ -23,9 +23,9 @@ def test_a_person_types_a_wrong_code_and_then_the_right_one(served):
     with served.start(QUICKSTART) as program:
         read_until(program.stdout, "(+...): ")
         print(NUMBER, file=program.stdin, flush=True)
-        read_until(program.stdout, "The code in the text: ")
+        read_until(program.stdout, "The code in the SMS: ")
         print("wrong", file=program.stdin, flush=True)
-        read_until(program.stdout, "Try again.\nThe code in the text: ")
+        read_until(program.stdout, "Try again.\nThe code in the SMS: ")
         print(served.operator.last_code(NUMBER), file=program.stdin, flush=True)
         output, errors = program.communicate(timeout=30)
 
@@ -55,11 +55,11 @@ def test_codes_go_to_several_phones_at_once(served):
     """Each phone gets one, a barred one is named by its last digits, and the first is verified."""
     phones = [NUMBER, "+34600000002", "+34666111333"]
     with served.start(QUICKSTART_ASYNC, *phones) as program:
-        output = read_until(program.stdout, "The code in the first text: ")
+        output = read_until(program.stdout, "The code in the first SMS: ")
         print(served.operator.last_code(NUMBER), file=program.stdin, flush=True)
         rest, errors = program.communicate(timeout=30)
 
     assert (program.returncode, rest, errors) == (0, "The number is yours.\n", "")
-    assert "...22: on its way" in output
+    assert "...22: accepted for sending" in output
     assert "...02: PhoneNumberBlockedError, may have been sent: False" in output
     assert served.operator.sent_count == 2

@@ -144,6 +144,6 @@ def test_two_runs_do_not_share_a_result_file(served, files):
     _, errors = second.communicate(timeout=30)
 
     assert second.returncode == 1
-    assert "is in use by another run" in errors
+    assert "in use by another run; wait until it ends" in errors
     finish(first)
     assert max(texts(served).values()) == 1
