@@ -162,7 +162,7 @@ _ESCAPES: Final = re.compile(
 )
 _MARKS: Final = re.compile(r"[\\&%<\x1b]")
 """The characters that begin an escape. Most texts and secrets hold none, and are read a hundred times faster."""
-_HEX: Final = re.compile(r"[ux%](?:25)*?([0-9a-fA-F]{4}|[0-9a-fA-F]{2})(?![0-9a-fA-F])")
+_HEX: Final = re.compile(r"(?:u|%(?:25)*u)([0-9a-fA-F]{4})|(?:x|%(?:25)*?)([0-9a-fA-F]{2})(?![0-9a-fA-F])")
 
 
 def _without_escapes(text: str, places: _Places) -> tuple[str, _Places]:
@@ -188,7 +188,8 @@ def _meaning(escape: str, kind: str) -> str:
     if kind == "html":
         return _character(re.sub(r"^&(?:amp;)+(?=[#a-zA-Z])", "&", escape))
     if kind in {"unit", "byte", "url"}:
-        return _decoded("".join(_HEX.findall(escape)), is_utf16=kind == "unit" or escape.lstrip("%25").startswith("u"))
+        digits = "".join(unit or byte for unit, byte in _HEX.findall(escape))
+        return _decoded(digits, is_utf16=kind == "unit" or escape.lstrip("%25").startswith("u"))
     if kind == "point":
         point = int(re.sub(r"[^0-9a-fA-F]", "", escape), 16)
         return chr(point) if point <= 0x10FFFF else ""

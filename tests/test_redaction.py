@@ -270,3 +270,13 @@ def test_the_time_grows_with_the_length_of_the_text_and_no_faster(piece):
         return min(rounds)
 
     assert spent(65536) < 64 * spent(4096) + 0.05
+
+
+@pytest.mark.parametrize("code", ["XQQQXQ\x94H", "caé1", "Zoë99", "a@b1", "\u20acuro7"])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_a_value_outside_ascii_is_masked_however_often_it_is_percent_encoded(code, layers):
+    text = code
+    for _ in range(layers):
+        text = quote(text, safe="")
+
+    assert redact(f"the code {text} is wrong", [code]) == "the code *** is wrong"
