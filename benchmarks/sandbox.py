@@ -90,7 +90,7 @@ async def smallest(_: dict, receive: Callable, send: Callable) -> None:
 def serve(kind: str, pipe: Connection) -> None:
     """Serve until told to stop, then tell the CPU that took."""
     if kind == "sandbox":
-        running = server.server(Sandbox(**ENDLESS))
+        running = server.SandboxServer(Sandbox(**ENDLESS))
     else:
         running = uvicorn.Server(
             uvicorn.Config(smallest, http="h11", ws="none", lifespan="off", log_config=None, access_log=False)

@@ -5,9 +5,9 @@ against the other means something.
 """
 
 from camara_otp.sandbox.config import Config
-from camara_otp.sandbox.engine import Call, Message
+from camara_otp.sandbox.engine import Call
 from camara_otp.sandbox.facade import Sandbox
 from camara_otp.sandbox.faults import Fault
-from camara_otp.sandbox.operator import State
+from camara_otp.sandbox.operator import Message, State
 
 __all__ = ["Call", "Config", "Fault", "Message", "Sandbox", "State"]

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-from camara_otp.sandbox.config import DESCRIPTIONS, DIALECTS, Config
+from camara_otp.sandbox.config import DESCRIPTIONS, DIALECTS, example_token
 from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.http import is_this_machine
 from camara_otp.sandbox.load import PREFIX, SETTINGS, load, parse, variables
@@ -73,19 +73,12 @@ def main(
         if not is_this_machine(host):
             sys.stderr.write(_EXPOSED.format(host=host))
         paths = ", ".join(path or "/" for path in config.api_paths)
-        authorization = shlex.quote(f"Authorization: Bearer {_token(config)}")
+        authorization = shlex.quote(f"Authorization: Bearer {example_token(config)}")
         banner = _BANNER.format(url=url, path=config.api_paths[0], paths=paths, authorization=authorization)
         print(banner, flush=True)  # noqa: T201
         with contextlib.suppress(KeyboardInterrupt):
-            server.server(Engine(config), exposed=expose).run(sockets=[listener])
+            server.SandboxServer(Engine(config), exposed=expose).run(sockets=[listener])
     return 0
-
-
-def _token(config: Config) -> str:
-    """Return a token that the sandbox accepts. Of several, return the first in sort order, since a set has none."""
-    if config.tokens is None:
-        return "any-token"
-    return min(config.tokens - config.expired_tokens - config.invalid_tokens - config.forbidden_tokens, default="TOKEN")
 
 
 def _parser(texts: Mapping[str, str], program: str) -> argparse.ArgumentParser:

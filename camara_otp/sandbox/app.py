@@ -5,8 +5,10 @@ import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
+import anyio
 import attrs
 
 from camara_otp.sandbox import control, page
@@ -15,6 +17,7 @@ from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, error_r
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Act = Callable[[], Awaitable[object]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 DISCONNECT: Final = "camara_otp.sandbox.disconnect"
@@ -67,39 +70,46 @@ class SandboxApp:
             await self._send_events(headers, receive, send)
         elif (body := await _read(receive)) is not None:
             planned = planned_response(self._engine, attrs.evolve(head, body=body))
-            ended = bool(planned.delay) and await self._ends_within(planned.delay, receive)
-            if ended or planned.drop is not None:
-                await _disconnect(scope, receive)
+            if await self._ends_within(planned.delay, receive) or planned.drop is not None:
+                # Break the connection, then wait until the server has noticed, so that it does not miss a response.
+                scope["extensions"][DISCONNECT]()
+                await _gone(receive)
             else:
                 await _send_response(planned.response, send)
 
     def _is_allowed(self, request: HTTPRequest) -> bool:
-        """Tell whether a request is none that the page of another site makes the user's browser send."""
+        """Return whether a request is none that the page of another site makes the user's browser send."""
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         is_inbox = request.path == "/" or request.path.startswith(control.ROOT + "/")
         if (is_inbox or origin is not None) and not (self._exposed or is_this_machine(host)):
-            return False  # a name that another site made point here
+            return False  # the other site has made its name resolve to this machine
         if origin is not None and origin.partition("://")[2] != host:
             return False
         reads = request.method in ("GET", "HEAD")
         return reads or request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
-    def _ends(self, receive: Receive) -> list[asyncio.Future[Any]]:
-        """Return a future that ends when the client disconnects, and one that ends when the server stops."""
-        return [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self.closing.wait())]
+    async def _until_end(self, receive: Receive, *acts: Act) -> None:
+        """Wait until the client disconnects or the server stops, and act in the meantime."""
+        async with anyio.create_task_group() as tasks:
+
+            async def run(act: Act) -> None:
+                await act()
+                tasks.cancel_scope.cancel()
+
+            every: tuple[Act, ...] = (*acts, partial(_gone, receive), self.closing.wait)
+            for act in every:
+                tasks.start_soon(run, act)
 
     async def _ends_within(self, seconds: float, receive: Receive) -> bool:
-        """Wait, and tell whether the client or the server goes before the time is up."""
-        ends = self._ends(receive)
-        try:
-            done, _ = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for end in ends:
-                end.cancel()
-        return bool(done)
+        """Wait, and return whether the client or the server ends before the time is up."""
+        if not seconds:
+            return False
+        with anyio.move_on_after(seconds) as waiting:
+            await self._until_end(receive)
+        return not waiting.cancelled_caught
 
     async def _send_events(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
-        """Send changes as server-sent events, until the page or the server goes."""
+        """Send changes as server-sent events, until the page or the server ends."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -107,13 +117,8 @@ class SandboxApp:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(woken.set)
 
-        last = headers.get("last-event-id", "0")
-        since = int(last) if re.fullmatch("[0-9]{1,18}", last) else 0
-        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-        stop_listening = self._engine.listen(wake)
-        ends = self._ends(receive)
-        try:
-            while not any(end.done() for end in ends):
+        async def follow(since: int) -> None:
+            while True:
                 woken.clear()
                 changes = self._engine.changes(since)
                 chunk = b":\n\n"
@@ -122,15 +127,19 @@ class SandboxApp:
                     text = json.dumps(control.json_members(changes), separators=(",", ":"))
                     chunk = f"id: {since}\ndata: {text}\n\n".encode()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                waiting = asyncio.ensure_future(woken.wait())
-                await asyncio.wait((*ends, waiting), timeout=_KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
+                with anyio.move_on_after(_KEEP_ALIVE):
+                    await woken.wait()
                 # Under load, many changes make one event.
-                await asyncio.sleep(_PACE)
+                await anyio.sleep(_PACE)
+
+        last = headers.get("last-event-id", "0")
+        since = int(last) if re.fullmatch("[0-9]{1,18}", last) else 0
+        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        stop_listening = self._engine.listen(wake)
+        try:
+            await self._until_end(receive, partial(follow, since))
         finally:
             stop_listening()
-            for end in ends:
-                end.cancel()
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -152,14 +161,5 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _send_response(response: HTTPResponse, send: Send) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    if response.status not in (204, 304):
-        headers.append((b"content-length", str(len(response.body)).encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.start", "status": response.status, "headers": response.framed_headers})
     await send({"type": "http.response.body", "body": response.body})
-
-
-async def _disconnect(scope: Scope, receive: Receive) -> None:
-    """Break the connection, then wait until the server has noticed, so that it does not miss a response."""
-    scope["extensions"][DISCONNECT]()
-    await _gone(receive)

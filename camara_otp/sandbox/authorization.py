@@ -1,4 +1,4 @@
-"""The sandbox's authorization server: tokens that live, expire and are revoked, for trying out how a client logs in.
+"""The sandbox's authorization server: tokens that expire and can be revoked, to test how a client obtains them.
 
 Client credentials (secret or signed assertion), JWT bearer and CIBA in poll mode, with refresh tokens. Any client may
 log in with any secret until clients are registered; signatures are checked for clients registered with their keys.
@@ -7,9 +7,6 @@ Source: RFC 6749, RFC 7523, OpenID CIBA Core 1.0, CAMARA Security and Interopera
 """
 
 import base64
-import binascii
-import hmac
-import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -18,8 +15,8 @@ from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 import attrs
 
-from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, is_this_machine, json_response
-from camara_otp.sandbox.validators import is_number, must, one_of
+from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, is_this_machine, json_object, json_response
+from camara_otp.sandbox.validators import between, must, one_of
 
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105
 BACKCHANNEL_PATH: Final = "/oauth2/bc-authorize"
@@ -28,16 +25,18 @@ API_SCOPE: Final = "one-time-password-sms:send-validate"
 
 # A token with this beginning is one of ours, or none at all: it never passes as "any token works".
 PREFIX: Final = "sandbox-"
-_KEPT: Final = 10_000
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 _ASSERTION_LIFETIME: Final = 300
-MAX_TEXT: Final = 256
-"""Characters that a client_id, a sub or a jti may have: what is stored must be bounded."""
+# What is stored must be bounded: entries of a kind, clients, characters of a client_id, sub or jti, and of a scope.
+_KEPT: Final = 10_000
 _MAX_CLIENTS: Final = 100
+MAX_TEXT: Final = 256
 _MAX_SCOPE: Final = 1000
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*")
 _USER: Final = re.compile(r"tel:(\+[1-9][0-9]{4,14})|operatortoken:[!-~]+|ipport:[!-~]+")
+# Headers that HTTP requires with a status.
+_REQUIRED_HEADERS: Final = {401: (("www-authenticate", 'Basic realm="sandbox"'),), 405: (("allow", "POST"),)}
 
 Login = Literal["approve", "deny", "wait"]
 TokenStatus = Literal["foreign", "good", "invalid", "out of scope"]
@@ -47,17 +46,11 @@ TokenStatus = Literal["foreign", "good", "invalid", "out of scope"]
 class _OAuthError(Exception):
     """An OAuth error response."""
 
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
+    def __init__(self, error: str, description: str, status: int | None = None) -> None:
         super().__init__(error)
-        told = {"error": error, "error_description": description}
-        self.response = _response(status, told, *_REQUIRED_HEADERS.get(status, ()))
-
-
-# Headers that HTTP requires with a status.
-_REQUIRED_HEADERS: Final = {401: (("www-authenticate", 'Basic realm="sandbox"'),), 405: (("allow", "POST"),)}
-
-
-_SECONDS: Final = must("be a number of seconds", lambda value: is_number(value) and 0 <= value <= 1e9)
+        status = status or (401 if error == "invalid_client" else 400)
+        value = {"error": error, "error_description": description}
+        self.response = _response(value, status, *_REQUIRED_HEADERS.get(status, ()))
 
 
 @attrs.frozen(kw_only=True)
@@ -72,20 +65,32 @@ class TokenSettings:
         interval: Seconds that a client must leave between two polls.
     """
 
-    lifetime: float = attrs.field(default=3600.0, validator=_SECONDS)
+    lifetime: float = attrs.field(default=3600.0, validator=between(0, 1e9))
     login: Login = attrs.field(default="approve", validator=one_of("approve", "deny", "wait"))
-    login_after: float = attrs.field(default=0.0, validator=_SECONDS)
-    login_lifetime: float = attrs.field(default=120.0, validator=_SECONDS)
-    interval: float = attrs.field(default=1.0, validator=_SECONDS)
+    login_after: float = attrs.field(default=0.0, validator=between(0, 1e9))
+    login_lifetime: float = attrs.field(default=120.0, validator=between(0, 1e9))
+    interval: float = attrs.field(default=1.0, validator=between(0, 1e9))
+
+
+_RULE: Final = f"be text of 1 to {MAX_TEXT} characters"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT
+
+
+def _is_key_set(value: Any) -> bool:
+    keys = cast("dict[str, Any]", value).get("keys") if isinstance(value, dict) else None
+    return isinstance(keys, list) and all(isinstance(key, dict) for key in cast("list[object]", keys))
 
 
 @attrs.frozen
 class RegisteredClient:
-    """A registered client: its secret, or its public keys as JWKs."""
+    """A registered client: its secret, or its public keys as a JSON Web Key Set."""
 
-    client_id: str
-    secret: str | None = attrs.field(default=None, repr=False)
-    keys: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    client_id: str = attrs.field(validator=must(_RULE, _is_text))
+    client_secret: str | None = attrs.field(repr=False, validator=must(_RULE, _is_text, optional=True))
+    jwks: Mapping[str, Any] = attrs.field(repr=False, validator=must('be {"keys": [...]}', _is_key_set))
 
 
 @attrs.frozen
@@ -96,13 +101,30 @@ class _Grant:
 
 
 @attrs.define
-class _Asked:
+class _Login:
     client_id: str
     scope: str
     began: float
     settings: TokenSettings
     interval: float
     polled: float
+
+
+# Up to the end of the year 9999.
+_date: Final = between(0, 253402300799)
+
+
+@attrs.frozen
+class _Claims:
+    """The claims of an assertion, of the right types."""
+
+    iss: str = attrs.field(validator=must(_RULE, _is_text))
+    sub: str = attrs.field(validator=must(_RULE, _is_text))
+    jti: str = attrs.field(validator=must(_RULE, _is_text))
+    iat: float = attrs.field(validator=_date)
+    exp: float = attrs.field(validator=_date)
+    aud: object
+    scope: object
 
 
 @attrs.frozen
@@ -114,19 +136,32 @@ class _FormRequest:
     now: float
     wall: float
 
+    def field(self, name: str) -> str:
+        """Return a field of the form, which must not be empty."""
+        if not self.form.get(name):
+            raise _OAuthError("invalid_request", f"{name} is missing.")
+        return self.form[name]
+
+    def scope(self) -> str:
+        """Return the scope."""
+        scope = self.form.get("scope", "")
+        if not _is_scope(scope):
+            reason = f"scope: must be names separated by single blanks, at most {_MAX_SCOPE} characters."
+            raise _OAuthError("invalid_scope", reason)
+        return scope
+
     def is_called(self, audience: object) -> bool:
-        """Tell whether an audience is the URL of this request; a proxy may have changed the scheme."""
-        wanted = (self.http.headers.get("host", "").lower(), self.http.path)
+        """Return whether an audience is the URL of this request; a proxy may have changed the scheme."""
         audiences = cast("list[object]", audience) if isinstance(audience, list) else [audience]
-        return any(isinstance(one, str) and _host_and_path(one) == wanted for one in audiences)
+        return any(isinstance(one, str) and self._is_called(one) for one in audiences)
 
-
-def _host_and_path(url: str) -> tuple[str, str] | None:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return (parts.netloc.lower(), parts.path) if parts.scheme else None
+    def _is_called(self, url: str) -> bool:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        called = (self.http.headers.get("host", "").lower(), self.http.path)
+        return bool(parts.scheme) and (parts.netloc.lower(), parts.path) == called
 
 
 class AuthorizationServer:
@@ -139,17 +174,15 @@ class AuthorizationServer:
         self._clients: dict[str, RegisteredClient] = {}
         self._tokens: dict[str, _Grant] = {}
         self._refresh: dict[str, _Grant] = {}
-        self._logins: dict[str, _Asked] = {}
+        self._logins: dict[str, _Login] = {}
         self._seen: dict[str, None] = {}
-
-    # The endpoints.
 
     def respond(self, request: HTTPRequest, *, now: float, wall: float) -> HTTPResponse | None:
         """Respond to a request to one of the endpoints; None for any other path.
 
         Args:
             request: The request; what precedes the path of an endpoint is ignored.
-            now: The sandbox's time, which tests can advance: tokens live by it.
+            now: The sandbox's time, which tests can advance: tokens expire by it.
             wall: The real time, by which a client dates its assertions.
         """
         if request.path.endswith(DISCOVERY_PATH):
@@ -177,8 +210,7 @@ class AuthorizationServer:
 
     def register(self, client: RegisteredClient) -> None:
         """Register a client: from now on, clients that are not registered are rejected."""
-        self._clients[client.client_id] = client
-        _forget(self._clients, _MAX_CLIENTS)
+        _store(self._clients, client.client_id, client, _MAX_CLIENTS)
 
     def revoke(self, token: str | None = None) -> int:
         """Revoke one token, or all tokens and refresh tokens; return how many tokens were known."""
@@ -193,149 +225,154 @@ class AuthorizationServer:
         """Return how many tokens are valid."""
         return sum(now < grant.expires_at for grant in self._tokens.values())
 
-    # The grants.
+    # The endpoints and grants.
 
     def token(self, request: _FormRequest) -> HTTPResponse:
         """Serve the token endpoint."""
-        grant = _GRANTS.get(_field(request.form, "grant_type"))
+        grant = _GRANTS.get(request.field("grant_type"))
         if grant is None:
-            raise _OAuthError("unsupported_grant_type", f"This server knows {', '.join(_GRANTS)}.")
+            raise _OAuthError("unsupported_grant_type", f"grant_type: must be one of {', '.join(_GRANTS)}.")
         return grant(self, request)
 
     def client_credentials(self, request: _FormRequest) -> HTTPResponse:
         """Issue a token to the client itself."""
-        client_id = self._authenticate(request)
-        return self._issue(client_id, _scope(request.form), request.now)
+        return self._issue(self._authenticate(request), request.scope(), request.now)
 
     def jwt_bearer(self, request: _FormRequest) -> HTTPResponse:
         """Issue a token for the user in the subject of an assertion."""
         if "scope" in request.form:
-            raise _OAuthError("invalid_request", "The scope belongs in the assertion.")
-        claims = self._claims(_field(request.form, "assertion"), request, "invalid_grant")
-        user, scope = str(claims["sub"]), claims.get("scope")
-        if _USER.fullmatch(user) is None or user.startswith("ipport:"):
-            raise _OAuthError("invalid_grant", "sub must be tel: and a number, or operatortoken:.")
-        if not isinstance(scope, str) or not _is_scope(scope) or "openid" in scope.split():
-            raise _OAuthError("invalid_scope", "The claim scope is missing, malformed, or holds openid.")
-        return self._issue(str(claims["iss"]), scope, request.now)
+            raise _OAuthError("invalid_request", "scope: must be a claim of the assertion, not a field of the form.")
+        claims = self._claims(request.field("assertion"), request, "invalid_grant")
+        if _USER.fullmatch(claims.sub) is None or claims.sub.startswith("ipport:"):
+            raise _OAuthError("invalid_grant", "sub: must be tel: and a number, or operatortoken:.")
+        if not isinstance(claims.scope, str) or not _is_scope(claims.scope) or "openid" in claims.scope.split():
+            raise _OAuthError("invalid_scope", "scope: the claim is missing, malformed, or holds openid.")
+        return self._issue(claims.iss, claims.scope, request.now)
 
     def backchannel(self, request: _FormRequest) -> HTTPResponse:
         """Serve the backchannel authentication endpoint: ask the user."""
-        client_id = self._authenticate(request)
-        scope = _scope(request.form)
+        client_id, scope = self._authenticate(request), request.scope()
         if "openid" not in scope.split():
-            raise _OAuthError("invalid_scope", "A CIBA login needs openid in its scope.")
+            raise _OAuthError("invalid_scope", "scope: must hold openid for a CIBA login.")
         if "login_hint_token" in request.form or "id_token_hint" in request.form:
-            raise _OAuthError("invalid_request", "CAMARA knows login_hint only.")
-        if _USER.fullmatch(_field(request.form, "login_hint")) is None:
-            raise _OAuthError("unknown_user_id", "login_hint names no user; a plus sign must be percent-encoded.")
-        identifier = secrets.token_urlsafe(24)
-        settings = self.settings
-        self._logins[identifier] = _Asked(client_id, scope, request.now, settings, settings.interval, request.now)
-        _forget(self._logins)
+            raise _OAuthError("invalid_request", "CAMARA allows login_hint only.")
+        if _USER.fullmatch(request.field("login_hint")) is None:
+            reason = "login_hint: does not identify a user; a plus sign must be percent-encoded."
+            raise _OAuthError("unknown_user_id", reason)
+        identifier, settings = secrets.token_urlsafe(24), self.settings
+        login = _Login(client_id, scope, request.now, settings, settings.interval, request.now)
+        _store(self._logins, identifier, login)
         expires_in = int(settings.login_lifetime)
-        return _response(200, {"auth_req_id": identifier, "expires_in": expires_in, "interval": settings.interval})
+        return _response({"auth_req_id": identifier, "expires_in": expires_in, "interval": settings.interval})
 
     def poll(self, request: _FormRequest) -> HTTPResponse:
         """Return the token of a login, or that the user has not answered yet."""
         client_id = self._authenticate(request)
-        identifier = _field(request.form, "auth_req_id")
-        asked = self._logins.get(identifier)
-        if asked is None or asked.client_id != client_id:
-            raise _OAuthError("invalid_grant", "There is no such login, or it is finished.")
-        since, asked.polled = request.now - asked.polled, request.now
-        if request.now >= asked.began + asked.settings.login_lifetime:
+        identifier = request.field("auth_req_id")
+        login = self._logins.get(identifier)
+        if login is None or login.client_id != client_id:
+            raise _OAuthError("invalid_grant", "auth_req_id: there is no such login, or it is finished.")
+        since, login.polled = request.now - login.polled, request.now
+        if request.now >= login.began + login.settings.login_lifetime:
             raise _OAuthError("expired_token", "The user did not answer in time.")
         # Clocks and networks are not exact, so a tenth less is accepted.
-        if since < asked.interval * 0.9:
-            asked.interval += 5
-            raise _OAuthError("slow_down", f"Leave {asked.interval:g} s between two polls.")
-        if asked.settings.login == "wait" or request.now < asked.began + asked.settings.login_after:
+        if since < login.interval * 0.9:
+            login.interval += 5
+            raise _OAuthError("slow_down", f"Leave {login.interval:g} s between two polls.")
+        if login.settings.login == "wait" or request.now < login.began + login.settings.login_after:
             raise _OAuthError("authorization_pending", "The user has not answered yet.")
         del self._logins[identifier]
-        if asked.settings.login == "deny":
-            raise _OAuthError("access_denied", "The user said no.")
-        return self._issue(client_id, asked.scope, request.now, offline="offline_access" in asked.scope.split())
+        if login.settings.login == "deny":
+            raise _OAuthError("access_denied", "The user denied the login.")
+        return self._issue(client_id, login.scope, request.now, offline="offline_access" in login.scope.split())
 
     def refresh(self, request: _FormRequest) -> HTTPResponse:
         """Exchange a refresh token, which is valid once."""
         client_id = self._authenticate(request)
-        grant = self._refresh.pop(_field(request.form, "refresh_token"), None)
+        grant = self._refresh.pop(request.field("refresh_token"), None)
         if grant is None or grant.client_id != client_id:
-            raise _OAuthError("invalid_grant", "This refresh token is unknown, used or revoked.")
+            raise _OAuthError("invalid_grant", "refresh_token: is unknown, used or revoked.")
         return self._issue(client_id, grant.scope, request.now, offline=True)
 
     def _issue(self, client_id: str, scope: str, now: float, *, offline: bool = False) -> HTTPResponse:
-        grant = _Grant(client_id, scope, now + self.settings.lifetime)
-        token = PREFIX + secrets.token_urlsafe(24)
-        self._tokens[token] = grant
-        _forget(self._tokens)
         lifetime = self.settings.lifetime
-        answer: dict[str, object] = {
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": int(lifetime) if lifetime == int(lifetime) else lifetime,
-            "scope": scope,
-        }
+        grant = _Grant(client_id, scope, now + lifetime)
+        token, renewal = (PREFIX + secrets.token_urlsafe(24) for _ in range(2))
+        _store(self._tokens, token, grant)
+        expires_in = int(lifetime) if lifetime == int(lifetime) else lifetime
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": expires_in, "scope": scope}
         if offline:
-            answer["refresh_token"] = renewal = PREFIX + secrets.token_urlsafe(24)
-            self._refresh[renewal] = grant
-            _forget(self._refresh)
-        return _response(200, answer)
+            _store(self._refresh, renewal, grant)
+            answer["refresh_token"] = renewal
+        return _response(answer)
 
     # Client authentication.
 
     def _authenticate(self, request: _FormRequest) -> str:
         """Return the id of the client, which must authenticate in one way."""
-        basic = request.http.header("authorization")
-        ways = [bool(basic), "client_secret" in request.form, "client_assertion" in request.form]
-        if sum(ways) != 1:
-            raise _OAuthError("invalid_client", "Log in one way: Basic, client_secret or client_assertion.", 401)
-        if ways[2]:
-            if request.form.get("client_assertion_type") != _ASSERTION:
-                raise _OAuthError("invalid_client", "client_assertion_type is not the one for JWTs.", 401)
-            claims = self._claims(request.form["client_assertion"], request, "invalid_client")
-            if claims["sub"] != claims["iss"]:
-                raise _OAuthError("invalid_client", "iss and sub must both be the client_id.", 401)
-            return str(claims["iss"])
-        form = request.form
-        client_id, secret = _basic(basic) if ways[0] else (_field(form, "client_id"), form["client_secret"])
+        basic, form = request.http.header("authorization"), request.form
+        if sum((bool(basic), "client_secret" in form, "client_assertion" in form)) != 1:
+            raise _OAuthError("invalid_client", "Log in one way: Basic, client_secret or client_assertion.")
+        if "client_assertion" in form:
+            if form.get("client_assertion_type") != _ASSERTION:
+                raise _OAuthError("invalid_client", f"client_assertion_type: must be {_ASSERTION}.")
+            claims = self._claims(form["client_assertion"], request, "invalid_client")
+            if claims.sub != claims.iss:
+                raise _OAuthError("invalid_client", "iss and sub must both be the client_id.")
+            return claims.iss
+        client_id, secret = _basic(basic) if basic else (request.field("client_id"), form["client_secret"])
         known = self._known(client_id)
-        right = known is None or (known.secret is not None and _is_same(known.secret, secret))
-        if not secret or not right or len(client_id) > MAX_TEXT:
-            raise _OAuthError("invalid_client", "The client_secret is wrong.", 401)
+        if not secret or (known is not None and known.client_secret != secret) or len(client_id) > MAX_TEXT:
+            raise _OAuthError("invalid_client", "The client_secret is wrong.")
         return client_id
 
     def _known(self, client_id: str) -> RegisteredClient | None:
         known = self._clients.get(client_id)
         if known is None and (self._clients or not client_id):
-            raise _OAuthError("invalid_client", "This client is not registered.", 401)
+            raise _OAuthError("invalid_client", "This client is not registered.")
         return known
 
-    def _claims(self, assertion: str, request: _FormRequest, error: str) -> Mapping[str, Any]:
+    def _claims(self, assertion: str, request: _FormRequest, error: str) -> _Claims:
         """Return the claims of a valid assertion."""
-        status = 401 if error == "invalid_client" else 400
-        header, claims = _decoded(assertion, 0), _decoded(assertion, 1)
-        if header is None or claims is None or assertion.count(".") != 2:
-            raise _OAuthError(error, "The assertion is not a signed JWT.", status)
-        known = self._known(str(claims.get("iss", "")))
-        problem = _assertion_problem(request, header, claims)
-        if problem is None and claims["jti"] in self._seen:
-            problem = "its jti was used before"
-        if problem is None and known is not None and not _signed(assertion, header, known):
-            problem = "its signature is wrong"
-        if problem is not None:
-            raise _OAuthError(error, f"The assertion is refused: {problem}.", status)
-        self._seen[claims["jti"]] = None
-        _forget(self._seen)
+        try:
+            header, fields = map(_decoded, assertion.split(".")[:2])
+        except ValueError:
+            header, fields = {}, {}
+        if assertion.count(".") != 2 or not header:
+            raise _OAuthError(error, "The assertion is not a signed JWT.")
+        known = self._known(str(fields.get("iss", "")))
+        try:
+            named: dict[str, Any] = {field.name: fields.get(field.name) for field in attrs.fields(_Claims)}
+            claims = _Claims(**named)
+            self._check(request, header, claims)
+        except ValueError as problem:
+            raise _OAuthError(error, f"The assertion is refused: {problem}.") from None
+        if known is not None and not _signed(assertion, header, known):
+            raise _OAuthError(error, "The assertion is refused: its signature is wrong.")
+        _store(self._seen, claims.jti, None)
         return claims
 
+    def _check(self, request: _FormRequest, header: Mapping[str, Any], claims: _Claims) -> None:
+        limit = _ASSERTION_LIFETIME
+        rules = (
+            (header.get("alg") in _ALGORITHMS, f"alg: must be one of {', '.join(_ALGORITHMS)}"),
+            (request.is_called(claims.aud), "aud: must be the URL that is called"),
+            (claims.exp > request.wall, "exp: must be in the future"),
+            (claims.exp <= request.wall + limit, f"exp: must be at most {limit} s ahead"),
+            (claims.exp - claims.iat <= limit, f"exp: must be at most {limit} s after iat"),
+            (claims.jti not in self._seen, "jti: must be new; it was used before"),
+        )
+        for holds, rule in rules:
+            if not holds:
+                raise ValueError(rule)
 
-_ENDPOINTS: Final[Mapping[str, Callable[[AuthorizationServer, _FormRequest], HTTPResponse]]] = {
+
+_Endpoint = Callable[[AuthorizationServer, _FormRequest], HTTPResponse]
+_ENDPOINTS: Final[Mapping[str, _Endpoint]] = {
     TOKEN_PATH: AuthorizationServer.token,
     BACKCHANNEL_PATH: AuthorizationServer.backchannel,
 }
-_GRANTS: Final[Mapping[str, Callable[[AuthorizationServer, _FormRequest], HTTPResponse]]] = {
+_GRANTS: Final[Mapping[str, _Endpoint]] = {
     "client_credentials": AuthorizationServer.client_credentials,
     "urn:ietf:params:oauth:grant-type:jwt-bearer": AuthorizationServer.jwt_bearer,
     "urn:openid:params:grant-type:ciba": AuthorizationServer.poll,
@@ -343,7 +380,7 @@ _GRANTS: Final[Mapping[str, Callable[[AuthorizationServer, _FormRequest], HTTPRe
 }
 
 
-def _response(status: int, value: object, *headers: tuple[str, str]) -> HTTPResponse:
+def _response(value: object, status: int = 200, *headers: tuple[str, str]) -> HTTPResponse:
     return json_response(status, value, (("cache-control", "no-store"), *headers))
 
 
@@ -369,11 +406,11 @@ def _discovery(request: HTTPRequest) -> HTTPResponse:
 def _form(request: HTTPRequest) -> Mapping[str, str]:
     if request.method != "POST":
         raise _OAuthError("invalid_request", "Use POST.", 405)
-    if request.media_type != "application/x-www-form-urlencoded" or len(request.body) > MAX_BODY:
+    body = request.body
+    if request.media_type != "application/x-www-form-urlencoded" or len(body) > MAX_BODY:
         raise _OAuthError("invalid_request", f"The body must be a form of at most {MAX_BODY} bytes.")
-    text = request.body
     try:
-        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, strict_parsing=bool(text), errors="strict")
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), errors="strict")
     except ValueError:
         raise _OAuthError("invalid_request", "The form cannot be read.") from None
     if len(dict(pairs)) != len(pairs):
@@ -381,81 +418,25 @@ def _form(request: HTTPRequest) -> Mapping[str, str]:
     return dict(pairs)
 
 
-def _field(form: Mapping[str, str], name: str) -> str:
-    if not form.get(name):
-        raise _OAuthError("invalid_request", f"{name} is missing.")
-    return form[name]
-
-
 def _is_scope(text: str) -> bool:
     return len(text) <= _MAX_SCOPE and _SCOPE.fullmatch(text) is not None
-
-
-def _scope(form: Mapping[str, str]) -> str:
-    scope = form.get("scope", "")
-    if not _is_scope(scope):
-        reason = f"A scope is needed: names separated by single blanks, at most {_MAX_SCOPE} characters."
-        raise _OAuthError("invalid_scope", reason)
-    return scope
 
 
 def _basic(header: str) -> tuple[str, str]:
     scheme, _, value = header.partition(" ")
     try:
         text = base64.b64decode(value, validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
+    except ValueError:
         text = ""
     client_id, colon, secret = text.partition(":")
     if scheme.lower() != "basic" or not colon:
-        raise _OAuthError("invalid_client", "The Authorization header is not Basic.", 401)
+        raise _OAuthError("invalid_client", "The Authorization header is not Basic.")
     # RFC 6749 section 2.3.1: both parts were form-encoded.
     return unquote_plus(client_id), unquote_plus(secret)
 
 
-def _decoded(assertion: str, part: int) -> dict[str, Any] | None:
-    parts = assertion.split(".")
-    if len(parts) <= part:
-        return None
-    try:
-        value: Any = json.loads(base64.urlsafe_b64decode(parts[part] + "=" * (-len(parts[part]) % 4)))
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
-
-
-def _assertion_problem(request: _FormRequest, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str | None:
-    if header.get("alg") not in _ALGORITHMS:
-        return "alg must be one of " + ", ".join(_ALGORITHMS)
-    if not _complete(claims):
-        return f"iss, sub, aud, exp, iat and jti are needed, texts of at most {MAX_TEXT} characters"
-    if not request.is_called(claims["aud"]):
-        return "aud must be the URL that is called"
-    if claims["exp"] <= request.wall:
-        return "it has expired"
-    if claims["exp"] > request.wall + _ASSERTION_LIFETIME:
-        return "exp is more than 300 s ahead"
-    return "it lives longer than 300 s" if claims["exp"] - claims["iat"] > _ASSERTION_LIFETIME else None
-
-
-def _complete(claims: Mapping[str, Any]) -> bool:
-    texts = all(
-        isinstance(claims.get(name), str) and 0 < len(claims[name]) <= MAX_TEXT for name in ("iss", "sub", "jti")
-    )
-    return texts and _is_date(claims.get("exp")) and _is_date(claims.get("iat")) and "aud" in claims
-
-
-def _is_date(value: object) -> bool:
-    # A claim may hold any number, and some that are none: NaN compares with nothing.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LAST_YEAR
-
-
-# The end of the year 9999, in seconds.
-_LAST_YEAR: Final = 253402300800
-
-
-def _is_same(one: str, other: str) -> bool:
-    # Bytes, since texts outside ASCII cannot be compared in constant time.
-    return hmac.compare_digest(one.encode(errors="surrogatepass"), other.encode(errors="surrogatepass"))
+def _decoded(part: str) -> dict[str, Any]:
+    return json_object(base64.urlsafe_b64decode(part + "=="))
 
 
 def _signed(assertion: str, header: Mapping[str, Any], client: RegisteredClient) -> bool:
@@ -464,26 +445,27 @@ def _signed(assertion: str, header: Mapping[str, Any], client: RegisteredClient)
         from joserfc.jwk import import_key  # noqa: PLC0415
         from joserfc.jws import JWSRegistry  # noqa: PLC0415
     except ImportError:
-        raise _OAuthError(
-            "invalid_client", "Checking signatures needs an extra: pip install 'camara-otp[oauth]'.", 401
-        ) from None
+        remedy = "pip install 'camara-otp[oauth]'"
+        raise _OAuthError("invalid_client", f"Checking signatures needs an extra: {remedy}.") from None
 
     class Registry(JWSRegistry):
         # EdDSA by its old name is accepted without a warning.
         def get_alg(self, name: str) -> Any:
             return self.algorithms[name]
 
-    named = [key for key in client.keys if "kid" not in header or key.get("kid", header["kid"]) == header["kid"]]
-    for key in named:
+    for key in client.jwks["keys"]:
+        if "kid" in header and key.get("kid", header["kid"]) != header["kid"]:
+            continue
         try:
-            jws.deserialize_compact(assertion, import_key(dict(key)), registry=Registry())
-        except Exception:  # noqa: BLE001, S112  (whatever is wrong with it, this key has not signed it)
+            jws.deserialize_compact(assertion, import_key(key), registry=Registry())
+        except Exception:  # noqa: BLE001, S112  (for any reason, this key has not signed it)
             continue
         return True
     return False
 
 
-def _forget(table: dict[str, Any], limit: int | None = None) -> None:
-    """Drop the oldest entries beyond the limit."""
-    while len(table) > min(limit or _KEPT, _KEPT):
+def _store(table: dict[str, Any], key: str, value: object, limit: int = _KEPT) -> None:
+    """Store an entry, and drop the oldest ones beyond the limit."""
+    table[key] = value
+    while len(table) > min(limit, _KEPT):
         del table[next(iter(table))]

@@ -5,9 +5,8 @@ from typing import Any, Final, Literal, TypedDict, cast, get_args
 
 import attrs
 
-from camara_otp.sandbox.catalogue import ERRORS
 from camara_otp.sandbox.faults import Fault
-from camara_otp.sandbox.rules import LABEL, NUMBER, RULES, Release, ReleaseRules, with_plus
+from camara_otp.sandbox.spec import ERRORS, LABEL, NUMBER, RULES, Release, ReleaseRules, with_plus
 from camara_otp.sandbox.validators import between, flag, is_whole, must, one_of, whole
 
 ErrorForm = Literal["camara", "nested", "html", "empty"]
@@ -61,13 +60,11 @@ DIALECTS: Final[Mapping[str, SandboxOptions]] = {
 
 
 def _are_strings(value: Any) -> bool:
-    """Tell whether a value is a collection of strings; arguments and files may hold anything."""
-    if not isinstance(value, Collection) or isinstance(value, str):
-        return False
-    return all(isinstance(item, str) for item in cast("Collection[object]", value))
+    items = cast("Collection[object]", value) if isinstance(value, Collection) else (None,)
+    return not isinstance(value, str) and all(isinstance(item, str) for item in items)
 
 
-# A value that is no list of strings passes the converters unchanged: the validators know the name of the setting.
+# A value that is no list of strings passes the converters unchanged, and the validators refuse it by name.
 
 
 def _names(value: Collection[str]) -> frozenset[str]:
@@ -97,11 +94,11 @@ _YEAR: Final = 366 * 86400.0
 
 
 def _are_paths(value: tuple[str, ...]) -> bool:
-    # The root alone has become empty.
+    # The converter has made the root an empty text.
     return bool(value) and all((path + "/").startswith("/") and not path.startswith("/_sandbox") for path in value)
 
 
-_absolute: Final = must("hold paths that start with / and lie outside /_sandbox", _are_paths)
+_absolute: Final = must("hold paths that start with / and are not under /_sandbox", _are_paths)
 
 
 def _faults(value: Iterable[Fault]) -> tuple[Fault, ...]:
@@ -210,10 +207,17 @@ def in_dialect(dialect: str, settings: Mapping[str, Any], base: Config | None = 
         base: The settings that both change; the defaults by default.
 
     Raises:
-        ValueError: The dialect is unknown, or a setting out of its limits; the text names it.
+        ValueError: The dialect is unknown, or a setting is out of its limits; the text names it.
     """
     # Not looked up as a key: a file may hold a value that cannot be one.
     if dialect not in tuple(DIALECTS):
-        raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}")
+        raise ValueError(f"dialect: must be one of {', '.join(DIALECTS)}")
     changes: dict[str, Any] = {**DIALECTS[dialect], **settings}
     return attrs.evolve(base or Config(), **changes)
+
+
+def example_token(config: Config) -> str:
+    """Return a token that the sandbox accepts, the first in sort order; a placeholder if the settings list none."""
+    if config.tokens is None:
+        return "any-token"
+    return min(config.tokens - config.expired_tokens - config.invalid_tokens - config.forbidden_tokens, default="TOKEN")

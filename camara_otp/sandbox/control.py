@@ -8,15 +8,17 @@ from urllib.parse import parse_qs
 
 import attrs
 
-from camara_otp.sandbox.authorization import MAX_TEXT, AuthorizationServer, RegisteredClient, TokenSettings
+from camara_otp.sandbox.authorization import AuthorizationServer, RegisteredClient, TokenSettings
 from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.faults import Fault
 from camara_otp.sandbox.http import HTTPRequest, HTTPResponse, error_response, json_object, json_response
-from camara_otp.sandbox.load import fault_from
+from camara_otp.sandbox.load import fields_from
 
 ROOT: Final = "/_sandbox"
 DESCRIPTION: Final = files("camara_otp.sandbox").joinpath("control.openapi.json")
-EMPTY: Final = HTTPResponse(204)
+
+Arguments = Mapping[str, Any]
+"""The query of a GET or DELETE; the JSON body of a POST."""
 
 
 def _camel(name: str) -> str:
@@ -42,140 +44,105 @@ def control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
     """Respond to a request to the control API."""
     methods = _TABLE.get(request.path.removeprefix(ROOT + "/"))
     if methods is None:
-        return error_response(404, "NOT_FOUND", f"{ROOT} has: {', '.join(_TABLE)}")
+        return error_response(404, "NOT_FOUND", f"Unknown path; under {ROOT} there are: {', '.join(_TABLE)}")
     act = methods.get(request.method)
     if act is None:
         allow = (("allow", ", ".join(methods)),)
         return error_response(405, "METHOD_NOT_ALLOWED", f"Use {' or '.join(methods)}.", allow)
-    parameters = {key: values[-1] for key, values in parse_qs(request.query, keep_blank_values=True).items()}
     try:
-        return act(engine, parameters, json_object(request.body) if request.body else {})
+        if request.method == "POST":
+            arguments: Arguments = json_object(request.body) if request.body else {}
+        else:
+            arguments = {name: values[-1] for name, values in parse_qs(request.query, keep_blank_values=True).items()}
+        value = act(engine, arguments)
     except ValueError as error:
-        return error_response(400, "INVALID_ARGUMENT", str(error))
+        reason = re.sub(r"\w+(?=:)", lambda name: _camel(name[0]), str(error), count=1)
+        return error_response(400, "INVALID_ARGUMENT", reason)
+    if isinstance(value, HTTPResponse):
+        return value
+    return HTTPResponse(204) if value is None else json_response(200, json_value(value))
 
 
-def _messages(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any]) -> HTTPResponse:
-    number = parameters.get("phoneNumber")
-    if number:
-        # A plus sign that was not escaped arrives as a space, and people forget it altogether.
-        number = "+" + number.strip().lstrip("+")
-    return json_response(200, json_value(engine.messages(number or None)))
+def _messages(engine: Engine, query: Arguments) -> object:
+    number = query.get("phoneNumber")
+    # A plus sign that was not escaped arrives as a space, and people omit it.
+    return engine.messages("+" + number.strip().lstrip("+") if number else None)
 
 
-def _advance(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
-    seconds = body.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError('The body must be {"seconds": a number}.')  # noqa: TRY004  (one kind of error for bodies)
-    engine.advance(seconds)
-    return json_response(200, {"now": engine.now})
-
-
-def _reset(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
-    engine.reset()
-    return EMPTY
-
-
-def _calls(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
-    return json_response(200, json_value(engine.calls()))
-
-
-def _state(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any]) -> HTTPResponse:
-    changes = engine.changes(_number(parameters, "since", 0), limit=_number(parameters, "limit", 1000))
-    return json_response(200, {**json_members(changes), "sentCount": engine.sent_count, "settings": _settings(engine)})
-
-
-def _settings(engine: Engine) -> object:
+def _state(engine: Engine, query: Arguments) -> object:
+    changes = engine.changes(_number(query, "since", "0"), limit=_number(query, "limit", "1000"))
     # Access tokens stay out: even made-up ones may be copies of real ones.
-    shown = json_members(engine.config)
-    return {name: value for name, value in shown.items() if not name.lower().endswith("tokens")}
+    settings = {
+        name: value for name, value in json_members(engine.config).items() if not name.lower().endswith("tokens")
+    }
+    return {**json_members(changes), "sentCount": engine.sent_count, "settings": settings}
 
 
-def _list_faults(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
-    return json_response(200, json_value(engine.faults()))
+def _advance(engine: Engine, body: Arguments) -> object:
+    engine.advance(body.get("seconds", ""))
+    return {"now": engine.now}
 
 
-def _add_fault(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
-    names = {_camel(field.name): field.name for field in attrs.fields(Fault)}
-    number = engine.add_fault(fault_from({names.get(key, key): value for key, value in body.items()}))
+def _add_fault(engine: Engine, body: Arguments) -> object:
+    number = engine.add_fault(Fault(**fields_from(Fault, body, _camel)))
     return json_response(201, {"number": number})
 
 
-def _remove_faults(engine: Engine, parameters: Mapping[str, str], _: Mapping[str, Any]) -> HTTPResponse:
-    if "number" not in parameters:
+def _remove_faults(engine: Engine, query: Arguments) -> object:
+    if "number" not in query:
         engine.clear_faults()
-    elif not engine.remove_fault(_number(parameters, "number", 0)):
-        return error_response(404, "NOT_FOUND", "No fault in force has this number.")
-    return EMPTY
+    elif not engine.remove_fault(_number(query, "number", "")):
+        return error_response(404, "NOT_FOUND", "number: no active fault has it; GET faults lists them")
+    return None
 
 
-def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
-    text = parameters.get(name, str(default))
+def _number(query: Arguments, name: str, default: str) -> int:
+    text = query.get(name, default)
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise ValueError(f"{name} must be a whole number.")
+        raise ValueError(f"{name}: must be a whole number")
     return int(text)
 
 
-def _show_tokens(engine: Engine, _: Mapping[str, str], __: Mapping[str, Any]) -> HTTPResponse:
-    """Return the settings, and the numbers of requests and of valid tokens; never a token."""
-    return json_response(200, engine.with_tokens(_token_facts))
-
-
-def _change_tokens(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
-    """Change some settings: `{"lifetime": 3}`."""
-    names = {_camel(field.name): field.name for field in attrs.fields(TokenSettings)}
-    unknown = sorted(set(body) - set(names))
-    if unknown:
-        raise ValueError(f"Known are {', '.join(names)}.")
-
-    def act(server: AuthorizationServer, now: float) -> dict[str, object]:
-        server.settings = attrs.evolve(server.settings, **{names[name]: value for name, value in body.items()})
+def _change_tokens(engine: Engine, body: Arguments) -> object:
+    def act(server: AuthorizationServer, now: float) -> object:
+        server.settings = attrs.evolve(server.settings, **fields_from(TokenSettings, body, _camel))
         return _token_facts(server, now)
 
-    return json_response(200, engine.with_tokens(act))
+    return engine.with_tokens(act)
 
 
-def _revoke(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
-    """Revoke `{"token": "..."}`, or without a body every token."""
+def _token_facts(server: AuthorizationServer, now: float) -> object:
+    """Return the settings, and the numbers of requests and of valid tokens; never a token."""
+    return {**json_members(server.settings), "requests": server.requests, "live": server.live(now)}
+
+
+def _revoke(engine: Engine, body: Arguments) -> object:
     token = body.get("token")
     if token is not None and not isinstance(token, str):
-        raise ValueError('The body must be {"token": text}, or empty for all.')
-    return json_response(200, {"revoked": engine.with_tokens(lambda server, _: server.revoke(token))})
+        raise ValueError("token: must be text; omit it to revoke all tokens")
+    return {"revoked": engine.with_tokens(lambda server, _: server.revoke(token))}
 
 
-def _register(engine: Engine, _: Mapping[str, str], body: Mapping[str, Any]) -> HTTPResponse:
-    """Register `{"clientId": "...", "clientSecret": "..."}` or `{"clientId": "...", "jwks": {"keys": [...]}}`."""
-    client_id, secret, jwks = body.get("clientId"), body.get("clientSecret"), body.get("jwks", {"keys": []})
-    keys: list[object] | None = cast("dict[str, Any]", jwks).get("keys") if isinstance(jwks, dict) else None
-    texts = (client_id,) if secret is None else (client_id, secret)
-    if not all(isinstance(text, str) and 0 < len(text) <= MAX_TEXT for text in texts):
-        raise ValueError(f"clientId and clientSecret must be strings of 1 to {MAX_TEXT} characters.")
-    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise ValueError('jwks must be {"keys": [...]}.')
-    client = RegisteredClient(str(client_id), secret, tuple(cast("list[dict[str, Any]]", keys)))
+def _register(engine: Engine, body: Arguments) -> object:
+    client = RegisteredClient(body.get("clientId", ""), body.get("clientSecret"), body.get("jwks", {"keys": []}))
     engine.with_tokens(lambda server, _: server.register(client))
-    return EMPTY
+    return None
 
 
-def _token_facts(server: AuthorizationServer, now: float) -> dict[str, object]:
-    settings = {_camel(name): value for name, value in attrs.asdict(server.settings).items()}
-    return {**settings, "requests": server.requests, "live": server.live(now)}
-
-
-def _openapi(_: Engine, __: Mapping[str, str], ___: Mapping[str, Any]) -> HTTPResponse:
-    return HTTPResponse(200, (("content-type", "application/json"),), DESCRIPTION.read_bytes())
-
-
-Act = Callable[[Engine, Mapping[str, str], Mapping[str, Any]], HTTPResponse]
+Act = Callable[[Engine, Arguments], object]
+"""Returns None for 204, a value to send as JSON with 200, or a whole response."""
 
 _TABLE: Final[Mapping[str, Mapping[str, Act]]] = {
     "messages": {"GET": _messages},
-    "calls": {"GET": _calls},
+    "calls": {"GET": lambda engine, _: engine.calls()},
     "state": {"GET": _state},
     "advance": {"POST": _advance},
-    "reset": {"POST": _reset},
-    "faults": {"GET": _list_faults, "POST": _add_fault, "DELETE": _remove_faults},
-    "tokens": {"GET": _show_tokens, "POST": _change_tokens},
+    "reset": {"POST": lambda engine, _: engine.reset()},
+    "faults": {"GET": lambda engine, _: engine.faults(), "POST": _add_fault, "DELETE": _remove_faults},
+    "tokens": {"GET": lambda engine, _: engine.with_tokens(_token_facts), "POST": _change_tokens},
     "revoke": {"POST": _revoke},
     "clients": {"POST": _register},
-    "openapi.json": {"GET": _openapi},
+    "openapi.json": {
+        "GET": lambda _, __: HTTPResponse(200, (("content-type", "application/json"),), DESCRIPTION.read_bytes())
+    },
 }

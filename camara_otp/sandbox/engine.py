@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import partial
 from itertools import count
 from random import Random
 from typing import Final, TypeVar
@@ -14,48 +13,17 @@ import attrs
 
 from camara_otp.sandbox import operations
 from camara_otp.sandbox.authorization import AuthorizationServer
-from camara_otp.sandbox.catalogue import NOT_FOUND
 from camara_otp.sandbox.config import Config
 from camara_otp.sandbox.faults import ActiveFault, Drop, Fault, FaultBook
 from camara_otp.sandbox.http import Headers, HTTPRequest, HTTPResponse
-from camara_otp.sandbox.operations import OperationRequest, Subject
-from camara_otp.sandbox.operator import Operator, State, Verification
+from camara_otp.sandbox.operations import MAX_SHOWN, OperationRequest
+from camara_otp.sandbox.operator import Message, Operator
+from camara_otp.sandbox.validators import is_number
 
 T = TypeVar("T")
 
 # A limit that keeps every date printable.
 MAX_ADVANCE: Final = 100 * 366 * 86400.0
-# Some releases do not limit a correlator; the record does.
-MAX_SHOWN: Final = 256
-
-
-@attrs.frozen
-class Message:
-    """A text message that a phone in the sandbox received.
-
-    Args:
-        phone_number: The phone.
-        text: The text.
-        code: The code in the text.
-        authentication_id: The id in the response to the send.
-        x_correlator: The correlator of the send.
-        sent_at: The time of sending, in seconds since 1970, by the sandbox's clock.
-        expires_at: The time at which the code expires.
-        state: Waiting, verified, expired, failed or superseded.
-        tries_left: The number of wrong codes that closes it.
-        template: The message that the client sent, with the label.
-    """
-
-    phone_number: str = attrs.field(repr=False)
-    text: str = attrs.field(repr=False)
-    code: str = attrs.field(repr=False)
-    authentication_id: str = attrs.field(repr=False)
-    x_correlator: str | None
-    sent_at: float
-    expires_at: float
-    state: State
-    tries_left: int
-    template: str = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -146,7 +114,6 @@ class Engine:
             clock: Returns the time in seconds since 1970; the real time by default.
         """
         self.config: Config = config
-        self._served = ", ".join(path or "/" for path in self.config.api_paths)[:MAX_SHOWN]
         self._lock = threading.Lock()
         self._clock = clock or _steady_clock()
         # A sandbox that starts later has higher versions, so that a page that reconnects notices.
@@ -170,8 +137,6 @@ class Engine:
         self._born = next(self._versions)
         self.version: int = self._born
 
-    # Requests.
-
     def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> PlannedResponse:
         """Respond to a request to an operation or to the authorization server; the caller waits and disconnects.
 
@@ -180,41 +145,36 @@ class Engine:
             under_any_root: Ignore what precedes the configured path.
         """
         operation = operations.route(self.config, request.path, under_any_root=under_any_root)
-        if operation is None:
-            with self._lock:
-                response = self._authorization.respond(request, now=self._now(), wall=self._clock())
-            if response is not None:
-                return PlannedResponse(response, self.config.latency)
-        read = None if operation is None else operations.read(self.config, operation, request)
         with self._lock:
             now = self._now()
-            if read is None:
-                where = f"Nothing is served at this path; the operations are under {self._served}."
-                echo = operations.correlator_of(self.config, request)
-                response = operations.error_of(self.config, NOT_FOUND, where, echo)
-                planned = PlannedResponse(response, self.config.latency)
-                subject = Subject(error=NOT_FOUND, message=where)
-                self._remember(request.path[:MAX_SHOWN], planned, subject, echo, now)
+            if operation is not None:
+                planned = self._operate(operations.read(self.config, operation, request), now)
+            elif response := self._authorization.respond(request, now=now, wall=self._clock()):
+                return PlannedResponse(response, self.config.latency)
             else:
-                planned = self._operate(read, now)
+                planned = self._unknown_path(request, now)
         self._notify()
         return planned
 
+    def _unknown_path(self, request: HTTPRequest, now: float) -> PlannedResponse:
+        served = ", ".join(path or "/" for path in self.config.api_paths)[:MAX_SHOWN]
+        where = f"Nothing is served at this path; the operations are under {served}."
+        echo = operations.correlator_of(self.config, request)
+        response = operations.error_of(self.config, "NOT_FOUND", where, echo)
+        planned = PlannedResponse(response, self.config.latency)
+        self._remember(request.path[:MAX_SHOWN], planned, (None, None), echo, now)
+        return planned
+
     def _operate(self, request: OperationRequest, now: float) -> PlannedResponse:
-        subject, fault = Subject(), None
-        if self._faults:
-            subject = operations.subject_of(self.config, request, self._operator)
-            sent = request.http.headers.get("x-correlator")
-            fault = self._faults.strike(request.operation, subject.phone_number, sent)
+        subject = operations.subject_of(self.config, request, self._operator)
+        fault = self._faults.match(request.operation, subject[0], request.http.headers.get("x-correlator"))
         response = None
         if fault is None or fault.lets_act:
-            token_status = partial(self._authorization.status, now=now)
-            response, subject = operations.carry_out(
-                self.config, self._operator, request, now, token_status=token_status
-            )
+            response, message = operations.carry_out(self.config, self._operator, self._authorization, request, now)
+            if message is not None:
+                subject = message.phone_number, message.authentication_id
         if fault is not None and (fault.answers or response is None):
-            code, message = fault.error
-            response, subject = fault.answer(request.echo), attrs.evolve(subject, error=code, message=message)
+            response = fault.answer(request.echo)
         assert response is not None  # noqa: S101  (either the operator or the fault has responded)
         delay = self.config.latency + (fault.delay if fault else 0.0)
         planned = PlannedResponse(response, delay, fault.drop if fault else None)
@@ -225,22 +185,24 @@ class Engine:
         self,
         operation: str,
         planned: PlannedResponse,
-        subject: Subject,
+        subject: tuple[str | None, str | None],
         echo: Headers,
         now: float,
         *,
         fault: bool = False,
     ) -> None:
         self.version = next(self._versions)
+        # A dropped connection has no response.
+        response = HTTPResponse(0) if planned.drop else planned.response
         call = Call(
             at=now,
             operation=operation,
-            status=0 if planned.drop else planned.response.status,
-            code=None if planned.drop else subject.error,
-            message=None if planned.drop or subject.message is None else subject.message[:MAX_SHOWN],
-            x_correlator=echo[0][1][:MAX_SHOWN] if echo else None,
-            phone_number=subject.phone_number,
-            authentication_id=subject.authentication_id,
+            status=response.status,
+            code=response.code,
+            message=response.message and response.message[:MAX_SHOWN],
+            x_correlator=operations.remembered(echo),
+            phone_number=subject[0],
+            authentication_id=subject[1],
             fault=fault,
             version=self.version,
         )
@@ -265,8 +227,7 @@ class Engine:
             phone_number: The phone, with its plus sign; None for all.
         """
         with self._lock:
-            now = self._now()
-            return [self._message(item, now) for item in self._operator.verifications(phone_number)]
+            return self._operator.messages(self._now(), phone_number)
 
     def last_code(self, phone_number: str) -> str:
         """Return the code in the newest text to a phone.
@@ -277,11 +238,10 @@ class Engine:
         Raises:
             LookupError: The phone has no text; the message describes the last request.
         """
-        with self._lock:
-            newest = self._operator.newest(phone_number)
-        if newest is None:
+        messages = self.messages(phone_number)
+        if not messages:
             raise LookupError(f"this phone has received no text message: {self._why_empty(phone_number)}; see calls()")
-        return newest.code
+        return messages[-1].code
 
     def _why_empty(self, phone_number: str) -> str:
         calls = self.calls()
@@ -308,8 +268,8 @@ class Engine:
             ValueError: It is negative, not a number, or too far.
         """
         with self._changing():
-            if isinstance(seconds, bool) or not 0 <= seconds <= MAX_ADVANCE - self._offset:
-                raise ValueError("seconds must be a number from 0 to a hundred years")
+            if not is_number(seconds) or not 0 <= seconds <= MAX_ADVANCE - self._offset:
+                raise ValueError("seconds: must be a number from 0 to a hundred years in all")
             self._offset += seconds
 
     def reset(self) -> None:
@@ -351,12 +311,11 @@ class Engine:
         with self._lock:
             now = self._now()
             fresh = since < self._born
-            changed = [item for item in self._operator.verifications() if fresh or item.version > since]
-            messages = [self._message(item, now) for item in changed[max(0, len(changed) - limit) :]]
-            calls = [call for call in self._calls if fresh or call.version > since]
-            return Changes(
-                self.version, fresh, now, messages, calls[max(0, len(calls) - limit) :], self._faults.entries()
-            )
+            known = 0 if fresh else since
+            messages = self._operator.messages(now, since=known)
+            calls = [call for call in self._calls if call.version > known]
+            newest = slice(-limit, None) if limit > 0 else slice(0)
+            return Changes(self.version, fresh, now, messages[newest], calls[newest], self._faults.entries())
 
     def with_tokens(self, act: Callable[[AuthorizationServer, float], T]) -> T:
         """Call a function with the authorization server, under the lock, and return its result.
@@ -396,17 +355,3 @@ class Engine:
     def _notify(self) -> None:
         for listener in self._listeners:
             listener()
-
-    def _message(self, verification: Verification, now: float) -> Message:
-        return Message(
-            phone_number=verification.phone_number,
-            text=verification.text,
-            code=verification.code,
-            authentication_id=verification.authentication_id,
-            x_correlator=verification.x_correlator,
-            sent_at=verification.sent_at,
-            expires_at=verification.expires_at,
-            state=verification.state(now),
-            tries_left=max(0, self.config.max_try - verification.wrong_tries),
-            template=verification.template,
-        )

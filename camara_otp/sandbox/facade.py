@@ -96,9 +96,10 @@ class Sandbox(Engine):
             ValueError: The address is not loopback and `expose` is False.
             RuntimeError: The extra is missing, or the server does not start; the text says what to do.
         """
-        from camara_otp.sandbox.server import Serving  # noqa: PLC0415  (needs the extra)
+        from camara_otp.sandbox import server  # noqa: PLC0415  (needs the extra)
 
-        return Serving(self, host, port, expose=expose)
+        server.check_exposure(host, expose=expose)
+        return server.serving(self, host, port, expose=expose)
 
     def start(self, host: str = "127.0.0.1", port: int = 0, *, expose: bool = False) -> str:
         """Run the HTTP server in a thread until `stop()`, as for a notebook, and return the base URL.

@@ -3,55 +3,53 @@
 import json
 import re
 from collections.abc import Mapping
+from itertools import count
 from random import Random
 from typing import Any, Final, Literal, cast
 
 import attrs
 
-from camara_otp.sandbox import catalogue
-from camara_otp.sandbox.http import Headers, HTTPResponse, html_page
-from camara_otp.sandbox.rules import OperationName, with_plus
+from camara_otp.sandbox.http import Headers, HTTPResponse, error_response, html_page
+from camara_otp.sandbox.spec import ERRORS, OperationName, full_code, with_plus
 from camara_otp.sandbox.validators import between, flag, is_whole, must, one_of, optional_text, whole
 
 Drop = Literal["connect", "before", "after"]
 
 MAX_FAULTS: Final = 1000
-MAX_DELAY: Final = 600.0
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
-_VALUE = re.compile(r"([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,4000}[\x21-\x7e\x80-\xff])?)?")
-# These belong to the framing of the answer; a wrong one would break the server's connection, not the client's.
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
+_VALUE: Final = re.compile(r"([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,4000}[\x21-\x7e\x80-\xff])?)?")
+# A wrong header of the framing would break the server's connection, not the client's.
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "trailer"})
 
 
+# Faults also come as JSON. What has the wrong type passes the converters unchanged, and the validators refuse it.
+
+
 def _spelled(code: str | None) -> str | None:
-    """Accept a code of this API without its prefix."""
-    full = f"{catalogue.SPECIFIC}{code}"
-    return full if full in catalogue.ERRORS else code
+    return full_code(code) if isinstance(code, str) else code
 
 
-def _known_as(phone_number: str | None) -> str | None:
-    if isinstance(phone_number, str) and phone_number[:1].isdecimal():
-        return with_plus(phone_number)
-    return phone_number
+def _dialed(number: str | None) -> str | None:
+    return with_plus(number) if isinstance(number, str) and number[:1].isdecimal() else number
 
 
 def _pairs(headers: Mapping[str, str] | Headers) -> Headers:
-    """Read headers given as a table or as pairs; types are checked since faults also come as JSON."""
-    pairs: Any = tuple(headers.items()) if isinstance(headers, Mapping) else headers
+    pairs: Any = list(headers.items()) if isinstance(headers, Mapping) else headers
     if not isinstance(pairs, list | tuple) or not all(map(_is_pair, cast("list[object]", pairs))):
-        raise ValueError("headers must be a table of strings")
-    return tuple((name.lower(), value.strip(" \t")) for name, value in dict(cast("Headers", pairs)).items())
-
-
-def _is_wait(value: Any) -> bool:
-    return value is None or isinstance(value, str) or is_whole(value)
+        raise ValueError("headers: must be a table of strings")
+    return tuple({name.lower(): value.strip(" \t") for name, value in cast("Headers", pairs)}.items())
 
 
 def _is_pair(value: object) -> bool:
-    if not isinstance(value, list | tuple):
-        return False
-    parts = cast("list[object]", value)
-    return len(parts) == 2 and all(isinstance(part, str) for part in parts)
+    return isinstance(value, list | tuple) and [type(part) for part in cast("list[object]", value)] == [str, str]
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str) and _VALUE.fullmatch(value) is not None
+
+
+def _are_headers(pairs: Headers) -> bool:
+    return all(_NAME.fullmatch(name) and name not in _FRAMING and _is_value(value) for name, value in pairs)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +57,8 @@ class Fault:
     """A fault that replaces the correct response, or is added to it.
 
     Args:
-        code: A CAMARA code, as `TOO_MANY_REQUESTS` or `INVALID_OTP`, with its documented status.
+        code: A CAMARA code, as `TOO_MANY_REQUESTS` or `INVALID_OTP`, with its documented status. Another code needs a
+            `status`.
         status: The HTTP status, 200 to 599, instead of the code's own.
         message: The sentence in the error, instead of the usual one.
         body: A body of your own instead of a CAMARA error.
@@ -83,86 +82,76 @@ class Fault:
     status: int | None = attrs.field(default=None, validator=whole(200, 599, optional=True))
     message: str | None = attrs.field(default=None, validator=optional_text)
     body: str | None = attrs.field(default=None, repr=False, validator=optional_text)
-    content_type: str | None = attrs.field(default=None, validator=optional_text)
+    content_type: str | None = attrs.field(
+        default=None, validator=must("be the value of a header", _is_value, optional=True)
+    )
     html: bool = attrs.field(default=False, validator=flag)
-    headers: Headers = attrs.field(default=(), converter=_pairs)
-    retry_after: int | str | None = attrs.field(default=None, validator=must("be a whole number or text", _is_wait))
-    delay: float = attrs.field(default=0.0, validator=between(0, MAX_DELAY))
+    headers: Headers = attrs.field(
+        default=(), converter=_pairs, validator=must("be well-formed, without those of the framing", _are_headers)
+    )
+    retry_after: int | str | None = attrs.field(
+        default=None,
+        validator=must("be a whole number or text", lambda value: is_whole(value) or _is_value(value), optional=True),
+    )
+    delay: float = attrs.field(default=0.0, validator=between(0, 600))
     drop: Drop | None = attrs.field(default=None, validator=one_of("connect", "before", "after", optional=True))
     acts: bool = attrs.field(default=False, validator=flag)
     operation: OperationName | None = attrs.field(
         default=None, validator=one_of("send-code", "validate-code", optional=True)
     )
-    phone_number: str | None = attrs.field(default=None, converter=_known_as, validator=optional_text, repr=False)
+    phone_number: str | None = attrs.field(default=None, converter=_dialed, validator=optional_text, repr=False)
     times: int | None = attrs.field(default=None, validator=whole(1, 10**9, optional=True))
     rate: float = attrs.field(default=1.0, validator=between(0, 1))
     whole_call: bool = attrs.field(default=False, validator=flag)
 
     def __attrs_post_init__(self) -> None:
-        """Check what concerns several fields."""
-        values = [self.content_type or "", str(self.retry_after or ""), *(value for _, value in self.headers)]
-        names = [name for name, _ in self.headers]
-        if not all(map(_TOKEN.fullmatch, names)) or _FRAMING & {*names} or not all(map(_VALUE.fullmatch, values)):
-            raise ValueError("headers must be well-formed and not about framing")
+        """Check the rules that concern several fields."""
         if not (self.answers or self.delay or self.drop):
             raise ValueError("a fault needs a code, status, body, html, delay or drop")
+        if self.code is not None and self.code not in ERRORS and self.status is None:
+            raise ValueError(f"code: must be one of {', '.join(ERRORS)}; any other code needs a status")
 
     @property
     def answers(self) -> bool:
-        """Tell whether this fault has a response of its own."""
+        """Whether this fault has a response of its own."""
         return self.code is not None or self.status is not None or self.body is not None or self.html
 
     @property
     def lets_act(self) -> bool:
-        """Tell whether the operator acts on the request nevertheless."""
-        if self.drop is not None:
-            return self.drop == "after"
-        return self.acts or not self.answers
+        """Whether the operator acts on the request nevertheless."""
+        return self.drop == "after" if self.drop else self.acts or not self.answers
 
     @property
     def error(self) -> tuple[str | None, str | None]:
         """The CAMARA code and the sentence of the response; for other responses, those of the fault."""
-        if not self._is_error:
+        status = self._status
+        if self.html or self.body is not None or (self.code is None and status < 400):
             return self.code, self.message
-        fitting = (code for code, (status, _) in catalogue.ERRORS.items() if status == self._status)
-        _, sentence = catalogue.ERRORS.get(self.code or "", (0, "A fault that was asked for."))
+        fitting = (code for code, (usual, _) in ERRORS.items() if usual == status)
+        _, sentence = ERRORS.get(self.code or "", (0, "A fault that was asked for."))
         return self.code or next(fitting, "UNKNOWN"), self.message or sentence
 
     @property
-    def _is_error(self) -> bool:
-        return not self.html and self.body is None and (self.code is not None or self._status >= 400)
-
-    @property
     def _status(self) -> int:
-        usual, _ = catalogue.ERRORS.get(self.code or "", (500, ""))
+        usual, _ = ERRORS.get(self.code or "", (500, ""))
         return self.status or (502 if self.html else usual)
 
     def answer(self, correlator: Headers) -> HTTPResponse:
         """Return the response."""
-        status = self._status
-        headers: dict[str, str] = {}
+        status, (code, message) = self._status, self.error
+        kind, body = "", b""
         if self.html:
-            content, kind = html_page(status, self.message or "Bad Gateway"), "text/html"
+            kind, body = "text/html", html_page(status, self.message or "Bad Gateway")
         elif self.body is not None:
-            content, kind = (
-                self.body.encode(errors="replace"),
-                "application/json" if _is_json(self.body) else "text/plain",
-            )
-        elif not self._is_error:
-            content, kind = b"", None
-        else:
-            code, message = self.error
-            info = {"status": status, "code": code, "message": message}
-            content, kind = json.dumps(info, separators=(",", ":")).encode(), "application/json"
+            kind, body = "application/json" if _is_json(self.body) else "text/plain", self.body.encode(errors="replace")
+        elif code is not None:
+            kind, body = "application/json", error_response(status, code, message or "").body
         if status in (204, 304):
-            content, kind = b"", None
-        if self.content_type or kind:
-            headers["content-type"] = self.content_type or kind or ""
-        headers.update(correlator)
-        if self.retry_after is not None:
-            headers["retry-after"] = str(self.retry_after)
-        headers.update(self.headers)
-        return HTTPResponse(status, tuple(headers.items()), content)
+            kind, body = "", b""
+        own = {"content-type": self.content_type or kind or None, "retry-after": self.retry_after}
+        set_ones = {name: str(value) for name, value in own.items() if value is not None}
+        headers = set_ones | dict(correlator) | dict(self.headers)
+        return HTTPResponse(status, tuple(headers.items()), body, code, message)
 
 
 def _is_json(text: str) -> bool:
@@ -192,9 +181,9 @@ class FaultBook:
             random: Decides for faults with a rate.
         """
         self._random = random
-        self._entries: list[ActiveFault] = []
+        self._numbers = count(1)
+        self._active: dict[int, ActiveFault] = {}
         self._last_calls: dict[int, str | None] = {}
-        self._count = 0
 
     def add(self, fault: Fault) -> int:
         """Add a fault and return its number.
@@ -202,37 +191,31 @@ class FaultBook:
         Raises:
             ValueError: There are a thousand faults already; clear some.
         """
-        if len(self._entries) >= MAX_FAULTS:
+        if len(self._active) >= MAX_FAULTS:
             raise ValueError(f"there are {MAX_FAULTS} faults already; clear some first")
-        self._count += 1
-        self._entries.append(ActiveFault(self._count, fault, fault.times))
-        return self._count
+        number = next(self._numbers)
+        self._active[number] = ActiveFault(number, fault, fault.times)
+        return number
 
     def remove(self, number: int) -> bool:
         """Remove a fault; return whether it was in force."""
-        before = len(self._entries)
         self._last_calls.pop(number, None)
-        self._entries = [entry for entry in self._entries if entry.number != number]
-        return len(self._entries) < before
+        return self._active.pop(number, None) is not None
 
     def clear(self) -> None:
         """Remove all faults."""
-        self._entries.clear()
+        self._active.clear()
         self._last_calls.clear()
-
-    def __len__(self) -> int:
-        """Return the number of faults."""
-        return len(self._entries)
 
     def entries(self) -> list[ActiveFault]:
         """Return the faults in force, oldest first."""
-        return [attrs.evolve(entry) for entry in self._entries if entry.left != 0]
+        return [attrs.evolve(entry) for entry in self._active.values() if entry.left != 0]
 
-    def strike(
+    def match(
         self, operation: OperationName, phone_number: str | None, x_correlator: str | None = None
     ) -> Fault | None:
         """Return the fault that applies to a request, or None, and count it."""
-        for entry in tuple(self._entries):
+        for entry in tuple(self._active.values()):
             fault = entry.fault
             if x_correlator is not None and self._last_calls.get(entry.number) == x_correlator:
                 return fault
@@ -242,7 +225,7 @@ class FaultBook:
                 continue
             if fault.operation not in (None, operation) or fault.phone_number not in (None, phone_number):
                 continue
-            if fault.rate < 1 and self._random.random() >= fault.rate:
+            if self._random.random() >= fault.rate:
                 continue
             if entry.left is not None:
                 entry.left -= 1

@@ -39,11 +39,19 @@ class HTTPRequest:
 
 @attrs.frozen
 class HTTPResponse:
-    """A response."""
+    """A response; of an error in any form, also the CAMARA code and the sentence, for the record of requests."""
 
     status: int
     headers: Headers = ()
     body: bytes = attrs.field(default=b"", repr=False)
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def framed_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers as bytes, with the length of the body where HTTP allows it."""
+        length = () if self.status in (204, 304) else (("content-length", str(len(self.body))),)
+        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*self.headers, *length)]
 
 
 def json_response(status: int, value: object, headers: Headers = ()) -> HTTPResponse:
@@ -54,7 +62,8 @@ def json_response(status: int, value: object, headers: Headers = ()) -> HTTPResp
 
 def error_response(status: int, code: str, message: str, headers: Headers = ()) -> HTTPResponse:
     """Return an error in the form that CAMARA documents."""
-    return json_response(status, {"status": status, "code": code, "message": message}, headers)
+    response = json_response(status, {"status": status, "code": code, "message": message}, headers)
+    return attrs.evolve(response, code=code, message=message)
 
 
 def html_page(status: int, title: str = "Error") -> bytes:
@@ -66,7 +75,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body.
 
     Raises:
-        ValueError: the body is empty, too large, or no JSON object in UTF-8; the text is a sentence.
+        ValueError: The body is empty, too large, or no JSON object in UTF-8; the text is a sentence.
     """
     if not body:
         raise ValueError("A JSON body is required.")
@@ -86,7 +95,7 @@ def _no_constant(name: str) -> float:
 
 
 def is_this_machine(host: str) -> bool:
-    """Tell whether an address or name, with or without brackets and port, can only mean this machine."""
+    """Return whether an address or name, with or without brackets and port, can only mean this machine."""
     name, _, port = host.rpartition(":")
     # An IPv6 address without brackets has colons of its own.
     name = (name if port.isdecimal() and (":" not in name or name.endswith("]")) else host).strip("[]").lower()

@@ -14,16 +14,20 @@ from camara_otp.sandbox.faults import Fault
 PREFIX: Final = "CAMARA_SANDBOX_"
 _FLAGS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
-# How a text becomes a value, by the type of the field. Lists are separated by commas.
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+# How a text becomes a value, by the type of the field.
 _READERS: Final[Mapping[Any, tuple[str, Callable[[str], Any]]]] = {
     int: ("a whole number", int),
     int | None: ("a whole number", int),
     float: ("a number", float),
     bool: ("true or false", lambda text: _FLAGS[text.strip().lower()]),
-    frozenset[str]: ("a list", lambda text: [part.strip() for part in text.split(",") if part.strip()]),
+    **dict.fromkeys((frozenset[str], frozenset[str] | None, tuple[str, ...]), ("a list", _parts)),
 }
-_LISTS: Final[Mapping[Any, Any]] = {frozenset[str] | None: frozenset[str], tuple[str, ...]: frozenset[str]}
-_TYPES: Final[Mapping[str, Any]] = {field.name: _LISTS.get(field.type, field.type) for field in attrs.fields(Config)}
+_TYPES: Final[Mapping[str, Any]] = {field.name: field.type for field in attrs.fields(Config)}
 
 SETTINGS: Final = (*(name for name in _TYPES if name != "faults"), "dialect")
 """The settings that can be written as one text."""
@@ -72,17 +76,24 @@ def parse(name: str, text: str) -> Any:
         raise ValueError(f"{name}: must be {kind}, not {text!r}") from None
 
 
-def fault_from(table: Mapping[str, Any]) -> Fault:
-    """Build a fault from a table of a file or from JSON.
+def fields_from(
+    kind: type[attrs.AttrsInstance], table: Mapping[str, Any], spelled: Callable[[str], str] = str
+) -> dict[str, Any]:
+    """Return a table of a file, or a JSON object, with the names of the fields of a class.
+
+    Args:
+        kind: The class.
+        table: The table; names of fields may be spelled as in Python, too.
+        spelled: Returns the spelling of a field's name in the table.
 
     Raises:
-        ValueError: A field is unknown or wrong; the text names it.
+        ValueError: A field is unknown; the text names it.
     """
-    known = {field.name for field in attrs.fields(Fault)}
-    unknown = sorted(set(table) - known)
+    names = {spelled(field.name): field.name for field in attrs.fields(kind)}
+    unknown = sorted(set(table) - {*names, *names.values()})
     if unknown:
-        raise ValueError(f"a fault has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return Fault(**table)
+        raise ValueError(f"unknown field {unknown[0]!r}; use {', '.join(names)}")
+    return {names.get(name, name): value for name, value in table.items()}
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -96,5 +107,5 @@ def _from_file(file: Path) -> dict[str, Any]:
     tables = found.get("faults", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in cast("list[object]", tables)):
         raise ValueError(f"{file}: faults must be tables, each under [[faults]]")
-    found["faults"] = [fault_from(table) for table in cast("list[dict[str, Any]]", tables)]
+    found["faults"] = [Fault(**fields_from(Fault, table)) for table in cast("list[dict[str, Any]]", tables)]
     return found

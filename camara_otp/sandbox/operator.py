@@ -1,7 +1,7 @@
-"""The operator's rules for one-time codes as a state machine: no clock, no network, no lock, no framework.
+"""The operator's rules for one-time codes as a state machine without clock, network, lock or framework.
 
-Every decision takes the time as an argument, so a test can walk through a code's whole life in no time at all.
-One live verification per number, each for single use, with a lifetime and a limited number of wrong tries.
+Every decision takes the time as an argument. A number has one valid code, for single use, with a lifetime and a limited
+number of wrong tries.
 
 Source: CAMARA one-time-password-sms 1.0.0 to 1.1.1, the published test definitions.
 """
@@ -11,12 +11,12 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from enum import StrEnum
 from random import Random
+from typing import Any
 
 import attrs
 
-from camara_otp.sandbox import catalogue
 from camara_otp.sandbox.config import Config
-from camara_otp.sandbox.rules import LABEL
+from camara_otp.sandbox.spec import LABEL
 
 
 class State(StrEnum):
@@ -29,174 +29,171 @@ class State(StrEnum):
     SUPERSEDED = "superseded"
 
 
-class Denial(StrEnum):
-    """The reasons for which the operator refuses, as CAMARA codes."""
+@attrs.frozen
+class Message:
+    """A text message that a phone in the sandbox received.
 
-    FOREIGN = catalogue.NOT_FOUND
-    UNKNOWN_ID = "unknown authenticationId"
-    NOT_ALLOWED = catalogue.PHONE_NUMBER_NOT_ALLOWED
-    BLOCKED = catalogue.PHONE_NUMBER_BLOCKED
-    TOO_MANY_SENDS = catalogue.MAX_OTP_CODES_EXCEEDED
-    WRONG = catalogue.INVALID_OTP
-    EXPIRED = catalogue.VERIFICATION_EXPIRED
-    FAILED = catalogue.VERIFICATION_FAILED
+    Args:
+        phone_number: The phone.
+        text: The text.
+        code: The code in the text.
+        authentication_id: The id in the response to the send.
+        x_correlator: The correlator of the send.
+        sent_at: The time of sending, in seconds since 1970, by the sandbox's clock.
+        expires_at: The time at which the code expires.
+        state: Waiting, verified, expired, failed or superseded.
+        tries_left: The number of wrong codes that closes it.
+        template: The message that the client sent, with the label.
+    """
+
+    phone_number: str = attrs.field(repr=False)
+    text: str = attrs.field(repr=False)
+    code: str = attrs.field(repr=False)
+    authentication_id: str = attrs.field(repr=False)
+    x_correlator: str | None
+    sent_at: float
+    expires_at: float
+    state: State
+    tries_left: int
+    template: str = attrs.field(repr=False)
+
+
+class RefusedError(Exception):
+    """The API refuses a request, with an error code and perhaps a sentence other than the usual one."""
+
+    def __init__(self, code: str, message: str | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
 
 
 @attrs.define(eq=False)
-class Verification:
-    """One text message, and the state of the code in it."""
+class _Verification:
+    """A message and the version of its last change."""
 
-    authentication_id: str = attrs.field(repr=False)
-    phone_number: str = attrs.field(repr=False)
-    template: str = attrs.field(repr=False)
-    text: str = attrs.field(repr=False)
-    code: str = attrs.field(repr=False)
-    sent_at: float
-    expires_at: float
-    x_correlator: str | None
+    message: Message
     version: int
-    wrong_tries: int = 0
-    settled: State | None = None
 
-    def state(self, now: float) -> State:
-        """Return the state at a time; a verification that is settled does not expire."""
-        if self.settled is not None:
-            return self.settled
-        return State.EXPIRED if now >= self.expires_at else State.WAITING
+    def at(self, now: float) -> Message:
+        """Return the message as it is at a time: a code that is still waiting expires."""
+        expired = self.message.state is State.WAITING and now >= self.message.expires_at
+        return attrs.evolve(self.message, state=State.EXPIRED) if expired else self.message
 
 
 @attrs.define(eq=False)
 class _Phone:
-    """The sends to one phone number and its verifications, oldest first."""
+    """The sends to one phone number that can still count, and its verifications, oldest first."""
 
     sends: deque[float]
-    verifications: deque[Verification] = attrs.field(factory=deque[Verification])
+    verifications: deque[_Verification] = attrs.field(factory=deque[_Verification])
 
 
 class Operator:
-    """Decides on sends and checks by the rules of the configuration; it stores a bounded number of verifications.
+    """Decides on sends and checks by the rules of the configuration; it stores a bounded number of messages.
 
-    Times are in seconds. The numbers of the versions grow; a verification has the one of its last change.
+    Times are in seconds. Each change of a message takes the next version.
     """
 
     def __init__(self, config: Config, random: Random, versions: Iterator[int]) -> None:
-        """Start without verifications."""
+        """Start without messages."""
         self._config = config
+        self._refused = {
+            config.rules.foreign_number: config.foreign_numbers,
+            "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED": config.unreachable_numbers | config.landline_numbers,
+            "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED": config.blocked_numbers,
+        }
         self._random = random
         self._versions = versions
         self._phones: dict[str, _Phone] = {}
-        self._by_id: OrderedDict[str, Verification] = OrderedDict()
+        self._by_id: OrderedDict[str, _Verification] = OrderedDict()
         self.sent: int = 0
 
-    def find(self, authentication_id: str) -> Verification | None:
-        """Return the verification with this id, or None if it was never issued or was dropped."""
-        return self._by_id.get(authentication_id)
+    def find(self, authentication_id: str) -> Message | None:
+        """Return the message with this id, or None if it was never issued or was dropped."""
+        found = self._by_id.get(authentication_id)
+        return found.message if found else None
 
-    def verifications(self, phone_number: str | None = None) -> Iterator[Verification]:
-        """Yield the verifications of one number, or of all, oldest first."""
-        if phone_number is None:
-            yield from self._by_id.values()
-        elif phone := self._phones.get(phone_number):
-            yield from phone.verifications
+    def messages(self, now: float, phone_number: str | None = None, *, since: int = -1) -> list[Message]:
+        """Return the messages of one number, or of all, that changed after a version, oldest first."""
+        phone = self._phones.get(phone_number or "")
+        items = self._by_id.values() if phone_number is None else phone.verifications if phone else ()
+        return [item.at(now) for item in items if item.version > since]
 
-    def newest(self, phone_number: str) -> Verification | None:
-        """Return the newest verification of a number, or None."""
-        phone = self._phones.get(phone_number)
-        return phone.verifications[-1] if phone and phone.verifications else None
+    def send_code(self, phone_number: str, template: str, now: float, *, x_correlator: str | None = None) -> Message:
+        """Send a new code to a number, which supersedes its earlier one.
 
-    def send_code(
-        self, phone_number: str, template: str, now: float, *, x_correlator: str | None = None
-    ) -> Verification | Denial:
-        """Send a new code to a number, which supersedes its earlier verification, or refuse."""
-        refusal = self._special(phone_number)
-        if refusal is not None:
-            return refusal
-        phone = self._phones.get(phone_number)
-        if phone is None:
-            # Only the sends that can still count are kept.
-            phone = self._phones[phone_number] = _Phone(deque(maxlen=self._config.max_send - 1))
+        Raises:
+            RefusedError: The number cannot receive texts, or has received too many.
+        """
+        for code, numbers in self._refused.items():
+            if phone_number in numbers:
+                raise RefusedError(code)
         # The max_send-th send inside the window is the one refused.
-        full = len(phone.sends) == self._config.max_send - 1
-        if full and (not phone.sends or now < phone.sends[0] + self._config.send_window):
-            if not phone.verifications:
-                del self._phones[phone_number]
-            return Denial.TOO_MANY_SENDS
+        limit = self._config.max_send - 1
+        phone = self._phones.get(phone_number) or _Phone(deque(maxlen=limit))
+        if len(phone.sends) == limit and (not limit or now < phone.sends[0] + self._config.send_window):
+            raise RefusedError("ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED")
+        self._phones[phone_number] = phone
         phone.sends.append(now)
-        if phone.verifications and phone.verifications[-1].state(now) is State.WAITING:
-            self._settle(phone.verifications[-1], State.SUPERSEDED)
-        verification = self._issue(phone_number, template, now, x_correlator)
-        phone.verifications.append(verification)
-        self._by_id[verification.authentication_id] = verification
-        self.sent += 1
-        self._forget(phone)
-        return verification
-
-    def validate_code(self, authentication_id: str, code: str, now: float) -> Verification | Denial:
-        """Accept the right code once, or refuse and count."""
-        verification = self._by_id.get(authentication_id)
-        if verification is None:
-            return Denial.UNKNOWN_ID
-        state = verification.state(now)
-        if state is State.FAILED:
-            return Denial.FAILED
-        if state is not State.WAITING:
-            return Denial.EXPIRED
-        if code == verification.code:
-            self._settle(verification, State.VERIFIED)
-            return verification
-        verification.wrong_tries += 1
-        # The max_try-th wrong code is the one that closes the verification.
-        if verification.wrong_tries >= self._config.max_try:
-            self._settle(verification, State.FAILED)
-            return Denial.FAILED
-        verification.version = next(self._versions)
-        return Denial.WRONG
-
-    def _special(self, phone_number: str) -> Denial | None:
-        config = self._config
-        if phone_number in config.foreign_numbers:
-            return Denial.FOREIGN
-        if phone_number in config.unreachable_numbers or phone_number in config.landline_numbers:
-            return Denial.NOT_ALLOWED
-        if phone_number in config.blocked_numbers:
-            return Denial.BLOCKED
-        return None
-
-    def _settle(self, verification: Verification, state: State) -> None:
-        verification.settled = state
-        verification.version = next(self._versions)
-
-    def _issue(self, phone_number: str, template: str, now: float, x_correlator: str | None) -> Verification:
+        if phone.verifications and phone.verifications[-1].at(now).state is State.WAITING:
+            self._change(phone.verifications[-1], state=State.SUPERSEDED)
         code = self._code()
-        return Verification(
-            authentication_id=str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
+        message = Message(
             phone_number=phone_number,
-            template=template,
             text=template.replace(LABEL, code),
             code=code,
+            authentication_id=str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
+            x_correlator=x_correlator,
             sent_at=now,
             expires_at=now + self._config.code_lifetime,
-            x_correlator=x_correlator,
-            version=next(self._versions),
+            state=State.WAITING,
+            tries_left=self._config.max_try,
+            template=template,
         )
+        verification = _Verification(message, next(self._versions))
+        phone.verifications.append(verification)
+        self._by_id[message.authentication_id] = verification
+        self.sent += 1
+        self._forget(phone)
+        return message
+
+    def validate_code(self, authentication_id: str, code: str, now: float) -> Message:
+        """Accept the right code once, and count wrong ones.
+
+        Raises:
+            RefusedError: The id is unknown, expired or closed, or the code is wrong.
+        """
+        verification = self._by_id.get(authentication_id)
+        if verification is None:
+            raise RefusedError(self._config.unknown_id)
+        message = verification.at(now)
+        if message.state is State.FAILED:
+            raise RefusedError("ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED")
+        if message.state is not State.WAITING:
+            raise RefusedError("ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED")
+        if code == message.code:
+            return self._change(verification, state=State.VERIFIED)
+        if message.tries_left > 1:
+            self._change(verification, tries_left=message.tries_left - 1)
+            raise RefusedError("ONE_TIME_PASSWORD_SMS.INVALID_OTP")
+        self._change(verification, tries_left=0, state=State.FAILED)
+        raise RefusedError("ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED")
+
+    def _change(self, verification: _Verification, **changes: Any) -> Message:
+        verification.message = attrs.evolve(verification.message, **changes)
+        verification.version = next(self._versions)
+        return verification.message
 
     def _code(self) -> str:
-        """Draw one number and write it in the alphabet: one draw is much cheaper than one per character."""
-        alphabet, length = self._config.code_alphabet, self._config.code_length
-        number = self._random.randrange(len(alphabet) ** length)
-        characters: list[str] = []
-        for _ in range(length):
-            number, index = divmod(number, len(alphabet))
-            characters.append(alphabet[index])
-        return "".join(characters)
+        return "".join(self._random.choices(self._config.code_alphabet, k=self._config.code_length))
 
     def _forget(self, phone: _Phone) -> None:
-        """Drop the oldest beyond the limits: of this number first, then of all."""
+        """Drop the oldest messages beyond the limits: of this number first, then of all."""
         if len(phone.verifications) > self._config.keep_per_number:
-            del self._by_id[phone.verifications.popleft().authentication_id]
+            del self._by_id[phone.verifications.popleft().message.authentication_id]
         if len(self._by_id) > self._config.keep_total:
             _, oldest = self._by_id.popitem(last=False)
-            other = self._phones[oldest.phone_number]
+            other = self._phones[oldest.message.phone_number]
             other.verifications.popleft()
             if not other.verifications:
-                del self._phones[oldest.phone_number]
+                del self._phones[oldest.message.phone_number]

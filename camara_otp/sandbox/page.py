@@ -7,7 +7,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from camara_otp.sandbox.catalogue import METHOD_NOT_ALLOWED
 from camara_otp.sandbox.config import Config
 from camara_otp.sandbox.http import HTTPRequest, HTTPResponse
 from camara_otp.sandbox.operations import correlator_of, error_of
@@ -43,4 +42,4 @@ def page_response(config: Config, request: HTTPRequest) -> HTTPResponse:
     """Respond to a request for the page."""
     if request.method in ("GET", "HEAD"):
         return _page()
-    return error_of(config, METHOD_NOT_ALLOWED, headers=(("allow", "GET, HEAD"), *correlator_of(config, request)))
+    return error_of(config, "METHOD_NOT_ALLOWED", headers=(("allow", "GET, HEAD"), *correlator_of(config, request)))

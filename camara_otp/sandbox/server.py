@@ -5,6 +5,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Generator
 from typing import Final
 
 try:
@@ -35,12 +36,23 @@ class _Protocol(H11Protocol):
         self.app = with_drop
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, made to end when it is told to, not at the next tick of its clock."""
+class SandboxServer(uvicorn.Server):
+    """A uvicorn server for a sandbox, which stops when it is told to, not at the next tick of uvicorn's clock."""
 
-    def __init__(self, config: uvicorn.Config, app: SandboxApp) -> None:
+    def __init__(self, engine: Engine, *, exposed: bool = False) -> None:
+        """Prepare to run with sockets of the caller's."""
+        self._app = SandboxApp(engine, exposed=exposed)
+        config = uvicorn.Config(
+            self._app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+        )
         super().__init__(config)
-        self._app = app
 
     def stop(self) -> None:
         """Stop the server, from any thread."""
@@ -48,6 +60,7 @@ class _Server(uvicorn.Server):
         self._app.close()
 
     async def main_loop(self) -> None:
+        """Run until the server is told to stop."""
         self._app.loop = asyncio.get_running_loop()
         ticks = 0
         while not await self.on_tick(ticks):
@@ -56,25 +69,9 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._app.closing.wait(), _TICK)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # The event streams end first, or they would hold up the rest.
+        """End the event streams first, or they would hold up the rest."""
         self._app.closing.set()
         await super().shutdown(sockets)
-
-
-def server(engine: Engine, *, exposed: bool = False) -> _Server:
-    """Return a uvicorn server for a sandbox, to be run with sockets of the caller's."""
-    app = SandboxApp(engine, exposed=exposed)
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    return _Server(config, app)
 
 
 def check_exposure(host: str, *, expose: bool) -> None:
@@ -116,50 +113,27 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Serving:
-    """A server in a thread, for the duration of a `with` block, whose value is the base URL."""
+@contextlib.contextmanager
+def serving(engine: Engine, host: str, port: int, *, expose: bool) -> Generator[str]:
+    """Run a server in a thread for the duration of a `with` block, whose value is the base URL.
 
-    def __init__(self, engine: Engine, host: str, port: int, *, expose: bool = False) -> None:
-        """Prepare, without opening anything.
-
-        Args:
-            engine: Responds to the requests.
-            host: The address to listen on.
-            port: The port; 0 takes a free one.
-            expose: Whether an address beyond loopback is meant.
-
-        Raises:
-            ValueError: The address lies beyond loopback and that was not asked for.
-        """
-        check_exposure(host, expose=expose)
-        self._address = (host, port)
-        self._engine = engine
-        self._server = server(engine, exposed=expose)
-
-    def __enter__(self) -> str:
-        """Open the port and return the base URL when the server responds.
-
-        Raises:
-            RuntimeError: The server does not come up.
-        """
-        self._listener = listen(*self._address)
-        self._engine.served += 1
-        self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + _LIMIT
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                self.__exit__()
-                raise RuntimeError("the sandbox's server did not start; its log says why")
-            time.sleep(0.002)
-        return url_of(self._listener)
-
-    def __exit__(self, *_: object) -> None:
-        """Stop the server and close the port."""
-        self._engine.served -= 1
-        self._server.stop()
-        self._thread.join(_LIMIT)
-        self._listener.close()
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._listener])
+    Raises:
+        OSError: The address cannot be listened on.
+        RuntimeError: The server does not start.
+    """
+    server = SandboxServer(engine, exposed=expose)
+    with listen(host, port) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],), name="sandbox", daemon=True)
+        thread.start()
+        engine.served += 1
+        try:
+            deadline = time.monotonic() + _LIMIT
+            while not server.started:
+                if not thread.is_alive() or time.monotonic() > deadline:
+                    raise RuntimeError("the sandbox's server did not start; its log says why")
+                time.sleep(0.002)
+            yield url_of(listener)
+        finally:
+            engine.served -= 1
+            server.stop()
+            thread.join(_LIMIT)

@@ -1,4 +1,4 @@
-"""Validators of settings: one form of message, since settings also come from files, variables and JSON."""
+"""Validators of settings, which also come from files, variables and JSON: every message is `name: must ...`."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,19 +17,20 @@ def must(rule: str, holds: Callable[[Any], bool], *, optional: bool = False) -> 
 
     def check(_: Any, attribute: Any, value: Any) -> None:
         if not (optional and value is None) and not holds(value):
-            raise ValueError(f"{attribute.name} must {rule}")
+            raise ValueError(f"{attribute.name}: must {rule}")
 
     return check
 
 
 def between(low: float, high: float) -> Validator:
     """Require a number within limits."""
-    return must(f"be a number from {low:g} to {high:g}", lambda value: is_number(value) and low <= value <= high)
+    rule = f"be a number from {low:,.15g} to {high:,.15g}"
+    return must(rule, lambda value: is_number(value) and low <= value <= high)
 
 
 def whole(low: int, high: int, *, optional: bool = False) -> Validator:
     """Require a whole number within limits."""
-    rule = f"be a whole number from {low} to {high}"
+    rule = f"be a whole number from {low:,} to {high:,}"
     return must(rule, lambda value: is_whole(value) and low <= value <= high, optional=optional)
 
 
@@ -39,12 +40,12 @@ def one_of(*choices: object, optional: bool = False) -> Any:  # else literal typ
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number; True and False are none."""
+    """Return whether a value is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number; True and False are none."""
+    """Return whether a value is a number; True and False are none."""
     return is_whole(value) or isinstance(value, float)
 
 

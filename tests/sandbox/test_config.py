@@ -198,9 +198,9 @@ def test_unreadable_environment(environ: dict[str, str], hint: str) -> None:
         ("faults = [3]", "faults"),
         ("[[faults]]\ncolour = 'red'", "colour"),
         ("[[faults]]\ntimes = 1", "needs"),
-        ("tokens = 5", "tokens must be a list of strings"),
-        ("blocked_numbers = [34600000002]", "blocked_numbers must be a list of strings"),
-        ("correlator = 'no'", "correlator must be true or false"),
+        ("tokens = 5", "tokens: must be a list of strings"),
+        ("blocked_numbers = [34600000002]", "blocked_numbers: must be a list of strings"),
+        ("correlator = 'no'", "correlator: must be true or false"),
         ("dialect = []", "dialect"),
     ],
 )

@@ -182,10 +182,53 @@ def test_an_empty_phone_number_means_all(caller: Caller) -> None:
     assert len(described(caller.http.get("/_sandbox/messages?phoneNumber=")).json()) == 1
 
 
-@pytest.mark.parametrize("fault", [{}, {"colour": "red"}, {"status": 99}, {"code": "INTERNAL", "headers": 3}])
-def test_faults_refused(caller: Caller, fault: Any) -> None:
-    """A fault that cannot be is refused with the reason."""
-    assert described(caller.http.post("/_sandbox/faults", json=fault)).json()["message"]
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({}, "a fault needs a code, status, body, html, delay or drop"),
+        ({"colour": "red"}, "unknown field 'colour'; use code, status, message, body, contentType, html, "),
+        ({"status": 99}, "status: must be a whole number from 200 to 599"),
+        ({"code": "INTERNAL", "headers": 3}, "headers: must be a table of strings"),
+        ({"code": "INTERNAL", "phoneNumber": 3}, "phoneNumber: must be text"),
+        ({"code": "INTERNAL", "retryAfter": []}, "retryAfter: must be a whole number or text"),
+        ({"code": "TOO_MANY_REQUSTS"}, "code: must be one of INVALID_ARGUMENT, OUT_OF_RANGE, "),
+    ],
+)
+def test_faults_refused(caller: Caller, fault: Any, message: str) -> None:
+    """An impossible fault is refused with the field and the rule, and is not added."""
+    answer = described(caller.http.post("/_sandbox/faults", json=fault))
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(message)
+    assert caller.sandbox.faults() == []
+
+
+def test_a_fault_with_a_code_of_its_own_has_a_status(caller: Caller) -> None:
+    """A code that CAMARA does not list is served as given."""
+    fault = {"code": "SHINY_NEW", "status": 409}
+    assert described(caller.http.post("/_sandbox/faults", json=fault)).status_code == 201
+    assert outcome(caller.send()) == (409, "SHINY_NEW")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "message"),
+    [
+        ("GET", "nothing", None, "Unknown path; under /_sandbox there are: messages, calls, "),
+        ("DELETE", "faults?number=x", None, "number: must be a whole number"),
+        ("DELETE", "faults?number=7", None, "number: no active fault has it; GET faults lists them"),
+        ("GET", "state?limit=x", None, "limit: must be a whole number"),
+        ("POST", "advance", {"seconds": -1}, "seconds: must be a number from 0 to a hundred years in all"),
+        ("POST", "tokens", {"loginAfter": -1}, "loginAfter: must be a number from 0 to 1,000,000,000"),
+        ("POST", "tokens", {"login_later": 1}, "unknown field 'login_later'; use lifetime, login, loginAfter, "),
+        ("POST", "revoke", {"token": 7}, "token: must be text; omit it to revoke all tokens"),
+        ("POST", "clients", {"clientId": ""}, "clientId: must be text of 1 to 256 characters"),
+        ("POST", "clients", {"clientId": "a", "clientSecret": 7}, "clientSecret: must be text of 1 to 256 characters"),
+        ("POST", "clients", {"clientId": "a", "jwks": []}, 'jwks: must be {"keys": [...]}'),
+    ],
+)
+def test_errors_name_field_and_rule(caller: Caller, method: str, path: str, body: Any, message: str) -> None:
+    answer = caller.http.request(method, f"/_sandbox/{path}", json=body)
+    assert answer.status_code in (400, 404)
+    assert answer.json()["message"].startswith(message)
 
 
 @pytest.mark.parametrize(

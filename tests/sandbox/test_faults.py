@@ -285,10 +285,14 @@ def test_impossible_faults(wrong: dict[str, Any]) -> None:
         Fault(**wrong)
 
 
-def test_unknown_code_is_served_as_it_is() -> None:
-    """A code that no catalogue lists can be tried as well."""
+def test_an_unknown_code_needs_a_status() -> None:
+    """A typo in a code is refused with the known ones; a code that CAMARA does not list comes with its status."""
     assert Fault(code="SHINY_NEW", status=409).answer(()).body.startswith(b'{"status":409,"code":"SHINY_NEW"')
-    assert Fault(code="SHINY_NEW").answer(()).status == 500
+    for wrong in ({}, {"delay": 1}, {"body": "{}"}, {"drop": "after"}):
+        with pytest.raises(
+            ValueError, match="^code: must be one of INVALID_ARGUMENT, .*INVALID_OTP, .* needs a status$"
+        ):
+            Fault(code="TOO_MANY_REQUSTS", **wrong)
 
 
 def test_faults_are_bounded(calling: Callable[..., Caller]) -> None:
@@ -323,7 +327,7 @@ def test_book_hands_out_copies() -> None:
     book = FaultBook(Random(1))
     book.add(Fault(code="INTERNAL", times=2))
     [entry] = book.entries()
-    book.strike("send-code", None)
+    book.match("send-code", None)
     assert (entry.left, book.entries()[0].left) == (2, 1)
 
 

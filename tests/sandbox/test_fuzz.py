@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 
 from camara_otp.sandbox import Fault, Sandbox, authorization, control
-from camara_otp.sandbox.catalogue import ERRORS
+from camara_otp.sandbox.spec import ERRORS
 from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE
 from tests.sandbox.contract import assert_published
 from tests.sandbox.openapi_facts import load

@@ -12,8 +12,7 @@ LAYERS = (
     *(
         "validators",
         "http",
-        "rules",
-        "catalogue",
+        "spec",
         "faults",
         "config",
         "load",

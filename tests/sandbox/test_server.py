@@ -37,10 +37,10 @@ def test_ends_cleanly() -> None:
     """The socket is closed, no thread is left, and the sandbox can be served again."""
     sandbox, before = Sandbox(), threading.active_count()
     for _ in range(2):
-        serving = sandbox.serve()
-        with serving as url:
+        with sandbox.serve() as url:
             assert httpx.get(url + "/_sandbox/messages", trust_env=False).json() == []
-        assert serving._listener.fileno() == -1
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, trust_env=False)
     assert threading.active_count() == before
 
 
@@ -62,12 +62,13 @@ def test_taken_port() -> None:
 
 
 def test_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server thread that ends at once is reported, and the port is given back."""
-    serving = server.Serving(Sandbox(), "127.0.0.1", 0)
-    monkeypatch.setattr(serving._server, "run", lambda **_: None)
-    with pytest.raises(RuntimeError, match="did not start"), serving:
+    """A server thread that ends at once is reported, and the port is closed."""
+    sandbox, listeners = Sandbox(), []
+    monkeypatch.setattr(server.SandboxServer, "run", lambda _, sockets: listeners.extend(sockets))
+    with pytest.raises(RuntimeError, match="did not start"), sandbox.serve():
         pass
-    assert serving._listener.fileno() == -1
+    assert [listener.fileno() for listener in listeners] == [-1]
+    assert sandbox.served == 0
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
