@@ -1,12 +1,11 @@
-"""Check an operator's endpoint against CAMARA's published scenarios, and say what deviates.
+"""Check an operator's endpoint against CAMARA's published scenarios, and report the deviations.
 
     settings = load_settings(Path("operator.toml"))
     report = await run(settings, plan(settings, scenarios(settings.release)), token="...")
 
-It speaks HTTP by itself and uses nothing of the client, so that it can send what the client never would.
+It sends HTTP requests by itself and uses nothing of the client, so that it can send requests that the client rejects.
 """
 
-from camara_otp.conformance.check import run
 from camara_otp.conformance.discovery import UnreachableError
 from camara_otp.conformance.model import (
     Cause,
@@ -21,6 +20,7 @@ from camara_otp.conformance.model import (
     Verdict,
 )
 from camara_otp.conformance.planning import Plan, Step, plan
+from camara_otp.conformance.runner import run
 from camara_otp.conformance.scenarios import SCENARIOS, Scenario, scenarios
 from camara_otp.conformance.settings import (
     Hook,

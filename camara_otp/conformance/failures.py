@@ -22,11 +22,7 @@ _FAILURES: Final[dict[type[Exception], str]] = {
 
 
 def failure_reason(error: httpx.HTTPError) -> str:
-    """Return why a request got no response; a certificate that does not verify is named.
-
-    Args:
-        error: the error of the HTTP client
-    """
+    """Return why a request got no response; a certificate that does not verify is named."""
     for cause in _chain(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = cause.verify_message or cause.reason

@@ -1,11 +1,12 @@
 """Wrong codes and wrong ids that are tried on a live id, as a table."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from camara_otp.conformance.contract import MAX_CODE
+from camara_otp.conformance.model import JSONObject
 
 
 @attrs.frozen
@@ -23,9 +24,6 @@ class Material:
     other: str | None = attrs.field(default=None, repr=False)
 
 
-JSONObject = dict[str, Any]
-
-
 @attrs.frozen
 class Guess:
     """A code or id that has to be refused.
@@ -35,7 +33,6 @@ class Guess:
         make: returns it, or None where it cannot be made
         cause: the cause if it is accepted
         member: the member of the body that it replaces
-        is_schema: whether it breaks the schema, so that INVALID_ARGUMENT is due
         is_plain: whether it has the form of a code, so that it surely counts as a try
     """
 
@@ -43,7 +40,6 @@ class Guess:
     make: Callable[[Material], object | None]
     cause: str = "wrong-code-accepted"
     member: str = "code"
-    is_schema: bool = False
     is_plain: bool = False
 
     def body(self, material: Material) -> JSONObject | None:
@@ -57,23 +53,13 @@ class Guess:
         return {**body, self.member: value}
 
 
-def unlike(code: str, step: int = 1) -> str:
-    """Return a code of the same form that differs in its last character.
-
-    Args:
-        code: the code
-        step: which of them, from 1
-    """
-    return code[:-1] + other_letter(code[-1:], step)
+def unlike(code: str) -> str:
+    """Return a code of the same form that differs in its last character."""
+    return code[:-1] + other_letter(code[-1:])
 
 
 def other_letter(letter: str, step: int = 1) -> str:
-    """Return another character of the same kind.
-
-    Args:
-        letter: a character
-        step: how far from it, from 1
-    """
+    """Return another character of the same kind, so many steps away."""
     for alphabet in ("0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"):
         if letter and letter in alphabet:
             return alphabet[(alphabet.index(letter) + step) % len(alphabet)]
@@ -81,12 +67,7 @@ def other_letter(letter: str, step: int = 1) -> str:
 
 
 def wrong_codes(code: str, count: int) -> list[str]:
-    """Return so many different wrong codes of the same form.
-
-    Args:
-        code: the right code
-        count: how many
-    """
+    """Return so many different wrong codes of the form of the right one."""
     made: list[str] = []
     for place in range(len(code) - 1, -1, -1):
         size = 10 if code[place].isdigit() else 26
@@ -145,21 +126,21 @@ GUESSES: Final[tuple[Guess, ...]] = (
     Guess("the code of another id", lambda m: m.other, is_plain=True),
     Guess("a character in the middle changed", _changed_at(lambda code: len(code) // 2), is_plain=True),
     Guess("the first character missing", lambda m: None if m.code.startswith("0") else m.code[1:] or None),
-    Guess("a list that holds the code", lambda m: [m.code], _LENIENT, is_schema=True),
-    Guess("the code as a JSON number", _number, _LENIENT, is_schema=True),
+    Guess("a list that holds the code", lambda m: [m.code], _LENIENT),
+    Guess("the code as a JSON number", _number, _LENIENT),
     Guess("a zero more or less at the front", _zero, _LENIENT),
     Guess("the code with a blank behind it", lambda m: m.code + " ", _LENIENT),
     Guess("blanks only", lambda m: " " * len(m.code)),
     Guess("a common code, digits in sequence", _common("1234567890"), is_plain=True),
     Guess("a common code, all zeros", _common("0"), is_plain=True),
     Guess("the id in another letter case", lambda m: _other_case(m.authentication_id), _ID, "authenticationId"),
-    Guess("a list that holds the id", lambda m: [m.authentication_id], _ID, "authenticationId", is_schema=True),
+    Guess("a list that holds the id", lambda m: [m.authentication_id], _ID, "authenticationId"),
     Guess("the code reversed", lambda m: m.code[::-1], is_plain=True),
     Guess("the second character changed", _changed_at(lambda code: min(1, len(code) - 1)), is_plain=True),
     Guess("the last but one character changed", _changed_at(lambda code: max(0, len(code) - 2)), is_plain=True),
     Guess("the id with a blank behind it", lambda m: f"{m.authentication_id} "[:36], _ID, "authenticationId"),
-    Guess("an object", lambda _: {"$ne": ""}, is_schema=True),
-    Guess("true", lambda _: True, is_schema=True),
+    Guess("an object", lambda _: {"$ne": ""}),
+    Guess("true", lambda _: True),
     Guess("the code in wide digits", _wide, _LENIENT),
     Guess("a quote and a condition", lambda _: "' OR 1=1--"),
 )

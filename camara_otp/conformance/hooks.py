@@ -1,4 +1,4 @@
-"""Call the hooks of a check: read a text, let a code expire, reset the operator."""
+"""Call the hooks of a check: read an SMS, let a code expire, reset the operator."""
 
 import os
 import re
@@ -15,6 +15,7 @@ import httpx
 from camara_otp.conformance.contract import MAX_CODE
 from camara_otp.conformance.failures import failure_reason
 from camara_otp.conformance.inbox import Found, find, has_texts
+from camara_otp.conformance.model import BlockedError
 from camara_otp.conformance.settings import is_loopback_url
 
 if TYPE_CHECKING:
@@ -25,25 +26,21 @@ Prompt = Callable[[str], Awaitable[str]]
 _INTERVAL: Final = 0.5
 _POLL: Final = 0.05
 _OUTPUT: Final = 65536
-# Once so many texts did not arrive and none ever did, the next ones are waited for a tenth of the time.
+# Once so many SMS did not arrive and none ever did, the timeout of the next ones is a tenth.
 _MISSES: Final = 2
 _NAME: Final = re.compile(r"\{(base_url|phone_number|authentication_id)\}")
 
 
-class HookError(Exception):
+class HookError(BlockedError):
     """A hook failed; the message gives the reason."""
 
 
-class NoTextError(Exception):
-    """A text that did not arrive, or holds no code; the text says which."""
+class NoTextError(BlockedError):
+    """An SMS did not arrive, or holds no code; the message says which."""
 
 
 async def prompt_at_terminal(question: str) -> str:
-    """Ask the person at the terminal.
-
-    Args:
-        question: the question
-    """
+    """Ask the person at the terminal, and return the line that was typed."""
     sys.stderr.write(question)
     sys.stderr.flush()
     answers: list[str] = []
@@ -79,11 +76,7 @@ def _line() -> str:
 
 
 def sandbox_at(base_url: str) -> dict[str, Any] | None:
-    """Return how a sandbox of this package describes itself, if one answers on this machine; else None.
-
-    Args:
-        base_url: where to look
-    """
+    """Return how a sandbox of this package describes itself, if one answers on this machine; else None."""
     if not is_loopback_url(base_url):
         return None
     try:
@@ -96,7 +89,7 @@ def sandbox_at(base_url: str) -> dict[str, Any] | None:
 
 
 def _filled(value: Any, words: Mapping[str, str]) -> Any:
-    """Put values in the place of their names, in every text of a JSON value."""
+    """Replace names in braces by their values, in every string of a JSON value."""
     if isinstance(value, str):
         return _NAME.sub(lambda match: words[match[1]], value)
     if isinstance(value, Mapping):
@@ -112,8 +105,8 @@ class Hooks:
         settings: name each hook
         http: makes the requests of hooks; carries no token and follows no redirect
         prompt: asks a person
-        arrived: how many texts were read so far
-        misses: how many texts did not arrive
+        arrived: how many SMS were read so far
+        misses: how many SMS did not arrive
     """
 
     settings: "Settings"
@@ -123,20 +116,10 @@ class Hooks:
     misses: int = 0
 
     async def text(self, phone_number: str, sent: str, authentication_id: str) -> Found:
-        """Return the text that a phone received.
-
-        Args:
-            phone_number: the phone
-            sent: the message as it was sent, with the label
-            authentication_id: the id that the send was answered with
-
-        Raises:
-            HookError: the hook failed
-            NoTextError: no text arrived in time, or it holds no code
-        """
+        """Return the code and text of the SMS that a phone received for a message; `sent` holds the label."""
         hook = self.settings.read
         if hook is None:
-            raise HookError("no hook reads texts: set [read]")
+            raise HookError("no hook reads SMS: set [read]")
         try:
             if hook.how == "ask":
                 found = await self._ask(phone_number, sent)
@@ -149,12 +132,7 @@ class Hooks:
         return found
 
     async def glance(self, phone_number: str, sent: str) -> bool:
-        """Tell whether an inbox shows a text now; False where the hook cannot tell.
-
-        Args:
-            phone_number: the phone
-            sent: the message as it was sent, with the label
-        """
+        """Tell whether an inbox shows the SMS of a message now; False where the hook cannot tell."""
         hook = self.settings.read
         if hook is None or hook.how == "ask" or hook.pattern is not None:
             return False
@@ -185,28 +163,20 @@ class Hooks:
         if failure:
             raise HookError(failure)
         if seen:
-            raise NoTextError(f"no text with the message arrived within {timeout:g} s; the inbox holds other text")
-        raise NoTextError(f"no text arrived within {timeout:g} s")
+            raise NoTextError(f"no SMS with the message arrived within {timeout:g} s; the inbox holds other text")
+        raise NoTextError(f"no SMS arrived within {timeout:g} s")
 
     async def _ask(self, phone_number: str, sent: str) -> Found:
         shown = f"{phone_number[:3]}...{phone_number[-3:]}"
-        answer = (await self.prompt(f'The code in the text "{sent}" to {shown} (Enter if none came): ')).strip()
+        answer = (await self.prompt(f'The code in the SMS "{sent}" to {shown} (Enter if none came): ')).strip()
         if not answer:
-            raise NoTextError("no text arrived, as the person at the terminal said")
+            raise NoTextError("no SMS arrived, as the person at the terminal said")
         if len(answer) > 2 * MAX_CODE:
             raise HookError(f"the code that was typed has more than {2 * MAX_CODE} characters")
         return Found(answer)
 
     async def expire(self, phone_number: str, authentication_id: str) -> None:
-        """Return when a code has expired.
-
-        Args:
-            phone_number: the phone it went to
-            authentication_id: the id that the send was answered with
-
-        Raises:
-            HookError: the hook failed
-        """
+        """Return when the code of an id has expired."""
         hook = self.settings.expire
         if hook is None:
             raise HookError("no hook lets a code expire: set [expire]")
@@ -224,14 +194,7 @@ class Hooks:
         return 302.0 if lifetime is None else lifetime + 2
 
     async def reset(self, phone_number: str) -> None:
-        """Reset the operator: it drops the texts that were sent.
-
-        Args:
-            phone_number: the phone concerned
-
-        Raises:
-            HookError: the hook failed
-        """
+        """Reset the operator: it forgets what was sent to a phone, or to every phone."""
         hook = self.settings.reset
         assert hook is not None  # noqa: S101  (the plan asks for it only where it is set)
         await self._once("reset", hook, {"phone_number": phone_number, "authentication_id": ""})

@@ -1,18 +1,16 @@
-"""Hold one response against what a scenario expects: pure functions that return findings."""
+"""Compare one response with the expected one: pure functions that return findings."""
 
 import math
 import re
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import attrs
 
 from camara_otp.conformance import contract
 from camara_otp.conformance.causes import found
-from camara_otp.conformance.model import Finding, Grade, Operation, ReceivedResponse, RoundTrip
+from camara_otp.conformance.model import Finding, JSONObject, Operation, ReceivedResponse, RoundTrip, parsed
 
 CODE_FORM: Final = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z][A-Z0-9_]*)?")
-LATE: Final = "no response within"
-"""How the failure of a request begins that was not answered in time."""
 
 
 @attrs.frozen
@@ -31,104 +29,40 @@ class Expectation:
     codes: tuple[str, ...] = ()
     also: tuple[tuple[int, str], ...] = ()
     accepted: str = "invalid-request-accepted"
-    what: str = "requests that break the schema"
+    what: str = "the request"
 
     def __str__(self) -> str:
         """Return it as a report says it."""
         return f"{self.status} {' or '.join(self.codes)}".rstrip()
 
 
-@attrs.frozen
-class ReceivedError:
-    """The readable parts of an error body, and their place: the top level, or the key of a wrapper."""
-
-    code: str | None
-    place: str
-    table: dict[str, Any]
-
-
-def error_info(response: ReceivedResponse) -> ReceivedError | None:
-    """Return the error in a response's body, also from one level down, or None.
-
-    Args:
-        response: the response
-    """
-    body = response.json
-    if not isinstance(body, dict):
-        return None
-    table = cast("dict[str, Any]", body)
-    if "code" not in table:
-        for place in ("detail", "error"):
-            if isinstance(table.get(place), dict):
-                return _info(table[place], place)
-    return _info(table, "")
+VALID: Final = Expectation(204)
+SENT: Final = Expectation(200)
+INVALID_ARGUMENT: Final = Expectation(400, ("INVALID_ARGUMENT",))
+NOT_FOUND: Final = Expectation(404, ("NOT_FOUND",), accepted="wrong-code-accepted", what="an unknown id")
+INVALID_OTP: Final = Expectation(400, (contract.INVALID_OTP,), accepted="wrong-code-accepted", what="a wrong code")
+EXPIRED: Final = Expectation(400, (contract.EXPIRED,))
+FAILED: Final = Expectation(400, (contract.FAILED,), accepted="wrong-code-accepted", what="a wrong code")
+CLOSED: Final = Expectation(400, (contract.FAILED, contract.EXPIRED), accepted="closed-id-accepted")
+UNAUTHENTICATED: Final = Expectation(401, ("UNAUTHENTICATED",))
 
 
-def _info(table: dict[str, Any], place: str) -> ReceivedError:
-    code = table.get("code")
-    return ReceivedError(code if isinstance(code, str) and code else None, place, table)
-
-
-def authentication_id(response: ReceivedResponse) -> str | None:
-    """Return the id that a successful send was answered with, or None.
-
-    Args:
-        response: the response
-    """
-    body = response.json
-    value = cast("dict[str, Any]", body).get("authenticationId") if isinstance(body, dict) else None
-    return value if isinstance(value, str) and value else None
-
-
-def said(response: ReceivedResponse) -> str:
-    """Return a response's status and code, in short.
-
-    Args:
-        response: the response
-    """
-    info = error_info(response) if response.status >= 400 else None
-    return f"{response.status} {info.code if info and info.code else ''}".rstrip()
-
-
-def code_of(response: ReceivedResponse) -> str | None:
-    """Return the code of an error, or None.
-
-    Args:
-        response: the response
-    """
-    info = error_info(response) if response.status >= 400 else None
-    return info.code if info else None
-
-
-def limit_met(response: ReceivedResponse, expect: Expectation | None = None) -> str:
-    """Return which limit of the operator a response reports, or an empty text.
-
-    Args:
-        response: the response
-        expect: what should have come back; a limit that is expected is none that is met
-    """
-    code = code_of(response)
-    if code is not None and expect is not None and code in expect.codes:
+def limit_met(trip: RoundTrip, expect: Expectation | None = None) -> str:
+    """Return which limit of the operator a response reports, other than an expected one, or an empty text."""
+    if expect is not None and trip.code in expect.codes:
         return ""
-    if response.status == 429:
-        return f"the operator limits the rate or quota ({said(response)}): wait, or set concurrency = 1"
-    if code == contract.MAX_CODES:
-        return (
-            "the phone may get no more texts for now (MAX_OTP_CODES_EXCEEDED): set more numbers.reachable, or [reset]"
-        )
+    if trip.status == 429:
+        return f"the operator limits the rate or quota ({trip.said}): wait, or set concurrency = 1"
+    if trip.code == contract.MAX_CODES:
+        return "the phone may get no more SMS for now (MAX_OTP_CODES_EXCEEDED): set more numbers.reachable, or [reset]"
     return ""
 
 
 def against(expect: Expectation, trip: RoundTrip) -> list[Finding]:
-    """Hold a response against what a scenario expects.
-
-    Args:
-        expect: what must come back
-        trip: what was sent and what came back
-    """
+    """Compare a response with the expected one."""
     response, operation = trip.response, trip.request.operation
-    if response is None:
-        return [no_response(trip)]
+    if response is None or response.status >= 500:
+        return faults(trip, str(expect))
     if 300 <= response.status < 400:
         return [redirected(response, str(expect))]
     if expect.codes:
@@ -136,35 +70,28 @@ def against(expect: Expectation, trip: RoundTrip) -> list[Finding]:
     return _against_success(expect, operation, response)
 
 
-def no_response(trip: RoundTrip) -> Finding:
-    """Return the finding about a request that got no response.
-
-    Args:
-        trip: what was sent
-    """
-    failure = trip.failure or "no reason is known"
-    return found("no-response", f"no response: {failure}", failure=failure)
+def faults(trip: RoundTrip, expected: str = "") -> list[Finding]:
+    """Return the finding about a request without a response, or with a 5xx; none for any other response."""
+    if trip.response is None:
+        failure = trip.failure or "no reason is known"
+        return [found("no-response", f"no response: {failure}", failure=failure)]
+    if trip.status < 500:
+        return []
+    instead = f" instead of {expected}" if expected else ""
+    return [found("server-fault", f"answered {trip.said}{instead}", said=trip.said)]
 
 
 def redirected(response: ReceivedResponse, expected: str) -> Finding:
-    """Return the finding about a redirect.
-
-    Args:
-        response: the response
-        expected: what should have come back
-    """
+    """Return the finding about a redirect."""
     return found("redirect", f"answered with a redirect ({response.status}) instead of {expected}")
 
 
 def _against_success(expect: Expectation, operation: Operation, response: ReceivedResponse) -> list[Finding]:
-    text = f"answered {said(response)} instead of {expect}"
-    if response.status >= 500:
-        return [found("server-fault", text, said=said(response))]
+    text = f"answered {response.said} instead of {expect}"
     if response.status == 401:
-        return [found("good-token-refused", text, said=said(response))]
+        return [found("good-token-refused", text, said=response.said)]
     if response.status >= 400:
-        what = expect.what if expect.what != Expectation(0).what else f"a well-formed {operation}"
-        return [found("good-request-refused", f"{what}: {text}", said=said(response))]
+        return [found("good-request-refused", f"{expect.what}: {text}", said=response.said)]
     if response.status != expect.status:
         return [wrong_success(operation, response.status)]
     problem = id_problem(response) if operation == "send-code" else ""
@@ -172,55 +99,43 @@ def _against_success(expect: Expectation, operation: Operation, response: Receiv
 
 
 def wrong_success(operation: Operation, status: int) -> Finding:
-    """Return the finding about a success with another status than the documented one.
-
-    Args:
-        operation: the operation
-        status: the status
-    """
+    """Return the finding about a success with another status than the documented one."""
     expected = contract.SUCCESS[operation]
     text = f"answered {status} instead of {expected}"
     return found("success-status", text, operation=operation, status=status, expected=expected)
 
 
-def _against_refusal(expect: Expectation, response: ReceivedResponse) -> list[Finding]:  # noqa: PLR0911
+def _against_refusal(expect: Expectation, response: ReceivedResponse) -> list[Finding]:
     if response.status < 300:
         text = f"{expect.what}: accepted with {response.status} instead of {expect}"
         return [found(expect.accepted, text, what=expect.what)]
-    code = code_of(response)
+    code = response.code
     if (response.status == expect.status and code in expect.codes) or (response.status, code) in expect.also:
         return []
-    text = f"answered {said(response)} instead of {expect}"
-    if response.status >= 500:
-        return [found("server-fault", text, said=said(response))]
+    text = f"answered {response.said} instead of {expect}"
     if code is None:
         formed = error_form(response)
         return [attrs.evolve(finding, text=f"{text}: {finding.text}") for finding in formed if finding.grade > 2]
-    spelled = spelling(code)
-    if spelled:
+    if spelled := spelling(code):
         return [attrs.evolve(spelled, text=text)]
     if code in expect.codes:
         return pairing(code, response.status)
-    return [_other(expect, response, code, text)]
+    return [_other_code(expect, response, code, text)]
 
 
-def _other(expect: Expectation, response: ReceivedResponse, code: str, text: str) -> Finding:
+def _other_code(expect: Expectation, response: ReceivedResponse, code: str, text: str) -> Finding:
     if expect.status == 401:
         if code.startswith(contract.SPECIFIC):
-            return found(expect.accepted, f"let through to {said(response)} without a good token, instead of {expect}")
+            text = f"let through to {response.said} without a good token, instead of {expect}"
+            return found(expect.accepted, text, what=expect.what)
         if code == "NOT_FOUND":
             return found("token-checked-late", text)
-    own = (*expect.codes, code)
-    is_outcome = any(name.startswith(contract.SPECIFIC) for name in own)
-    return found("other-outcome" if is_outcome else "other-error", text, got=said(response), expected=str(expect))
+    is_outcome = any(name.startswith(contract.SPECIFIC) for name in (*expect.codes, code))
+    return found("other-outcome" if is_outcome else "other-error", text, got=response.said, expected=str(expect))
 
 
 def spelling(code: str) -> Finding | None:
-    """Return the finding about a code that is not spelled as published, or None.
-
-    Args:
-        code: the code
-    """
+    """Return the finding about a code that is not spelled as published, or None."""
     if not CODE_FORM.fullmatch(code):
         return found("code-form", f"the code is {code!r}")
     prefixed = contract.SPECIFIC + code.rpartition(".")[2]
@@ -230,12 +145,7 @@ def spelling(code: str) -> Finding | None:
 
 
 def pairing(code: str, status: int) -> list[Finding]:
-    """Return the finding about a code with a status that it does not belong to, if there is one.
-
-    Args:
-        code: the code
-        status: the HTTP status
-    """
+    """Return the finding about a code with a status that it does not belong to, if there is one."""
     statuses = contract.PAIRS.get(code)
     if statuses is None or status in statuses:
         return []
@@ -245,13 +155,8 @@ def pairing(code: str, status: int) -> list[Finding]:
 
 
 def error_form(response: ReceivedResponse) -> list[Finding]:
-    """Return the findings about the form of an error.
-
-    Args:
-        response: a response with status 400 or above
-    """
-    status = response.status
-    info = error_info(response)
+    """Return the findings about the form of an error, of a response with status 400 or above."""
+    status, info = response.status, response.error
     if info is None:
         kind = body_kind(response.body)
         return [found("error-form", f"the body of a {status} is {kind}", what=f"the body is {kind}")]
@@ -279,11 +184,7 @@ def _short(value: object) -> str:
 
 
 def body_kind(body: bytes) -> str:  # noqa: PLR0911
-    """Return what a body is that is not a JSON object.
-
-    Args:
-        body: the body
-    """
+    """Return the kind of a body that is not a JSON object."""
     try:
         text = body.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
@@ -292,10 +193,9 @@ def body_kind(body: bytes) -> str:  # noqa: PLR0911
         return "empty"
     if text[0] == "<":
         return "a page of HTML or XML"
-    response = ReceivedResponse(0, (), body, 0.0)
-    value = response.json
+    value = parsed(body)
     if isinstance(value, str):
-        is_twice = isinstance(ReceivedResponse(0, (), value.encode("utf-8", "replace"), 0.0).json, dict)
+        is_twice = isinstance(parsed(value.encode("utf-8", "replace")), dict)
         return "JSON that is encoded twice" if is_twice else "a JSON text"
     if value is not None or text == "null":
         return f"a JSON {'list' if isinstance(value, list) else 'value that is not an object'}"
@@ -320,15 +220,11 @@ def _is_cut(text: str) -> bool:
 
 
 def id_problem(response: ReceivedResponse) -> str:  # noqa: PLR0911
-    """Return the fault of the authenticationId in the response to a send, or an empty string.
-
-    Args:
-        response: a response with status 200
-    """
+    """Return the fault of the authenticationId in the response to a send, or an empty text."""
     body = response.json
     if not isinstance(body, dict):
         return f"the body is {body_kind(response.body)}"
-    table = cast("dict[str, Any]", body)
+    table = cast("JSONObject", body)
     value = table.get("authenticationId")
     if isinstance(value, str):
         if not value:
@@ -347,14 +243,5 @@ def id_problem(response: ReceivedResponse) -> str:  # noqa: PLR0911
 
 
 def timeout_for(seconds: float) -> int:
-    """Return a timeout, in seconds, that suits a response that takes so long.
-
-    Args:
-        seconds: how long the response took
-    """
+    """Return a client's timeout, in seconds, that suits a response that takes so long."""
     return max(10, 10 * math.ceil(0.2 * seconds))
-
-
-def lenient(findings: list[Finding]) -> list[Finding]:
-    """Return findings graded as advice."""
-    return [attrs.evolve(finding, grade=Grade.ADVICE) for finding in findings]

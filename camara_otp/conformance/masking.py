@@ -17,7 +17,6 @@ _JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]
 _LONGEST: Final = 3000
 # A shorter value occurs in too many places by chance, and keeps no secret.
 _SHORTEST: Final = 4
-_LONG_WORD: Final = 8
 _KNOWN_HEADERS: Final = frozenset(
     {"cache-control", "connection", "content-encoding", "content-length", "content-type", "date", "server"}
     | {"strict-transport-security", "transfer-encoding", "vary", "via", "x-correlator"}
@@ -42,23 +41,8 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def parts_of(value: str, name: str) -> dict[str, str]:
-    """Return a secret value and its longer words, as of `Bearer abc`, each with its replacement.
-
-    Args:
-        value: the value
-        name: what is shown
-    """
-    words = (word for word in value.split() if len(word) >= _LONG_WORD)
-    return dict.fromkeys((value, *words), name)
-
-
 def number_names(number: str) -> dict[str, str]:
-    """Return a phone number with its replacement.
-
-    Args:
-        number: the number, with its plus sign
-    """
+    """Return a phone number, which begins with a plus sign, with its replacement."""
     return {number[1:]: f"{number[1:3]}...{number[-3:]}"}
 
 

@@ -1,8 +1,8 @@
-"""The values of a check: requests, responses, texts, findings, and the report."""
+"""The values of a check: requests, responses, SMS, findings, and the report."""
 
 import json
 from enum import Enum, IntEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import attrs
 
@@ -10,8 +10,13 @@ Operation = Literal["send-code", "validate-code"]
 Release = Literal["1.0.0", "1.1.0", "1.1.1"]
 Origin = Literal["published", "added", "contract"]
 Tried = Literal["", "right", "wrong"]
+JSONObject = dict[str, Any]
 
 RELEASES: Final[tuple[Release, ...]] = ("1.0.0", "1.1.0", "1.1.1")
+
+
+class BlockedError(Exception):
+    """A scenario cannot continue for a reason unrelated to its subject; the message gives the reason."""
 
 
 class Verdict(Enum):
@@ -76,7 +81,7 @@ class Finding:
 
 @attrs.frozen
 class SentRequest:
-    """A request as it was sent; header names in lower case."""
+    """A request as it was sent."""
 
     operation: Operation
     method: str
@@ -89,9 +94,18 @@ class SentRequest:
         return dict(self.headers).get(name)
 
     @property
-    def json(self) -> Any:
-        """Return the body as JSON, or None if it is not JSON."""
-        return _json(self.body)
+    def members(self) -> JSONObject:
+        """Return the members of the JSON object in the body; none if there is no object."""
+        return _members(parsed(self.body))
+
+
+@attrs.frozen
+class ReceivedError:
+    """The readable parts of an error body, and their place: the top level, or the key of a wrapper."""
+
+    code: str | None
+    place: str
+    table: JSONObject
 
 
 @attrs.frozen
@@ -110,28 +124,62 @@ class ReceivedResponse:
     @property
     def json(self) -> Any:
         """Return the body as JSON, or None if it is not JSON in UTF-8."""
-        return _json(self.body)
+        return parsed(self.body)
+
+    @property
+    def authentication_id(self) -> str | None:
+        """Return the authenticationId in the body, or None."""
+        value = _members(self.json).get("authenticationId")
+        return value if isinstance(value, str) and value else None
+
+    @property
+    def error(self) -> ReceivedError | None:
+        """Return the error in the body, also from one level down, or None if the body is no JSON object."""
+        body = self.json
+        if self.status < 400 or not isinstance(body, dict):
+            return None
+        table, place = _members(body), ""
+        if "code" not in table:
+            place = next((name for name in ("detail", "error") if isinstance(table.get(name), dict)), "")
+            table = table[place] if place else table
+        code = table.get("code")
+        return ReceivedError(code if isinstance(code, str) and code else None, place, table)
+
+    @property
+    def code(self) -> str | None:
+        """Return the code of an error, or None."""
+        return self.error.code if self.error else None
+
+    @property
+    def said(self) -> str:
+        """Return the status and the code, in short."""
+        return f"{self.status} {self.code or ''}".rstrip()
 
 
-def _json(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
+    """Return a body as JSON, or None if it is not JSON in UTF-8."""
     try:
         return json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
 
 
+def _members(value: Any) -> JSONObject:
+    return cast("JSONObject", value) if isinstance(value, dict) else {}
+
+
 @attrs.frozen
 class Delivery:
-    """The delivery of a text that the operator accepted.
+    """The delivery of an SMS that the operator accepted.
 
     Args:
         number: the phone
         message: the message that was sent, with the label
-        code: the code in the text, or None
-        text: the text, where the inbox shows it apart from everything else; else None
-        copies: how many texts the inbox holds for this send
+        code: the code in the SMS, or None
+        text: the text of the SMS, where the inbox shows it apart from everything else; else None
+        copies: how many SMS the inbox holds for this send
         problem: why no code is known, or empty
-        is_lost: whether the text did not arrive or held no code, as opposed to a hook that failed
+        is_lost: whether the SMS did not arrive or held no code, as opposed to a hook that failed
         sent_at: when it was sent, in seconds since the epoch
     """
 
@@ -145,18 +193,17 @@ class Delivery:
     sent_at: float = 0.0
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class RoundTrip:
-    """A request with its response or failure.
+    """The record of a request with its response or failure.
 
     Args:
-        request: what was sent
-        response: what came back, or None
-        failure: why nothing came back
-        delivery: what became of the text, for an accepted send
+        request: the request
+        response: the response, or None
+        failure: why there is no response
+        delivery: the delivery of the SMS, for an accepted send
         tried: for a validation with a good token, whether its code was right or wrong for a live id
-        guess: how a wrong code or id was made
-        texted: whether a send that was refused brought a text all the same
+        texted: whether a send that was refused caused an SMS all the same
     """
 
     request: SentRequest
@@ -164,8 +211,32 @@ class RoundTrip:
     failure: str | None = None
     delivery: Delivery | None = None
     tried: Tried = ""
-    guess: str = ""
     texted: bool = False
+
+    @property
+    def is_accepted(self) -> bool:
+        """Tell whether the response is a success."""
+        return self.response is not None and self.response.status < 300
+
+    @property
+    def status(self) -> int:
+        """Return the status of the response; 0 if there is none."""
+        return self.response.status if self.response else 0
+
+    @property
+    def code(self) -> str | None:
+        """Return the code of the error that the response holds, or None."""
+        return self.response.code if self.response else None
+
+    @property
+    def said(self) -> str:
+        """Return the status and the code of the response, in short."""
+        return self.response.said if self.response else "no response"
+
+    @property
+    def issued_id(self) -> str | None:
+        """Return the authenticationId of an accepted send, or None."""
+        return self.response.authentication_id if self.response and self.is_accepted else None
 
 
 @attrs.frozen
@@ -270,7 +341,7 @@ class Report:
         release: the release whose scenarios were run
         started_at: when it began, as an ISO 8601 date in UTC
         seconds: how long it took
-        texts: how many texts the operator sent or may have sent
+        texts: how many SMS the operator sent or may have sent
         outcomes: scenarios and contract rules, in the order of their tables
         deviations: one per cause, worst first
         latencies: all responses, in the order in which they came

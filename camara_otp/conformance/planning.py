@@ -1,20 +1,20 @@
-"""Plan a check before anything is sent: phones, texts, order, and the scenarios that are left out."""
+"""Plan a check before any request is sent: phones, SMS, order, and the scenarios that are left out."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
 
 from camara_otp.conformance.contract import FICTIONAL_NUMBER
-from camara_otp.conformance.flows import one_send_too_many, too_late
 from camara_otp.conformance.scenarios import BASICS, NEEDS, SPECIAL_NUMBERS, Scenario
 from camara_otp.conformance.settings import Settings
 
-NO_SMS: Final = "it takes a text, and none may be sent"
-NO_NUMBER: Final = "it takes a text, and no phone is known that may get one: set numbers.reachable"
-TOO_MANY: Final = "it takes {} texts to one phone, and the operator refuses number {} (limits.max_send)"
-NO_ROOM: Final = "no phone may get more texts: set more numbers.reachable, or [reset]"
+NO_SMS: Final = "it sends an SMS, and none may be sent"
+NO_NUMBER: Final = "it sends an SMS, and no phone is known that may get one: set numbers.reachable"
+TOO_MANY: Final = "it sends {} SMS to one phone, and the operator refuses number {} (limits.max_send)"
+NO_ROOM: Final = "no phone may get more SMS: set more numbers.reachable, or [reset]"
 NO_MONEY: Final = "max_texts would be exceeded"
 
 
@@ -25,8 +25,8 @@ class Step:
     Args:
         scenario: the scenario
         number: the phone; empty where none is needed
-        texts: how many texts it takes at most
-        has_text: whether it sends or shares a text
+        texts: how many SMS it sends at most
+        has_text: whether it sends or shares an SMS
         reset: whether the operator has to forget the phone first
         skip: why it is left out; empty if it is not
     """
@@ -40,8 +40,13 @@ class Step:
 
     @property
     def session(self) -> str:
-        """Return the name of the text that it uses: shared, or its own."""
-        return self.scenario.session or self.scenario.tag
+        """Return the name of the SMS that it uses: shared, or its own."""
+        return session_of(self.scenario)
+
+
+def session_of(scenario: Scenario) -> str:
+    """Return the name of the SMS that a scenario uses: shared, or its own."""
+    return scenario.session or scenario.tag
 
 
 @attrs.frozen
@@ -50,7 +55,7 @@ class Plan:
 
     Args:
         steps: one for each scenario, in the order of the table
-        phases: the lanes of each phase. The steps of a lane are run one after the other, the lanes of a phase at once.
+        phases: the lanes of each phase. The steps of a lane run one after the other, the lanes of a phase at once.
     """
 
     steps: tuple[Step, ...]
@@ -58,7 +63,7 @@ class Plan:
 
     @property
     def texts(self) -> int:
-        """Return the maximum of texts that the operator can send."""
+        """Return the maximum of SMS that the operator can send."""
         return sum(step.texts for step in self.steps)
 
     @property
@@ -70,16 +75,25 @@ class Plan:
 
 @attrs.define
 class _Book:
-    """The texts and steps that the plan has allotted so far, by phone."""
+    """The SMS and steps that the plan has allotted so far, by phone."""
 
     settings: Settings
-    used: dict[str, int] = attrs.field(factory=dict[str, int])
-    load: dict[str, int] = attrs.field(factory=dict[str, int])
+    used: Counter[str] = attrs.field(factory=Counter[str])
+    load: Counter[str] = attrs.field(factory=Counter[str])
     fresh: set[str] = attrs.field(factory=set[str])
     texts: int = 0
 
+    @property
+    def phones(self) -> tuple[str, ...]:
+        return self.settings.numbers.reachable
+
+    @property
+    def most(self) -> float:
+        """Return how many SMS a phone may receive."""
+        return (self.settings.limits.max_send or math.inf) - 1
+
     def steps(self, group: Sequence[Scenario]) -> list[Step]:
-        """Return the steps of scenarios that share a text, and record what they use."""
+        """Return the steps of scenarios that share an SMS, and record what they use."""
         phone = self._phone_for(_cost(self.settings, group))
         has_text = False
         made: list[Step] = []
@@ -90,96 +104,93 @@ class _Book:
                 continue
             takes = scenario.texts(self.settings.limits) or (0 if has_text else scenario.uses_text)
             if takes > self._texts_left(phone) and self.settings.reset is None:
-                # Another phone will do: the scenario begins with a text of its own.
+                # The scenario begins with an SMS of its own, so another phone will do.
                 phone = self._phone_for(takes)
             step = self._step(scenario, takes, phone)
             if takes and step.skip and scenario.can_do_without:
                 step = self._step(scenario, 0, phone)
             has_text = has_text or step.texts > 0
             uses = has_text and not step.skip and (takes > 0 or scenario.uses_text > 0)
-            # One lane for all that share a text.
+            # Steps that share an SMS run in one lane.
             shares = has_text and bool(scenario.session) and not step.skip
             made.append(attrs.evolve(step, number=step.number or (phone if uses or shares else ""), has_text=uses))
         return made
 
     def _step(self, scenario: Scenario, takes: int, phone: str) -> Step:
-        special = next((name for name in scenario.needs if name in SPECIAL_NUMBERS), None)
-        if special:
-            return Step(scenario, number=getattr(self.settings.numbers, special))
-        if scenario.flow is one_send_too_many:
-            return self._filling(scenario, takes)
+        for special in SPECIAL_NUMBERS:
+            if special in scenario.needs:
+                return Step(scenario, number=getattr(self.settings.numbers, special))
+        if fills_phone(scenario):
+            # Earlier SMS count: the phone with the most needs the fewest. The send to be refused may cause one.
+            phone = max(self.phones, key=lambda phone: self.used[phone], default="")
+            texts = max(0, takes - self.used[phone]) + 1
+            return self._paid(Step(scenario, phone, texts, reset=self._is_stale(phone)))
         if takes:
             return self._texting(scenario, takes, phone)
         if scenario.operation == "validate-code":
             return Step(scenario)
-        return Step(scenario, number=self._idlest())
-
-    def _idlest(self) -> str:
-        """Return the phone with the fewest steps; a request that has to be refused must not reach a stranger."""
-        phone = min(
-            self.settings.numbers.reachable, key=lambda phone: self.load.get(phone, 0), default=FICTIONAL_NUMBER
-        )
-        self.load[phone] = self.load.get(phone, 0) + 1
-        return phone
+        # A request that has to be refused must not reach a stranger.
+        phone = min(self.phones, key=lambda phone: self.load[phone], default=FICTIONAL_NUMBER)
+        self.load[phone] += 1
+        return Step(scenario, number=phone)
 
     def _texts_left(self, phone: str) -> float:
-        return (self.settings.limits.max_send or math.inf) - 1 - self.used.get(phone, 0)
+        return self.most - self.used[phone]
 
     def _phone_for(self, takes: int) -> str:
-        """Return the phone with the fewest texts that can take `takes` more, else the phone that can take the most."""
-        phones = self.settings.numbers.reachable
-        fitting = [phone for phone in phones if self._texts_left(phone) >= takes]
+        """Return the phone with the fewest SMS that can take `takes` more, else the phone that can take the most."""
+        fitting = [phone for phone in self.phones if self._texts_left(phone) >= takes]
         if fitting:
-            return min(fitting, key=lambda phone: (self.used.get(phone, 0), self.load.get(phone, 0)))
-        return max(phones, key=self._texts_left, default="")
-
-    def _filling(self, scenario: Scenario, takes: int) -> Step:
-        # Earlier texts count: the phone with the most needs the fewest. The send that has to be refused may bring one.
-        phone = max(self.settings.numbers.reachable, key=lambda phone: self.used.get(phone, 0), default="")
-        step = Step(scenario, phone, max(0, takes - self.used.get(phone, 0)) + 1, reset=self._is_stale(phone))
-        return self._paid(step)
+            return min(fitting, key=lambda phone: (self.used[phone], self.load[phone]))
+        return max(self.phones, key=self._texts_left, default="")
 
     def _texting(self, scenario: Scenario, takes: int, phone: str) -> Step:
-        settings = self.settings
-        most = (settings.limits.max_send or math.inf) - 1
-        if takes > most:
-            return Step(scenario, skip=self._refusal(takes) or TOO_MANY.format(takes, settings.limits.max_send))
         is_full = takes > self._texts_left(phone)
-        if is_full and settings.reset is None:
-            return Step(scenario, skip=self._refusal(takes) or NO_ROOM)
+        skip = ""
+        if takes > self.most:
+            skip = TOO_MANY.format(takes, self.settings.limits.max_send)
+        elif is_full and self.settings.reset is None:
+            skip = NO_ROOM
+        if skip:
+            return Step(scenario, skip=self._refusal(takes) or skip)
         return self._paid(Step(scenario, phone, takes, reset=is_full or self._is_stale(phone)))
 
     def _is_stale(self, phone: str) -> bool:
-        """Tell whether texts of an earlier check may still count for a phone, and a reset would help."""
+        """Tell whether SMS of an earlier check may still count for a phone, and a reset would help."""
         return self.settings.reset is not None and phone not in self.fresh
 
     def _paid(self, step: Step) -> Step:
-        refusal = self._refusal(step.texts)
-        if refusal:
+        """Return the step and record its SMS, or return it with the reason why they may not be sent."""
+        if refusal := self._refusal(step.texts):
             return Step(step.scenario, skip=refusal)
         if step.reset:
             forget(self.settings, self.used, step.number)
-            self.fresh |= {step.number} if resets_one(self.settings) else set(self.settings.numbers.reachable)
+            self.fresh |= {step.number} if resets_one(self.settings) else set(self.phones)
         self.texts += step.texts
-        self.used[step.number] = self.used.get(step.number, 0) + step.texts
-        self.load[step.number] = self.load.get(step.number, 0) + 1
+        self.used[step.number] += step.texts
+        self.load[step.number] += 1
         return step
 
     def _refusal(self, takes: int) -> str:
         settings = self.settings
         if not settings.sms:
             return NO_SMS
-        if not settings.numbers.reachable:
+        if not self.phones:
             return NO_NUMBER
         return NO_MONEY if settings.max_texts is not None and self.texts + takes > settings.max_texts else ""
 
 
+def fills_phone(scenario: Scenario) -> bool:
+    """Tell whether a scenario sends SMS to a phone until the operator refuses one."""
+    return "max_send" in scenario.needs
+
+
 def _missing(settings: Settings, scenario: Scenario) -> list[str]:
-    return [remedy for name in scenario.needs for is_set, remedy in [NEEDS[name]] if not is_set(settings)]
+    return [remedy for name in scenario.needs for read, remedy in [NEEDS[name]] if not read(settings)]
 
 
 def _cost(settings: Settings, group: Iterable[Scenario]) -> int:
-    """Return how many texts scenarios take that share them."""
+    """Return how many SMS scenarios send that share them."""
     cost = 0
     for scenario in group:
         if not _missing(settings, scenario):
@@ -192,43 +203,39 @@ def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
 
     Args:
         settings: the settings of the check
-        scenarios: which of them
+        scenarios: the scenarios
     """
     wanted = tuple(scenarios)
     groups: dict[str, list[Scenario]] = {}
     for scenario in wanted:
-        groups.setdefault(scenario.session or scenario.tag, []).append(scenario)
+        groups.setdefault(session_of(scenario), []).append(scenario)
     book = _Book(settings)
     steps: dict[str, Step] = {}
-    ordered = sorted(groups.values(), key=lambda group: _when(settings, group))
-    for group in ordered:
+    for group in sorted(groups.values(), key=lambda group: _planning_order(settings, group)):
         made = book.steps(sorted(group, key=lambda scenario: scenario.place))
         steps |= {step.scenario.tag: step for step in made}
     running = [step for step in steps.values() if not step.skip]
-    alone = [step for step in running if _goes_alone(settings, step.scenario)]
-    # What fills a phone was planned after those, which may forget what was sent.
-    last = (*alone, *(step for step in running if step.scenario.flow is one_send_too_many and alone))
-    basics = [step for step in running if step.scenario.session in BASICS]
-    free = [
-        step
-        for step in running
-        if not step.has_text and step.scenario.flow is not one_send_too_many and step not in (*basics, *last)
-    ]
-    rest = [step for step in running if step not in (*basics, *free, *last)]
-    first = [step for step in basics if step.scenario.session == BASICS[0]]
-    closing = [step for step in basics if step not in first]
+    has_alone = any(_goes_alone(settings, step.scenario) for step in running)
+    by_phase: dict[str, list[Step]] = {name: [] for name in ("first", "free", "closing", "rest", "last")}
+    for step in running:
+        by_phase[_phase(settings, step, has_alone=has_alone)].append(step)
     is_serial = _one_by_one(settings, running)
-    phases = [
-        _lanes(first, is_serial=True),
-        _lanes(free, is_serial=is_serial),
-        _lanes(closing, is_serial=True),
-        _lanes(rest, is_serial=is_serial),
-        _lanes(last, is_serial=True),
-    ]
-    # A request that has to be refused, and is not, uses one of the texts of later steps. So some have to be left.
-    if book.texts == sum(step.texts for step in first):
-        phases[0], phases[1] = phases[1], phases[0]
-    return Plan(tuple(steps[scenario.tag] for scenario in wanted), tuple(phases))
+    order = ["first", "free", "closing", "rest", "last"]
+    # A request that has to be refused, and is not, uses one of the SMS of later steps. So some have to be left.
+    if book.texts == sum(step.texts for step in by_phase["first"]):
+        order[:2] = "free", "first"
+    phases = tuple(_lanes(by_phase[name], is_serial=is_serial or name not in ("free", "rest")) for name in order)
+    return Plan(tuple(steps[scenario.tag] for scenario in wanted), phases)
+
+
+def _phase(settings: Settings, step: Step, *, has_alone: bool) -> str:
+    scenario = step.scenario
+    # A step that fills a phone was planned after those that run alone, which may forget what was sent.
+    if _goes_alone(settings, scenario) or (has_alone and fills_phone(scenario)):
+        return "last"
+    if scenario.session in BASICS:
+        return "first" if scenario.session == BASICS[0] else "closing"
+    return "rest" if step.has_text or fills_phone(scenario) else "free"
 
 
 def _lanes(steps: Iterable[Step], *, is_serial: bool) -> tuple[tuple[Step, ...], ...]:
@@ -238,50 +245,40 @@ def _lanes(steps: Iterable[Step], *, is_serial: bool) -> tuple[tuple[Step, ...],
     return tuple(map(tuple, lanes.values()))
 
 
-def _when(settings: Settings, group: Sequence[Scenario]) -> tuple[bool, bool, int, int]:
-    """Return when scenarios that share a text are planned.
+def _planning_order(settings: Settings, group: Sequence[Scenario]) -> tuple[bool, bool, int, int]:
+    """Return when scenarios that share an SMS are planned.
 
-    The one that fills a phone can use what that phone got already. A step that is run alone is planned late. The basics
-    come first, in their order; of the rest, those that take the most texts are the hardest to place.
+    A scenario that fills a phone can use the SMS that the phone received before. A step that runs alone is planned
+    late. The basics come first, in their order; of the rest, those with the most SMS are the hardest to place.
     """
     session = group[0].session
     basic = BASICS.index(session) if session in BASICS else len(BASICS)
-    fills = any(scenario.flow is one_send_too_many for scenario in group)
-    return fills, any(_goes_alone(settings, scenario) for scenario in group), basic, -_cost(settings, group)
+    is_alone = any(_goes_alone(settings, scenario) for scenario in group)
+    return any(map(fills_phone, group)), is_alone, basic, -_cost(settings, group)
 
 
 def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
     """Tell whether a scenario lets all codes expire, not only its own."""
     hook = settings.expire
-    if scenario.flow is not too_late or hook is None or hook.how == "wait":
+    if "expire" not in scenario.needs or hook is None or hook.how == "wait":
         return False
     return not (hook.is_for_one("authentication_id") or hook.is_for_one("phone_number"))
 
 
 def _one_by_one(settings: Settings, steps: Iterable[Step]) -> bool:
-    """Tell whether a person is asked, or a reset affects every phone: then nothing is run at once."""
+    """Tell whether a person is asked, or a reset affects every phone: then no two steps run at once."""
     if settings.read is not None and settings.read.how == "ask":
         return True
     return any(step.reset for step in steps) and not resets_one(settings)
 
 
 def resets_one(settings: Settings) -> bool:
-    """Tell whether a reset affects only one phone, so that scenarios of others may continue.
-
-    Args:
-        settings: the settings of the check
-    """
+    """Tell whether a reset affects only one phone, so that scenarios of others may continue."""
     return settings.reset is not None and settings.reset.is_for_one("phone_number")
 
 
 def forget(settings: Settings, sends: dict[str, int], phone: str) -> None:
-    """Forget how many texts went to a phone, or to every phone, as the operator does at a reset.
-
-    Args:
-        settings: the settings of the check
-        sends: the texts by phone
-        phone: the phone of the reset
-    """
+    """Forget how many SMS were sent to a phone, or to every phone, as the operator does at a reset."""
     if resets_one(settings):
         sends.pop(phone, None)
     else:

@@ -11,16 +11,12 @@ from camara_otp.conformance.settings import Settings
 
 _WITH = "OTPvalidationAPI_01_send_code_success_scenario"
 _WITHOUT = "OTPvalidationAPI_02_send_code_success_scenario_without_x-correlator"
-# Causes that a setting of the client deals with.
+# Causes that a setting of the client solves.
 _SETTINGS = ("slow", "path", "redirect", "correlator-refused")
 
 
 def recommendations(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return what to set in a client, and what no setting can cope with.
-
-    Args:
-        outcomes: the results of all scenarios and rules
-    """
+    """Return the settings that a client needs, and the number of deviations that no setting helps against."""
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     made = [finding.cause.client for finding in findings if finding.cause.name in _SETTINGS]
     is_ours = any(outcome.reason == PATH_UNKNOWN for outcome in outcomes)
@@ -49,14 +45,7 @@ def _refuses_correlators(outcomes: Iterable[Outcome]) -> bool:
 
 
 def client_line(settings: Settings, api_path: str, outcomes: Sequence[Outcome], trips: Iterable[RoundTrip]) -> str:
-    """Return the line that makes a client for this operator.
-
-    Args:
-        settings: the settings of the check
-        api_path: the path between root and operation
-        outcomes: the results of all scenarios and rules
-        trips: all requests with their responses
-    """
+    """Return the line of Python that makes a client for this operator."""
     arguments = [json.dumps(settings.root), "token=..."]
     if api_path != DOCUMENTED_PATH:
         arguments.append(f"api_path={json.dumps(api_path)}")

@@ -11,12 +11,10 @@ from camara_otp.conformance.causes import found
 from camara_otp.conformance.inbox import is_message
 from camara_otp.conformance.judge import (
     CODE_FORM,
-    code_of,
     error_form,
     id_problem,
     pairing,
     redirected,
-    said,
     spelling,
     timeout_for,
     wrong_success,
@@ -32,7 +30,7 @@ class RuleContext:
     Args:
         release: the release of the API
         slow: seconds from which a response counts as slow
-        codes: the code of each id whose text was read
+        codes: the code of each id whose SMS was read
         numbers: the phone of each id
     """
 
@@ -42,13 +40,9 @@ class RuleContext:
     numbers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
 
 
-RuleCheck = Callable[[RoundTrip, ReceivedResponse, RuleContext], Iterable[Finding]]
-Compare = Callable[[Sequence[RoundTrip], RuleContext], Iterable[Finding]]
-
-
 @attrs.frozen
 class ConformanceRule:
-    """Something that every response has to keep.
+    """A rule for every response.
 
     Args:
         tag: its name
@@ -62,29 +56,18 @@ class ConformanceRule:
     tag: str
     rule: str
     source: str
-    check: RuleCheck
+    check: Callable[[RoundTrip, ReceivedResponse, RuleContext], Iterable[Finding]] = lambda _, __, ___: ()
     applies: Callable[[RoundTrip, ReceivedResponse], bool] = lambda _, __: True
-    compare: Compare = lambda _, __: ()
-
-
-def _is_success(_: RoundTrip, response: ReceivedResponse) -> bool:
-    return response.status < 300
+    compare: Callable[[Sequence[RoundTrip]], Iterable[Finding]] = lambda _: ()
 
 
 def _is_error(_: RoundTrip, response: ReceivedResponse) -> bool:
     return response.status >= 400
 
 
-def _has_body(_: RoundTrip, response: ReceivedResponse) -> bool:
-    return bool(response.body) and response.status != 204
-
-
-def _carries_correlator(trip: RoundTrip, _: ReceivedResponse) -> bool:
-    return bool(trip.request.header("x-correlator"))
-
-
-def _has_delivery(trip: RoundTrip, _: ReceivedResponse) -> bool:
-    return trip.delivery is not None and (trip.delivery.code is not None or trip.delivery.is_lost)
+def _has_outcome(trip: RoundTrip, _: ReceivedResponse) -> bool:
+    """Tell whether it is known what SMS a send caused."""
+    return trip.texted or (trip.delivery is not None and (trip.delivery.code is not None or trip.delivery.is_lost))
 
 
 def _announces_body(response: ReceivedResponse) -> bool:
@@ -112,7 +95,7 @@ def _status(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iter
         yield redirected(response, str(contract.SUCCESS[operation]))
     elif status >= 500:
         grade = None if is_post else Grade.DIFFERS
-        yield found("server-fault", f"{operation} answers {said(response)}", grade, said=said(response))
+        yield found("server-fault", f"{operation} answers {response.said}", grade, said=response.said)
 
 
 def _success_body(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
@@ -127,13 +110,10 @@ def _success_body(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -
 
 def _error_info(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
     # No client uses another method or path: what happens there breaks none.
-    worst = Grade.BREAKS if trip.request.method == "POST" and not _is_elsewhere(trip) else Grade.DIFFERS
+    is_elsewhere = not trip.request.url.partition("?")[0].endswith(f"/{trip.request.operation}")
+    worst = Grade.BREAKS if trip.request.method == "POST" and not is_elsewhere else Grade.DIFFERS
     for finding in error_form(response):
         yield attrs.evolve(finding, grade=min(finding.grade, worst))
-
-
-def _is_elsewhere(trip: RoundTrip) -> bool:
-    return not trip.request.url.partition("?")[0].endswith(f"/{trip.request.operation}")
 
 
 def _content_type(_: RoundTrip, response: ReceivedResponse, __: RuleContext) -> Iterator[Finding]:
@@ -149,11 +129,10 @@ def _content_type(_: RoundTrip, response: ReceivedResponse, __: RuleContext) -> 
 
 
 def _codes(_: RoundTrip, response: ReceivedResponse, __: RuleContext) -> Iterator[Finding]:
-    code = code_of(response)
+    code = response.code
     if code is None:
         return
-    spelled = spelling(code)
-    if spelled is not None:
+    if spelled := spelling(code):
         yield spelled
     elif CODE_FORM.fullmatch(code) and code not in contract.PAIRS:
         yield found("code-unknown", f"{code} with status {response.status}", code=code)
@@ -178,14 +157,17 @@ def _latency(trip: RoundTrip, response: ReceivedResponse, context: RuleContext) 
         yield found("slow", text, limit=context.slow, timeout=timeout_for(response.seconds))
 
 
-def _text(trip: RoundTrip, _: ReceivedResponse, __: RuleContext) -> Iterator[Finding]:
+def _text(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
+    if trip.texted:
+        yield found("text-without-permission", f"a send that was refused with {response.said} caused an SMS")
     delivery = trip.delivery
-    assert delivery is not None  # noqa: S101  (`_has_delivery` says so)
+    if delivery is None:
+        return
     code = delivery.code
     if code is None:
         yield found("no-text" if "arrived" in delivery.problem else "no-code-in-text", delivery.problem)
         return
-    if not code.strip() or contract.LABEL in code or code in (contract.LABEL, "{code}", "code"):
+    if not code.strip() or contract.LABEL in code or code in ("{code}", "code"):
         yield found("no-code-in-text", "the label is not replaced" if "code" in code else "the label has no code")
         return
     if len(code) > contract.MAX_CODE:
@@ -193,29 +175,21 @@ def _text(trip: RoundTrip, _: ReceivedResponse, __: RuleContext) -> Iterator[Fin
     if delivery.text is not None and not is_message(delivery.text, delivery.message, code):
         yield found("text-differs", _difference(delivery.text, delivery.message, code))
     if delivery.copies > 1:
-        yield found("text-twice", f"the inbox holds {delivery.copies} texts for one send")
+        yield found("text-twice", f"the inbox holds {delivery.copies} SMS for one send")
 
 
 def _difference(text: str, message: str, code: str) -> str:
-    """Return how a text differs from a message."""
+    """Return how the text of an SMS differs from the message."""
     due = message.replace(contract.LABEL, code)
     if contract.LABEL in text:
         return "one of several labels is not replaced"
     if due in text:
-        return "the text holds more than the message"
+        return "the SMS holds more than the message"
     if due.startswith(text.strip()):
-        return "the text is cut off"
+        return "the SMS is cut off"
     if not due.isascii():
         return "letters beyond ASCII are changed"
     return "line ends are changed" if "\n" in due else "the words are changed"
-
-
-def _text_statistics(trips: Sequence[RoundTrip], _: RuleContext) -> Iterator[Finding]:
-    yield from guessable(trips)
-
-
-def _leaks(trip: RoundTrip, response: ReceivedResponse, context: RuleContext) -> Iterator[Finding]:
-    yield from leaks(trip, response, context.codes, context.numbers)
 
 
 RULES: Final[tuple[ConformanceRule, ...]] = (
@@ -224,7 +198,7 @@ RULES: Final[tuple[ConformanceRule, ...]] = (
         "every response has the x-correlator of its request, unchanged",
         "CAMARA Commonalities 0.2 and later, x-correlator; every published scenario",
         _echo,
-        _carries_correlator,
+        applies=lambda trip, _: bool(trip.request.header("x-correlator")),
     ),
     ConformanceRule(
         "contract_status",
@@ -237,80 +211,63 @@ RULES: Final[tuple[ConformanceRule, ...]] = (
         "send-code answers an authenticationId of 1 to 36 characters, validate-code nothing",
         "CAMARA one-time-password-sms, schemas of sendCode and validateCode",
         _success_body,
-        _is_success,
+        applies=lambda trip, _: trip.is_accepted,
     ),
     ConformanceRule(
         "contract_text",
-        "the text is the message with every label replaced by a code of at most 10 characters",
+        "the SMS is the message with every label replaced by a code of at most 10 characters",
         "CAMARA one-time-password-sms, sendCode, schemas Message and Code",
         _text,
-        _has_delivery,
-        _text_statistics,
+        applies=_has_outcome,
+        compare=guessable,
     ),
     ConformanceRule(
         "contract_code_stays_secret",
         "no response holds the code, the phone number or the token",
         "the purpose of the API: the code proves who holds the phone",
-        _leaks,
+        lambda trip, response, context: leaks(trip, response, context.codes, context.numbers),
     ),
     ConformanceRule(
         "contract_error_info",
         "an error is an object with status (the HTTP status), code and message",
         "CAMARA one-time-password-sms, schema ErrorInfo",
         _error_info,
-        _is_error,
+        applies=_is_error,
     ),
     ConformanceRule(
         "contract_content_type",
         "every body is application/json",
         "CAMARA one-time-password-sms, content types; every published scenario",
         _content_type,
-        _has_body,
+        applies=lambda _, response: bool(response.body) and response.status != 204,
     ),
     ConformanceRule(
         "contract_code_and_status",
         "a code is spelled as published and comes with the status that it belongs to",
         "CAMARA one-time-password-sms 1.0.0 to 1.1.1 and the error catalogue of Commonalities",
         _codes,
-        _is_error,
+        applies=_is_error,
     ),
-    ConformanceRule(
-        "contract_headers",
-        "a header that is not a list is sent once",
-        "RFC 9110, section 5.3",
-        _headers,
-    ),
-    ConformanceRule(
-        "contract_latency",
-        "every response comes in time",
-        "the setting `slow`",
-        _latency,
-    ),
+    ConformanceRule("contract_headers", "a header that is not a list is sent once", "RFC 9110, section 5.3", _headers),
+    ConformanceRule("contract_latency", "every response comes in time", "the setting `slow`", _latency),
 )
 
 PATH_RULE: Final = ConformanceRule(
     "contract_path",
     "the operations are under /one-time-password-sms/v1, or where the documentation has them, under /otpvalidation",
     "CAMARA one-time-password-sms, servers",
-    lambda _, __, ___: (),
 )
 EVIDENCE_RULE: Final = ConformanceRule(
     "contract_evidence",
     "a right code was accepted and a wrong one refused, and every required scenario was run",
     "the settings of the check",
-    lambda _, __, ___: (),
 )
 
 PATH_UNKNOWN: Final = "every path is answered alike, so the usual one was taken; if it is another, set `api_path`"
 
 
 def path_findings(api_path: str, *, is_given: bool) -> tuple[Finding, ...]:
-    """Return what deviates about where the operations are.
-
-    Args:
-        api_path: the path between root and operation
-        is_given: whether the settings name it
-    """
+    """Return what deviates about the path of the operations; it is advice if the settings give the path."""
     if api_path in (contract.CAMARA_PATH, contract.DOCUMENTED_PATH):
         return ()
     path = api_path or "the root itself"
@@ -325,13 +282,7 @@ _METHODS: Final = ("POST", "GET")
 def over_all(
     rule: ConformanceRule, trips: Iterable[RoundTrip], context: RuleContext
 ) -> tuple[list[tuple[Finding, list[RoundTrip]]], int]:
-    """Return the distinct deviations from a rule, worst first, with the round trips that show each, and their number.
-
-    Args:
-        rule: the rule
-        trips: all requests and responses
-        context: what the rules measure by
-    """
+    """Return the distinct deviations, worst first, each with its round trips, and how many the rule applies to."""
     seen: dict[Finding, list[RoundTrip]] = {}
     concerned: list[RoundTrip] = []
     for trip in trips:
@@ -340,27 +291,18 @@ def over_all(
             concerned.append(trip)
             for finding in rule.check(trip, response, context):
                 seen.setdefault(finding, []).append(trip)
-    seen |= dict.fromkeys(rule.compare(concerned, context), concerned)
+    seen |= dict.fromkeys(rule.compare(concerned), concerned)
     return sorted(seen.items(), key=lambda item: -item[0].grade), len(concerned)
 
 
-def evidence(trips: Iterable[RoundTrip]) -> str:
-    """Return which evidence for a verdict is missing, or an empty text if none is.
-
-    Args:
-        trips: all requests and responses
-    """
-    tried = list(trips)
-    right = [trip for trip in tried if trip.tried == "right"]
-    wrong = [trip for trip in tried if trip.tried == "wrong"]
+def missing_evidence(trips: Sequence[RoundTrip]) -> str:
+    """Return which evidence for a verdict is missing, or an empty text if none is."""
+    right = [trip for trip in trips if trip.tried == "right"]
+    wrong = [trip for trip in trips if trip.tried == "wrong"]
     missing: list[str] = []
-    if not any(trip.response is not None and trip.response.status < 300 for trip in right):
+    if not any(trip.is_accepted for trip in right):
         missing.append("no right code was accepted" if right else "no right code was tried")
-    if not any(trip.response is not None and _is_refusal_of_code(trip.response) for trip in wrong):
+    # A refusal of the token, the path or the rate is none of the code.
+    if not any(400 <= trip.status < 500 and trip.status not in (401, 403, 404, 405, 429) for trip in wrong):
         missing.append("no wrong code was refused" if wrong else "no wrong code was tried")
     return " and ".join(missing)
-
-
-def _is_refusal_of_code(response: ReceivedResponse) -> bool:
-    """Tell whether a response refuses a code, and not the token, the path or the rate."""
-    return 400 <= response.status < 500 and response.status not in (401, 403, 404, 405, 429)

@@ -1,131 +1,33 @@
-"""One run of one scenario: its requests, the text that it shares with others, and its findings."""
+"""One run of one scenario: its requests, the SMS that it shares with other scenarios, and its findings."""
 
 import json
 import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, Literal, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import attrs
 
 from camara_otp.conformance import contract
 from camara_otp.conformance.causes import found
-from camara_otp.conformance.guesses import GUESSES, Guess, JSONObject, Material, wrong_codes
-from camara_otp.conformance.hooks import HookError, Hooks, NoTextError
-from camara_otp.conformance.inbox import Found
-from camara_otp.conformance.judge import (
-    Expectation,
-    against,
-    authentication_id,
-    code_of,
-    limit_met,
-    said,
+from camara_otp.conformance.check import Check, TextSession
+from camara_otp.conformance.guesses import Guess, Material, wrong_codes
+from camara_otp.conformance.hooks import NoTextError
+from camara_otp.conformance.judge import INVALID_OTP, VALID, Expectation, against, limit_met
+from camara_otp.conformance.model import (
+    BlockedError,
+    Delivery,
+    Finding,
+    JSONObject,
+    Operation,
+    RoundTrip,
+    SentRequest,
+    Tried,
 )
-from camara_otp.conformance.model import Delivery, Finding, Operation, RoundTrip, SentRequest, Tried
 from camara_otp.conformance.settings import Settings
 
-Post = Callable[[SentRequest], Awaitable[RoundTrip]]
-GetToken = Callable[[], Awaitable[str]]
-
-VALID: Final = Expectation(204)
-INVALID_OTP: Final = Expectation(400, (contract.INVALID_OTP,), accepted="wrong-code-accepted", what="a wrong code")
-_CLOSED: Final = (contract.FAILED, contract.EXPIRED)
 _MANY_LOST: Final = 3
-
-
-class BlockedError(Exception):
-    """A scenario cannot continue for a reason unrelated to its subject; the message gives the reason."""
-
-
-@attrs.define(eq=False)
-class TextSession:
-    """A text that scenarios use one after the other, and what became of its id.
-
-    Args:
-        trip: the send that brought it, or None as long as there is none
-        authentication_id: the id
-        message: the message, with the label
-        code: the code, once it was read
-        state: whether the id is live, used, closed by wrong codes, or superseded
-        wrong: how many wrong codes were tried
-        tried: the wrong codes that were tried
-        closed: the number of the phone if an earlier id of it was closed by wrong codes
-        old: id and code of the text before, if its phone got another one since
-        problem: why the last send brought no id; then no other is sent for the same purpose
-    """
-
-    trip: RoundTrip | None = None
-    authentication_id: str = attrs.field(default="", repr=False)
-    message: str = ""
-    code: str | None = attrs.field(default=None, repr=False)
-    state: Literal["live", "used", "closed", "superseded"] = "live"
-    wrong: int = 0
-    tried: set[str] = attrs.field(factory=set[str], repr=False)
-    closed: bool = False
-    old: tuple[str, str] | None = attrs.field(default=None, repr=False)
-    problem: str = ""
-
-
-@attrs.define(eq=False)
-class CheckState:
-    """The state that all scenarios of a check share.
-
-    Args:
-        trips: all requests with their responses, in order
-        sends: how many texts each phone received
-        uncertain: phones that may have got more texts than `sends` says
-        secrets: texts that must not be shown, with what is shown instead
-        tried: codes that were sent, likewise; most of them are wrong
-        codes: the code of each id whose text was read
-        numbers: the phone of each id
-        sessions: the texts that scenarios share, by name
-        guesses: the wrong codes and ids that were not tried yet
-        max_try: the wrong code that closed an id, as seen so far
-        is_unlimited: whether wrong codes turned out not to close an id
-        accepts_wrong: whether a wrong code of the form of a code was accepted
-        refuses_right: whether a right code was refused although nothing spoke against it
-    """
-
-    trips: list[RoundTrip] = attrs.field(factory=list[RoundTrip], repr=False)
-    sends: dict[str, int] = attrs.field(factory=dict[str, int], repr=False)
-    uncertain: set[str] = attrs.field(factory=set[str], repr=False)
-    secrets: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    tried: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    codes: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    numbers: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    sessions: dict[str, TextSession] = attrs.field(factory=dict[str, TextSession], repr=False)
-    guesses: list[Guess] = attrs.field(factory=lambda: list(GUESSES), repr=False)
-    max_try: int | None = None
-    is_unlimited: bool = False
-    accepts_wrong: bool = False
-    refuses_right: bool = False
-
-    def conceal(self, value: Any, name: str) -> None:
-        """Remember a text that must not be shown.
-
-        Args:
-            value: the text
-            name: what is shown instead
-        """
-        if isinstance(value, str) and value:
-            self.secrets[value] = name
-
-    def take_guesses(self, material: Material, count: int, *, plain: bool = False) -> list[tuple[Guess, JSONObject]]:
-        """Take guesses that can be made, and that no id was used for yet.
-
-        Args:
-            material: what they are made from
-            count: how many at most
-            plain: only those that have the form of a code
-        """
-        taken: list[tuple[Guess, JSONObject]] = []
-        for guess in list(self.guesses):
-            body = guess.body(material) if guess.is_plain or not plain else None
-            if len(taken) < count and body is not None:
-                self.guesses.remove(guess)
-                taken.append((guess, body))
-        return taken
 
 
 @attrs.define(eq=False)
@@ -133,50 +35,59 @@ class ScenarioRun:
     """One run of one scenario.
 
     Args:
-        settings: the settings of the check
-        url: where the operations are, without a trailing slash
+        check: the check
+        operation: the operation that the scenario is about
+        due: the response that the scenario expects
         number: the phone
-        post: sends a request and records the response
-        token: returns the access token
-        hooks: the hooks of the check
-        state: what all scenarios share
-        session: the text that this scenario shares with others
-        has_text: whether the plan gives it a text
-        is_concurrent: tells whether two requests can be in flight at once
+        session: the SMS that this scenario shares with others
+        has_text: whether the plan gives it an SMS
         trips: its requests with their responses, in order
-        judged: the places in `trips` of those that show a deviation
+        judged: those that show a deviation
         findings: the deviations
     """
 
-    settings: Settings
-    url: str
+    check: Check
+    operation: Operation
+    due: Expectation
     number: str
-    post: Post
-    token: GetToken
-    hooks: Hooks
-    state: CheckState
     session: TextSession
     has_text: bool
-    is_concurrent: Callable[[], bool]
     trips: list[RoundTrip] = attrs.field(factory=list[RoundTrip])
-    judged: set[int] = attrs.field(factory=set[int])
+    judged: list[RoundTrip] = attrs.field(factory=list[RoundTrip])
     findings: list[Finding] = attrs.field(factory=list[Finding])
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings of the check."""
+        return self.check.settings
+
+    @property
+    def max_try(self) -> int | None:
+        """Return which wrong code closes an id, as far as it is known."""
+        return self.settings.limits.max_try or self.check.max_try
+
+    @property
+    def can_read(self) -> bool:
+        """Tell whether the plan gives the scenario an SMS that a hook can read."""
+        return self.has_text and self.settings.read is not None
 
     # Requests.
 
     def message(self, template: str = "") -> str:
-        """Return a message that differs from every other one if its length allows it.
-
-        Args:
-            template: a message in which `{ref}` stands for a number; empty: that of the settings
-        """
+        """Return a message in which `{ref}` is replaced by a number, so that it differs from every other one."""
         return (template or self.settings.message).replace("{ref}", str(secrets.randbelow(90000) + 10000))
+
+    def body(self) -> JSONObject:
+        """Return a well-formed body of the scenario's operation; the id of a validation was never issued."""
+        if self.operation == "send-code":
+            return {"phoneNumber": self.number, "message": self.message()}
+        return {"authenticationId": str(uuid.uuid4()), "code": "1234"}
 
     async def ask(
         self,
-        operation: Operation,
         body: Any,
         *,
+        operation: Operation | None = None,
         method: str = "POST",
         path: str = "",
         token: str | None = None,
@@ -186,13 +97,12 @@ class ScenarioRun:
         upper: bool = False,
         raw: bool = False,
         tried: Tried = "",
-        guess: str = "",
     ) -> RoundTrip:
         """Send one request, valid or not, and return it with its response.
 
         Args:
-            operation: the operation
             body: the body as JSON, as bytes, or None for none
+            operation: the operation; None: that of the scenario
             method: the HTTP method
             path: another path than that of the operation
             token: an access token other than the good one
@@ -200,97 +110,80 @@ class ScenarioRun:
             headers: headers to replace, names in lower case
             more: headers to add
             upper: whether header names are sent in capital letters
-            raw: whether the body goes out in UTF-8 instead of ASCII escapes
+            raw: whether the body is sent in UTF-8 instead of ASCII escapes
             tried: whether the code is right or wrong for a live id
-            guess: how a wrong code was made
         """
+        operation = operation or self.operation
         fields = {
             **{name.lower(): value for name, value in self.settings.headers.items()},
-            "authorization": "" if "authorization" in without else f"Bearer {token or await self.token()}",
+            "authorization": "" if "authorization" in without else f"Bearer {token or await self.check.token()}",
             "content-type": "application/json",
             "accept": "application/json",
             "x-correlator": str(uuid.uuid4()),
             **(headers or {}),
         }
-        content = (
-            body
-            if isinstance(body, bytes)
-            else b""
-            if body is None
-            else json.dumps(body, ensure_ascii=not raw).encode()
-        )
+        content = b"" if body is None else body
+        if not isinstance(content, bytes):
+            content = json.dumps(content, ensure_ascii=not raw).encode()
         kept = [(name, value) for name, value in fields.items() if name not in without]
         sent = tuple((name.upper() if upper else name, value) for name, value in (*kept, *more))
-        url = f"{self.url}/{path or operation}"
-        trip = await self.post(SentRequest(operation, method, url, sent, content))
-        trip = self._amended(trip, tried=tried, guess=guess) if tried or guess else trip
+        url = f"{self.settings.root}{self.check.api_path}/{path or operation}"
+        trip = await self.check.post(SentRequest(operation, method, url, sent, content))
+        trip.tried = tried
         self.trips.append(trip)
-        self._remember(trip, body)
+        self._remember(trip)
         return trip
 
-    def _remember(self, trip: RoundTrip, body: Any) -> None:
-        values = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-        if isinstance(values.get("code"), str):
-            self.state.tried[values["code"]] = "<code>"
-        response = trip.response
+    def _remember(self, trip: RoundTrip) -> None:
+        code = trip.request.members.get("code")
+        if isinstance(code, str):
+            self.check.tried[code] = "<code>"
         if trip.request.operation != "send-code":
             return
-        if response is None or trip.texted or 300 <= response.status < 400 or response.status >= 500:
-            self.state.uncertain.add(self.number)
-            return
-        if response.status < 300:
-            self.state.sends[self.number] = self.state.sends.get(self.number, 0) + 1
-            issued = authentication_id(response)
-            self.state.conceal(issued, "<authenticationId>")
-            if issued in self.state.numbers:
+        if trip.texted or not (trip.is_accepted or 400 <= trip.status < 500):
+            self.check.uncertain.add(self.number)
+        elif trip.is_accepted:
+            self.check.sends[self.number] = self.check.sends.get(self.number, 0) + 1
+            issued = trip.issued_id
+            self.check.conceal(issued, "<authenticationId>")
+            if issued in self.check.numbers:
                 self.judge(trip, [found("id-not-unique", "two sends were answered with the same authenticationId")])
             elif issued:
-                self.state.numbers[issued] = self.number
+                self.check.numbers[issued] = self.number
 
-    def _amended(self, trip: RoundTrip, **changes: Any) -> RoundTrip:
-        """Add a fact about a request to each of its records."""
-        known = attrs.evolve(trip, **changes)
-        for trips in (self.trips, self.state.trips):
-            for at, other in enumerate(trips):
-                if other is trip:
-                    trips[at] = known
-        return known
+    async def validate(self, authentication_id: str, code: object, **how: Any) -> RoundTrip:
+        """Validate a code."""
+        return await self.ask({"authenticationId": authentication_id, "code": code}, operation="validate-code", **how)
 
-    # The text that scenarios share.
+    # The SMS that scenarios share.
 
-    async def start(self, message: str = "", *, without: Iterable[str] = (), raw: bool = False) -> RoundTrip:
-        """Send a text to the phone, and return the send, delivered or not.
-
-        Args:
-            message: the message; empty: that of the settings
-            without: headers to leave out
-            raw: whether the body goes out in UTF-8 instead of ASCII escapes
-        """
-        if not self.hooks.arrived and self.hooks.misses >= _MANY_LOST:
-            raise BlockedError(f"none of {self.hooks.misses} texts arrived, so no more are sent")
+    async def start(self, message: str = "", **how: Any) -> RoundTrip:
+        """Send an SMS to the phone, and return the send, delivered or not."""
+        hooks, session = self.check.hooks, self.session
+        if not hooks.arrived and hooks.misses >= _MANY_LOST:
+            raise BlockedError(f"none of {hooks.misses} SMS arrived, so no more are sent")
         message = message or self.message()
         sent_at = time.time()
-        body = {"phoneNumber": self.number, "message": message}
-        trip = await self.ask("send-code", body, without=without, raw=raw)
-        response, session = trip.response, self.session
-        issued = authentication_id(response) if response is not None and response.status < 300 else None
+        trip = await self.ask({"phoneNumber": self.number, "message": message}, operation="send-code", **how)
         session.problem = _problem(trip)
-        if issued is not None:
+        if trip.issued_id is not None:
             if session.trip is not None and session.code is not None:
                 session.old = session.authentication_id, session.code
-            was_closed = session.closed or session.state == "closed"
-            session.closed = was_closed and self.state.numbers.get(session.authentication_id) == self.number
-            trip = self._amended(trip, delivery=Delivery(self.number, message, sent_at=sent_at))
-            session.trip, session.authentication_id, session.message = trip, issued, message
+            session.closed = self.phone_was_closed
+            trip.delivery = Delivery(self.number, message, sent_at=sent_at)
+            session.trip, session.authentication_id, session.message = trip, trip.issued_id, message
             session.code, session.state, session.wrong, session.tried = None, "live", 0, set()
         return trip
 
-    async def live(self) -> TextSession:
-        """Return a text whose id is live; text the phone if there is none.
+    @property
+    def phone_was_closed(self) -> bool:
+        """Tell whether wrong codes closed the last id of the phone."""
+        session = self.session
+        is_closed = session.closed or session.state == "closed"
+        return is_closed and self.check.numbers.get(session.authentication_id) == self.number
 
-        Raises:
-            BlockedError: no text was sent
-        """
+    async def live(self) -> TextSession:
+        """Return an SMS whose id is live; send one if there is none."""
         session = self.session
         if session.problem:
             raise BlockedError(session.problem)
@@ -301,204 +194,128 @@ class ScenarioRun:
         return session
 
     def need_sent(self, trip: RoundTrip) -> None:
-        """Stop if a send was not answered with an id.
-
-        Args:
-            trip: the send
-
-        Raises:
-            BlockedError: it was not
-        """
-        problem = _problem(trip)
-        if problem:
+        """Raise BlockedError if a send was not answered with an id."""
+        if problem := _problem(trip):
             raise BlockedError(problem)
 
     async def code(self) -> str:
-        """Return the code of the text; read it if that was not done yet.
-
-        Raises:
-            BlockedError: it cannot be read
-        """
+        """Return the code of the SMS; read it if that was not done yet."""
         session = self.session
         if session.code is not None:
             return session.code
-        trip = session.trip
-        assert trip is not None  # noqa: S101  (every caller has a live text)
+        assert session.trip is not None  # noqa: S101  (every caller has a live SMS)
+        assert session.trip.delivery is not None  # noqa: S101
+        delivery = session.trip.delivery
         try:
-            received = await self.hooks.text(self.number, session.message, session.authentication_id)
-        except (HookError, NoTextError) as error:
-            self._deliver(Found(""), str(error), is_lost=isinstance(error, NoTextError))
-            raise BlockedError(str(error)) from None
-        self._deliver(received)
-        session.code = received.code
-        self.state.conceal(received.code, "<code>")
-        self.state.codes[session.authentication_id] = received.code
-        if not received.code.strip() or contract.LABEL in received.code:
-            raise BlockedError("the text holds no code")
-        return received.code
+            received = await self.check.hooks.text(self.number, session.message, session.authentication_id)
+        except BlockedError as error:
+            is_lost = isinstance(error, NoTextError)
+            session.trip.delivery = attrs.evolve(delivery, problem=str(error), is_lost=is_lost)
+            raise
+        code = session.code = received.code
+        session.trip.delivery = attrs.evolve(delivery, code=code, text=received.text, copies=received.copies)
+        self.check.conceal(code, "<code>")
+        self.check.codes[session.authentication_id] = code
+        if not code.strip() or contract.LABEL in code:
+            raise BlockedError("the SMS holds no code")
+        return code
 
-    def _deliver(self, received: Found, problem: str = "", *, is_lost: bool = False) -> None:
-        trip = self.session.trip
-        assert trip is not None  # noqa: S101
-        assert trip.delivery is not None  # noqa: S101
-        delivery = attrs.evolve(
-            trip.delivery,
-            code=None if problem else received.code,
-            text=received.text,
-            copies=received.copies,
-            problem=problem,
-            is_lost=is_lost,
-        )
-        self.session.trip = self._amended(trip, delivery=delivery)
+    async def live_code(self) -> str:
+        """Return the code of a live id; send an SMS if there is none."""
+        await self.live()
+        return await self.code()
 
-    @property
-    def max_try(self) -> int | None:
-        """Return the wrong code that closes an id, as far as it is known."""
-        return self.settings.limits.max_try or self.state.max_try
+    async def guessed_code(self) -> str:
+        """Return the code of a live id whose spare tries were used for guesses; send an SMS if they closed it."""
+        await self.live_code()
+        await self.spend_tries()
+        return await self.live_code()
 
-    async def try_right(self, **how: Any) -> RoundTrip:
-        """Validate the right code of the live id.
-
-        Args:
-            how: for `ask`
-        """
-        session = self.session
-        trip = await self.validate(session.authentication_id, await self.code(), tried="right", **how)
-        if trip.response is not None and trip.response.status < 300:
-            session.state = "used"
+    async def try_right(self, *, tried: Tried = "right", **how: Any) -> RoundTrip:
+        """Validate the right code of the live id."""
+        trip = await self.validate(self.session.authentication_id, await self.code(), tried=tried, **how)
+        if trip.is_accepted:
+            self.session.state = "used"
         return trip
 
-    async def try_wrong(self, wrong: object, *, guess: str = "", body: JSONObject | None = None) -> RoundTrip:
-        """Validate a wrong code for the live id, and keep track of what becomes of the id.
-
-        Args:
-            wrong: the code
-            guess: how it was made
-            body: the whole body, for a wrong id
-        """
+    async def try_wrong(self, wrong: object, body: JSONObject | None = None) -> RoundTrip:
+        """Validate a wrong code for the live id, or send a whole body with a wrong id; record the state of the id."""
         session = self.session
-        whole = body or {"authenticationId": session.authentication_id, "code": wrong}
-        trip = await self.ask("validate-code", whole, tried="wrong", guess=guess)
+        body = body or {"authenticationId": session.authentication_id, "code": wrong}
+        trip = await self.ask(body, operation="validate-code", tried="wrong")
         session.wrong += 1
         session.tried |= {wrong} if isinstance(wrong, str) else set()
-        response = trip.response
-        if response is not None and response.status < 300:
+        if trip.is_accepted:
             session.state = "used"
-        elif response is not None and code_of(response) in _CLOSED:
+        elif trip.code in (contract.FAILED, contract.EXPIRED):
             session.state = "closed"
-            if code_of(response) == contract.FAILED:
-                self.state.max_try = session.wrong
+            if trip.code == contract.FAILED:
+                self.check.max_try = session.wrong
         return trip
 
     def wrong_codes(self, code: str, count: int) -> list[str]:
-        """Return so many different wrong codes of the form of a code, most telling first, that were not tried yet.
-
-        Args:
-            code: the right code of the live id
-            count: how many
-        """
+        """Return so many different wrong codes of the form of a code, most telling first, that were not tried yet."""
         # No more than are tried for sure: an id may close early.
-        guesses = self.state.take_guesses(self.material(code), min(count, self.max_try or 1), plain=True)
+        guesses = self.check.take_guesses(self._material(code), min(count, self.max_try or 1), plain=True)
         made = [body["code"] for _, body in guesses]
         more = wrong_codes(code, 2 * count + len(self.session.tried))
         return [wrong for wrong in dict.fromkeys((*made, *more)) if wrong not in self.session.tried][:count]
 
     async def spend_tries(self, keep: int = 0) -> None:
-        """Use the tries that the live id has left for wrong codes and ids that were not tried yet.
-
-        Args:
-            keep: how many tries to leave
-        """
-        session = self.session
+        """Use the tries of the live id, except the last and `keep` more, for wrong codes and ids not tried yet."""
         limit = self.max_try
-        count = (1 if limit is None else limit - 1) - session.wrong - keep
+        count = (1 if limit is None else limit - 1) - self.session.wrong - keep
         code = await self.code()
-        for guess, body in self.state.take_guesses(self.material(code), max(0, count)):
-            trip = await self.try_wrong(body["code"], guess=guess.name, body=body)
-            self.judge_guess(guess, trip)
-            if session.state != "live":
+        for guess, body in self.check.take_guesses(self._material(code), max(0, count)):
+            self._judge_guess(guess, await self.try_wrong(body["code"], body))
+            if self.session.state != "live":
                 return
 
-    def material(self, code: str) -> Material:
-        """Return what guesses are made from.
+    def _material(self, code: str) -> Material:
+        own = self.session.authentication_id
+        others = [other for owner, other in self.check.codes.items() if owner != own and other != code]
+        return Material(own, code, others[-1] if others else None)
 
-        Args:
-            code: the right code of the live id
-        """
-        session = self.session
-        others = [other for owner, other in self.state.codes.items() if owner != session.authentication_id]
-        same_length = [other for other in others if other != code]
-        return Material(session.authentication_id, code, same_length[-1] if same_length else None)
-
-    def judge_guess(self, guess: Guess, trip: RoundTrip) -> None:
-        """Judge the response to a wrong code or id.
-
-        Args:
-            guess: how it was made
-            trip: what came back
-        """
-        response = trip.response
-        if response is not None and response.status < 300:
-            self.state.accepts_wrong = self.state.accepts_wrong or guess.is_plain
-            cause = "wrong-code-accepted" if self.state.accepts_wrong else guess.cause
-            self.judge(trip, [found(cause, f"{guess.name}: accepted with {response.status}")])
-        elif response is None or response.status >= 500:
+    def _judge_guess(self, guess: Guess, trip: RoundTrip) -> None:
+        if trip.is_accepted:
+            self.check.accepts_wrong = self.check.accepts_wrong or guess.is_plain
+            cause = "wrong-code-accepted" if self.check.accepts_wrong else guess.cause
+            self.judge(trip, [found(cause, f"{guess.name}: accepted with {trip.status}")])
+        elif trip.response is None or trip.status >= 500:
             findings = against(INVALID_OTP, trip)
             self.judge(trip, [attrs.evolve(finding, text=f"{guess.name}: {finding.text}") for finding in findings])
 
-    async def validate(self, authentication_id: str, code: object, **how: Any) -> RoundTrip:
-        """Validate a code.
-
-        Args:
-            authentication_id: the id
-            code: the code
-            how: for `ask`
-        """
-        return await self.ask("validate-code", {"authenticationId": authentication_id, "code": code}, **how)
-
-    async def expired(self) -> None:
-        """Return when the code of the live text has expired.
-
-        Raises:
-            BlockedError: the hook failed
-        """
-        try:
-            await self.hooks.expire(self.number, self.session.authentication_id)
-        except HookError as error:
-            raise BlockedError(str(error)) from None
-
     # Judging.
 
-    def expect(self, expect: Expectation, trip: RoundTrip) -> None:
-        """Judge a response.
+    def expect(self, trip: RoundTrip, expect: Expectation | None = None, **changes: Any) -> None:
+        """Judge a response; raise BlockedError if it reports a limit of the operator, which shows nothing else.
 
         Args:
-            expect: what must have come back
-            trip: what came back
-
-        Raises:
-            BlockedError: a limit of the operator was met, which says nothing about what is expected
+            trip: the request with its response
+            expect: the response that is due; None: that of the scenario
+            changes: for `expect`
         """
+        expect = attrs.evolve(expect or self.due, **changes)
+        # An operator may look at the number first; the number used without a phone has no owner.
+        is_about_number = "PHONE_NUMBER" in (trip.code or "") or trip.code in ("NOT_FOUND", "IDENTIFIER_NOT_FOUND")
+        if self.number == contract.FICTIONAL_NUMBER and expect.status in (400, 401) and is_about_number:
+            raise BlockedError("the operator looks at the number first, and no phone is known: set numbers.reachable")
         # Without a good token, no limit of a phone may show.
-        is_refused = trip.response is not None and (expect.status != 401 or trip.response.status == 429)
-        limit = self.limit(trip, expect) if is_refused else ""
-        if limit:
-            raise BlockedError(limit)
+        if expect.status != 401 or trip.status == 429:
+            self.need_no_limit(trip, expect)
         self.judge(trip, against(expect, trip))
 
-    def limit(self, trip: RoundTrip, expect: Expectation | None = None) -> str:
-        """Return which limit of the operator a response reports, or an empty text; judge one that is met too early.
+    def need_no_limit(self, trip: RoundTrip, expect: Expectation | None = None) -> None:
+        """Raise BlockedError if a response reports a limit of the operator."""
+        if limit := self.limit(trip, expect):
+            raise BlockedError(limit)
 
-        Args:
-            trip: what came back
-            expect: what should have come back
-        """
-        response = trip.response
-        limit = limit_met(response, expect) if response is not None else ""
-        told, had = self.settings.limits.max_send, self.state.sends.get(self.number, 0)
-        is_for_number = response is not None and code_of(response) == contract.MAX_CODES
-        is_send = trip.request.operation == "send-code" and self.number not in self.state.uncertain
-        if limit and is_for_number and is_send and told is not None and had + 1 < told:
+    def limit(self, trip: RoundTrip, expect: Expectation | None = None) -> str:
+        """Return which limit of the operator a response reports, or an empty text; judge one that is met too early."""
+        limit = limit_met(trip, expect)
+        told, had = self.settings.limits.max_send, self.check.sends.get(self.number, 0)
+        is_send = trip.request.operation == "send-code" and self.number not in self.check.uncertain
+        if limit and trip.code == contract.MAX_CODES and is_send and told is not None and had + 1 < told:
             text = f"send {had + 1} to a phone was refused; {told - 1} are allowed"
             self.judge(trip, [found("send-limit-early", text)])
         return limit
@@ -507,56 +324,37 @@ class ScenarioRun:
         """Judge the response to a right code, and tell whether it was accepted.
 
         Args:
-            trip: what came back
+            trip: the request with its response
             cause: the cause if it was refused
-            context: what came before, for the finding
-
-        Raises:
-            BlockedError: a limit of the operator was met
+            context: the circumstances, for the finding
         """
-        limit = self.limit(trip)
-        if limit:
-            raise BlockedError(limit)
-        response = trip.response
-        if response is None or response.status < 400 or response.status >= 500 or response.status == 401:
+        self.need_no_limit(trip)
+        if not 400 <= trip.status < 500 or trip.status == 401:
             findings = against(VALID, trip)
         else:
-            text = f"the right code was refused with {said(response)}{context}"
+            text = f"the right code was refused with {trip.said}{context}"
             if self.settings.read is not None and self.settings.read.how == "ask":
                 text += "; or was it mistyped? Then run this scenario again, with --only"
-            is_lock = cause == "phone-locked" and code_of(response) == contract.EXPIRED
-            usual = self.state.refuses_right or is_lock
-            findings = [found("right-code-refused" if usual else cause, text, said=said(response))]
-            self.state.refuses_right = self.state.refuses_right or cause == "right-code-refused"
+            is_lock = cause == "phone-locked" and trip.code == contract.EXPIRED
+            usual = self.check.refuses_right or is_lock
+            findings = [found("right-code-refused" if usual else cause, text, said=trip.said)]
+            self.check.refuses_right = self.check.refuses_right or cause == "right-code-refused"
         self.judge(trip, findings)
         return not findings
 
     def judge(self, trip: RoundTrip, findings: Iterable[Finding]) -> None:
-        """Record the deviations that a response shows.
-
-        Args:
-            trip: what came back
-            findings: the deviations
-        """
+        """Record the deviations that a response shows."""
         made = list(findings)
-        if made:
-            self.judged |= {at for at, other in enumerate(self.trips) if other is trip}
-        self.findings.extend(made)
-
-    def never_issued(self) -> str:
-        """Return an id that no operator has issued."""
-        return str(uuid.uuid4())
+        self.judged += [trip] if made else []
+        self.findings += made
 
 
 def _problem(trip: RoundTrip) -> str:
-    """Return why a send brought no id, or an empty text."""
-    response = trip.response
-    if response is None:
+    """Return why a send returned no id, or an empty text."""
+    if trip.response is None:
         return f"the send that comes first got no response: {trip.failure}"
-    limit = limit_met(response)
-    if limit:
+    if limit := limit_met(trip):
         return limit
-    if response.status >= 300:
-        return f"the send that comes first was refused: {said(response)}"
-    is_missing = authentication_id(response) is None
-    return f"the send that comes first went wrong: {said(response)} without authenticationId" if is_missing else ""
+    if not trip.is_accepted:
+        return f"the send that comes first was refused: {trip.said}"
+    return "" if trip.issued_id else f"the send that comes first went wrong: {trip.said} without authenticationId"

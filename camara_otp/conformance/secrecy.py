@@ -6,27 +6,17 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Final
 
 from camara_otp._redaction import redact
 from camara_otp.conformance.causes import found
-from camara_otp.conformance.judge import authentication_id
 from camara_otp.conformance.model import Delivery, Finding, ReceivedResponse, RoundTrip
 
-# Headers whose values are no words of the operator's: times, lengths, what the check sent itself.
+# Headers whose values the operator does not choose: times, lengths, values that the check sent.
 _IGNORED: Final = frozenset(
     {"age", "cache-control", "connection", "content-length", "content-type", "date", "expires", "keep-alive"}
-    | {
-        "last-modified",
-        "retry-after",
-        "server",
-        "strict-transport-security",
-        "transfer-encoding",
-        "vary",
-        "via",
-        "x-correlator",
-    }
+    | {"last-modified", "retry-after", "server", "strict-transport-security", "transfer-encoding", "vary", "via"}
+    | {"x-correlator"}
 )
 _UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _TIME: Final = (
@@ -47,55 +37,33 @@ def leaks(
     """Yield the findings about secrets in one response.
 
     Args:
-        trip: what was sent
-        response: what came back
-        codes: the code of each id whose text was read
+        trip: the request with its response
+        response: the response
+        codes: the code of each id whose SMS was read
         numbers: the phone of each id
     """
-    about = _about(trip)
-    body = _without_id(response, trip)
-    headers = [(name, value) for name, value in response.headers if name not in _IGNORED and "ratelimit" not in name]
-    places = [("the body", body), *((f"the header {name}", value) for name, value in headers)]
-    own = trip.delivery.code if trip.delivery else codes.get(about["authenticationId"])
-    number = about["phoneNumber"] or numbers.get(about["authenticationId"], "")
+    sent = {name: value for name, value in trip.request.members.items() if isinstance(value, str)}
+    own_id, sent_code, number = (sent.get(name, "") for name in ("authenticationId", "code", "phoneNumber"))
+    # A value of another form is not the number of a phone.
+    number = number if re.fullmatch(r"\+[0-9]{8,15}", number) else numbers.get(own_id, "")
+    forms = _forms((trip.delivery.code if trip.delivery else codes.get(own_id)) or "")
     token = (trip.request.header("authorization") or "").partition(" ")[2]
+    body = response.body.decode("utf-8", "replace")
+    for value in filter(None, (response.authentication_id, own_id)):
+        # An id may hold the digits of a short code by chance.
+        body = body.replace(value, "")
+    headers = [(name, value) for name, value in response.headers if name not in _IGNORED and "ratelimit" not in name]
     what = f"a {response.status} of {trip.request.operation}"
-    for place, text in places:
-        if own and _holds_code(text, own):
+    for place, text in (("the body", body), *((f"the header {name}", value) for name, value in headers)):
+        if any(_is_word(form, text) for form in forms):
             yield found("code-leaked", f"{place} of {what} holds the code of the id")
-        elif about["code"] and _is_word(about["code"], text):
+        elif _is_word(sent_code, text):
             words = "the code that was sent"
             yield found("personal-data-leaked", f"{place} of {what} holds {words}", what=words)
         if number and redact(text, [number]) != text:
             yield found("personal-data-leaked", f"{place} of {what} holds it", what="the phone number")
         if len(token) >= _SHORTEST_TOKEN and token in text:
             yield found("personal-data-leaked", f"{place} of {what} holds it", what="the access token")
-
-
-def _about(trip: RoundTrip) -> dict[str, str]:
-    """Return the texts in a request's body that a response must not repeat."""
-    body = trip.request.json
-    table = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    made: dict[str, str] = {}
-    for name in ("authenticationId", "code", "phoneNumber"):
-        value = table.get(name)
-        made[name] = value if isinstance(value, str) else ""
-    # What has another form is not the phone's number.
-    if not re.fullmatch(r"\+[0-9]{8,15}", made["phoneNumber"]):
-        made["phoneNumber"] = ""
-    return made
-
-
-def _without_id(response: ReceivedResponse, trip: RoundTrip) -> str:
-    """Return a body as text, without the id: it may hold the digits of a short code by chance."""
-    text = response.body.decode("utf-8", "replace")
-    for value in (authentication_id(response), _about(trip)["authenticationId"]):
-        text = text.replace(value, "") if value else text
-    return text
-
-
-def _holds_code(text: str, code: str) -> bool:
-    return len(code) >= _SHORTEST_CODE and any(_is_word(form, text) for form in _forms(code))
 
 
 def _is_word(code: str, text: str) -> bool:
@@ -106,30 +74,30 @@ def _is_word(code: str, text: str) -> bool:
     return re.search(pattern, _NO_WORDS.sub(" ", text)) is not None
 
 
-@lru_cache(maxsize=256)
 def _forms(code: str) -> tuple[str, ...]:
-    """Return a code as it is, grouped, and in encodings that anyone can decode."""
+    """Return a code as it is, grouped, and in encodings that anyone can decode; none for a short code."""
+    if len(code) < _SHORTEST_CODE:
+        return ()
     half = len(code) // 2
     data = code.encode()
     encoded = base64.b64encode(data).decode()
-    digests = (hashlib.new(name, data, usedforsecurity=False).hexdigest() for name in ("md5", "sha1", "sha256"))
     grouped = (f"{code[:half]}{sign}{code[half:]}" for sign in "- .")
-    bare = (code.lstrip("0"),) if len(code.lstrip("0")) >= _SHORTEST_CODE else ()
-    return (code, *bare, *grouped, " ".join(code), "-".join(code), encoded, encoded.rstrip("="), data.hex(), *digests)
+    spaced = (" ".join(code), "-".join(code))
+    return (code, code.lstrip("0"), *grouped, *spaced, encoded, encoded.rstrip("="), data.hex(), *_digests(code))
+
+
+def _digests(text: str) -> list[str]:
+    names = ("md5", "sha1", "sha256")
+    return [hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest() for name in names]
 
 
 def guessable(trips: Sequence[RoundTrip]) -> Iterator[Finding]:
-    """Yield the advice about codes and ids that can be guessed.
-
-    Args:
-        trips: accepted sends whose texts were read, in the order in which they were sent
-    """
-    pairs = [(trip, trip.delivery) for trip in trips if trip.delivery and trip.delivery.code]
-    codes = [delivery.code or "" for _, delivery in pairs]
-    for how in _ways(codes, [delivery for _, delivery in pairs]):
+    """Yield the advice about codes and ids that can be guessed; the sends are in the order in which they were sent."""
+    pairs = [(trip.issued_id, trip.delivery) for trip in trips if trip.delivery and trip.delivery.code]
+    deliveries = [delivery for _, delivery in pairs]
+    for how in _ways([delivery.code or "" for delivery in deliveries], deliveries):
         yield found("codes-guessable", how, how=how)
-    ids = [(authentication_id(trip.response) or "" if trip.response else "", delivery) for trip, delivery in pairs]
-    for how in _id_ways([(value, delivery) for value, delivery in ids if value]):
+    for how in _id_ways([(issued, delivery) for issued, delivery in pairs if issued]):
         yield found("ids-guessable", how, how=how)
 
 
@@ -152,7 +120,7 @@ def _ways(codes: list[str], deliveries: list[Delivery]) -> Iterator[str]:
     elif _is_sequence(codes):
         yield "they are numbers in sequence"
     elif len(codes) >= _MANY and len(set(codes)) <= len(codes) // 2:
-        yield f"{len(codes)} texts held {len(set(codes))} codes"
+        yield f"{len(codes)} SMS held {len(set(codes))} codes"
     elif len(codes) >= _MANY and len("".join(codes)) >= 30 and len(set("".join(codes))) <= 3:
         yield f"they consist of the characters {', '.join(sorted(set(''.join(codes))))}"
 
@@ -212,9 +180,7 @@ def _holds_number(value: str, number: str) -> bool:
     if any(telling in re.sub(r"[^0-9]", "", text) for text in (value, _decoded(value))):
         return True
     bare = value.replace("-", "").lower()
-    forms = (number, digits)
-    names = ("md5", "sha1", "sha256")
-    digests = (hashlib.new(name, form.encode(), usedforsecurity=False).hexdigest() for form in forms for name in names)
+    digests = _digests(number) + _digests(digits)
     return len(bare) >= 8 and any(digest.startswith(bare[:16]) for digest in digests)
 
 

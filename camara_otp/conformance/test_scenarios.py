@@ -24,10 +24,11 @@ from camara_otp.conformance import (
     scenarios,
     settings_from,
 )
-from camara_otp.conformance.check import Check, opened
+from camara_otp.conformance.check import Check
 from camara_otp.conformance.hooks import prompt_at_terminal, sandbox_at
 from camara_otp.conformance.reports.junit import told
 from camara_otp.conformance.rules import EVIDENCE_RULE, PATH_RULE, RULES
+from camara_otp.conformance.runner import open_check, perform, rule_outcomes
 
 _RULES = tuple(rule.tag for rule in (*RULES, PATH_RULE, EVIDENCE_RULE))
 
@@ -134,11 +135,11 @@ class Session:
 
     def perform(self, step: Step) -> Outcome:
         """Perform a scenario."""
-        return self._portal.call(self._check.perform, step)
+        return self._portal.call(perform, self._check, step)
 
     def rule(self, tag: str) -> Outcome:
         """Hold the responses so far against a rule."""
-        return next(outcome for outcome in self._check.rules() if outcome.tag == tag)
+        return next(outcome for outcome in rule_outcomes(self._check) if outcome.tag == tag)
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +160,7 @@ def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
     async def check() -> AsyncGenerator[Check]:
         settings = settings_of(pytestconfig)
         texts = plan(settings, _chosen(pytestconfig, settings)).texts
-        async with opened(settings, token_of(pytestconfig), texts, prompt=prompt) as it:
+        async with open_check(settings, token_of(pytestconfig), texts, prompt=prompt) as it:
             yield it
 
     with start_blocking_portal() as portal, ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Keep a check within the number of texts that it announced."""
+"""Keep a check within the number of SMS that it announced."""
 
 import anyio
 import attrs
@@ -6,13 +6,13 @@ import attrs
 
 @attrs.define(eq=False)
 class TextBudget:
-    """The texts that a check may cause.
+    """The SMS that a check may cause.
 
-    A send takes a place before it goes out. The place is given back if the operator refused the send, and is used up
-    if a text was sent or may have been.
+    A send takes a place before it goes out. It returns the place if the operator refused the send, and uses it up
+    if an SMS was sent or may have been.
 
     Args:
-        announced: how many texts were announced
+        announced: how many SMS were announced
         used: how many were sent, or may have been
         in_flight: how many sends have no response yet
     """
@@ -24,7 +24,7 @@ class TextBudget:
 
     @property
     def limit(self) -> int:
-        """Return the most texts that may be caused: one where none was announced, since its cause must be seen."""
+        """Return the most SMS that may be caused: one where none was announced, since its cause must be seen."""
         return max(1, self.announced)
 
     async def take(self) -> bool:
@@ -38,11 +38,7 @@ class TextBudget:
             return True
 
     async def settle(self, *, texted: bool) -> None:
-        """Give a place back, or use it up.
-
-        Args:
-            texted: whether a text was sent, or may have been
-        """
+        """Return a place, or use it up if an SMS was sent or may have been."""
         with anyio.CancelScope(shield=True):
             async with self._changed:
                 self.in_flight -= 1

@@ -7,7 +7,6 @@ from typing import Final
 import anyio
 import attrs
 
-from camara_otp.conformance.judge import error_info
 from camara_otp.conformance.model import RoundTrip, SentRequest
 from camara_otp.conformance.transport import Transport
 
@@ -39,11 +38,7 @@ class Throttle:
         return self.limiter.total_tokens > 1
 
     async def send(self, request: SentRequest) -> list[RoundTrip]:
-        """Send a request, repeat it after a pause if it was refused for its rate, and return all round trips.
-
-        Args:
-            request: the request
-        """
+        """Send a request, repeat it after a pause if it was refused for its rate, and return all round trips."""
         async with self.limiter:
             tries = [await self.transport.send(request)]
             came = time.perf_counter()
@@ -67,10 +62,7 @@ class Throttle:
 def _pause(trip: RoundTrip) -> float | None:
     """Return the seconds to wait before a request that was refused for its rate is repeated, or None."""
     response = trip.response
-    if response is None or response.status != 429:
-        return None
-    info = error_info(response)
-    if info is not None and info.code == "QUOTA_EXCEEDED":
+    if response is None or response.status != 429 or response.code == "QUOTA_EXCEEDED":
         return None
     try:
         wanted = float(response.header("retry-after") or "1")

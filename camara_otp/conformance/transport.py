@@ -14,7 +14,6 @@ import httpx
 
 from camara_otp._version import __version__
 from camara_otp.conformance.failures import failure_reason
-from camara_otp.conformance.judge import LATE
 from camara_otp.conformance.model import ReceivedResponse, RoundTrip, SentRequest
 from camara_otp.conformance.settings import Settings, is_loopback_url
 
@@ -34,11 +33,7 @@ class Transport:
     http: httpx.AsyncClient = attrs.field(repr=False)
 
     async def send(self, request: SentRequest) -> RoundTrip:
-        """Send a request once and return the response or the failure.
-
-        Args:
-            request: the request
-        """
+        """Send a request once and return the response or the failure."""
         settings = self.settings
         built = self.http.build_request(
             request.method,
@@ -52,7 +47,7 @@ class Transport:
             with anyio.fail_after(settings.timeout):
                 response = await self._response(built, time.perf_counter())
         except TimeoutError:
-            return RoundTrip(request, failure=f"{LATE} {settings.timeout:g} s")
+            return RoundTrip(request, failure=f"no response within {settings.timeout:g} s")
         except httpx.DecodingError:
             return RoundTrip(request, failure="a content coding that is broken or was not asked for")
         except httpx.HTTPError as error:
@@ -80,14 +75,9 @@ class Transport:
 
 @asynccontextmanager
 async def open_transport(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> AsyncGenerator[Transport]:
-    """Open the HTTP client towards the operator.
-
-    Args:
-        settings: the settings of the check
-        transport: replaces the network, for tests
-    """
+    """Open the HTTP client towards the operator; `transport` replaces the network."""
     limits = httpx.Limits(max_connections=2 * settings.concurrency, max_keepalive_connections=settings.concurrency)
-    # The client that this check stands for asks for no compression.
+    # camara_otp's client asks for no compression either.
     common = {"user-agent": f"camara-otp-check/{__version__}", "accept-encoding": "identity"}
     # A cookie of one response could authorize the next request, which has to be refused.
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
@@ -103,11 +93,7 @@ async def open_transport(settings: Settings, transport: httpx.AsyncBaseTransport
 
 
 def trusted(settings: Settings) -> ssl.SSLContext:
-    """Return the TLS settings: the usual certificates, and those of `ca_file`.
-
-    Args:
-        settings: the settings of the check
-    """
+    """Return the TLS settings: the usual certificates, and those of `ca_file`."""
     context = httpx.create_ssl_context()
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)

@@ -92,7 +92,7 @@ async def test_a_text_is_read_over_http():
     [
         (httpx.Response(500), "GET was answered with 500"),
         (httpx.Response(200, text="no code here"), "the inbox holds other text"),
-        (httpx.Response(200, text=""), "no text arrived within 0.05 s"),
+        (httpx.Response(200, text=""), "no SMS arrived within 0.05 s"),
         (httpx.ConnectError("no"), "GET cannot reach its url: no connection could be made"),
     ],
 )
@@ -140,7 +140,7 @@ async def test_a_command_that_fails_is_said(command, words):
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
-    [(" 1234\n", "1234", ""), ("\n", None, "no text arrived"), ("far too long for a code\n", None, "more than 20")],
+    [(" 1234\n", "1234", ""), ("\n", None, "no SMS arrived"), ("far too long for a code\n", None, "more than 20")],
 )
 async def test_a_person_is_asked(answer, code, words):
     """Without the whole number on the screen."""

@@ -49,7 +49,7 @@ def test_the_sandbox_passes_all(release):
         (
             {"max_send": 2},
             {SUPERSEDED, NEWEST},
-            "it takes 2 texts to one phone, and the operator refuses number 2 (limits.max_send)",
+            "it sends 2 SMS to one phone, and the operator refuses number 2 (limits.max_send)",
         ),
         ({"max_try": 9, "code_length": 10, "code_alphabet": "AB"}, set(), ""),
     ],

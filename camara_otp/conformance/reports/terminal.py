@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from camara_otp.conformance.check import OnEvent
 from camara_otp.conformance.hooks import Prompt, prompt_at_terminal
 from camara_otp.conformance.model import Deviation, Grade, Origin, Outcome, Report, Shown, Verdict
 from camara_otp.conformance.planning import Plan
+from camara_otp.conformance.runner import OnEvent
 from camara_otp.conformance.scenarios import Scenario
 
 _VERDICTS: Final = {
