@@ -1,4 +1,4 @@
-"""The responses of an authorization server: pure functions from a response to a value or a refusal.
+"""The responses of an authorization server: pure functions that return a value, or raise TokenRefusal.
 
 Nothing that the server says is shown before it was cleaned: a careless server repeats the secret, the assertion or
 the phone number in its error text.
@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from camara_otp._exchange import Answer
 from camara_otp._text import Secrets, cleaned
@@ -71,17 +71,18 @@ class Token:
         """Return how many seconds ahead of its expiry the token is renewed; fewer for a short lifetime."""
         return min(max(leeway, 2.0), max(self.lifetime / 4, min(3.0, self.lifetime / 2)))
 
+    def is_due(self, leeway: float) -> bool:
+        """Tell whether it is time to renew the token."""
+        return self.left <= self.renew_ahead(leeway)
+
     def safety_margin(self) -> float:
         """Return how many seconds ahead of its expiry the token is no longer used: servers count whole seconds."""
         return min(2.0, self.lifetime / 3)
 
 
-@frozen
-class TokenRefusal:
-    """Why there is no token: a TokenError as a value, so that it can be kept and shared.
-
-    `again` says that a repetition may help, after at least `wait` seconds.
-    """
+@define(eq=False)
+class TokenRefusal(Exception):  # noqa: N818 - raised inside this package only; callers get a TokenError
+    """There is no token, for this reason; `again` says that a repetition may help, after at least `wait` seconds."""
 
     reason: str
     code: str | None = None
@@ -117,20 +118,18 @@ class Reply:
         return cleaned(words, self.secrets, credentials=True)
 
 
-def read_token(reply: Reply, scope: str | None) -> Token | TokenRefusal:
+def read_token(reply: Reply, scope: str | None) -> Token:
     """Read the response of a token endpoint to a request for this scope."""
     document = read_document(reply)
-    if isinstance(document, TokenRefusal):
-        return document
     value = document.get("access_token")
     if not isinstance(value, str) or token_problem(value) is not None:
-        return TokenRefusal("the token endpoint's answer holds no usable access_token; check the token URL")
+        raise TokenRefusal("the token endpoint's answer holds no usable access_token; check the token URL")
     # RFC 6749 requires the type; an answer without one, or with null, is accepted. Apigee writes BearerToken.
     kind = document.get("token_type")
     kind = "Bearer" if kind is None else kind
     if not isinstance(kind, str) or kind.lower() not in {"bearer", "bearertoken"}:
         shown = reply.cleaned(kind) if isinstance(kind, str) else type(kind).__name__
-        return TokenRefusal(
+        raise TokenRefusal(
             f"the token endpoint issued a token of type {shown}, which cannot be used here; ask the operator for "
             "Bearer tokens, without DPoP"
         )
@@ -138,7 +137,7 @@ def read_token(reply: Reply, scope: str | None) -> Token | TokenRefusal:
     # An empty text is no scope (RFC 6749 section 3.3), as if the field were left out.
     missing = missing_scopes(scope, granted) if scope and isinstance(granted, str) and granted.strip() else []
     if missing:
-        return TokenRefusal(
+        raise TokenRefusal(
             f"the token endpoint granted less than the requested scope: {' '.join(missing)} is missing; ask the "
             "operator to grant it to the client, or request less"
         )
@@ -147,52 +146,47 @@ def read_token(reply: Reply, scope: str | None) -> Token | TokenRefusal:
     return Token(value, lifetime, lifetime, refresh if isinstance(refresh, str) and refresh else None)
 
 
-def read_started_login(reply: Reply) -> StartedLogin | TokenRefusal:
+def read_started_login(reply: Reply) -> StartedLogin:
     """Read the response of a backchannel authentication endpoint."""
-    document = read_document(reply)
-    if isinstance(document, TokenRefusal):
-        return document
+    document = read_document(reply, rings=True)
     identifier = document.get("auth_req_id")
     if not isinstance(identifier, str) or not identifier:
-        return TokenRefusal("the backchannel endpoint's answer holds no auth_req_id; check the backchannel URL")
+        raise TokenRefusal("the backchannel endpoint's answer holds no auth_req_id; check the backchannel URL")
     # CIBA Core section 7.3: five seconds where the interval is left out.
-    return StartedLogin(
-        identifier,
-        read_seconds(document.get("interval"), 5.0),
-        read_seconds(document.get("expires_in"), UNSTATED_LIFETIME),
-    )
+    interval = read_seconds(document.get("interval"), 5.0)
+    return StartedLogin(identifier, interval, read_seconds(document.get("expires_in"), UNSTATED_LIFETIME))
 
 
-def read_document(reply: Reply) -> dict[str, Any] | TokenRefusal:
-    """Return the JSON object of a success, or the reason why there is none."""
+def read_document(reply: Reply, *, rings: bool = False) -> dict[str, Any]:
+    """Return the JSON object of a success, or raise TokenRefusal.
+
+    A request that `rings` the user's phone may be repeated after a 429 alone, when it rang no phone.
+    """
     server, status, fault = reply.server, reply.answer.status, reply.answer.fault
-    wait = retry_after(reply.answer.headers, reply.now) or 0.0
+    document = _json_object(reply.answer.body)
+    error = None if document is None else document.get("error")
+    code = words = None
     passing = status >= 500 or status == TOO_MANY
     if 300 <= status < 400:
-        return TokenRefusal(f"{server} redirects (HTTP {status}), which is not followed; give the URL that it leads to")
-    if fault is not None:
-        return TokenRefusal(
-            f"{server} sent an unreadable response (HTTP {status}): {fault}; check its URL", again=passing, wait=wait
-        )
-    document = _json_object(reply.answer.body)
-    code = document.get("error") if document is not None else None
-    if document is not None and isinstance(code, str) and code:
-        code = reply.cleaned(code)
-        words = document.get("error_description")
+        reason = f"{server} redirects (HTTP {status}), which is not followed; give the URL that it leads to"
+    elif fault is not None:
+        reason = f"{server} sent an unreadable response (HTTP {status}): {fault}; check its URL"
+    elif document is not None and isinstance(error, str) and error:
+        code, words = reply.cleaned(error), document.get("error_description")
         words = reply.cleaned(words) if isinstance(words, str) else None
         reason = f"{server} refused: {code}{f' ({words})' if words else ''}; {REMEDIES.get(code, _REMEDY)}"
         if code in {"invalid_client", "invalid_grant"}:
             reason += _clock_skew(reply)
-        return TokenRefusal(reason, code, words or None, again=passing, wait=wait)
-    if status != 200:
+    elif status != 200:
         remedy = _CREDENTIALS_REFUSED if status in (401, 403) else "check its URL"
         later = ", and try again later" if passing else ""
-        return TokenRefusal(
-            f"{server} answered HTTP {status} without an error code; {remedy}{later}", again=passing, wait=wait
-        )
-    if document is None:
-        return TokenRefusal(f"{server} sent something else than a JSON object; check its URL")
-    return document
+        reason = f"{server} answered HTTP {status} without an error code; {remedy}{later}"
+    elif document is None:
+        reason = f"{server} sent something else than a JSON object; check its URL"
+    else:
+        return document
+    again = status == TOO_MANY or (passing and not rings)
+    raise TokenRefusal(reason, code, words or None, again=again, wait=retry_after(reply.answer.headers, reply.now) or 0)
 
 
 def _json_object(body: bytes | bytearray) -> dict[str, Any] | None:

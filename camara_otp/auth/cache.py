@@ -1,5 +1,8 @@
 """Keep one token, and let one fetch serve every caller that waits for it.
 
+The client calls `get_token`. The cache returns the token at hand, or has a thread fetch one: through the store if there
+is one (`sharing`), from the token endpoint (`token_endpoint`), with the form of the grant (`_fetch` of each provider).
+
 The token at hand is read without a lock: it is a reference to an immutable value. Everything else is decided under a
 lock that is held for microseconds and never across I/O or an await.
 
@@ -19,16 +22,20 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
+from camara_otp._checks import seconds
 from camara_otp._threads import await_future, start_thread, wait
 from camara_otp.auth.answers import Token, TokenRefusal
 from camara_otp.auth.providers import Bounded
+from camara_otp.auth.sharing import SharedTokenSource
+from camara_otp.auth.stores import StoreKey, TokenStore, checked_store
+from camara_otp.auth.token_endpoint import TokenEndpoint
 
 _log: Final = logging.getLogger("camara_otp.auth")
 
-Source = Callable[[str | None, float], Token | TokenRefusal]
-"""Fetches a token other than the given one; is told how many seconds a caller waits for it."""
+Source = Callable[[str | None, float], Token]
+"""Fetches a token other than the given one, or raises TokenRefusal; is told how many seconds a caller waits for it."""
 
 RETRY_PAUSE: Final = 2.0
 """Seconds between two renewals in the background when the first one failed or brought no newer token."""
@@ -56,91 +63,79 @@ def cached_token(token: Token, began: float, leeway: float) -> CachedToken:
     return CachedToken(token.value, renew_at, expires_at, token.final)
 
 
-class Fetch(Future[Token | TokenRefusal]):
-    """A fetch that has started. It avoids the token `unwanted`, and is abandoned at `until`.
+class Fetch(Future[Token | TokenRefusal | None]):
+    """A fetch that has started, to replace the token `unwanted`; another one replaces it at `until`.
 
-    It is void once a token was put into the cache from elsewhere.
+    Its outcome is None if another fetch, or a token that was put into the cache, has replaced it.
     """
 
-    def __init__(self, unwanted: str | None, until: float, void: threading.Event) -> None:
+    def __init__(self, unwanted: str | None, until: float) -> None:
         super().__init__()
         self.unwanted = unwanted
         self.until = until
-        self.void = void
 
 
+@define(eq=False)
 class TokenCache:
     """Serve a token to any number of threads and tasks, with one fetch at a time.
 
-    Args:
+    Attributes:
         source: fetches a token, within `patience` seconds, in a thread.
         leeway: renew this many seconds ahead of the expiry, fewer for a short lifetime.
         patience: seconds after which a fetch is abandoned.
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self, source: Source, *, leeway: float, patience: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._source = source
-        self._leeway = leeway
-        self._patience = patience
-        self._clock = clock
-        self._token: CachedToken | None = None
-        self._void = threading.Event()
-        self.after_fork()
+    source: Source
+    leeway: float = field(kw_only=True)
+    patience: float = field(kw_only=True)
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    _token: CachedToken | None = field(default=None, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    _fetch: Fetch | None = field(default=None, init=False)
+    _quiet_until: float = field(default=0.0, init=False)
+
+    def __attrs_post_init__(self) -> None:
         _caches.add(self)
 
-    def after_fork(self) -> None:
-        """Keep the token, and forget the lock and the fetch of the parent's threads."""
-        self._lock = threading.Lock()
-        self._fetch: Fetch | None = None
-        self._quiet_until = 0.0
-
-    def fresh(self, rejected: str | None) -> str | None:
-        """Return the cached token if it is neither due nor rejected: the usual case."""
-        token = self._token
-        if token is not None and token.value != rejected and self._clock() < token.renew_at:
-            return token.value
-        return None
-
     def put(self, token: Token, began: float) -> None:
-        """Take a token that was obtained elsewhere, and void the fetch that is under way."""
+        """Take a token that was obtained elsewhere; it replaces the fetch that is under way."""
         with self._lock:
-            self._void.set()
-            self._void = threading.Event()
             self._fetch = None
             self._quiet_until = 0.0
-            self._token = cached_token(token, began, self._leeway)
+            self._token = cached_token(token, began, self.leeway)
 
-    def get(self, rejected: str | None, timeout: float) -> str | TokenRefusal:
-        """Return a token other than `rejected`, or the reason why there is none, within `timeout` seconds."""
-        deadline = self._clock() + timeout
+    def get(self, rejected: str | None, timeout: float) -> str:
+        """Return a token other than `rejected` within `timeout` seconds, or raise TokenError."""
+        deadline = self.clock() + timeout
         while True:
             found = self._decide(rejected, deadline)
             if isinstance(found, str):
                 return found
-            outcome = wait(found, min(deadline, found.until) - self._clock())
-            result = self._result(found, outcome, rejected, deadline)
-            if result is not None:
-                return result
+            outcome = wait(found, min(deadline, found.until) - self.clock())
+            token = self._usable(found, outcome, rejected, deadline)
+            if token is not None:
+                return token
 
-    async def aget(self, rejected: str | None, timeout: float) -> str | TokenRefusal:
-        """Return a token other than `rejected`, or the reason why there is none, within `timeout` seconds."""
-        deadline = self._clock() + timeout
+    async def aget(self, rejected: str | None, timeout: float) -> str:
+        """Return a token other than `rejected` within `timeout` seconds, or raise TokenError."""
+        deadline = self.clock() + timeout
         while True:
             found = self._decide(rejected, deadline)
             if isinstance(found, str):
                 return found
-            outcome = await await_future(found, min(deadline, found.until) - self._clock())
-            result = self._result(found, outcome, rejected, deadline)
-            if result is not None:
-                return result
+            outcome = await await_future(found, min(deadline, found.until) - self.clock())
+            token = self._usable(found, outcome, rejected, deadline)
+            if token is not None:
+                return token
 
     def _decide(self, rejected: str | None, deadline: float) -> str | Fetch:
         """Return a token to serve at once, or the fetch to wait for."""
+        token = self._token
+        if token is not None and token.value != rejected and self.clock() < token.renew_at:
+            return token.value  # the usual case, without the lock
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             token = self._token
             if token is not None and token.value == rejected and not token.final:
                 token = self._token = None  # no other caller shall get a token that the operator rejects
@@ -151,65 +146,64 @@ class TokenCache:
             fetch = self._fetch
             if fetch is None or now >= fetch.until:
                 # A renewal ahead of the expiry has all its time, because no caller waits for it.
-                unwanted, wait_budget = (rejected, deadline - now) if token is None else (token.value, self._patience)
+                unwanted, wait_budget = (rejected, deadline - now) if token is None else (token.value, self.patience)
                 fetch = self._start(unwanted, now, wait_budget)
             return fetch if token is None else token.value
 
-    def _result(
+    def _usable(
         self, fetch: Fetch, outcome: Token | TokenRefusal | None, rejected: str | None, deadline: float
-    ) -> str | TokenRefusal | None:
-        """Return the result of a fetch for one caller, or None when the caller has to ask again."""
-        if outcome is None:
-            return _LATE if self._clock() >= deadline else None
-        if fetch.void.is_set():
+    ) -> str | None:
+        """Return the token of a fetch, or None when the caller has to ask again, or raise TokenError."""
+        if isinstance(outcome, Token):
+            # A fetch that started before this caller's token was rejected may bring that very token.
+            return None if outcome.value == rejected != fetch.unwanted else outcome.value
+        if outcome is None and self.clock() < deadline:
             return None
-        if isinstance(outcome, TokenRefusal):
-            return outcome
-        # A fetch that started before this caller's token was rejected may bring that very token.
-        return None if outcome.value == rejected != fetch.unwanted else outcome.value
+        raise (outcome or _LATE).error()
 
     def _start(self, unwanted: str | None, now: float, wait_budget: float) -> Fetch:
         # The thread starts before the fetch is noted, and cannot finish before the lock is free: an interrupt in
-        # between leaves a token, not a noted fetch without a thread.
-        fetch = Fetch(unwanted, now + self._patience, self._void)
+        # between leaves no noted fetch without a thread.
+        fetch = Fetch(unwanted, now + self.patience)
         try:
             start_thread(self._run, fetch, now, wait_budget)
         except RuntimeError:
-            fetch.set_result(
-                TokenRefusal("no token: this process cannot start another thread to fetch one", again=True)
-            )
+            fetch.set_result(TokenRefusal("no token: this process cannot start another thread to fetch one"))
         else:
             self._fetch = fetch
         return fetch
 
     def _run(self, fetch: Fetch, began: float, wait_budget: float) -> None:
         try:
-            outcome = self._source(fetch.unwanted, wait_budget)
+            outcome: Token | TokenRefusal = self.source(fetch.unwanted, wait_budget)
+        except TokenRefusal as refusal:
+            outcome = refusal.with_traceback(None)  # its frames hold tokens
         except BaseException as error:  # noqa: BLE001 - a caller's own http_client or store may raise anything
             outcome = TokenRefusal(f"no token: fetching it raised {type(error).__name__}")
         with self._lock:
-            is_void = fetch.void.is_set()
-            if not is_void:
-                self._finish(fetch, outcome, began)
-            is_served = self._token is not None and self._clock() < self._token.expires_at
-        fetch.set_result(outcome)
-        if is_served and isinstance(outcome, TokenRefusal) and not is_void:
+            is_replaced = self._fetch is not fetch
+            is_served = self._token is not None and self.clock() < self._token.expires_at
+            if not is_replaced:
+                self._fetch = None
+                self._take(outcome, began)
+        fetch.set_result(None if is_replaced else outcome)
+        if is_served and isinstance(outcome, TokenRefusal) and not is_replaced:
             # No caller waits for a renewal ahead of the expiry, so no caller would report its failure.
             _log.warning("the token could not be renewed ahead of its expiry: %s", outcome.reason)
 
-    def _finish(self, fetch: Fetch, outcome: Token | TokenRefusal, began: float) -> None:
-        now = self._clock()
-        is_current = self._fetch is fetch
-        if is_current:
-            self._fetch = None
+    def _take(self, outcome: Token | TokenRefusal, began: float) -> None:
+        now = self.clock()
         if isinstance(outcome, Token):
-            token = cached_token(outcome, began, self._leeway)
-            # An abandoned fetch must not replace a later token by an earlier one.
-            if is_current or self._token is None or self._token.expires_at < token.expires_at:
-                self._token = token
-            if now < token.renew_at:
+            self._token = cached_token(outcome, began, self.leeway)
+            if now < self._token.renew_at:
                 return
         self._quiet_until = now + RETRY_PAUSE
+
+    def after_fork(self) -> None:
+        """Keep the token, and forget the lock and the fetch of the parent's threads."""
+        self._lock = threading.Lock()
+        self._fetch = None
+        self._quiet_until = 0.0
 
 
 _caches: Final[weakref.WeakSet[TokenCache]] = weakref.WeakSet()
@@ -225,13 +219,29 @@ if hasattr(os, "register_at_fork"):
 
 
 class CachedProvider(Bounded):
-    """A token provider over a cache: the part that every grant has in common."""
+    """A provider that fetches tokens with one grant, and caches them: the part that all grants share."""
 
+    _endpoint: TokenEndpoint
     _cache: TokenCache
     _shown: str = ""  # what repr shows: a provider whose arguments were rejected has nothing
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown})"
+    def _keep_tokens(
+        self, leeway: float, store: TokenStore | None, secret: Callable[[], bytes], *identity: str
+    ) -> None:
+        """Cache the tokens that `_fetch` returns; share them through the store if there is one, under this identity."""
+        leeway, timeout = seconds("leeway", leeway, zero=True), self._endpoint.timeout
+
+        def store_key() -> StoreKey:
+            return StoreKey.derive(secret(), self._endpoint.name, *identity)
+
+        source: Source = lambda _unwanted, _wait_budget: self._fetch(timeout)  # noqa: E731
+        if store is not None:
+            source = SharedTokenSource(checked_store(store), store_key, self._fetch, timeout=timeout, leeway=leeway)
+        self._cache = TokenCache(source, leeway=leeway, patience=timeout + GRACE)
+
+    def _fetch(self, timeout: float) -> Token:
+        """Fetch a token with the grant within so many seconds, or raise TokenRefusal."""
+        raise NotImplementedError
 
     def get_token(self, *, rejected: str | None, timeout: float) -> str:
         """Return a token, for the sync client.
@@ -243,11 +253,8 @@ class CachedProvider(Bounded):
         Raises:
             TokenError: no token could be obtained; `error` holds the server's code, the text the remedy.
         """
-        token = self._cache.fresh(rejected)
-        if token is not None:
-            return token
         try:
-            return _token_or_raise(self._cache.get(rejected, timeout))
+            return self._cache.get(rejected, timeout)
         except BaseException as error:  # noqa: BLE001 - raised again
             raise error.with_traceback(None) from None  # the frames below hold tokens
         finally:
@@ -255,18 +262,12 @@ class CachedProvider(Bounded):
 
     async def aget_token(self, *, rejected: str | None, timeout: float) -> str:
         """Return a token, for the async client; the arguments and errors are those of `get_token`."""
-        token = self._cache.fresh(rejected)
-        if token is not None:
-            return token
         try:
-            return _token_or_raise(await self._cache.aget(rejected, timeout))
+            return await self._cache.aget(rejected, timeout)
         except BaseException as error:  # noqa: BLE001 - raised again
             raise error.with_traceback(None) from None  # the frames below hold tokens
         finally:
             del rejected
 
-
-def _token_or_raise(outcome: str | TokenRefusal) -> str:
-    if isinstance(outcome, TokenRefusal):
-        raise outcome.error()
-    return outcome
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown})"

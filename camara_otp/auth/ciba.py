@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from attrs import define, evolve, field
+
 from camara_otp._checks import seconds
 from camara_otp._threads import await_future, run_in_thread
 from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal, read_started_login, read_token
-from camara_otp.auth.assertions import PrivateKey
-from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
-from camara_otp.auth.client_auth import ClientAuth, checked_user, client_credential
+from camara_otp.auth.cache import GRACE, CachedProvider
+from camara_otp.auth.credentials import ClientAuth, PrivateKey, checked_user, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
 from camara_otp.auth.token_endpoint import FormBuilder, TokenEndpoint
 from camara_otp.errors import ConfigurationError
@@ -21,13 +22,18 @@ from camara_otp.errors import ConfigurationError
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import Client
 
-CIBA_GRANT: Final = "urn:openid:params:grant-type:ciba"
-
+_GRANT: Final = "urn:openid:params:grant-type:ciba"
 # Seconds between two polls: at least (one operator publishes an interval of 0), added by slow_down, and at most.
 SHORTEST_INTERVAL: Final = 1.0
 SLOW_DOWN: Final = 5.0
 _LONGEST_INTERVAL: Final = 60.0
-_EXPIRED: Final = "expired_token"
+
+
+@define(eq=False)
+class _Login:
+    """A login that the user has confirmed, and its refresh token, which each renewal may replace."""
+
+    refresh: str | None = field(repr=False)
 
 
 class CIBA(CachedProvider):
@@ -77,24 +83,19 @@ class CIBA(CachedProvider):
     ) -> None:
         try:
             self._endpoint = TokenEndpoint(
-                token_url,
+                {"token_url": token_url, "backchannel_url": backchannel_url},
                 issuer,
                 timeout=timeout,
                 allow_http=allow_http,
                 http_client=http_client,
-                backchannel_url=backchannel_url,
-                backchannel=True,
             )
             self._credential = client_credential(
                 client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
             )
             self._login_hint = checked_user("login_hint", login_hint, ("ipport:", "operatortoken:"))
             self._scope = checked_scope(scope)
-            # The refresh tokens of the last login that may still be valid, newest last; None before the first login.
-            # In a dict, adding and removing are one step each, so that no lock is necessary.
-            self._refresh_tokens: dict[str, None] | None = None
-            leeway = seconds("leeway", leeway, zero=True)
-            self._cache = TokenCache(self._renew, leeway=leeway, patience=self._endpoint.timeout + GRACE)
+            self._login: _Login | None = None
+            self._keep_tokens(leeway, None, self._credential.material)
             self._shown = f"{self._endpoint!r}, {client_id!r}, login_hint='***', scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
             # A traceback with locals would show them.
@@ -114,9 +115,11 @@ class CIBA(CachedProvider):
         """
         timeout = seconds("timeout", timeout)
         try:
-            _raise(self._log_in(timeout, threading.Event()))
+            outcome = self._log_in(timeout, threading.Event())
         except BaseException as error:  # noqa: BLE001 - raised again
             raise error.with_traceback(None) from None  # the frames below hold tokens
+        if isinstance(outcome, TokenRefusal):
+            raise outcome.error()
 
     async def aauthorize(self, *, timeout: float = 120.0) -> None:
         """Ask the operator to log the user in, and wait in a task; cancelling the task stops the polling.
@@ -124,126 +127,108 @@ class CIBA(CachedProvider):
         The arguments and errors are those of `authorize`.
         """
         timeout = seconds("timeout", timeout)
-        refusal: TokenRefusal | None = TokenRefusal("the login was not finished in time")
         stop = threading.Event()
         try:
-            login = run_in_thread(self._log_in, timeout, stop)
-            await await_future(login, timeout + GRACE)  # the thread observes the timeout; its last poll may end later
-            if login.done():
-                refusal = login.result()
+            # The thread observes the timeout; its last poll may end later.
+            outcome = await await_future(run_in_thread(self._log_in, timeout, stop), timeout + GRACE)
         except RuntimeError:
-            refusal = TokenRefusal("the login needs a thread, and this process cannot start another one")
+            outcome = TokenRefusal("the login needs a thread, and this process cannot start another one")
         finally:
             stop.set()
-        _raise(refusal)
+        if not isinstance(outcome, _Login):
+            raise (outcome or TokenRefusal("the login was not finished in time")).error()
 
-    def _log_in(self, timeout: float, stop: threading.Event) -> TokenRefusal | None:
+    def _log_in(self, timeout: float, stop: threading.Event) -> _Login | TokenRefusal:
         deadline = time.monotonic() + timeout
 
-        def start() -> StartedLogin | TokenRefusal:
-            build = self._form({"scope": self._scope, "login_hint": self._login_hint.reveal()})
-            return self._endpoint.ask("backchannel", build, read_started_login, self._until(deadline), rings=True)
+        def ask_until() -> float:
+            return min(deadline, time.monotonic() + self._endpoint.timeout)
 
-        def poll(auth_req_id: str) -> Token | TokenRefusal:
-            build = self._form({"grant_type": CIBA_GRANT, "auth_req_id": auth_req_id}, auth_req_id)
+        def poll(auth_req_id: str) -> Token:
+            build = self._builder({"grant_type": _GRANT, "auth_req_id": auth_req_id}, auth_req_id)
             return self._endpoint.ask(
-                "token", build, lambda reply: read_token(reply, self._scope), self._until(deadline), attempts=1
+                "token_url", build, lambda reply: read_token(reply, self._scope), ask_until(), attempts=1
             )
 
         try:
-            outcome = poll_login(start, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
+            build = self._builder({"scope": self._scope, "login_hint": self._login_hint.reveal()})
+            started = self._endpoint.ask("backchannel_url", build, read_started_login, ask_until())
+            token, began = poll_login(started, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
+        except TokenRefusal as refusal:
+            return refusal.with_traceback(None)  # its frames hold tokens
         except Exception as error:  # noqa: BLE001 - a caller's own http_client may raise anything
             return TokenRefusal(f"the login failed: it raised {type(error).__name__}")
-        if isinstance(outcome, TokenRefusal):
-            return outcome
-        token, began = outcome
-        self._refresh_tokens = {} if token.refresh is None else {token.refresh: None}
-        final = Token(token.value, token.lifetime, token.left, final=True)
-        self._cache.put(final if token.refresh is None else token, began)
-        return None
+        self._login = login = _Login(token.refresh)
+        self._cache.put(evolve(token, final=token.refresh is None), began)
+        return login
 
-    def _until(self, deadline: float) -> float:
-        return min(deadline, time.monotonic() + self._endpoint.timeout)
-
-    def _form(self, fields: dict[str, str], *secrets: str) -> FormBuilder:
+    def _builder(self, fields: dict[str, str], *secrets: str) -> FormBuilder:
         hint = self._login_hint.reveal()
         return lambda url, now: self._credential.form(fields, url, now, (*secrets, hint, hint.partition(":")[2]))
 
-    def _renew(self, unwanted: str | None, wait_budget: float) -> Token | TokenRefusal:  # noqa: ARG002 - a Source
-        """Fetch a token with the newest refresh token of the last login."""
-        known = self._refresh_tokens  # of the login at this moment, whatever login follows meanwhile
-        if known is None:
-            return TokenRefusal("no user is logged in; call authorize() (or await aauthorize()) first")
-        if not known:
-            return TokenRefusal(
+    def _fetch(self, timeout: float) -> Token:
+        """Fetch a token with the refresh token of the last login, or raise TokenRefusal."""
+        login = self._login  # of this moment, whatever login follows meanwhile
+        if login is None:
+            raise TokenRefusal("no user is logged in; call authorize() (or await aauthorize()) first")
+        refresh = login.refresh
+        if refresh is None:
+            raise TokenRefusal(
                 "the login has expired, and no refresh token is left; authorize again, and request offline_access if "
                 "it should last"
             )
-        refresh = list(known)[-1]
-        fields = {"grant_type": "refresh_token", "refresh_token": refresh}
-        outcome = self._endpoint.fetch(self._form(fields, refresh), self._scope)
-        if isinstance(outcome, Token):
-            # Without a new refresh token the old one stays valid, RFC 6749 section 6.
-            if outcome.refresh is not None and outcome.refresh != refresh:
-                known[outcome.refresh] = None
-                known.pop(refresh, None)
-        elif outcome.code == "invalid_grant":
-            known.pop(refresh, None)
-        return outcome
-
-
-def _raise(refusal: TokenRefusal | None) -> None:
-    if refusal is not None:
-        raise refusal.error()
+        build = self._builder({"grant_type": "refresh_token", "refresh_token": refresh}, refresh)
+        try:
+            token = self._endpoint.fetch(build, self._scope, timeout)
+        except TokenRefusal as refusal:
+            if refusal.code == "invalid_grant" and login.refresh == refresh:
+                login.refresh = None
+            raise
+        # Without a new refresh token the old one stays valid, RFC 6749 section 6.
+        login.refresh = token.refresh or refresh
+        return token
 
 
 def poll_login(
-    start: Callable[[], StartedLogin | TokenRefusal],
-    poll: Callable[[str], Token | TokenRefusal],
+    login: StartedLogin,
+    poll: Callable[[str], Token],
     *,
     deadline: float,
     clock: Callable[[], float],
     stopped: Callable[[float], bool],
-) -> tuple[Token, float] | TokenRefusal:
-    """Start a login and poll until it is done, refused or too late; return the token and when its request began.
+) -> tuple[Token, float]:
+    """Poll until a login is done; return the token and when its request began.
 
     `stopped` waits so many seconds and tells whether the login was given up meanwhile.
+
+    Raises:
+        TokenRefusal: the login was refused or given up, or it is too late.
     """
-    login = start()
-    if isinstance(login, TokenRefusal):
-        return login
     interval = max(login.interval, SHORTEST_INTERVAL)
     ends = clock() + login.expires_in
-    has_polled = False
-    while True:
-        pause = _pause(interval, ends - clock(), has_polled=has_polled)
-        if pause is None:
-            return TokenRefusal("the user did not answer within the operator's own limit; authorize again", _EXPIRED)
-        if clock() + pause >= deadline:
-            reason = (
-                "the user did not answer in time; give authorize a longer timeout (the operator requires "
-                f"{interval:g} s between two polls)"
-            )
-            return TokenRefusal(reason, _EXPIRED)
-        if stopped(pause):
-            return TokenRefusal("the login was given up")
-        has_polled = True
-        began = clock()
-        outcome = poll(login.auth_req_id)
-        if isinstance(outcome, Token):
-            return outcome, began
-        if outcome.code == "slow_down":
-            interval += SLOW_DOWN
-        elif outcome.code != "authorization_pending":
-            if not outcome.again:
-                return outcome
-            # CIBA Core section 7.3: a client that gets no response polls less often.
-            interval = max(interval, min(interval * 2, _LONGEST_INTERVAL), outcome.wait)
-
-
-def _pause(interval: float, left: float, *, has_polled: bool) -> float | None:
-    """Return the seconds to wait before the next poll, or None if the login will have expired by then."""
-    if interval < left:
-        return interval
     # An interval as long as the login lives would allow no poll: there is one, close to the end.
-    return None if has_polled else max(left - SHORTEST_INTERVAL, 0.0)
+    pause = interval if interval < login.expires_in else max(login.expires_in - SHORTEST_INTERVAL, 0.0)
+    while True:
+        if clock() + pause >= deadline:
+            raise TokenRefusal(
+                "the user did not answer in time; give authorize a longer timeout (the operator requires "
+                f"{interval:g} s between two polls)",
+                "expired_token",
+            )
+        if stopped(pause):
+            raise TokenRefusal("the login was given up")
+        began = clock()
+        try:
+            return poll(login.auth_req_id), began
+        except TokenRefusal as refusal:
+            if refusal.code == "slow_down":
+                interval += SLOW_DOWN
+            elif refusal.code != "authorization_pending":
+                if not refusal.again:
+                    raise
+                # CIBA Core section 7.3: a client that gets no response polls less often.
+                interval = max(interval, min(interval * 2, _LONGEST_INTERVAL), refusal.wait)
+        pause = interval
+        if clock() + pause >= ends:
+            reason = "the user did not answer within the operator's own limit; authorize again"
+            raise TokenRefusal(reason, "expired_token")

@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from camara_otp._checks import seconds
-from camara_otp.auth.assertions import PrivateKey
-from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
-from camara_otp.auth.client_auth import ClientAuth, Form, client_credential
+from camara_otp.auth.answers import Token
+from camara_otp.auth.cache import CachedProvider
+from camara_otp.auth.credentials import ClientAuth, Form, PrivateKey, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
-from camara_otp.auth.sharing import StoreKey, source_through
 from camara_otp.auth.stores import TokenStore
 from camara_otp.auth.token_endpoint import TokenEndpoint
 from camara_otp.errors import ConfigurationError
@@ -63,26 +61,22 @@ class ClientCredentials(CachedProvider):
         http_client: "Client | None" = None,
     ) -> None:
         try:
-            endpoint = TokenEndpoint(token_url, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client)
-            credential = client_credential(
+            self._endpoint = TokenEndpoint(
+                {"token_url": token_url}, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client
+            )
+            self._credential = client_credential(
                 client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
             )
-            scope = None if scope is None else checked_scope(scope)
-            leeway = seconds("leeway", leeway, zero=True)
-            fields = {"grant_type": "client_credentials"} | ({} if scope is None else {"scope": scope})
-
-            def form(url: str, now: float) -> Form:
-                return credential.form(fields, url, now)
-
-            def store_key() -> StoreKey:
-                identity = ("client_credentials", endpoint.name, client_id, scope or "")
-                return StoreKey.derive(credential.material(), *identity)
-
-            source = source_through(
-                lambda left: endpoint.fetch(form, scope, left), store, store_key, endpoint.timeout, leeway
-            )
-            self._cache = TokenCache(source, leeway=leeway, patience=endpoint.timeout + GRACE)
-            self._shown = f"{endpoint!r}, {client_id!r}, scope={scope!r}"
+            self._scope = None if scope is None else checked_scope(scope)
+            self._keep_tokens(leeway, store, self._credential.material, "client_credentials", client_id, scope or "")
+            self._shown = f"{self._endpoint!r}, {client_id!r}, scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
             del self, token_url, issuer, client_secret, private_key  # a traceback with locals would show them
             raise error.with_traceback(None) from None
+
+    def _fetch(self, timeout: float) -> Token:
+        return self._endpoint.fetch(self._form, self._scope, timeout)
+
+    def _form(self, url: str, now: float) -> Form:
+        scope = {} if self._scope is None else {"scope": self._scope}
+        return self._credential.form({"grant_type": "client_credentials"} | scope, url, now)

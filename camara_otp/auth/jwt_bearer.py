@@ -2,20 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from camara_otp._checks import seconds
-from camara_otp.auth.assertions import PrivateKey
-from camara_otp.auth.cache import GRACE, CachedProvider, TokenCache
-from camara_otp.auth.client_auth import Form, checked_user, client_key, encoded
+from camara_otp.auth.answers import Token
+from camara_otp.auth.cache import CachedProvider
+from camara_otp.auth.credentials import Form, PrivateKey, checked_user, client_key
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
-from camara_otp.auth.sharing import StoreKey, source_through
 from camara_otp.auth.stores import TokenStore
 from camara_otp.auth.token_endpoint import TokenEndpoint
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import Client
-
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 class JWTBearer(CachedProvider):
@@ -55,32 +51,24 @@ class JWTBearer(CachedProvider):
         http_client: "Client | None" = None,
     ) -> None:
         try:
-            endpoint = TokenEndpoint(token_url, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client)
-            key = client_key(client_id, private_key, audience, alg, kid)
-            user = checked_user("subject", subject, ("operatortoken:",))
-            scope = _without_openid(checked_scope(scope))
-            leeway = seconds("leeway", leeway, zero=True)
-
-            def form(url: str, now: float) -> Form:
-                # The assertion is grant, scope and login in one, so no other field goes along.
-                assertion = key.assertion(user.reveal(), url, now, scope=scope)
-                secrets = (assertion, user.reveal(), user.reveal().partition(":")[2])
-                return encoded({"grant_type": JWT_BEARER, "assertion": assertion}, secrets=secrets)
-
-            def store_key() -> StoreKey:
-                return StoreKey.derive(key.material(), "jwt_bearer", endpoint.name, client_id, scope, user.reveal())
-
-            source = source_through(
-                lambda left: endpoint.fetch(form, scope, left), store, store_key, endpoint.timeout, leeway
+            self._endpoint = TokenEndpoint(
+                {"token_url": token_url}, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client
             )
-            self._cache = TokenCache(source, leeway=leeway, patience=endpoint.timeout + GRACE)
-            self._shown = f"{endpoint!r}, {client_id!r}, subject='***', scope={scope!r}"
+            self._credential = client_key(client_id, private_key, audience, alg, kid)
+            self._subject = checked_user("subject", subject, ("operatortoken:",))
+            self._scope = checked_scope(scope, openid=False)
+            self._keep_tokens(leeway, store, self._credential.material, "jwt_bearer", client_id, scope, subject)
+            self._shown = f"{self._endpoint!r}, {client_id!r}, subject='***', scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
             del self, token_url, issuer, private_key, subject  # a traceback with locals would show them
             raise error.with_traceback(None) from None
 
+    def _fetch(self, timeout: float) -> Token:
+        return self._endpoint.fetch(self._form, self._scope, timeout)
 
-def _without_openid(scope: str) -> str:
-    if "openid" in scope.split():
-        raise ConfigurationError("scope: a JWT bearer assertion must not hold openid; leave it out")
-    return scope
+    def _form(self, url: str, now: float) -> Form:
+        # The assertion is grant, scope and login in one, so no other field goes along.
+        user = self._subject.reveal()
+        assertion = self._credential.assertion(user, url, now, scope=self._scope)
+        fields = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+        return Form(fields, secrets=(assertion, user, user.partition(":")[2]))

@@ -51,11 +51,13 @@ def scope(
     return checked_scope(" ".join(parts))
 
 
-def checked_scope(value: object) -> str:
+def checked_scope(value: object, *, openid: bool = True) -> str:
     """Return a scope string that RFC 6749 allows, or raise ConfigurationError."""
     names = text("scope", value)
     if _SCOPE.fullmatch(names) is None:
         raise ConfigurationError("scope: must be names of visible ASCII characters, separated by single blanks")
+    if not openid and "openid" in names.split():
+        raise ConfigurationError("scope: a JWT bearer assertion must not hold openid; leave it out")
     return names
 
 

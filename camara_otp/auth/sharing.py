@@ -6,24 +6,17 @@ requests, no call. A store that fails, hangs or is slow takes a quarter of the c
 then fetches a token of its own. Machines do not compare clocks: the store reports the time that a token has left.
 """
 
-import base64
-import hashlib
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field
 
-from camara_otp._threads import run_in_thread, wait
-from camara_otp.auth.answers import Token, TokenRefusal
-from camara_otp.auth.stores import TokenStore
-from camara_otp.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from cryptography.fernet import Fernet
+from camara_otp._threads import run_in_thread
+from camara_otp.auth.answers import Token
+from camara_otp.auth.stores import StoreKey, TokenStore
 
 T = TypeVar("T")
 
@@ -34,220 +27,117 @@ LOCK_SECONDS: Final = 4.0
 
 # Seconds that the store may take in one fetch: a quarter of the caller's time, within these limits.
 _STORE_BUDGET: Final = (0.25, 2.0)
-# Seconds between two looks at the store: the first pause, and the longest.
-_PAUSES: Final = (0.05, 0.25)
+# Seconds between two looks at the store.
+_PAUSE: Final = 0.1
 # Rejected tokens that are never taken from the store again: a store that was down or restored may return with one.
 _REMEMBERED: Final = 8
-_STORE_METHODS: Final = ("encrypt", "load", "save", "acquire", "release")
 
 
-class StoreDownError(Exception):
-    """The store failed or did not respond in time; holds only the kind of failure."""
-
-
-@frozen
-class StoreKey:
-    """Name and encryption key of a shared token, derived from the client's own secret, which the store never sees."""
-
-    name: str
-    key: bytes = field(repr=False)
-
-    @classmethod
-    def derive(cls, secret: bytes, *identity: str) -> "StoreKey":
-        """Derive both by scrypt, so that guessing a weak secret from a name or a value is slow."""
-        salt = hashlib.sha256(json.dumps(identity).encode()).digest()
-        made = hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=48)
-        return cls(name="token:" + made[:16].hex(), key=base64.urlsafe_b64encode(made[16:]))
-
-    def pack(self, token: Token, *, encrypt: bool) -> bytes:
-        """Return a token as bytes for a store."""
-        value = json.dumps({"token": token.value, "lifetime": token.lifetime}).encode()
-        return _fernet(self.key).encrypt(value) if encrypt else value
-
-    def unpack(self, value: bytes, left: float, *, encrypt: bool) -> Token | None:
-        """Return the token, or None when the bytes are not a packed token."""
-        try:
-            content = json.loads(_fernet(self.key).decrypt(value) if encrypt else value)
-            return Token(str(content["token"]), float(content["lifetime"]), left)
-        except Exception:  # noqa: BLE001 - foreign or damaged bytes count as no token
-            return None
-
-
+@define(eq=False)
 class SharedTokenSource:
-    """Fetch through a store.
+    """Fetch through a store, all in all within `timeout` seconds.
 
-    Args:
-        store: the caller's store.
-        store_key: derives name and key; called at the first fetch, because it is slow on purpose.
-        fetch: fetches a token from the token endpoint within the given number of seconds.
-        timeout: seconds for one fetch, its waits for the store and other workers included.
-        leeway: as for the cache.
+    `store_key` derives name and key. It is called at the first fetch, because it is slow on purpose.
     """
 
-    def __init__(
-        self,
-        store: TokenStore,
-        store_key: Callable[[], StoreKey],
-        fetch: Callable[[float], Token | TokenRefusal],
-        *,
-        timeout: float,
-        leeway: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        missing = [name for name in _STORE_METHODS if not hasattr(store, name)]
-        if missing:
-            raise ConfigurationError(
-                f"store: must be a TokenStore, as RedisStore or MemoryStore; {type(store).__name__} lacks "
-                f"{', '.join(missing)}"
-            )
-        if store.encrypt:
-            _fernet(base64.urlsafe_b64encode(bytes(32)))
-        self._store = store
-        self._derive_key = store_key
-        self._key: StoreKey | None = None
-        self._fetch = fetch
-        self._timeout = timeout
-        self._leeway = leeway
-        self._unwanted: tuple[str, ...] = ()
-        self._clock = clock
-        self._sleep = sleep
+    store: TokenStore
+    store_key: Callable[[], StoreKey]
+    fetch: Callable[[float], Token]
+    timeout: float = field(kw_only=True)
+    leeway: float = field(kw_only=True)
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = time.sleep
+    _key: StoreKey | None = field(default=None, init=False)
+    _unwanted: tuple[str, ...] = field(default=(), init=False, repr=False)
 
-    def __call__(self, unwanted: str | None, wait_budget: float) -> Token | TokenRefusal:
+    def __call__(self, unwanted: str | None, wait_budget: float) -> Token:
         """Return the shared token if it is not the unwanted one, else fetch a token and share it.
 
         Args:
             unwanted: the token to be replaced, which is never taken from the store again.
             wait_budget: seconds that a caller waits for the outcome.
         """
-        began = self._clock()
-        self._key = key = self._key or self._derive_key()
+        began = self.clock()
         if unwanted is not None:
             self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]
-        budget = max(min(wait_budget, self._timeout), 0.0)
-        store = _BoundedStore(self._store, key, max(_STORE_BUDGET[0], min(_STORE_BUDGET[1], budget / 4)))
+        self._key = self._key or self.store_key()
+        budget = max(min(wait_budget, self.timeout), 0.0)
+        store = _BoundedStore(self.store, self._key, max(_STORE_BUDGET[0], min(_STORE_BUDGET[1], budget / 4)))
+        found = self._token_or_lease(store, give_up_at=began + budget / 2)
+        if isinstance(found, Token):
+            return found
         try:
-            return self._shared(store, began, began + budget / 2)
-        except StoreDownError as down:
-            _log.warning("the token store failed (%s): this worker fetches a token of its own", down)
-            return self._own(began)
+            # Another worker may have saved a token between our look and our lock.
+            token = None if found is None else store.load(self._unwanted)
+            if token is None or token.is_due(self.leeway):
+                token = self.fetch(self.timeout - (self.clock() - began))
+                store.save(token)
+            return token
+        finally:
+            if found is not None:
+                store.release(found)
 
-    def _shared(self, store: "_BoundedStore", began: float, give_up_at: float) -> Token | TokenRefusal:
-        pause, longest = _PAUSES
+    def _token_or_lease(self, store: "_BoundedStore", give_up_at: float) -> Token | str | None:
+        """Return a shared token, or the lease of the lock, or None when neither comes in time."""
         while True:
             token = store.load(self._unwanted)
-            if token is not None and not self._is_due(token):
+            if token is not None and not token.is_due(self.leeway):
                 return token
             lease = store.acquire()
-            if lease is not None:
-                return self._renew(store, lease, began)
+            if lease is not None or store.has_failed:
+                return lease
             if token is not None and token.left > token.safety_margin():
                 return token  # another worker renews it; it serves until then
-            if self._clock() >= give_up_at:
-                own = self._own(began)
-                store.save(own)
-                return own
-            self._sleep(min(pause, max(give_up_at - self._clock(), 0.0)))
-            pause = min(pause * 1.5, longest)
-
-    def _renew(self, store: "_BoundedStore", lease: str, began: float) -> Token | TokenRefusal:
-        """Fetch under the lock, unless another worker has saved a token between our look and our lock."""
-        try:
-            token = store.load(self._unwanted)
-            if token is not None and not self._is_due(token):
-                return token
-            outcome = self._own(began)
-            store.save(outcome)
-            return outcome
-        finally:
-            store.release(lease)
-
-    def _own(self, began: float) -> Token | TokenRefusal:
-        return self._fetch(self._timeout - (self._clock() - began))
-
-    def _is_due(self, token: Token) -> bool:
-        return token.left <= token.renew_ahead(self._leeway)
+            left = give_up_at - self.clock()
+            if left <= 0:
+                return None
+            self.sleep(min(_PAUSE, left))
 
 
+@define(eq=False)
 class _BoundedStore:
-    """The store during one fetch: all its operations together may take `budget` seconds."""
+    """The store during one fetch. Its operations together may take `seconds`; one that fails returns None."""
 
-    def __init__(self, store: TokenStore, key: StoreKey, budget: float) -> None:
-        self._store = store
-        self._key = key
-        self._budget = budget
-        self._is_down = False
+    store: TokenStore
+    key: StoreKey
+    seconds: float
+    has_failed: bool = False
 
     def load(self, unwanted: tuple[str, ...]) -> Token | None:
-        """Return the shared token unless it is an unwanted one, or None."""
-        kept = self._ask(self._store.load, self._key.name)
-        if kept is None:
-            return None
+        kept = self._ask(self.store.load)
         try:
-            value, left = kept
-            left = float(left)
+            value, left = kept or (b"", 0.0)
+            token = self.key.unpack(value, float(left), encrypt=self.store.encrypt)
         except (TypeError, ValueError):  # from a store of the caller's own
-            raise StoreDownError("load must return bytes and seconds, or None") from None
-        token = self._key.unpack(value, left, encrypt=self._store.encrypt) if 0 < left < math.inf else None
-        return token if token is not None and token.value not in unwanted else None
+            self._fail("load must return bytes and seconds, or None")
+            return None
+        return token if token is not None and token.value not in unwanted and 0 < token.left < math.inf else None
 
     def acquire(self) -> str | None:
-        """Take the lock, or return None."""
-        return self._ask(self._store.acquire, self._key.name, LOCK_SECONDS)
+        return self._ask(self.store.acquire, LOCK_SECONDS)
 
-    def save(self, outcome: Token | TokenRefusal) -> None:
-        """Share a token that has time left, if the store accepts it."""
-        if isinstance(outcome, Token) and outcome.left > 0:
-            packed = self._key.pack(outcome, encrypt=self._store.encrypt)
-            self._try(self._store.save, self._key.name, packed, outcome.left)
+    def save(self, token: Token) -> None:
+        if token.left > 0:
+            self._ask(self.store.save, self.key.pack(token, encrypt=self.store.encrypt), token.left)
 
     def release(self, lease: str) -> None:
-        """Release the lock; if that fails it expires."""
-        self._try(self._store.release, self._key.name, lease)
+        self._ask(self.store.release, lease)
 
-    def _ask(self, method: Callable[..., T], *args: object) -> T:
-        """Call the store in a thread, so that a store which hangs does not hold this one."""
+    def _ask(self, method: Callable[..., T], *args: object) -> T | None:
         began = time.monotonic()
-        answer, problem = None, "too slow"
-        if self._budget > 0:
+        problem = "too slow"
+        if self.seconds > 0:
             try:
-                # The tuple tells an answer of None from no answer.
-                answer, problem = wait(run_in_thread(lambda: (method(*args),)), self._budget), "no answer"
+                # In a thread of its own, so that a store which hangs does not hold this one.
+                return run_in_thread(method, self.key.name, *args).result(self.seconds)
             except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
                 problem = type(error).__name__
-        self._budget -= time.monotonic() - began
-        if answer is None:
-            self._is_down = True
-            raise StoreDownError(problem)
-        return answer[0]
+            finally:
+                self.seconds -= time.monotonic() - began
+        self._fail(problem)
+        return None
 
-    def _try(self, method: Callable[..., object], *args: object) -> None:
-        is_known = self._is_down
-        try:
-            self._ask(method, *args)
-        except StoreDownError as down:
-            if not is_known:
-                _log.warning("the token store failed (%s): the token may not be shared", down)
-
-
-def _fernet(key: bytes) -> "Fernet":
-    try:
-        from cryptography.fernet import Fernet  # noqa: PLC0415 - an extra
-    except ImportError:
-        del key
-        problem = "store: encrypting shared tokens needs an extra package: pip install 'camara-otp[redis]'"
-        raise ConfigurationError(problem) from None
-    return Fernet(key)
-
-
-def source_through(
-    fetch: Callable[[float], Token | TokenRefusal],
-    store: TokenStore | None,
-    store_key: Callable[[], StoreKey],
-    timeout: float,
-    leeway: float,
-) -> Callable[[str | None, float], Token | TokenRefusal]:
-    """Return the source for a cache: the token endpoint, through the store if there is one."""
-    if store is None:
-        return lambda _unwanted, _wait_budget: fetch(timeout)
-    return SharedTokenSource(store, store_key, fetch, timeout=timeout, leeway=leeway)
+    def _fail(self, problem: str) -> None:
+        if not self.has_failed:
+            _log.warning("the token store failed (%s): the token may not be shared with other workers", problem)
+        self.has_failed = True

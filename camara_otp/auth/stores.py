@@ -1,20 +1,27 @@
-"""Stores that share one token between processes and machines.
+"""Stores that share one token between processes and machines, and the form in which a token is stored.
 
 A store keeps bytes under a name for a time, and lends a lock that expires by itself. `sharing` calls it in the thread
 that fetches tokens, so a store is synchronous and serves the async client as well.
 """
 
+import base64
+import hashlib
+import json
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from attrs import field, frozen
+
 from camara_otp._checks import seconds as checked_seconds
+from camara_otp.auth.answers import Token
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import redis
+    from cryptography.fernet import Fernet
 
 
 class TokenStore(Protocol):
@@ -45,6 +52,57 @@ class TokenStore(Protocol):
     def release(self, name: str, lease: str) -> None:
         """Release the lock if the lease still holds it."""
         ...
+
+
+def checked_store(store: TokenStore) -> TokenStore:
+    """Return a store that has every member of the protocol and can be encrypted for, or raise ConfigurationError."""
+    missing = [name for name in ("encrypt", "load", "save", "acquire", "release") if not hasattr(store, name)]
+    if missing:
+        raise ConfigurationError(
+            f"store: must be a TokenStore, as RedisStore or MemoryStore; {type(store).__name__} lacks "
+            f"{', '.join(missing)}"
+        )
+    if store.encrypt:
+        _fernet(base64.urlsafe_b64encode(bytes(32)))
+    return store
+
+
+@frozen
+class StoreKey:
+    """Name and encryption key of a shared token, derived from the client's own secret, which the store never sees."""
+
+    name: str
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, secret: bytes, *identity: str) -> "StoreKey":
+        """Derive both by scrypt, so that guessing a weak secret from a name or a value is slow."""
+        salt = hashlib.sha256(json.dumps(identity).encode()).digest()
+        made = hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=48)
+        return cls(name="token:" + made[:16].hex(), key=base64.urlsafe_b64encode(made[16:]))
+
+    def pack(self, token: Token, *, encrypt: bool) -> bytes:
+        """Return a token as bytes for a store."""
+        value = json.dumps({"token": token.value, "lifetime": token.lifetime}).encode()
+        return _fernet(self.key).encrypt(value) if encrypt else value
+
+    def unpack(self, value: bytes, left: float, *, encrypt: bool) -> Token | None:
+        """Return the token, or None when the bytes are not a packed token."""
+        try:
+            content = json.loads(_fernet(self.key).decrypt(value) if encrypt else value)
+            return Token(str(content["token"]), float(content["lifetime"]), left)
+        except Exception:  # noqa: BLE001 - foreign or damaged bytes count as no token
+            return None
+
+
+def _fernet(key: bytes) -> "Fernet":
+    try:
+        from cryptography.fernet import Fernet  # noqa: PLC0415 - an extra
+    except ImportError:
+        del key
+        problem = "store: encrypting shared tokens needs an extra package: pip install 'camara-otp[redis]'"
+        raise ConfigurationError(problem) from None
+    return Fernet(key)
 
 
 class MemoryStore:

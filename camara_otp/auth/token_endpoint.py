@@ -6,31 +6,119 @@ an immediate repetition best. A request that rings the user's phone is sent agai
 """
 
 import random
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from itertools import count
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
 
-from camara_otp._checks import seconds, shown_url, warn
+from attrs import frozen
+
+from camara_otp._checks import is_local, seconds, shown_url, split_url, text, warn
 from camara_otp._exchange import Failure, Outgoing, open_exchange
-from camara_otp.auth.answers import TOO_MANY, Reply, Token, TokenRefusal, read_token
-from camara_otp.auth.client_auth import Form
-from camara_otp.auth.discovery import Endpoints, EndpointURL, endpoint_url, issuer_of, read_configuration
+from camara_otp.auth.answers import Reply, Token, TokenRefusal, read_document, read_token
+from camara_otp.auth.credentials import Form
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import Client
+    from camara_otp._exchange.exchange import Exchange
 
 T = TypeVar("T")
 FormBuilder = Callable[[str, float], Form]
 """Makes the form for an endpoint's URL and the wall-clock time."""
 
+_QUERY: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
+_CONFIGURATION: Final = "/.well-known/openid-configuration"
+# The endpoint of each argument: its name in messages, and its field in a configuration.
+_ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
+    "issuer": ("the issuer", ""),
+    "token_url": ("the token endpoint", "token_endpoint"),
+    "backchannel_url": ("the backchannel endpoint", "backchannel_authentication_endpoint"),
+}
 _MAX_RESPONSE_BYTES: Final = 65536
 _CONNECT_TIMEOUT: Final = 3.0
 _ATTEMPTS: Final = 4
 _USER_AGENT: Final = (b"user-agent", b"camara-otp")  # some gateways reject requests without a User-Agent
 _UNREACHABLE: Final = "check its URL and the network; for a proxy, or a CA of the operator's own, give http_client"
+
+
+@frozen
+class EndpointURL:
+    """A checked URL, with the parts that an exchange needs; the query may hold a key, so repr masks it."""
+
+    url: str
+    origin: str
+    target: str
+    is_clear_text: bool
+
+    def __repr__(self) -> str:
+        return f"EndpointURL({shown_url(self.url)!r})"
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the URL is an address of this machine or link."""
+        return is_local(urlsplit(self.origin).hostname or "")
+
+
+def endpoint_url(name: str, url: object, *, allow_http: bool) -> EndpointURL:
+    """Check a URL, or raise ConfigurationError. Unlike a base_url, it may carry a query (RFC 6749 section 3.2)."""
+    url = text(name, url)
+    path, mark, query = url.partition("?")
+    if not _QUERY.fullmatch(query):
+        raise ConfigurationError(f"{name}: has a query with characters that must be percent-encoded, or a fragment")
+    if "@" in path:
+        raise ConfigurationError(f"{name}: must hold no user name or password; give client_id and its secret instead")
+    parts = split_url(name, path, allow_http=allow_http)
+    return EndpointURL(url, parts.origin, f"{parts.path or '/'}{mark}{query}", parts.in_the_clear)
+
+
+@frozen
+class Issuer:
+    """An issuer: the names that its configuration may state, and the URL of that configuration."""
+
+    names: tuple[str, ...]
+    configuration: EndpointURL
+
+
+def issuer_of(issuer: object, *, allow_http: bool) -> Issuer:
+    """Return the issuer for its name or for the URL of its configuration.
+
+    A configuration URL does not tell whether the issuer's name ends in a slash, so both names are accepted for it.
+    """
+    given = text("issuer", issuer)
+    name = given.removesuffix(_CONFIGURATION)
+    names = (name,) if name == given else (name, f"{name}/")
+    return Issuer(names, endpoint_url("issuer", name.removesuffix("/") + _CONFIGURATION, allow_http=allow_http))
+
+
+def read_configuration(
+    reply: Reply, issuer: Issuer, wanted: Iterable[str], *, allow_http: bool
+) -> dict[str, EndpointURL]:
+    """Read the wanted endpoints in an OpenID configuration, which must state the issuer exactly as the caller did."""
+    document = read_document(reply)
+    stated = document.get("issuer")
+    if stated not in issuer.names:
+        shown = reply.cleaned(stated) if isinstance(stated, str) else "none"
+        raise TokenRefusal(
+            f"the issuer's configuration is another issuer's ({shown}); give issuer exactly as it is there"
+        )
+    endpoints: dict[str, EndpointURL] = {}
+    for name in wanted:
+        key = _ENDPOINTS[name][1]
+        if not isinstance(document.get(key), str):
+            raise TokenRefusal(f"the issuer's configuration names no {key}; the operator may not offer this grant")
+        try:
+            endpoints[name] = endpoint_url(f"the issuer's {key}", document[key], allow_http=allow_http)
+        except ConfigurationError as error:
+            raise TokenRefusal(str(error)) from None
+        if endpoints[name].is_local and not issuer.configuration.is_local:
+            raise TokenRefusal(
+                f"the issuer's {key} is an address of this machine or link, which its configuration must not name; "
+                "report it to the operator"
+            )
+    return endpoints
 
 
 def pause_before(attempt: int, refusal: TokenRefusal, left: float) -> float | None:
@@ -43,27 +131,26 @@ def pause_before(attempt: int, refusal: TokenRefusal, left: float) -> float | No
 
 
 class TokenEndpoint:
-    """An authorization server, given by its endpoints or by the issuer that publishes them.
+    """The endpoints of an authorization server that a grant needs.
 
-    `timeout` is for one token: discovery, every attempt and every wait. `backchannel` is set where that endpoint is
-    needed, for CIBA. The other arguments are those of the providers.
+    Args:
+        urls: the grant's arguments for them, `token_url` first; all are None if `issuer` is given.
+        issuer, allow_http, http_client: the arguments of the providers.
+        timeout: seconds for one token: discovery, every attempt and every wait.
     """
 
     def __init__(
         self,
-        token_url: str | None,
+        urls: Mapping[str, str | None],
         issuer: str | None,
         *,
         timeout: float,
         allow_http: bool,
         http_client: "Client | None",
-        backchannel_url: str | None = None,
-        backchannel: bool = False,
     ) -> None:
-        if (token_url is None) == (issuer is None):
-            raise ConfigurationError("token_url: give the token endpoint's URL, or issuer=... to have it looked up")
-        if backchannel and (backchannel_url is None) == (issuer is None):
-            raise ConfigurationError("backchannel_url: give it together with token_url, or issuer=... for both")
+        for name, url in urls.items():
+            if (url is None) == (issuer is None):
+                raise ConfigurationError(f"{name}: give the URL, or issuer=... to have it looked up; one of the two")
         if http_client is not None:
             if hasattr(http_client, "aclose"):
                 raise ConfigurationError(
@@ -74,99 +161,66 @@ class TokenEndpoint:
         self.timeout: float = seconds("timeout", timeout)
         self._http_client = http_client
         self._allow_http = allow_http
-        self._backchannel = backchannel
-        self._endpoints: Endpoints | None = None
+        self._wanted = tuple(urls)
+        self._urls: dict[str, EndpointURL]
         if issuer is not None:
             self._issuer = issuer_of(issuer, allow_http=allow_http)
-            given = {"issuer": self._issuer.configuration}
+            self._urls = {"issuer": self._issuer.configuration}
             self.name: str = self._issuer.names[0]
         else:
-            given = {"token_url": endpoint_url("token_url", token_url, allow_http=allow_http)}
-            self.name = given["token_url"].url
-            if backchannel:
-                given["backchannel_url"] = endpoint_url("backchannel_url", backchannel_url, allow_http=allow_http)
-            self._endpoints = Endpoints(given["token_url"], given.get("backchannel_url"))
-        for name, url in given.items():
-            if url.is_clear_text:
+            self._urls = {name: endpoint_url(name, url, allow_http=allow_http) for name, url in urls.items()}
+            self.name = self._urls["token_url"].url
+        for name, found in self._urls.items():
+            if found.is_clear_text:
                 warn(f"{name}: the credentials travel over plain http, readable by everyone on the way")
 
     def __repr__(self) -> str:
         return repr(shown_url(getattr(self, "name", "")))
 
-    def fetch(self, build: FormBuilder, scope: str | None, seconds: float | None = None) -> Token | TokenRefusal:
-        """Fetch a token of the grant that `build` makes the form of, within `seconds` or the endpoint's timeout."""
-        deadline = time.monotonic() + (self.timeout if seconds is None else seconds)
-        return self.ask("token", build, lambda reply: read_token(reply, scope), deadline)
+    def fetch(self, build: FormBuilder, scope: str | None, timeout: float) -> Token:
+        """Fetch a token with the grant that `build` makes the form of, or raise TokenRefusal."""
+        return self.ask("token_url", build, lambda reply: read_token(reply, scope), time.monotonic() + timeout)
 
     def ask(
-        self,
-        which: Literal["token", "backchannel"],
-        build: FormBuilder,
-        read: Callable[[Reply], T | TokenRefusal],
-        deadline: float,
-        *,
-        attempts: int = _ATTEMPTS,
-        rings: bool = False,
-    ) -> T | TokenRefusal:
-        """Send a form to an endpoint and read the response, in up to `attempts` requests until the deadline.
+        self, which: str, build: FormBuilder, read: Callable[[Reply], T], deadline: float, attempts: int = _ATTEMPTS
+    ) -> T:
+        """Send a form to an endpoint, repeat that within attempts and deadline, and return what `read` returns.
 
-        A request that `rings` the user's phone is sent again only if it cannot have arrived.
+        Raises:
+            TokenRefusal: the last attempt failed, or must not be repeated.
         """
-        endpoints = self._endpoints or self._discovered(deadline)
-        if isinstance(endpoints, TokenRefusal):
-            return endpoints
-        where = endpoints.token if which == "token" else endpoints.backchannel
-        if where is None:
-            raise AssertionError("unreachable")  # pragma: no cover - CIBA sets `backchannel`
-        return self._send(f"the {which} endpoint", where, build, read, deadline, attempts=attempts, rings=rings)
-
-    def _discovered(self, deadline: float) -> Endpoints | TokenRefusal:
-        found = self._send(
-            "the issuer",
-            self._issuer.configuration,
-            lambda _url, _now: Form(((b"accept", b"application/json"),)),
-            lambda reply: read_configuration(
-                reply, self._issuer, backchannel=self._backchannel, allow_http=self._allow_http
-            ),
-            deadline,
-            method="GET",
-        )
-        if isinstance(found, Endpoints):
-            self._endpoints = found
-        return found
-
-    def _send(
-        self,
-        server: str,
-        where: EndpointURL,
-        build: FormBuilder,
-        read: Callable[[Reply], T | TokenRefusal],
-        deadline: float,
-        *,
-        method: str = "POST",
-        attempts: int = _ATTEMPTS,
-        rings: bool = False,
-    ) -> T | TokenRefusal:
+        if which not in self._urls:
+            self._urls |= self.ask(
+                "issuer",
+                lambda _url, _now: Form({}),
+                lambda reply: read_configuration(reply, self._issuer, self._wanted, allow_http=self._allow_http),
+                deadline,
+            )
         # The connection is closed at the end, since the next token is due in an hour.
         with closing(
-            open_exchange(where.origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client)
+            open_exchange(
+                self._urls[which].origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client
+            )
         ) as exchange:
-            for attempt in count(1):
-                form = build(where.url, time.time())
-                answer = exchange.request(
-                    Outgoing(method, where.target, (_USER_AGENT, *form.headers), form.body, deadline, _CONNECT_TIMEOUT)
-                )
-                if isinstance(answer, Failure):
-                    again = not answer.permanent and not (rings and answer.sent)
-                    reason = f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}"
-                    outcome: T | TokenRefusal = TokenRefusal(reason, again=again)
-                else:
-                    outcome = read(Reply(server, answer, form.secrets, time.time()))
-                    again = not rings or answer.status == TOO_MANY  # a request that was rate limited rang no phone
-                if not isinstance(outcome, TokenRefusal) or not again or attempt >= attempts:
-                    return outcome
-                pause = pause_before(attempt + 1, outcome, deadline - time.monotonic())
-                if pause is None:
-                    return outcome
+            attempt = 1
+            while True:
+                try:
+                    return read(self._send(exchange, which, build, deadline))
+                except TokenRefusal as refusal:
+                    attempt += 1
+                    pause = pause_before(attempt, refusal, deadline - time.monotonic())
+                    if pause is None or attempt > attempts:
+                        raise
                 time.sleep(pause)
-        raise AssertionError("unreachable")  # pragma: no cover
+
+    def _send(self, exchange: "Exchange", which: str, build: FormBuilder, deadline: float) -> Reply:
+        where, server = self._urls[which], _ENDPOINTS[which][0]
+        form = build(where.url, time.time())
+        method = "POST" if form.body else "GET"
+        headers = (_USER_AGENT, *form.headers)
+        answer = exchange.request(Outgoing(method, where.target, headers, form.body, deadline, _CONNECT_TIMEOUT))
+        if isinstance(answer, Failure):
+            # A request to the backchannel endpoint rings the user's phone.
+            again = not answer.permanent and not (answer.sent and which == "backchannel_url")
+            raise TokenRefusal(f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}", again=again)
+        return Reply(server, answer, form.secrets, time.time())

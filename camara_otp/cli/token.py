@@ -23,8 +23,7 @@ class _LifetimeStore(MemoryStore):
 
     def save(self, name: str, value: bytes, seconds: float) -> None:
         """Save a token and record its lifetime."""
-        if not name.endswith(":busy"):  # the lock of a fetch
-            self.seconds = seconds
+        self.seconds = seconds
         super().save(name, value, seconds)
 
 

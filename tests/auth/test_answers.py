@@ -19,7 +19,7 @@ from camara_otp.auth.answers import (
     read_started_login,
     read_token,
 )
-from camara_otp.auth.discovery import Endpoints, issuer_of, read_configuration
+from camara_otp.auth.token_endpoint import issuer_of, read_configuration
 
 SCOPE = "one-time-password-sms:send-validate"
 NOW = 1_800_000_000.0
@@ -38,9 +38,17 @@ def good(**more):
     return {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600} | more
 
 
+def outcome(read, *args, **options):
+    """Return what a function returns, or the refusal that it raises."""
+    try:
+        return read(*args, **options)
+    except TokenRefusal as refusal:
+        return refusal
+
+
 def read(body, **options):
     """Read a token answer."""
-    return read_token(heard(body, **options), SCOPE)
+    return outcome(read_token, heard(body, **options), SCOPE)
 
 
 def test_a_good_answer_gives_a_token():
@@ -303,13 +311,14 @@ def test_a_login_is_read():
 @pytest.mark.parametrize("body", [{}, {"auth_req_id": ""}, {"auth_req_id": 1}, {"error": "unknown_user_id"}])
 def test_a_login_without_an_id_is_refused(body):
     """There is nothing to poll with."""
-    assert isinstance(read_started_login(heard(body)), TokenRefusal)
+    assert isinstance(outcome(read_started_login, heard(body)), TokenRefusal)
 
 
 def discovery(allow_http=False, backchannel=False, asked="https://op.example", **document):
     """Read an OpenID configuration."""
     issuer = issuer_of(asked, allow_http=True)
-    return read_configuration(heard(document), issuer, backchannel=backchannel, allow_http=allow_http)
+    wanted = ("token_url", "backchannel_url") if backchannel else ("token_url",)
+    return outcome(read_configuration, heard(document), issuer, wanted, allow_http=allow_http)
 
 
 def test_discovery_names_the_endpoints():
@@ -321,10 +330,9 @@ def test_discovery_names_the_endpoints():
         backchannel_authentication_endpoint="https://other.example:8443/bc",
     )
 
-    assert isinstance(found, Endpoints)
-    assert (found.token.origin, found.token.target) == ("https://op.example", "/token?x=1")
-    assert found.backchannel is not None
-    assert found.backchannel.origin == "https://other.example:8443"
+    assert isinstance(found, dict)
+    assert (found["token_url"].origin, found["token_url"].target) == ("https://op.example", "/token?x=1")
+    assert found["backchannel_url"].origin == "https://other.example:8443"
 
 
 @pytest.mark.parametrize(
@@ -362,7 +370,7 @@ def test_a_configuration_url_stands_for_an_issuer_with_and_without_a_slash(state
     for asked in ("https://op.example/.well-known/openid-configuration",):
         found = discovery(asked=asked, issuer=stated, token_endpoint="https://op.example/t")
 
-        assert isinstance(found, Endpoints)
+        assert isinstance(found, dict)
 
 
 def test_an_issuer_is_compared_to_the_letter():
@@ -372,7 +380,7 @@ def test_an_issuer_is_compared_to_the_letter():
     assert issuer_of(asked, allow_http=False).configuration.url == (
         "https://op.example/.well-known/openid-configuration"
     )
-    assert isinstance(discovery(asked=asked, issuer=asked, token_endpoint="https://op.example/t"), Endpoints)
+    assert isinstance(discovery(asked=asked, issuer=asked, token_endpoint="https://op.example/t"), dict)
     refusal = discovery(asked=asked, issuer="https://op.example", token_endpoint="https://op.example/t")
     assert isinstance(refusal, TokenRefusal)
 
@@ -405,7 +413,7 @@ def test_an_issuer_on_this_machine_may_name_one():
     """A local sandbox does."""
     found = discovery(asked="http://127.0.0.1:1", issuer="http://127.0.0.1:1", token_endpoint="http://127.0.0.1:1/t")
 
-    assert isinstance(found, Endpoints)
+    assert isinstance(found, dict)
 
 
 def test_a_date_without_a_zone_is_gmt(monkeypatch):

@@ -10,17 +10,15 @@ from joserfc import jwk, jws
 from joserfc.jws import JWSRegistry
 
 from camara_otp._secret import Secret
-from camara_otp.auth import client_auth
-from camara_otp.auth.assertions import (
+from camara_otp.auth import credentials
+from camara_otp.auth.credentials import (
     ALGORITHMS,
     ASSERTION_LIFETIME,
+    ClientKey,
+    ClientSecret,
     PrivateKeyError,
-    Signer,
-    assertion_claims,
-    key_material,
-    signer_of,
+    client_key,
 )
-from camara_otp.auth.client_auth import ClientKey, ClientSecret
 from camara_otp.errors import ConfigurationError, TokenError
 
 URL = "https://op.example/token"
@@ -47,7 +45,7 @@ def secret_of(client_id, secret, *, basic=True):
 
 def key_of(given, alg=None, kid=None):
     """Return a credential with a key."""
-    return ClientKey("client", signer_of(given, alg, kid), None, key_material(given))
+    return client_key("client", given, None, alg, kid)
 
 
 def fields(form):
@@ -122,16 +120,16 @@ def test_assertions_live_no_longer_than_the_profile_allows():
 
 def test_the_audience_can_be_another():
     """Some operators want the issuer."""
-    form = ClientKey("client", FakeSigner(), "https://op.example", b"").form({}, URL, NOW)
+    form = FakeKey("https://op.example").form({}, URL, NOW)
 
     assert json.loads(fields(form)["client_assertion"])["aud"] == "https://op.example"
 
 
-class FakeSigner(Signer):
+class FakeKey(ClientKey):
     """Write the claims without a signature."""
 
-    def __init__(self):
-        super().__init__("none", None, None)
+    def __init__(self, audience):
+        super().__init__("client", audience, "none", None, None)
 
     def sign(self, claims):
         return json.dumps(claims, separators=(",", ":"))
@@ -139,10 +137,10 @@ class FakeSigner(Signer):
 
 @pytest.fixture(autouse=True)
 def _readable_forms(monkeypatch):
-    """Let FakeSigner's JSON through unencoded."""
-    real = client_auth.urlencode
+    """Let FakeKey's JSON through unencoded."""
+    real = credentials.urlencode
     monkeypatch.setattr(
-        client_auth,
+        credentials,
         "urlencode",
         lambda fields: "&".join(
             f"{name}={value}" if value.startswith("{") else real({name: value}) for name, value in fields.items()
@@ -152,7 +150,9 @@ def _readable_forms(monkeypatch):
 
 def test_each_assertion_is_new():
     """A jti is never used twice."""
-    assert len({assertion_claims("a", "b", "c", NOW)["jti"] for _ in range(1000)}) == 1000
+    key = FakeKey(None)
+
+    assert len({json.loads(key.assertion("a", URL, NOW))["jti"] for _ in range(1000)}) == 1000
 
 
 @pytest.mark.parametrize(
@@ -160,22 +160,22 @@ def test_each_assertion_is_new():
 )
 def test_the_algorithm_follows_the_key(keys, kind, alg):
     """Nothing to set in the usual case."""
-    assert signer_of(keys[kind].as_pem(private=True), None, None).alg == alg
+    assert key_of(keys[kind].as_pem(private=True), None, None).alg == alg
 
 
 def test_a_jwk_brings_its_algorithm_and_name(keys):
     """`alg` and `kid` of the JWK count, unless given."""
     jwk_ = keys["RSA"].as_dict(private=True) | {"alg": "PS256", "kid": "from-jwk", "use": "sig"}
 
-    assert (signer_of(jwk_, None, None).alg, signer_of(jwk_, None, None).kid) == ("PS256", "from-jwk")
-    assert (signer_of(jwk_, "RS256", "own").alg, signer_of(jwk_, "RS256", "own").kid) == ("RS256", "own")
+    assert (key_of(jwk_, None, None).alg, key_of(jwk_, None, None).kid) == ("PS256", "from-jwk")
+    assert (key_of(jwk_, "RS256", "own").alg, key_of(jwk_, "RS256", "own").kid) == ("RS256", "own")
 
 
 def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
     """A key registered for one signature serves for another of its kind."""
     jwk_ = keys["RSA"].as_dict(private=True) | {"alg": "RS256", "kid": "from-jwk", "use": "sig", "key_ops": ["sign"]}
 
-    header, claims = verified(signer_of(jwk_, "PS256", None).sign({"iss": "client"}), keys["RSA"])
+    header, claims = verified(key_of(jwk_, "PS256", None).sign({"iss": "client"}), keys["RSA"])
 
     assert header == {"alg": "PS256", "typ": "JWT", "kid": "from-jwk"}
     assert claims == {"iss": "client"}
@@ -185,7 +185,7 @@ def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
 def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
     """Not at the first token, long after the key was given."""
     with pytest.raises(PrivateKeyError, match="^private_key: is not for signing"):
-        signer_of(keys["P-256"].as_dict(private=True) | said, None, None)
+        key_of(keys["P-256"].as_dict(private=True) | said, None, None)
 
 
 @pytest.mark.parametrize(
@@ -194,20 +194,20 @@ def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
 def test_a_key_of_the_wrong_kind_is_refused(keys, kind, alg):
     """Said at once, with both kinds."""
     with pytest.raises(ConfigurationError, match=f"^alg: {alg} needs a key of kind {ALGORITHMS[alg]}.*is {kind}"):
-        signer_of(keys[kind].as_pem(private=True), alg, None)
+        key_of(keys[kind].as_pem(private=True), alg, None)
 
 
 @pytest.mark.parametrize("alg", ["HS256", "none", "RS1"])
 def test_an_unknown_algorithm_is_refused(keys, alg):
     """Symmetric ones and none are no private_key_jwt."""
     with pytest.raises(ConfigurationError, match="^alg: "):
-        signer_of(keys["RSA"].as_pem(private=True), alg, None)
+        key_of(keys["RSA"].as_pem(private=True), alg, None)
 
 
 def test_a_curve_without_a_signature_is_refused():
     """secp256k1 is not for this."""
     with pytest.raises(ConfigurationError, match="^alg: "):
-        signer_of(jwk.ECKey.generate_key("secp256k1").as_dict(private=True), None, None)
+        key_of(jwk.ECKey.generate_key("secp256k1").as_dict(private=True), None, None)
 
 
 @pytest.mark.parametrize("shape", ["pem", "jwk"])
@@ -217,7 +217,7 @@ def test_a_public_key_is_refused(keys, shape):
     given = key.as_pem(private=False) if shape == "pem" else key.as_dict(private=False)
 
     with pytest.raises(ConfigurationError, match="public key"):
-        signer_of(given, None, None)
+        key_of(given, None, None)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_public_key_is_refused(keys, shape):
 def test_what_is_no_key_is_refused_and_not_shown(given):
     """The text names the forms, never the value; no foreign exception hangs on it."""
     with pytest.raises(ConfigurationError, match="^private_key: ") as caught:
-        signer_of(given, None, None)
+        key_of(given, None, None)
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -249,7 +249,7 @@ def test_what_is_no_key_is_refused_and_not_shown(given):
 def test_an_encrypted_key_is_refused(keys):
     """There is no passphrase argument: the caller decrypts."""
     with pytest.raises(ConfigurationError, match="passphrase"):
-        signer_of(keys["RSA"].as_pem(private=True, password="hunter2"), None, None)
+        key_of(keys["RSA"].as_pem(private=True, password="hunter2"), None, None)
 
 
 @pytest.mark.parametrize("blocked", ["joserfc", "joserfc.jwk"])
@@ -258,14 +258,14 @@ def test_signing_without_its_package_is_refused_at_once(keys, monkeypatch, block
     monkeypatch.setitem(sys.modules, blocked, None)
 
     with pytest.raises(ConfigurationError, match=r"pip install 'camara-otp\[oauth\]'"):
-        signer_of(keys["RSA"].as_pem(private=True), None, None)
+        key_of(keys["RSA"].as_pem(private=True), None, None)
 
 
 def test_a_wrong_key_is_caught_as_either(keys):
     """A fault of the set-up, and the reason why there is no token; it travels between processes."""
     for kind in (ConfigurationError, TokenError, ValueError):
         with pytest.raises(kind) as caught:
-            signer_of(keys["P-256"].as_pem(private=True), "RS256", None)
+            key_of(keys["P-256"].as_pem(private=True), "RS256", None)
     error = pickle.loads(pickle.dumps(caught.value))
 
     assert (str(error), error.error, error.outcome_unknown) == (str(caught.value), None, False)
@@ -280,10 +280,10 @@ def test_a_signer_does_not_show_its_key(keys):
 
 
 def test_key_material_is_the_same_for_the_same_key(keys):
-    """Blanks around a PEM and the order in a JWK make no difference between workers."""
+    """Neither its format, nor blanks around a PEM, nor the order in a JWK make a difference between workers."""
     pem = keys["P-256"].as_pem(private=True)
     jwk_ = keys["P-256"].as_dict(private=True)
+    same = [pem, pem.decode() + "\n", b" " + pem, jwk_, dict(reversed(jwk_.items())), jwk_ | {"kid": "k"}]
 
-    assert key_material(pem) == key_material(pem.decode() + "\n") == key_material(b" " + pem)
-    assert key_material(jwk_) == key_material(dict(reversed(jwk_.items())))
-    assert key_material(jwk_) != key_material(pem)
+    assert len({key_of(given).material() for given in same}) == 1
+    assert key_of(pem).material() != key_of(keys["P-384"].as_pem(private=True)).material()

@@ -818,6 +818,14 @@ def test_a_late_refresh_of_the_login_before_leaves_the_new_one_alone(tokens, lat
     assert [seen.form.get("refresh_token") for seen in tokens.seen if "refresh_token" in seen.form] == ["r1", "r2"]
 
 
+def refresh(provider):
+    """Renew the token of a login, as the cache does; return the token or the refusal."""
+    try:
+        return provider._fetch(10.0)
+    except TokenRefusal as refusal:
+        return refusal
+
+
 @pytest.mark.usefixtures("quick_polls")
 def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
     """Two refreshes of one login with one token: the second is told invalid_grant, the first brought the successor."""
@@ -829,14 +837,14 @@ def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
     def overtaken(seen):
         if seen.form["refresh_token"] == "r1" and not inner:
             inner.append(1)
-            inner.append(provider._renew(None, 10.0))
+            inner.append(refresh(provider))
             return answer(access_token="t2", token_type="Bearer", refresh_token="r2")
         return answer(400, error="invalid_grant")
 
     tokens.reply = overtaken
-    assert provider._renew(None, 10.0).value == "t2"
+    assert refresh(provider).value == "t2"
     assert inner[1].code == "invalid_grant"
-    assert provider._renew(None, 10.0).code == "invalid_grant"
+    assert refresh(provider).code == "invalid_grant"
     assert tokens.seen[-1].form["refresh_token"] == "r2"
 
 
@@ -942,7 +950,7 @@ def test_a_login_that_breaks_is_a_token_error(tokens, monkeypatch):
     def broken(*_):
         raise LookupError(SECRET)
 
-    monkeypatch.setattr(provider, "_form", broken)
+    monkeypatch.setattr(provider, "_builder", broken)
     with pytest.raises(TokenError, match="LookupError") as caught:
         provider.authorize(timeout=5)
     assert SECRET not in str(caught.value)

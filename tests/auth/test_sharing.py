@@ -11,7 +11,8 @@ import pytest
 
 from camara_otp.auth import ClientCredentials, MemoryStore, RedisStore, sharing
 from camara_otp.auth.answers import Token, TokenRefusal
-from camara_otp.auth.sharing import LOCK_SECONDS, SharedTokenSource, StoreKey
+from camara_otp.auth.sharing import LOCK_SECONDS, SharedTokenSource
+from camara_otp.auth.stores import StoreKey
 from camara_otp.errors import ConfigurationError
 
 KEY = base64.urlsafe_b64encode(bytes(32))
@@ -46,9 +47,9 @@ class Worker:
         self.fetched += 1
         if self.during is not None:
             self.during()
-        return (
-            TokenRefusal("down") if self.refuse else Token(f"{id(self)}-{self.fetched}", self.lifetime, self.lifetime)
-        )
+        if self.refuse:
+            raise TokenRefusal("down")
+        return Token(f"{id(self)}-{self.fetched}", self.lifetime, self.lifetime)
 
     def fetch(self, unwanted=None, wait_budget=10.0):
         return self.source(unwanted, wait_budget)
@@ -105,9 +106,9 @@ def test_a_token_once_refused_is_not_taken_from_the_store_again(store, clock):
     """A store that was down for a while may still hold it, when a later one is refused as well."""
     one, other = workers(store, clock)
     old = one.fetch()
-    down, one.source._store = one.source._store, Broken("load", fails)
+    down, one.source.store = one.source.store, Broken("load", fails)
     mine = one.fetch(unwanted=old.value)
-    one.source._store = down
+    one.source.store = down
     new = one.fetch(unwanted=mine.value)
 
     assert new.value not in {old.value, mine.value}
@@ -143,7 +144,7 @@ def test_a_worker_without_the_lock_waits_for_the_token(store, clock):
             store.save(STORE_KEY.name, STORE_KEY.pack(token, encrypt=False), 3600)
             store.release(STORE_KEY.name, lease)
 
-    other.source._sleep = nap
+    other.source.sleep = nap
     assert other.fetch().value == "t"
     assert other.fetched == one.fetched == 0
 
@@ -194,7 +195,8 @@ def test_a_refusal_is_told_and_frees_the_lock(store, clock):
     one, other = workers(store, clock)
     one.refuse = True
 
-    assert one.fetch() == TokenRefusal("down")
+    with pytest.raises(TokenRefusal, match="down"):
+        one.fetch()
     began = clock.now
     assert isinstance(other.fetch(), Token)
     assert clock.now == began
@@ -447,20 +449,29 @@ def test_the_memory_store_lends_its_lock_once(store, clock):
 
 def race(store, number, own, timeout=10.0):
     """Let workers on one store ask at once, on a real clock; return the outcome of each."""
+
+    def outcome(fetch):
+        try:
+            return fetch(None, timeout)
+        except TokenRefusal as refusal:
+            return refusal
+
     sources = [source(store, own, timeout) for _ in range(number)]
     with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(lambda fetch: fetch(None, timeout), sources))
+        return list(pool.map(outcome, sources))
 
 
 def counting(seconds, *outcomes):
-    """Return a fetch that takes `seconds` and returns the outcomes in turn, then tokens; and the list of its starts."""
+    """Return a fetch that takes `seconds`, raises the refusals in turn, then returns tokens; and its starts."""
     fetched = []
 
     def own(_seconds):
         fetched.append(time.monotonic())
         number = len(fetched)
         time.sleep(seconds)
-        return outcomes[number - 1] if number <= len(outcomes) else Token(f"t{number}", 3600.0, 3600.0)
+        if number <= len(outcomes):
+            raise outcomes[number - 1]
+        return Token(f"t{number}", 3600.0, 3600.0)
 
     return own, fetched
 
@@ -547,7 +558,7 @@ def test_a_token_about_to_end_is_not_served_while_another_worker_renews_it(store
         store.save(STORE_KEY.name, STORE_KEY.pack(Token("new", 6.0, 6.0), encrypt=False), 6.0)
         store.release(STORE_KEY.name, lease)
 
-    worker.source._sleep = nap
+    worker.source.sleep = nap
     assert worker.fetch().value == "new"
     assert worker.fetched == 0
 
