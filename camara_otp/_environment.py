@@ -50,7 +50,9 @@ SETTINGS: Final[dict[str, SettingSpec]] = {
     "allow_http": SettingSpec("yes or no", None, "whether a token may travel over plain http", default=False),
     "headers": SettingSpec("table", None, "extra headers", hidden=True),
     "params": SettingSpec("table", None, "extra query parameters", hidden=True),
-    "message": SettingSpec("text", None, "the text to send, with the label {{code}}", default=DEFAULT_MESSAGE),
+    "message": SettingSpec(
+        "text", None, "the text with the label {{code}}, at most 160 characters", default=DEFAULT_MESSAGE
+    ),
     "check": SettingSpec("text", None, "TOML file with the settings of `check`"),
     "token": SettingSpec("text", "CAMARA_BEARER_TOKEN", "the access token", hidden=True),
     "token_file": SettingSpec("text", "CAMARA_BEARER_TOKEN_FILE", "file with the access token"),
@@ -68,7 +70,7 @@ SETTINGS: Final[dict[str, SettingSpec]] = {
 # sent with the client id of another.
 _CREDENTIALS: Final = tuple(SETTINGS)[tuple(SETTINGS).index("token") :]
 # A source with one of these has credentials of its own.
-_PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
+PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
 _CLIENT: Final = ("base_url", "api_path", "timeout", "allow_http", "headers", "params")
 
 _WORDS: Final[dict[ValueKind, str]] = {
@@ -196,7 +198,7 @@ def resolve(
     elif standing:
         layers.append((f"profile {standing}", profile(standing, path)))
     found: dict[str, Setting] = {}
-    with_credentials = next((source for source, layer in layers if any(name in layer for name in _PROOFS)), None)
+    with_credentials = next((source for source, layer in layers if any(name in layer for name in PROOFS)), None)
     for source, layer in layers:
         for name, value in layer.items():
             fits = name not in _CREDENTIALS or with_credentials is None or source in (with_credentials, "option")
@@ -227,22 +229,19 @@ def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> d
         ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
     """
     try:
-        return _arguments(resolve({}, environ, named_profile, profiles_file(environ)))
+        return arguments_for(resolve({}, environ, named_profile, profiles_file(environ)))
     except (ConfigurationError, UserWarning) as error:
         del environ  # a traceback with locals would show its secrets, and those of the frames below
         raise error.with_traceback(None) from None
 
 
-def _arguments(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    return arguments_for(settings, token_or_provider(settings))
-
-
-def arguments_for(settings: Mapping[str, Setting], token: str | TokenProvider) -> dict[str, Any]:
-    """Return the arguments of a client for settings and the token that belongs to them.
+def arguments_for(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """Return the arguments of a client for settings.
 
     Raises:
-        ConfigurationError: base_url is missing.
+        ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
     """
+    token = token_or_provider(settings)
     if "base_url" not in settings:
         raise ConfigurationError("base_url: is missing; set CAMARA_BASE_URL, or name a profile that has it")
     arguments = {name: settings[name].value for name in _CLIENT if name in settings}
@@ -251,9 +250,10 @@ def arguments_for(settings: Mapping[str, Setting], token: str | TokenProvider) -
     return arguments | {"token": token}
 
 
-def has_token(settings: Mapping[str, Setting]) -> bool:
-    """Tell whether settings hold a token, or a part of client credentials."""
-    return any(name in settings for name in (*_PROOFS, "client_id"))
+def unused_credentials(settings: Mapping[str, Setting]) -> list[str]:
+    """Return the names of the credentials that are set but not used, because a token is set as well."""
+    given = [name for name in _CREDENTIALS if name in settings]
+    return given[1:] if given and given[0] in ("token", "token_file") else []
 
 
 def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
@@ -268,7 +268,7 @@ def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
         return secret_in(Path(settings["token_file"].value), "token_file")
     if "client_id" in settings:
         return client_credentials(settings)
-    if has_token(settings):
+    if any(name in settings for name in PROOFS):
         raise ConfigurationError("client_id: is missing; client credentials need it: CAMARA_CLIENT_ID, or a profile")
     raise ConfigurationError(
         "token: is missing; set CAMARA_BEARER_TOKEN or CAMARA_BEARER_TOKEN_FILE, or client credentials: "

@@ -139,7 +139,7 @@ class SendRefusedError(OTPError):
     """
 
     cause = "A limit of the guard refuses the text. Nothing was sent."
-    remedy = "Show the message to the user, and allow another try after `retry_after` seconds."
+    remedy = "Show the message to the user, and allow another try after the time in it (`retry_after`)."
 
     operation: str | None = "send_code"
     rule: str
@@ -191,7 +191,7 @@ class TransportError(OTPError):
     """No usable response: the network, TLS or the deadline failed."""
 
     cause = "No usable response arrived: the network, TLS or the deadline failed."
-    remedy = "Read `outcome_unknown` before you call again."
+    remedy = "Find out whether the operator may have acted (`outcome_unknown`) before you call again."
 
 
 class RequestNotSentError(TransportError):
@@ -202,7 +202,7 @@ class RequestNotSentError(TransportError):
     """
 
     cause = "The operator cannot have seen the request: it sent no text and counted no attempt."
-    remedy = "Calling again is safe. If `permanent` is True, fix the URL or the certificate first."
+    remedy = "Calling again is safe. A wrong URL or an invalid certificate has to be fixed first (`permanent`)."
 
     permanent: bool
 
@@ -358,7 +358,7 @@ class HTTP422Error(APIError, status=422):
 
 class HTTP429Error(APIError, status=429):
     cause = "A rate limit or a quota is used up (HTTP 429)."
-    remedy = "Wait `retry_after` seconds if it is set."
+    remedy = "Wait as long as the operator asks (`retry_after`)."
 
 
 class HTTP500Error(APIError, status=500):
@@ -413,7 +413,7 @@ class VerificationFailedError(HTTP400Error, code="ONE_TIME_PASSWORD_SMS.VERIFICA
 
 class UnauthenticatedError(HTTP401Error, code="UNAUTHENTICATED"):
     cause = "The token is missing, invalid or expired."
-    remedy = "Get a new token. A token provider renews it once by itself."
+    remedy = "Get a new token. A token provider, such as client credentials, renews it once by itself."
 
 
 class AuthenticationRequiredError(HTTP401Error, code="AUTHENTICATION_REQUIRED"):
@@ -533,7 +533,7 @@ class IdentifierMismatchError(HTTP422Error, code="IDENTIFIER_MISMATCH"):
 
 class TooManyRequestsError(HTTP429Error, code="TOO_MANY_REQUESTS"):
     cause = "A rate limit was reached. The operator did not process the request."
-    remedy = "Wait `retry_after` seconds if it is set. `RetryPolicy(rate_limited=True)` does so."
+    remedy = "Wait as long as the operator asks (`retry_after`, or `RetryPolicy(rate_limited=True)`)."
 
 
 class QuotaExceededError(HTTP429Error, code="QUOTA_EXCEEDED"):

@@ -60,8 +60,8 @@ def message_problem(value: object) -> Problem | None:
         if "{code}" in value:
             return Problem(
                 field,
-                "must contain {{code}}, but contains {code}: an f-string or str.format halves the braces, "
-                "so write {{{{code}}}} there",
+                "must contain {{code}}, but contains {code}: write {{code}}, and in an f-string or str.format, which "
+                "halve the braces, {{{{code}}}}",
             )
         return Problem(
             field, "must contain {{code}} exactly, with no spaces inside the braces; the operator puts the code there"

@@ -8,7 +8,7 @@ import pytest
 
 from camara_otp import AsyncOTPClient, ConfigurationError, OTPClient
 from camara_otp._environment import profiles_file, resolve
-from camara_otp.cli.settings import client as command_line_client
+from camara_otp.cli.options import opened_client
 from tests.conftest import BASE_URL
 
 KINDS = [OTPClient, AsyncOTPClient]
@@ -73,7 +73,7 @@ def test_the_command_line_makes_the_same_client(environment, monkeypatch):
     environment(**credentials())
     settings = resolve({}, os.environ, None, profiles_file(os.environ))
 
-    assert repr(command_line_client(settings)._settings.provider) == repr(OTPClient.from_env()._settings.provider)
+    assert repr(opened_client(settings)._settings.provider) == repr(OTPClient.from_env()._settings.provider)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The commands together, and the one place that turns their end into an exit code."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -8,26 +9,30 @@ from typing import Final
 import click
 from click.shell_completion import get_completion_class
 
-from camara_otp import __version__
-from camara_otp.cli import check, config, errors, sandbox, send, token, validate, verify
+from camara_otp import OTPError, __version__
+from camara_otp.cli.check import check
+from camara_otp.cli.config import config
 from camara_otp.cli.console import Screen, plain
-from camara_otp.cli.exit_codes import Exit
-from camara_otp.cli.options import Command, VerdictCommand
+from camara_otp.cli.errors import errors
+from camara_otp.cli.exit_codes import Exit, Stopped
+from camara_otp.cli.options import Command
+from camara_otp.cli.sandbox import sandbox
+from camara_otp.cli.send import send
 from camara_otp.cli.streams import recording_streams
+from camara_otp.cli.token import token
+from camara_otp.cli.validate import validate
+from camara_otp.cli.verify import verify
 
-PROGRAM = "camara-otp"
-
-
-# Most used first.
-_ORDER: Final = ("verify", "send", "validate", "check", "errors", "token", "config", "sandbox", "completion")
+PROGRAM: Final = "camara-otp"
+_COMPLETE: Final = "_CAMARA_OTP_COMPLETE"
 
 
 class _Commands(click.Group):
-    """The commands, the most used ones first, and the exit codes."""
+    """The commands, in the order in which they are added, and the exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
         """Return the names of the commands."""
-        return sorted(self.commands, key=_ORDER.index)
+        return list(self.commands)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - Click's signature
         """Write the exit codes."""
@@ -35,6 +40,7 @@ class _Commands(click.Group):
             formatter.write_dl([(f"{code:d}", code.meaning) for code in Exit])
 
 
+# The texts of the help are data, not docstrings, which python -OO removes.
 @click.group(
     cls=_Commands,
     no_args_is_help=True,
@@ -46,92 +52,24 @@ def app() -> None:
     """Run one of the commands."""
 
 
+@click.command(
+    cls=Command,
+    help="Print a shell's completion script.\n\n"
+    "It completes commands, options, profiles and error codes. "
+    'Add to the shell\'s start-up file: eval "$(camara-otp completion bash)"',
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(*, shell: str) -> Exit:
     """Print the completion script of a shell."""
     script = get_completion_class(shell)
     if script is not None:
-        click.echo(script(app, {}, PROGRAM, "_CAMARA_OTP_COMPLETE").source())
+        click.echo(script(app, {}, PROGRAM, _COMPLETE).source())
     return Exit.DONE
 
 
-# The texts of the help are data, not docstrings, which python -OO removes.
-for _function, _kind, _summary, _help in (
-    (
-        verify.verify,
-        VerdictCommand,
-        "Send a code, ask for it, and check it.",
-        (
-            "Send a code to a phone, ask for the code, and check it.\n\n"
-            "NUMBER is the phone in international form: +34600000000. Codes come from standard input or a prompt. "
-            "Exit code 0 means that the operator answered HTTP 204, and nothing else."
-        ),
-    ),
-    (
-        send.send,
-        Command,
-        "Send a code; print the id that checks it.",
-        (
-            "Send a code to a phone, and print the authenticationId that checks it.\n\n"
-            "NUMBER is the phone in international form: +34600000000."
-        ),
-    ),
-    (
-        check.check,
-        Command,
-        "Check an operator against CAMARA's test scenarios.",
-        (
-            "Check an operator's endpoint against CAMARA's published test scenarios.\n\n"
-            "BASE_URL is the operator's API root. The command first shows how many texts the check sends, and asks."
-        ),
-    ),
-    (
-        config.config,
-        Command,
-        "Show every setting and its source.",
-        "Show every setting, its source, and the variable that sets it; secrets are masked.",
-    ),
-    (
-        token.token,
-        Command,
-        "Fetch a token and describe it.",
-        "Fetch an access token, or read the one that is set, and describe it without printing it.",
-    ),
-    (
-        errors.errors,
-        Command,
-        "Show the error codes, their causes and remedies.",
-        (
-            "Show the error codes: the cause of each, and the remedy.\n\n"
-            "CODE is a code, the beginning of one, a class of errors or an HTTP status."
-        ),
-    ),
-    (
-        completion,
-        Command,
-        "Print a shell's completion script.",
-        (
-            "Print the script that completes commands, options, profiles and error codes in a shell.\n\n"
-            'Add to the shell\'s start-up file: eval "$(camara-otp completion bash)"'
-        ),
-    ),
-):
-    app.command(cls=_kind, short_help=_summary, help=_help)(_function)
-app.command(
-    cls=VerdictCommand,
-    short_help="Check a code.",
-    help="Check a code.\n\n"
-    "ID is the authenticationId that `send` printed. Exit code 0 means that the operator answered HTTP 204, and "
-    "nothing else.",
-    # The message about an unknown option would repeat a code.
-    context_settings={"ignore_unknown_options": True},
-)(validate.validate)
-app.command(
-    short_help="Run a local operator with an inbox.",
-    help="Run a local operator with an inbox; see `camara-otp sandbox --help`.",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True},
-)(sandbox.sandbox)
+# Most used first.
+for _command in (verify, send, validate, check, errors, token, config, sandbox, completion):
+    app.add_command(_command)
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -140,12 +78,11 @@ def run_command(arguments: Sequence[str]) -> int:
     Args:
         arguments: the command line, without the program's name
     """
+    if _COMPLETE in os.environ:  # the shell asks for completions, in bytes
+        app.main([], prog_name=PROGRAM)
     with recording_streams() as out:
         screen = Screen(as_json="--json" in arguments)
         code = _run(arguments, screen)
-        if code == Exit.STOPPED and not out.has_written:
-            # Stopped between two steps, which only Click notices.
-            screen.json_error("Stopped", "Stopped.", Exit.STOPPED)
         sys.stdout.flush()
         if out.failure:
             # The unwritten text may hold the id of a text that was sent, without which its code cannot be checked.
@@ -157,17 +94,20 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], screen: Screen) -> int:
     try:
-        return int(app.main(list(arguments), prog_name=PROGRAM, standalone_mode=False))
+        return int(app.main(list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=screen))
+    except OTPError as error:
+        return screen.failed(error)
     except click.Abort:
-        return Exit.STOPPED
+        return screen.failed(Stopped())
     except click.ClickException as error:
         if screen.as_json:
-            screen.json_error("UsageError", error.format_message(), Exit.USAGE)
+            screen.error("UsageError", error.format_message(), Exit.USAGE)
         else:
             error.show()
         return Exit.USAGE
     except BaseException as error:  # noqa: BLE001 - every other code would be the verdict of some command
         traceback.print_exc()
-        reason = "a fault of camara-otp itself, printed on standard error; the operator may have acted"
-        screen.json_error(type(error).__name__, reason, Exit.FAULT, outcome_unknown=True)
+        if screen.as_json:
+            reason = "a fault of camara-otp itself, printed on standard error; the operator may have acted"
+            screen.error(type(error).__name__, reason, Exit.FAULT, outcome_unknown=True)
         return Exit.FAULT

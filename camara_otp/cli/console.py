@@ -1,4 +1,4 @@
-"""Where a command writes: results to standard output, everything else to standard error."""
+"""The outputs of a command: results on standard output, everything else on standard error."""
 
 import json
 import logging
@@ -6,25 +6,33 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any, Final, NoReturn, TextIO
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final, TextIO
 
 import attrs
-from click.exceptions import Exit as EndOfCommand
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from camara_otp import APIError, ConfigurationError, OTPError, RequestValidationError
-from camara_otp.cli.exit_codes import Exit, exit_code
+from camara_otp.cli.exit_codes import Exit, Stopped, exit_code
+
+# Names of Python in causes and remedies, and what the command line calls them.
+_NAMES: Final = {
+    "send_code": "send",
+    "validate_code": "validate",
+    "authentication_id": "authenticationId",
+    "base_url": "--base-url",
+    "api_path": "--api-path",
+}
+_USABLE_WIDTHS: Final = frozenset(map(str, range(20, 1001)))
+# Output that is piped has no width; a line broken in two cannot be searched for.
+_PIPED_WIDTH: Final = 200
 
 
 def plain(value: object) -> Text:
-    """Return a value as text without markup and without control characters.
-
-    Args:
-        value: the value
-    """
+    """Return a value as text without markup and without control characters."""
     return Text(_printable(str(value)))
 
 
@@ -32,20 +40,10 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def _reason(error: OTPError) -> str:
-    """Return the sentence of an error, without the facts about the call that follow it in brackets.
-
-    Args:
-        error: the error
-    """
-    text = str(error)
-    has_facts = error.operation or error.x_correlator or error.attempts > 1 or error.outcome_unknown
-    return text.rpartition(" [")[0] if has_facts else text
-
-
-# Output that is piped has no width; a line broken in two cannot be searched for.
-_PIPED_WIDTH: Final = 200
-_USABLE_WIDTHS: Final = range(20, 1001)
+def in_words_of_the_command_line(text: str) -> str:
+    """Return a cause or remedy without names of Python: asides in brackets are left out, the others translated."""
+    text = re.sub(r" \(`.*?`\)", "", text)
+    return re.sub(rf"`?\b({'|'.join(_NAMES)})\b`?", lambda match: _NAMES[match[1]], text)
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -54,26 +52,18 @@ def _is_terminal(stream: TextIO) -> bool:
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    columns = os.environ.get("COLUMNS", "")
-    is_usable = columns.isascii() and columns.isdigit() and int(columns[:9]) in _USABLE_WIDTHS
+    environ = {name: text for name, text in os.environ.items() if name != "COLUMNS" or text in _USABLE_WIDTHS}
     console = Console(
         stderr=stderr,
         highlight=False,
         soft_wrap=not stderr,
-        _environ={name: value for name, value in os.environ.items() if is_usable or name != "COLUMNS"},
+        _environ=environ,
         # FORCE_COLOR asks for colors where nothing can be animated.
         force_interactive=_is_terminal(stream),
     )
-    if not is_usable and not _is_terminal(stream):
+    if "COLUMNS" not in environ and not _is_terminal(stream):
         console.width = _PIPED_WIDTH
     return console
-
-
-def _cause(error: OTPError) -> str:
-    """Return the cause of an error, or the part of it for the operation that failed."""
-    parts: dict[str, str] = dict(re.findall(r"For (\w+): (.+?\.)(?= For |$)", error.cause))
-    part = parts.get(error.operation or "", error.cause)
-    return part[:1].upper() + part[1:]
 
 
 @attrs.define
@@ -82,28 +72,24 @@ class Screen:
 
     Args:
         as_json: whether results are JSON, for scripts
-        verbose: whether each attempt is shown
+        authentication_id: the verification that the command began and that `validate` can continue, or None
     """
 
     as_json: bool = False
-    verbose: bool = False
+    authentication_id: str | None = None
     out: Console = attrs.field(factory=lambda: _console(stderr=False))
     err: Console = attrs.field(factory=lambda: _console(stderr=True))
 
-    def __attrs_post_init__(self) -> None:
-        """Show attempts if `verbose` is set."""
-        if self.verbose:
-            logger = logging.getLogger("camara_otp")
-            logger.setLevel(logging.DEBUG)
-            logger.handlers = [_OnScreen(self.err)]
+    def show_attempts(self) -> None:
+        """Print the client's log, which holds no secrets, on standard error."""
+        from rich.logging import RichHandler  # noqa: PLC0415 - needed for --verbose only
+
+        logger = logging.getLogger("camara_otp")
+        logger.setLevel(logging.DEBUG)
+        logger.handlers = [RichHandler(console=self.err, show_time=False, show_level=False, show_path=False)]
 
     def result(self, values: dict[str, Any], text: str) -> None:
-        """Print the result.
-
-        Args:
-            values: the result for scripts
-            text: the result for users
-        """
+        """Print the result: values for scripts, or text for users."""
         # Scripts get an id byte for byte; a terminal would interpret control characters in it.
         if self.as_json:
             self.json(values)
@@ -111,160 +97,110 @@ class Screen:
             self._write(_printable(text) if self.out.is_interactive else text)
 
     def json(self, values: Any) -> None:
-        """Print JSON, one value and a line feed.
-
-        Args:
-            values: the value
-        """
-        # In ASCII, which every locale can write.
+        """Print JSON, one value and a line feed, in ASCII, which every locale can write."""
         self._write(json.dumps(values, indent=2))
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    def json_error(self, kind: str, reason: str, code: Exit, *, outcome_unknown: bool = False, **more: Any) -> None:
-        """Print JSON for a failure that is not an `OTPError`, if JSON is wanted.
-
-        Args:
-            kind: the class of the failure
-            reason: its reason
-            code: the exit code
-            outcome_unknown: whether the operator may have acted
-            more: further values
-        """
-        if self.as_json:
-            told = {"class": kind, "reason": reason, **more, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}
-            self.json({"error": told})
-
-    def note(self, text: str, style: str = "") -> None:
-        """Print a message for the user.
-
-        Args:
-            text: the message
-            style: its style, as Rich names it
-        """
+    def note(self, message: str | RenderableType, style: str = "") -> None:
+        """Print a message for the user, in a style of Rich."""
         if not self.as_json:
-            self.err.print(Text(_printable(text), style))
+            self.err.print(Text(_printable(message), style) if isinstance(message, str) else message)
 
-    def note_of(self, renderable: RenderableType) -> None:
-        """Print an object for the user.
-
-        Args:
-            renderable: the object
-        """
-        if not self.as_json:
-            self.err.print(renderable)
+    def table(self, titles: Sequence[str], rows: Iterable[Iterable[object]], whole: Collection[str] = ()) -> None:
+        """Print a table on standard output; the columns named in `whole` are not broken into lines."""
+        table = Table(pad_edge=False)
+        for title in titles:
+            table.add_column(title, overflow="fold", no_wrap=title in whole)
+        for row in rows:
+            table.add_row(*map(plain, row))
+        self.out.print(table, soft_wrap=False)
 
     @contextmanager
-    def waiting(self, text: str) -> Generator[None]:
-        """Show a spinner during a block, on a terminal.
+    def waiting(self, text: str, stopped: str = "Stopped.") -> Generator[None]:
+        """Show a spinner during a request, on a terminal; `stopped` says what it means if the user stops it."""
+        is_animated = self.err.is_interactive and not self.as_json
+        try:
+            with self.err.status(text) if is_animated else nullcontext():
+                yield
+        except KeyboardInterrupt:
+            raise Stopped(f"\n{stopped}", outcome_unknown=stopped != "Stopped.") from None
 
-        Args:
-            text: the text beside it
-        """
-        if self.as_json or not self.err.is_interactive:
-            yield
-            return
-        with self.err.status(text):
-            yield
-
-    def failed(self, error: OTPError, *, authentication_id: str | None = None) -> NoReturn:
-        """Print an error and end with its exit code.
-
-        Args:
-            error: the error
-            authentication_id: the verification that a script can continue with `validate`
-        """
-        code = exit_code(error)
+    def failed(self, error: OTPError) -> Exit:
+        """Print why a command failed, and return its exit code."""
+        code, reason = exit_code(error), _reason(error)
+        if isinstance(error, Stopped) and self.authentication_id is not None:
+            reason += f" The code can still be checked: camara-otp validate {_as_argument(self.authentication_id)}"
         if self.as_json:
-            self.json({"error": {**_as_table(error, code), **_begun(authentication_id)}})
+            facts = _facts(error)
+            if self.authentication_id is not None:
+                facts["authenticationId"] = self.authentication_id
+            self.error(type(error).__name__, reason.strip(), code, facts, outcome_unknown=error.outcome_unknown)
+        elif isinstance(error, Stopped):
+            self.note(reason)
         else:
-            self._explain(error)
-        raise EndOfCommand(code)
+            # The remedy for a setting may be a command or a path, which has to be copied in one piece.
+            self.err.print(_explanation(error, reason), soft_wrap=isinstance(error, ConfigurationError))
+        return code
 
-    def _explain(self, error: OTPError) -> None:
-        cause, remedy = _cause(error), error.remedy
-        text = Text()
-        if isinstance(error, APIError):
-            text.append(f"✗ HTTP {error.status}{f' {error.code}' if error.code else ''}", "bold red")
-            text.append(f"\n  {cause}")
-            if error.message:
-                text.append(f'\n  The operator says: "{_printable(error.message)}"', "dim")
-            if error.retry_after is not None:
-                text.append(f"\n  Retry after {error.retry_after:g} s.")
-        else:
-            text.append("✗ ", "bold red")
-            text.append(_printable(_reason(error)), "bold")
-            if not isinstance(error, ConfigurationError | RequestValidationError):
-                text.append(f"\n  {cause}")
-        if remedy and not isinstance(error, ConfigurationError):
-            text.append(f"\n  {remedy}")
-        if error.outcome_unknown:
-            text.append("\n  The operator may have acted: do not simply repeat this.", "yellow")
-        if error.x_correlator:
-            text.append(f"\n  x-correlator {error.x_correlator}", "dim")
-        # The remedy for a setting may be a command or a path, which has to be copied in one piece.
-        self.err.print(text, soft_wrap=isinstance(error, ConfigurationError))
-
-    def usage(self, text: str) -> NoReturn:
-        """Reject the command line or the settings, and end.
-
-        Args:
-            text: the setting, the problem and the remedy
-        """
-        self.failed(ConfigurationError(text))
-
-    def stopped(
-        self, text: str = "\nStopped.", *, authentication_id: str | None = None, outcome_unknown: bool = False
-    ) -> NoReturn:
-        """End because the user stopped the command, or because standard input ended.
-
-        Args:
-            text: the message
-            authentication_id: the verification that the user can continue with `validate`
-            outcome_unknown: whether the operator may have acted
-        """
-        if authentication_id is not None:
-            # The user may paste this into a shell, and the operator chose the id: quote it, and mark it as a value.
-            dashes = "-- " if authentication_id.startswith("-") else ""
-            text += f" The code can still be checked: camara-otp validate {dashes}{shlex.quote(authentication_id)}"
-        begun = _begun(authentication_id)
-        self.json_error("Stopped", text.strip(), Exit.STOPPED, outcome_unknown=outcome_unknown, **begun)
-        self.note(text)
-        raise EndOfCommand(Exit.STOPPED)
+    def error(
+        self,
+        kind: str,
+        reason: str,
+        code: Exit,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        outcome_unknown: bool = False,
+    ) -> None:
+        """Print a failure as JSON: the class of the error, the reason, facts about the call, and the exit code."""
+        told = {"class": kind, "reason": reason, **(facts or {})}
+        self.json({"error": {**told, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}})
 
 
-def _begun(authentication_id: str | None) -> dict[str, Any]:
-    return {} if authentication_id is None else {"authenticationId": authentication_id}
+def _as_argument(value: str) -> str:
+    """Return a value to paste after a command: quoted for the shell, and not read as an option."""
+    return ("-- " if value.startswith("-") else "") + shlex.quote(value)
 
 
-def _as_table(error: OTPError, code: Exit) -> dict[str, Any]:
+def _reason(error: OTPError) -> str:
+    """Return the sentence of an error, without the facts about the call that follow it in brackets."""
+    text = str(error)
+    has_facts = error.operation or error.x_correlator or error.attempts > 1 or error.outcome_unknown
+    return text.rpartition(" [")[0] if has_facts else text
+
+
+def _facts(error: OTPError) -> dict[str, Any]:
     names = ("status", "code", "message", "retry_after", "field", "error", "error_description")
-    known = {_camel(name): getattr(error, name, None) for name in names}
-    return {
-        "class": type(error).__name__,
-        "reason": _reason(error),
-        **{name: value for name, value in known.items() if value is not None},
-        "xCorrelator": error.x_correlator,
-        "attempts": error.attempts,
-        "outcomeUnknown": error.outcome_unknown,
-        "exitCode": int(code),
-    }
+    known = {re.sub("_d|_a", lambda match: match[0][1].upper(), name): getattr(error, name, None) for name in names}
+    told = {name: value for name, value in known.items() if value is not None}
+    return {**told, "xCorrelator": error.x_correlator, "attempts": error.attempts}
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+def _explanation(error: OTPError, reason: str) -> Text:
+    lines: list[tuple[str, str]] = []
+    if isinstance(error, APIError):
+        reason = f"HTTP {error.status} {error.code or ''}".rstrip()
+    if not isinstance(error, ConfigurationError | RequestValidationError):
+        lines.append((in_words_of_the_command_line(_cause(error)), ""))
+        if isinstance(error, APIError) and error.message:
+            lines.append((f'The operator says: "{error.message}"', "dim"))
+        if isinstance(error, APIError) and error.retry_after is not None:
+            lines.append((f"Retry after {error.retry_after:g} s.", ""))
+        lines.append((in_words_of_the_command_line(error.remedy), ""))
+    if error.outcome_unknown:
+        lines.append(("The operator may have acted: do not simply repeat this.", "yellow"))
+    if error.x_correlator:
+        lines.append((f"x-correlator {error.x_correlator}", "dim"))
+    text = Text.assemble(("✗ ", "bold red"), (_printable(reason), "bold"))
+    for line, style in lines:
+        text.append(f"\n  {_printable(line)}", style)
+    return text
 
 
-class _OnScreen(logging.Handler):
-    """A log handler that prints the client's log, which holds no secrets, on standard error."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        self._console.print(Text(f"  {record.getMessage()}", "dim"))
+def _cause(error: OTPError) -> str:
+    """Return the cause of an error, or the part of it for the operation that failed."""
+    parts: dict[str, str] = dict(re.findall(r"For (\w+): (.+?\.)(?= For |$)", error.cause))
+    part = parts.get(error.operation or "", error.cause)
+    return part[:1].upper() + part[1:]

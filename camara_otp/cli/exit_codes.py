@@ -1,69 +1,58 @@
 """The exit codes of the command line."""
 
 from enum import IntEnum
+from typing import Final, Self
 
-from camara_otp import (
-    APIError,
-    ConfigurationError,
-    OTPError,
-    OutcomeUnknownError,
-    RequestNotSentError,
-    RequestValidationError,
-    TokenError,
-)
+from camara_otp import APIError, ConfigurationError, OTPError, RequestNotSentError, RequestValidationError, TokenError
 
 
 class Exit(IntEnum):
-    """The exit codes."""
+    """The exit codes, each with its meaning."""
 
-    DONE = 0
-    DEVIATES = 1
-    USAGE = 2
-    REFUSED = 3
-    NO_TOKEN = 4
-    NOT_SENT = 5
-    UNKNOWN = 6
-    NOT_JUDGED = 7
-    FAULT = 70
-    UNWRITTEN = 74
-    STOPPED = 130
+    meaning: str
 
-    @property
-    def meaning(self) -> str:
-        """Return the meaning of the code."""
-        return _MEANINGS[self]
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Return the member of a code."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "done; for validate and verify: the operator answered HTTP 204"
+    DEVIATES = 1, "the check found deviations"
+    USAGE = 2, "wrong options or settings; nothing was sent"
+    REFUSED = 3, "the operator refused"
+    NO_TOKEN = 4, "no access token could be obtained; nothing was sent"
+    NOT_SENT = 5, "the operator cannot be reached; nothing was sent, calling again is safe"
+    UNKNOWN = 6, "the outcome is unknown: the operator may have acted"
+    NOT_JUDGED = 7, "the check has no verdict: no right code was accepted, or no wrong one refused"
+    FAULT = 70, "a fault of camara-otp itself, with a traceback; the operator may have acted"
+    UNWRITTEN = 74, "the output could not be written: a closed pipe, a full disk; the operator may have acted"
+    STOPPED = 130, "stopped by the user, or because standard input ended"
 
 
-_MEANINGS = {
-    Exit.DONE: "done; for validate and verify: the operator answered HTTP 204",
-    Exit.DEVIATES: "the check found deviations",
-    Exit.USAGE: "wrong options or settings; nothing was sent",
-    Exit.REFUSED: "the operator refused",
-    Exit.NO_TOKEN: "no access token could be obtained; nothing was sent",
-    Exit.NOT_SENT: "the operator cannot be reached; nothing was sent, calling again is safe",
-    Exit.UNKNOWN: "the outcome is unknown: the operator may have acted",
-    Exit.NOT_JUDGED: "the check has no verdict: no right code was accepted, or no wrong one refused",
-    Exit.FAULT: "a fault of camara-otp itself, with a traceback; the operator may have acted",
-    Exit.UNWRITTEN: "the output could not be written: a closed pipe, a full disk; the operator may have acted",
-    Exit.STOPPED: "stopped by the user, or because standard input ended",
-}
+class Stopped(OTPError):  # noqa: N818 - the name that JSON tells
+    """The user stopped the command, or standard input ended."""
+
+    def __init__(self, reason: str = "Stopped.", *, outcome_unknown: bool = False) -> None:
+        """Store the reason, and whether the operator may have acted."""
+        super().__init__(reason)
+        self.outcome_unknown = outcome_unknown
+
+
+_CODES: Final = (
+    (ConfigurationError, Exit.USAGE),
+    (RequestValidationError, Exit.USAGE),
+    (TokenError, Exit.NO_TOKEN),
+    (RequestNotSentError, Exit.NOT_SENT),
+    (APIError, Exit.REFUSED),
+)
 
 
 def exit_code(error: OTPError) -> Exit:
-    """Return the exit code of a failed call.
-
-    Args:
-        error: the failure
-    """
-    if error.outcome_unknown or isinstance(error, OutcomeUnknownError):
+    """Return the exit code of a failed command."""
+    if isinstance(error, Stopped):
+        return Exit.STOPPED
+    if error.outcome_unknown:
         return Exit.UNKNOWN
-    for kind, code in (
-        (ConfigurationError, Exit.USAGE),
-        (RequestValidationError, Exit.USAGE),
-        (TokenError, Exit.NO_TOKEN),
-        (RequestNotSentError, Exit.NOT_SENT),
-        (APIError, Exit.REFUSED),
-    ):
-        if isinstance(error, kind):
-            return code
-    return Exit.UNKNOWN
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.UNKNOWN)

@@ -1,25 +1,33 @@
 """The options that commands share, and the form of a command's help."""
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, TypeVar
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn, TypeVar
 
-import attrs
 import click
+from click.exceptions import Exit as EndOfCommand
 
-from camara_otp import ConfigurationError, OTPClient, OTPError
-from camara_otp.cli import prompts, settings
+from camara_otp import ConfigurationError, OTPClient
+from camara_otp._environment import (
+    PROOFS,
+    SETTINGS,
+    Setting,
+    arguments_for,
+    profiles,
+    profiles_file,
+    resolve,
+    unused_credentials,
+)
+from camara_otp.cli import prompts
 from camara_otp.cli.console import Screen
 from camara_otp.cli.exit_codes import Exit
-from camara_otp.cli.settings import Setting
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
 OPERATOR: Final = "The operator"
-FILE: Final = click.Path(path_type=Path)
 
 
-class Option(click.Option):
+class HeadedOption(click.Option):
     """An option that the help lists under a heading."""
 
     def __init__(self, *args: Any, heading: str = "Options", **more: Any) -> None:
@@ -43,133 +51,136 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
-class VerdictCommand(Command):
-    """A command whose exit code 0 means that the operator answered HTTP 204; its help ends with another code."""
+class CallCommand(Command):
+    """A command with one value, an id or a number, which may come from a text of a stranger.
 
-    def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """Return the option, with an exit code that no script takes for a verified code."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.callback = _show_help
-        return option
+    The value must neither be read as an option that sends the token elsewhere, nor lead to exit code 0 without a call.
+    """
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; options about the operator must come before the value."""
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        try:
+            before, _ = self._parsed(ctx, args, interspersed=False)
+            given, surplus = self._parsed(ctx, args, interspersed=True)
+        except click.NoSuchOption as error:
+            similar = f" (did you mean {error.possibilities[0]}?)" if error.possibilities else ""
+            self._reject(ctx, f"an unknown option{similar}")
+        if surplus:
+            self._reject(ctx, "an argument too many")
+        for option in self.params:
+            if getattr(option, "heading", "") == OPERATOR and before.get(option.name) != given.get(option.name):
+                ctx.fail(f"{option.opts[0]} must come before the id or number: text after it may be a stranger's.")
+        try:
+            return super().parse_args(ctx, args)
+        except EndOfCommand:  # --help
+            ctx.exit(Exit.USAGE)
 
-def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - Click's signature
-    if value and not ctx.resilient_parsing:
-        click.echo(ctx.get_help(), color=ctx.color)
-        ctx.exit(Exit.USAGE)
+    def _parsed(self, ctx: click.Context, args: list[str], *, interspersed: bool) -> tuple[dict[str, Any], list[str]]:
+        ctx.allow_interspersed_args = interspersed
+        return self.make_parser(ctx).parse_args(list(args))[:2]
+
+    def _reject(self, ctx: click.Context, problem: str) -> NoReturn:
+        where = "a code belongs in --code of `validate`, on standard input, or at the prompt"
+        ctx.fail(f"got {problem}, which is not repeated here, because it may be a code; {where}.")
 
 
 def option(*names: str, **more: Any) -> Callable[[Function], Function]:
     """Return a decorator that adds an option."""
-    return click.option(*names, cls=Option, **more)
+    return click.option(*names, cls=HeadedOption, **more)
 
 
-@attrs.frozen
-class Given:
-    """The settings that the command line gave."""
-
-    profile: str | None = None
-    base_url: str | None = None
-    api_path: str | None = None
-    timeout: float | None = None
-    token_file: Path | None = None
-    token_stdin: bool = False
-    insecure_token: str | None = attrs.field(default=None, repr=False)
+def setting(name: str, *names: str, about: str = "", **more: Any) -> Callable[[Function], Function]:
+    """Return a decorator that adds the option of a setting."""
+    spec = SETTINGS[name]
+    default = "" if spec.default is None else f"; default: {spec.default}"
+    text = about or f"{spec.about[0].upper()}{spec.about[1:]}{default}."
+    return option(*(names or [f"--{name.replace('_', '-')}"]), name, help=text, **{"heading": OPERATOR, **more})
 
 
-def profile_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of profiles, for completion."""
+def together(*decorators: Decorator) -> Decorator:
+    """Return a decorator that applies several; the help lists their options in this order."""
+
+    def decorate(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _profile_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     try:
-        names = settings.profiles(settings.profiles_file(settings.environment()))
+        return [name for name in profiles(profiles_file(os.environ)) if name.startswith(incomplete)]
     except ConfigurationError:
         return []
-    return [name for name in names if name.startswith(incomplete)]
 
 
-_PROFILE = option(
-    "--profile", help="Profile to use, from the profiles file.", shell_complete=profile_names, heading=OPERATOR
+def _show_attempts(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - Click's signature
+    if value:
+        ctx.obj.show_attempts()
+
+
+profile_option: Final = option(
+    "--profile", help="Profile to use, from the profiles file.", shell_complete=_profile_names, heading=OPERATOR
 )
-_TOKEN = (
-    option("--token-file", type=FILE, help="File with the access token.", heading=OPERATOR),
+token_options: Final = together(
+    setting("token_file", type=click.Path()),
     option("--token-stdin", is_flag=True, help="Read the access token from standard input.", heading=OPERATOR),
-    option(
+    setting(
+        "token",
         "--insecure-token-argument",
-        "insecure_token",
-        help="The access token itself, which every user of this machine can read in the process list.",
-        heading=OPERATOR,
+        about="The access token itself, which every user of this machine can read in the process list.",
     ),
 )
-_CALL = (
-    option("--base-url", help="The operator's API root.", heading=OPERATOR),
-    option("--api-path", help="Path between root and operation; default: /otpvalidation.", heading=OPERATOR),
-    option("--timeout", type=float, help="Seconds for one call; default: 10.", heading=OPERATOR),
+# `run_command` looks for it before the command line is parsed, so that errors in the command line are JSON, too.
+json_option: Final = option("--json", is_flag=True, expose_value=False, help="Print JSON, for scripts.")
+verbose_option: Final = option(
+    *("--verbose", "-v"),
+    is_flag=True,
+    expose_value=False,
+    callback=_show_attempts,
+    help="Show each attempt with its x-correlator.",
+)
+yes_option: Final = option("--yes", "-y", is_flag=True, help="Do not ask.")
+call_options: Final = together(
+    json_option,
+    verbose_option,
+    setting("timeout", type=float, heading="Options"),
+    profile_option,
+    setting("base_url"),
+    setting("api_path"),
+    token_options,
+)
+send_options: Final = together(
+    click.argument("number", metavar="NUMBER"), setting("message", heading="Options"), yes_option, call_options
 )
 
 
-def _settings_options(function: Function, options: Sequence[Callable[..., Any]]) -> Function:
-    @functools.wraps(function)
-    def command(**values: Any) -> Any:
-        names = [field.name for field in attrs.fields(Given) if field.name in values]
-        return function(given=Given(**{name: values.pop(name) for name in names}), **values)
-
-    for decorate in reversed(options):
-        command = decorate(command)
-    return command  # type: ignore[return-value]
-
-
-def call_options(function: Function) -> Function:
-    """Add the options of a command that calls the operator; they arrive as `given`."""
-    return _settings_options(function, (_PROFILE, *_CALL, *_TOKEN))
-
-
-def token_options(function: Function) -> Function:
-    """Add the options of a command that needs a token only; they arrive as `given`."""
-    return _settings_options(function, (_PROFILE, *_TOKEN))
+def resolved(screen: Screen, given: Mapping[str, Any]) -> dict[str, Setting]:
+    """Return the settings of a command: from the options given, the profile, and the environment."""
+    if sum(given.get(name) not in (None, False) for name in ("token_file", "token_stdin", "token")) > 1:
+        raise click.UsageError("give one of --token-file, --token-stdin and --insecure-token-argument")
+    options = {name: given.get(name) for name in SETTINGS}
+    if given.get("token_stdin"):
+        options["token"] = prompts.ask_for_token()
+    found = resolve(options, os.environ, given.get("profile"), profiles_file(os.environ))
+    unused = [name for name in unused_credentials(found) if name in PROOFS]
+    if unused:
+        used = "token" if "token" in found else "token_file"
+        screen.note(f"! {_shown(used, found)} wins over {_shown(unused[0], found)}: unset one of them.", "yellow")
+    return found
 
 
-def profile_option(function: Function) -> Function:
-    """Add the option that names a profile; it arrives as `given`."""
-    return _settings_options(function, (_PROFILE,))
+def _shown(name: str, found: Mapping[str, Setting]) -> str:
+    """Return the name of a setting where it was set."""
+    source = found[name].source
+    return SETTINGS[name].variable or name if source == "environment" else f"{name} ({source})"
 
 
-def output_options(function: Function) -> Function:
-    """Add `--json` and `--verbose`; they arrive as `screen`."""
-
-    @functools.wraps(function)
-    def command(*, as_json: bool, verbose: bool, **values: Any) -> Any:
-        return function(screen=Screen(as_json=as_json, verbose=verbose), **values)
-
-    decorated = option("--verbose", "-v", is_flag=True, help="Show each attempt with its x-correlator.")(command)
-    return option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(decorated)  # type: ignore[return-value]
-
-
-number_argument: Final = click.argument("number", metavar="NUMBER")
-message_option: Final = option("--message", help="The text, with the label {{code}}; at most 160 characters.")
-yes_option: Final = option("--yes", "-y", is_flag=True, help="Do not ask.")
-
-
-def resolved(screen: Screen, given: Given) -> dict[str, Setting]:
-    """Return the settings of a command, or end with the error in them."""
-    if sum((given.token_file is not None, given.token_stdin, given.insecure_token is not None)) > 1:
-        screen.usage("give one of --token-file, --token-stdin and --insecure-token-argument")
-    options = {
-        "base_url": given.base_url,
-        "api_path": given.api_path,
-        "timeout": given.timeout,
-        "token": prompts.ask_for_token(screen) if given.token_stdin else given.insecure_token,
-        "token_file": str(given.token_file) if given.token_file else None,
-    }
-    environ = settings.environment()
-    try:
-        return settings.resolve(options, environ, given.profile, settings.profiles_file(environ))
-    except ConfigurationError as error:
-        screen.failed(error)
-
-
-def opened_client(screen: Screen, found: Mapping[str, Setting]) -> OTPClient:
-    """Return a client for settings, or end with the error in them."""
-    try:
-        return settings.client(found)
-    except OTPError as error:
-        screen.failed(error)
+def opened_client(found: Mapping[str, Setting]) -> OTPClient:
+    """Return a client for the settings of a command."""
+    if "base_url" not in found:
+        raise ConfigurationError("base_url: is missing; give --base-url, set CAMARA_BASE_URL, or name a --profile")
+    return OTPClient(**arguments_for(found))

@@ -6,8 +6,8 @@ from getpass import getpass
 from pathlib import Path
 from typing import TextIO
 
-from camara_otp import OTPError
-from camara_otp.cli.console import Screen
+from camara_otp import ConfigurationError, OTPError
+from camara_otp.cli.exit_codes import Stopped
 
 
 def at_terminal() -> bool:
@@ -26,93 +26,73 @@ def can_answer() -> bool:
         return True  # a stream without a file, as in a notebook
 
 
-def require_answers(screen: Screen) -> None:
-    """End before a request is sent if the code cannot be given afterwards."""
+def require_answers() -> None:
+    """Refuse to send a request if the code cannot be given afterwards."""
     if not can_answer():
-        screen.usage("code: standard input is closed; pipe the code in, or use send, and validate with --code")
+        raise ConfigurationError(
+            "code: standard input is closed; pipe the code in, or use send, and validate with --code"
+        )
 
 
-def ask_for_token(screen: Screen) -> str:
+def ask_for_token() -> str:
     """Return the token in the first line of standard input; the lines after it may be codes."""
     if at_terminal():
-        return ask(screen, "Token", hidden=True)
+        return ask("Token", hidden=True)
     try:
         token = sys.stdin.readline().strip() if can_answer() else ""
     except ValueError:
         token = ""
-    return token or screen.usage("--token-stdin: standard input holds no token")
+    if not token:
+        raise ConfigurationError("--token-stdin: standard input holds no token")
+    return token
 
 
-def confirm(screen: Screen, question: str, *, yes: bool) -> None:
-    """Ask before a step that costs money, and end if the answer is no.
-
-    Args:
-        screen: the outputs
-        question: the question
-        yes: whether the user already agreed
-    """
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before a step that costs money, unless the user already agreed; stop if the answer is no."""
     if yes:
         return
     if not at_terminal():
-        screen.usage(f"{question} Standard input is not a terminal: give --yes")
-    if not is_agreed(screen, question):
-        screen.stopped("Nothing was sent.")
+        raise ConfigurationError(f"{question} Standard input is not a terminal: give --yes")
+    if not is_agreed(question):
+        raise Stopped("Nothing was sent.")
 
 
-def is_agreed(screen: Screen, question: str) -> bool:
-    """Ask the user; every answer but a yes is a no.
-
-    Args:
-        screen: the outputs
-        question: the question
-    """
-    try:
-        return _answer(f"{question} [y/N]").lower() in ("y", "yes")
-    except (KeyboardInterrupt, EOFError, OSError):
-        screen.stopped()
+def is_agreed(question: str) -> bool:
+    """Ask the user; every answer but a yes is a no."""
+    return _answer(f"{question} [y/N]").lower() in ("y", "yes")
 
 
-def ask(
-    screen: Screen,
-    text: str,
-    *,
-    otherwise: OTPError | None = None,
-    authentication_id: str | None = None,
-    hidden: bool = False,
-    silent: bool = False,
-) -> str:
+def ask(question: str, *, otherwise: OTPError | None = None, hidden: bool = False) -> str:
     """Ask for a text that is not empty.
 
     Args:
-        screen: the outputs
-        text: the question
-        otherwise: the error to end with if standard input ends; by default the command counts as stopped
-        authentication_id: the verification that the answer is for
+        question: the question, printed at a terminal only
+        otherwise: the error to end with if piped input ends; by default the command counts as stopped
         hidden: whether the terminal hides the answer
-        silent: whether the answer is read without printing the question
     """
     try:
-        while not (answer := _answer(text, hidden=hidden, silent=silent)):
+        while not (answer := _answer(question, hidden=hidden)):
             pass
-    except (KeyboardInterrupt, EOFError, OSError):  # OSError: the terminal is gone
-        is_user = at_terminal()
-        if otherwise is not None and not is_user:
-            screen.failed(otherwise, authentication_id=authentication_id)
-        reason = "\nStopped." if is_user else f"Standard input ended where an answer was needed: {text}."
-        screen.stopped(reason, authentication_id=authentication_id)
+    except EOFError:
+        if at_terminal():
+            raise
+        raise otherwise or Stopped(f"Standard input ended where an answer was needed: {question}.") from None
     except ValueError:
-        screen.usage("standard input: is not text")
+        raise ConfigurationError("standard input: is not text") from None
     return answer
 
 
-def _answer(question: str, *, hidden: bool = False, silent: bool = False) -> str:
+def _answer(question: str, *, hidden: bool = False) -> str:
     """Return the next line of standard input; the question goes to standard error."""
     if hidden:
         return getpass(f"{question}: ", sys.stderr).strip()
-    if not silent:
+    if at_terminal():
         sys.stderr.write(f"{question}: ")
         sys.stderr.flush()
-    line = sys.stdin.readline()
+    try:
+        line = sys.stdin.readline()
+    except OSError:  # the terminal is gone
+        line = ""
     if not line:
         raise EOFError
     return line.strip()

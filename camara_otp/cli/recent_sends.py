@@ -1,7 +1,7 @@
-"""The sends of the last minutes, so that a second one is not made by mistake.
+"""The sends of the last minutes whose codes are not used up, so that a second one is not made by mistake.
 
 The file keeps 16 bits of a salted scrypt digest of each number: too few to tell which of many numbers it was, and slow
-to compute.
+to compute. A digest of the authenticationId tells which code was used.
 """
 
 import hashlib
@@ -10,105 +10,89 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 
-from camara_otp.cli.settings import home
+from camara_otp._environment import home
 
 # As long as a user may reasonably wait for a text, in seconds.
 WINDOW: Final = 600.0
 
+# The time of a send in seconds since 1970, and the digest of its authenticationId, empty until the operator told it.
+Send = tuple[float, str]
 
-def log_file(environ: Mapping[str, str]) -> Path:
-    """Return the path of the log.
 
-    Args:
-        environ: the environment
-    """
+def log_file() -> Path:
+    """Return the path of the log."""
     if sys.platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or home() / "AppData" / "Local") / "camara-otp" / "sends.json"
-    return Path(environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "camara-otp" / "sends.json"
+        return Path(os.environ.get("LOCALAPPDATA") or home() / "AppData" / "Local") / "camara-otp" / "sends.json"
+    return Path(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "camara-otp" / "sends.json"
 
 
-def open_log(environ: Mapping[str, str], operator: str, phone_number: str) -> "SendLog":
-    """Return the log of the sends to a number.
-
-    Args:
-        environ: the environment
-        operator: the operator's base URL
-        phone_number: the number, which the log does not keep
-    """
-    path = log_file(environ)
-    salt = _read(path).get("salt") or secrets.token_hex(16)
-    text = f"{operator.rstrip('/')} {phone_number}".encode("utf-8", "surrogatepass")
-    digest = hashlib.scrypt(text, salt=salt.encode(), n=2**14, r=8, p=1, dklen=2).hex()
-    return SendLog(path, salt, digest)
-
-
-@attrs.define
+@attrs.frozen
 class SendLog:
-    """The sends to one number. A log that cannot be written stays empty."""
+    """The last send to a number. A log that cannot be written stays empty."""
 
-    path: Path
     salt: str
     digest: str
-    _replaced: float | None = None
 
     @property
-    def last(self) -> float | None:
-        """Return the time of the last send in seconds since 1970, or None if there was none within the window."""
-        at = self._sends().get(self.digest)
-        return at if at is not None and 0 <= time.time() - at < WINDOW else None
+    def last(self) -> Send | None:
+        """Return the last send, or None if there was none within the window."""
+        salt, sends = _read()
+        return sends.get(self.digest) if salt == self.salt else None
 
-    def add(self) -> float:
-        """Record a send now, and return its time."""
-        now = time.time()
-        sends = {digest: at for digest, at in self._sends().items() if now - at < WINDOW}
-        self._replaced = sends.get(self.digest)
-        self._write({**sends, self.digest: now})
-        return now
+    def replace(self, old: Send | None, new: Send | None) -> None:
+        """Replace the last send, or remove it with None, unless another process has recorded one instead of `old`."""
+        salt, sends = _read()
+        others = {digest: send for digest, send in sends.items() if digest != self.digest and salt == self.salt}
+        if self.last == old != new:
+            _write(self.salt, others if new is None else {**others, self.digest: new})
 
-    def remove(self, at: float) -> None:
-        """Remove a send that the operator refused, unless another process has recorded one since.
-
-        Args:
-            at: the time that `add` returned
-        """
-        sends = self._sends()
-        if sends.get(self.digest) != at:
-            return
-        del sends[self.digest]
-        self._write(sends if self._replaced is None else {**sends, self.digest: self._replaced})
-
-    def _sends(self) -> dict[str, float]:
-        log = _read(self.path)
-        return log["sends"] if log.get("salt") == self.salt else {}
-
-    def _write(self, sends: Mapping[str, float]) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            draft = self.path.with_suffix(f".{os.getpid()}")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                json.dump({"salt": self.salt, "sends": sends}, file)
-            draft.replace(self.path)
-        except OSError:
-            return
+    def named(self, send: Send, authentication_id: str) -> Send:
+        """Return a send with the digest of its authenticationId."""
+        return send[0], _digest_of_id(self.salt, authentication_id)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return the content of the file; empty if there is none, or if its form is another."""
+def open_log(operator: str, phone_number: str) -> SendLog:
+    """Return the log of the sends to a number by way of an operator's base URL."""
+    salt, _ = _read()
+    text = f"{operator.rstrip('/')} {phone_number}".encode("utf-8", "surrogatepass")
+    return SendLog(salt, hashlib.scrypt(text, salt=salt.encode(), n=2**14, r=8, p=1, dklen=2).hex())
+
+
+def remove_used(authentication_id: str) -> None:
+    """Remove the send of an authenticationId, whose code is used up."""
+    salt, sends = _read()
+    used = _digest_of_id(salt, authentication_id)
+    if any(of == used for _, of in sends.values()):
+        _write(salt, {digest: send for digest, send in sends.items() if send[1] != used})
+
+
+def _digest_of_id(salt: str, authentication_id: str) -> str:
+    return hashlib.sha256(f"{salt} {authentication_id}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _read() -> tuple[str, dict[str, Send]]:
+    """Return the salt, and the recent sends by the digest of the number; a new salt if there is no such file."""
     try:
-        content: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    table = cast("dict[str, Any]", content)
-    sends = table.get("sends")
-    if not isinstance(table.get("salt"), str) or not isinstance(sends, dict):
-        return {}
-    times = cast("dict[str, Any]", sends)
-    return {"salt": table["salt"], "sends": {key: at for key, at in times.items() if isinstance(at, int | float)}}
+        content: Any = json.loads(log_file().read_text("utf-8"))
+        sends = {digest: (float(at), str(of)) for digest, (at, of) in content["sends"].items()}
+        salt = str(content["salt"])
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError):
+        return secrets.token_hex(16), {}
+    return salt, {digest: send for digest, send in sends.items() if 0 <= time.time() - send[0] < WINDOW}
+
+
+def _write(salt: str, sends: dict[str, Send]) -> None:
+    path = log_file()
+    draft = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump({"salt": salt, "sends": sends}, file)
+        draft.replace(path)
+    except OSError:
+        return

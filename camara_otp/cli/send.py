@@ -2,61 +2,55 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
+
+import click
 
 from camara_otp import OTPClient, OTPError, SendCodeResponse
+from camara_otp._environment import DEFAULT_MESSAGE, Setting
 from camara_otp.cli import options, prompts, recent_sends
 from camara_otp.cli.console import Screen
 from camara_otp.cli.exit_codes import Exit
-from camara_otp.cli.settings import DEFAULT_MESSAGE, Setting, environment
 
 
 def send_code(
-    screen: Screen, otp: OTPClient, found: Mapping[str, Setting], number: str, message: str | None, *, yes: bool
+    screen: Screen, otp: OTPClient, found: Mapping[str, Setting], number: str, *, yes: bool
 ) -> SendCodeResponse:
-    """Send a code, after a question if one was sent to the number a short while ago; end on failure.
-
-    Args:
-        screen: the outputs
-        otp: the client
-        found: the settings
-        number: the phone number
-        message: the text, or None for the one in the settings
-        yes: whether the user already agreed to a second text
-    """
-    log = recent_sends.open_log(environment(), str(found["base_url"].value), number)
+    """Send a code, after a question if the code of a recent send to the number is not used up."""
+    log = recent_sends.open_log(str(found["base_url"].value), number)
     if log.last is not None:
-        ago = time.time() - log.last
         question = (
-            f"A code was, or may have been, sent to this number {ago:.0f} s ago. "
+            f"A code was, or may have been, sent to this number {time.time() - log.last[0]:.0f} s ago. "
             "Sending another invalidates it. Send again?"
         )
-        prompts.confirm(screen, question, yes=yes)
-    text = message
-    if text is None:
-        text = str(found["message"].value) if "message" in found else DEFAULT_MESSAGE
-    # Before the call: a process that is killed during the call may have sent a text, too.
-    sent_at = log.add()
+        prompts.confirm(question, yes=yes)
+    message = str(found["message"].value) if "message" in found else DEFAULT_MESSAGE
+    # Recorded before the call: a process that is killed during the call may have sent a text, too.
+    before, now = log.last, (time.time(), "")
+    log.replace(before, now)
     try:
-        with screen.waiting("Sending"):
-            return otp.send_code(number, text)
-    except KeyboardInterrupt:
-        screen.stopped("\nStopped while sending: a text may have gone out.", outcome_unknown=True)
+        with screen.waiting("Sending", "Stopped while sending: a text may have gone out."):
+            sent = otp.send_code(number, message)
     except OTPError as error:
         if not error.outcome_unknown:
-            log.remove(sent_at)
-        screen.failed(error)
+            log.replace(now, before)
+        raise
+    log.replace(now, log.named(now, sent.authentication_id))
+    return sent
 
 
-@options.number_argument
-@options.message_option
-@options.yes_option
-@options.output_options
-@options.call_options
-def send(*, screen: Screen, given: options.Given, number: str, message: str | None, yes: bool) -> Exit:
+@click.command(
+    cls=options.CallCommand,
+    help="Send a code; print the id that checks it.\n\n"
+    "NUMBER is the phone in international form: +34600000000. The id is the operator's authenticationId.",
+)
+@options.send_options
+@click.pass_obj
+def send(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> Exit:
     """Send a code to a phone, and print the authenticationId that checks it."""
     found = options.resolved(screen, given)
-    with options.opened_client(screen, found) as otp:
-        sent = send_code(screen, otp, found, number, message, yes=yes)
+    with options.opened_client(found) as otp:
+        sent = send_code(screen, otp, found, number, yes=yes)
     screen.note("✓ Accepted for sending. The authenticationId:", "green")
     screen.result(
         {"authenticationId": sent.authentication_id, "xCorrelator": sent.x_correlator}, sent.authentication_id

@@ -6,14 +6,14 @@ import json
 import time
 from typing import Any, Final, cast
 
+import click
 from rich.table import Table
 
-from camara_otp import OTPError
+from camara_otp._environment import client_credentials, token_or_provider
 from camara_otp.auth import MemoryStore, StaticToken
 from camara_otp.cli import options
 from camara_otp.cli.console import Screen, plain
 from camara_otp.cli.exit_codes import Exit
-from camara_otp.cli.settings import client_credentials, token_source
 
 
 class _LifetimeStore(MemoryStore):
@@ -27,31 +27,33 @@ class _LifetimeStore(MemoryStore):
         super().save(name, value, seconds)
 
 
-@options.output_options
+@click.command(
+    cls=options.Command,
+    help="Fetch a token and describe it.\n\n"
+    "The token itself is not printed. A token that is set is described without fetching one.",
+)
+@options.json_option
+@options.verbose_option
+@options.profile_option
 @options.token_options
-def token(*, screen: Screen, given: options.Given) -> Exit:
+@click.pass_obj
+def token(screen: Screen, /, **given: Any) -> Exit:
     """Fetch an access token, or read the one that is set, and describe it without printing it."""
     found = options.resolved(screen, given)
-    store = _LifetimeStore()
-    try:
-        if "client_id" in found and "token" not in found and "token_file" not in found:
-            provider = client_credentials(found, store=store)
-            began = time.monotonic()
-            with screen.waiting("Fetching a token"):
-                text = provider.get_token(rejected=None, timeout=30.0)
-            source: dict[str, Any] = {
-                "from": "client credentials",
-                "fetchedInSeconds": round(time.monotonic() - began, 3),
-                "expiresInSeconds": None if store.seconds is None else round(store.seconds),
-            }
-        else:
-            text = StaticToken(str(token_source(found))).get_token(rejected=None, timeout=0.0)
-            source = {"from": found["token" if "token" in found else "token_file"].source}
-    except KeyboardInterrupt:
-        screen.stopped()
-    except OTPError as error:
-        screen.failed(error)
-    described = {**source, **describe_token(text)}
+    source = next((found[name].source for name in ("token", "token_file") if name in found), None)
+    if source is None and "client_id" in found:
+        store, began = _LifetimeStore(), time.monotonic()
+        with screen.waiting("Fetching a token"):
+            text = client_credentials(found, store=store).get_token(rejected=None, timeout=30.0)
+        described = {
+            "from": "client credentials",
+            "fetchedInSeconds": round(time.monotonic() - began, 3),
+            "expiresInSeconds": None if store.seconds is None else round(store.seconds),
+        }
+    else:
+        text = StaticToken(str(token_or_provider(found))).get_token(rejected=None, timeout=0.0)
+        described = {"from": source}
+    described |= describe_token(text)
     if screen.as_json:
         screen.json(described)
         return Exit.DONE
@@ -67,22 +69,15 @@ _END_OF_TIME: Final = 253402300800
 
 
 def describe_token(text: str) -> dict[str, Any]:
-    """Return facts about a token that do not reveal it.
-
-    Args:
-        text: the token
-    """
+    """Return facts about a token that do not reveal it."""
     described: dict[str, Any] = {
         "kind": "opaque",
         "characters": len(text),
         "fingerprint": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12],
     }
-    parts = text.split(".")
-    if len(parts) != 3:
-        return described
     try:
-        raw = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        claims = json.loads(raw, parse_constant=str)
+        _, body, _ = text.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), parse_constant=str)
     except (ValueError, RecursionError):
         return described
     if not isinstance(claims, dict):

@@ -1,53 +1,48 @@
 """`camara-otp validate`: check a code."""
 
+from typing import Any
+
 import click
 
-from camara_otp import OTPClient, OTPError, ValidateCodeResponse
-from camara_otp.cli import options, prompts
+from camara_otp import OTPClient, ValidateCodeResponse, VerificationExpiredError, VerificationFailedError
+from camara_otp.cli import options, prompts, recent_sends
 from camara_otp.cli.console import Screen
 from camara_otp.cli.exit_codes import Exit
 
 
 def validate_code(screen: Screen, otp: OTPClient, authentication_id: str, code: str) -> ValidateCodeResponse:
-    """Check a code; end if the user stops the call.
-
-    Args:
-        screen: the outputs
-        otp: the client
-        authentication_id: the verification
-        code: the code
-    """
+    """Check a code. Once it is used up, another send to the number needs no question."""
+    stopped = (
+        "Stopped while checking: the operator may have accepted the code, or counted a wrong one. "
+        "The number does not count as verified."
+    )
     try:
-        with screen.waiting("Checking"):
-            return otp.validate_code(authentication_id, code)
-    except KeyboardInterrupt:
-        screen.stopped(
-            "\nStopped while checking: the operator may have accepted the code, or counted a wrong one. "
-            "The number does not count as verified.",
-            outcome_unknown=True,
-        )
+        with screen.waiting("Checking", stopped):
+            valid = otp.validate_code(authentication_id, code)
+    except (VerificationExpiredError, VerificationFailedError):
+        recent_sends.remove_used(authentication_id)
+        raise
+    recent_sends.remove_used(authentication_id)
+    return valid
 
 
+@click.command(
+    cls=options.CallCommand,
+    help="Check a code.\n\n"
+    "ID is the authenticationId that `send` printed; write -- before an ID that begins with a hyphen. "
+    "Exit code 0 means that the operator answered HTTP 204, and nothing else.",
+)
 @click.argument("authentication_id", metavar="ID")
-# Collected to be rejected: Click's own messages would repeat a code.
-@click.argument("surplus", nargs=-1, metavar="")
 @options.option("--code", help="The code. Without it, the code is read from standard input, or asked for.")
-@options.output_options
 @options.call_options
-def validate(
-    *, screen: Screen, given: options.Given, authentication_id: str, surplus: tuple[str, ...], code: str | None
-) -> Exit:
+@click.pass_obj
+def validate(screen: Screen, /, *, authentication_id: str, code: str | None, **given: Any) -> Exit:
     """Check a code."""
-    if surplus:
-        screen.usage("after ID: unexpected argument; give the code with --code, on standard input, or at the prompt")
     found = options.resolved(screen, given)
-    with options.opened_client(screen, found) as otp:
+    with options.opened_client(found) as otp:
         if code is None:
-            prompts.require_answers(screen)
-            code = prompts.ask(screen, "Code", silent=not prompts.at_terminal())
-        try:
-            valid = validate_code(screen, otp, authentication_id, code)
-        except OTPError as error:
-            screen.failed(error)
+            prompts.require_answers()
+            code = prompts.ask("Code")
+        valid = validate_code(screen, otp, authentication_id, code)
     screen.result({"valid": True, "xCorrelator": valid.x_correlator}, "✓ The code is right.")
     return Exit.DONE

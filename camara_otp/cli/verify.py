@@ -1,5 +1,8 @@
 """`camara-otp verify`: send a code, ask for it, and check it."""
 
+from typing import Any
+
+import click
 from click.exceptions import Exit as EndOfCommand
 
 from camara_otp import (
@@ -11,30 +14,34 @@ from camara_otp import (
     VerificationFailedError,
 )
 from camara_otp.cli import options, prompts
-from camara_otp.cli.console import Screen
+from camara_otp.cli.console import Screen, in_words_of_the_command_line
 from camara_otp.cli.exit_codes import Exit, exit_code
 from camara_otp.cli.send import send_code
 from camara_otp.cli.validate import validate_code
 
 
-@options.number_argument
-@options.message_option
-@options.yes_option
-@options.output_options
-@options.call_options
-def verify(*, screen: Screen, given: options.Given, number: str, message: str | None, yes: bool) -> Exit:
+@click.command(
+    cls=options.CallCommand,
+    help="Send a code, ask for it, and check it.\n\n"
+    "NUMBER is the phone in international form: +34600000000. Codes come from standard input or a prompt. "
+    "Exit code 0 means that the operator answered HTTP 204, and nothing else.",
+)
+@options.send_options
+@click.pass_obj
+def verify(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> Exit:
     """Send a code to a phone, ask for the code, and check it."""
     found = options.resolved(screen, given)
-    with options.opened_client(screen, found) as otp:
-        prompts.require_answers(screen)
-        sent = send_code(screen, otp, found, number, message, yes=yes)
-        screen.note("✓ Accepted for sending.", "green")
-        valid: ValidateCodeResponse | None = None
-        last: OTPError | None = None
+    valid: ValidateCodeResponse | None = None
+    last: OTPError | None = None
+    with options.opened_client(found) as otp:
+        prompts.require_answers()
         while valid is None:
-            code = prompts.ask(screen, "Code", otherwise=last, authentication_id=sent.authentication_id)
+            if screen.authentication_id is None:
+                screen.authentication_id = send_code(screen, otp, found, number, yes=yes).authentication_id
+                screen.note("✓ Accepted for sending.", "green")
+            code = prompts.ask("Code", otherwise=last)
             try:
-                valid = validate_code(screen, otp, sent.authentication_id, code)
+                valid = validate_code(screen, otp, screen.authentication_id, code)
             except InvalidOTPError as error:
                 last = error
                 screen.note("✗ That is not the code. Try again.", "yellow")
@@ -42,16 +49,13 @@ def verify(*, screen: Screen, given: options.Given, number: str, message: str | 
                 last = error
                 screen.note(f"✗ {error.field} {error.reason}. Try again.", "yellow")
             except (VerificationExpiredError, VerificationFailedError) as error:
+                screen.authentication_id = last = None
                 if screen.as_json or not prompts.at_terminal():
-                    screen.failed(error)
-                screen.note(f"✗ {error.cause}", "yellow")
-                if not prompts.is_agreed(screen, "Send another code?"):
+                    raise
+                screen.note(f"✗ {in_words_of_the_command_line(error.cause)}", "yellow")
+                if not prompts.is_agreed("Send another code?"):
                     screen.note("No other code was sent.")
                     raise EndOfCommand(exit_code(error)) from None
-                last = None
-                sent = send_code(screen, otp, found, number, message, yes=True)
-                screen.note("✓ Accepted for sending.", "green")
-            except OTPError as error:
-                screen.failed(error, authentication_id=sent.authentication_id)
+                yes = True
     screen.result({"verified": True, "xCorrelator": valid.x_correlator}, "✓ The number is verified.")
     return Exit.DONE

@@ -1,9 +1,11 @@
 """Sending and checking codes from the terminal: output, stream, and exit code."""
 
 import json
+import time
 
 import pytest
 
+from camara_otp import OTPClient
 from camara_otp.cli import recent_sends
 from camara_otp.cli.exit_codes import Exit, exit_code
 from camara_otp.errors import OTPError, OutcomeUnknownError, UnexpectedResponseError
@@ -27,7 +29,7 @@ def test_a_code_is_sent_and_checked(cli, ready, sandbox):
     ("arguments", "shown", "hidden"),
     [
         (["send", "+447700900001"], "The number is not this operator's.", "never issued"),
-        (["validate", "an-id", "--code", "AJY3"], "The authentication_id was never issued.", "not this operator's"),
+        (["validate", "an-id", "--code", "AJY3"], "The authenticationId was never issued.", "not this operator's"),
     ],
 )
 def test_the_cause_of_a_404_is_that_of_the_operation(cli, ready, arguments, shown, hidden):
@@ -72,10 +74,10 @@ def test_scripts_get_json(cli, ready, sandbox):
         (["+34600000001"], None, Exit.REFUSED, "PHONE_NUMBER_NOT_ALLOWED"),
         (["34"], None, Exit.USAGE, "phone_number: must be in E.164 form"),
         ([NUMBER, "--message", "{code}"], None, Exit.USAGE, "message"),
-        ([NUMBER, "--base-url", "http://127.0.0.1:9"], None, Exit.NOT_SENT, "Calling again is safe"),
-        ([NUMBER, "--base-url", "http://api.example.com"], None, Exit.USAGE, "base_url"),
-        ([NUMBER, "--api-path", "/elsewhere"], None, Exit.REFUSED, "NOT_FOUND"),
-        ([NUMBER, "--profile", "nowhere"], None, Exit.USAGE, "profile nowhere: is not in"),
+        (["--base-url", "http://127.0.0.1:9", NUMBER], None, Exit.NOT_SENT, "Calling again is safe"),
+        (["--base-url", "http://api.example.com", NUMBER], None, Exit.USAGE, "base_url"),
+        (["--api-path", "/elsewhere", NUMBER], None, Exit.REFUSED, "NOT_FOUND"),
+        (["--profile", "nowhere", NUMBER], None, Exit.USAGE, "profile nowhere: is not in"),
         ([NUMBER], Fault(drop="after"), Exit.UNKNOWN, "do not simply repeat this"),
         ([NUMBER], Fault(code="INTERNAL"), Exit.UNKNOWN, "do not simply repeat this"),
         ([NUMBER], Fault(code="TOO_MANY_REQUESTS", retry_after=7), Exit.REFUSED, "Retry after 7 s"),
@@ -113,7 +115,7 @@ def test_what_is_missing_is_named(cli, monkeypatch, url):
     no_url = cli("send", NUMBER)
     assert (no_url.code, "--base-url, set CAMARA_BASE_URL" in no_url.err) == (2, True)
 
-    no_token = cli("send", NUMBER, "--base-url", url)
+    no_token = cli("send", "--base-url", url, NUMBER)
     assert (no_token.code, "CAMARA_BEARER_TOKEN" in no_token.err) == (2, True)
 
 
@@ -222,45 +224,78 @@ def test_a_refused_send_does_not_count(cli, ready, sandbox):
     assert sandbox.sent_count == 1
 
 
+def record_a_send(operator):
+    """Record a send to the number, as another process does."""
+    log = recent_sends.open_log(operator, NUMBER)
+    log.replace(log.last, (time.time(), ""))
+
+
 def test_a_refused_send_removes_no_other(cli, ready, sandbox, monkeypatch):
     """Another process recorded a send to the number during the call."""
     sandbox.add_fault(Fault(status=403, times=1))
-    remove = recent_sends.SendLog.remove
+    send_code = OTPClient.send_code
 
-    def late(log, at):
-        log.add()
-        remove(log, at)
+    def late(*arguments):
+        record_a_send(ready)
+        return send_code(*arguments)
 
-    monkeypatch.setattr("camara_otp.cli.recent_sends.SendLog.remove", late)
-
-    assert cli("send", NUMBER).code == Exit.REFUSED
+    with monkeypatch.context() as patch:
+        patch.setattr("camara_otp.OTPClient.send_code", late)
+        assert cli("send", NUMBER).code == Exit.REFUSED
     assert cli("send", NUMBER).code == Exit.USAGE
     assert sandbox.sent_count == 0
 
 
 def test_a_refused_send_keeps_one_made_during_the_question(cli, ready, sandbox, monkeypatch):
     """The question may stay open for minutes, in which another process sends."""
+    monkeypatch.setattr("camara_otp.cli.recent_sends.WINDOW", 3600.0)
+    record_a_send(ready)
+    before = recent_sends.open_log(ready, NUMBER).last
     sandbox.add_fault(Fault(status=403, times=1))
-    add = recent_sends.SendLog.add
 
-    def early(log):
-        monkeypatch.setattr("camara_otp.cli.recent_sends.SendLog.add", add)
-        recent_sends.SendLog(log.path, log.salt, log.digest).add()
-        return log.add()
+    def answer(*_, **__):
+        record_a_send(ready)
+        return "y"
 
-    monkeypatch.setattr("camara_otp.cli.recent_sends.SendLog.add", early)
+    with monkeypatch.context() as patch:
+        patch.setattr("camara_otp.cli.prompts.at_terminal", lambda: True)
+        patch.setattr("camara_otp.cli.prompts._answer", answer)
+        assert cli("send", NUMBER).code == Exit.REFUSED
+    assert cli("send", NUMBER).code == Exit.USAGE
+    assert recent_sends.open_log(ready, NUMBER).last > before
 
-    assert cli("send", NUMBER).code == Exit.REFUSED
+
+def test_a_log_that_was_deleted_stays_deleted(home):
+    """Removing a send from it writes no file."""
+    log = recent_sends.open_log("https://api.example.com", NUMBER)
+
+    log.replace((1.0, ""), None)
+    recent_sends.remove_used("an-id")
+
+    assert list(home.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize("codes", ["right", "three wrong ones", "asked for by verify"])
+def test_a_code_that_is_used_up_needs_no_question(cli, ready, sandbox, monkeypatch, codes):
+    """Another send invalidates nothing."""
+    if codes == "asked for by verify":
+        monkeypatch.setattr("camara_otp.cli.prompts._answer", lambda *_, **__: sandbox.last_code(NUMBER))
+        assert cli("verify", NUMBER).code == Exit.DONE
+    else:
+        sent = cli("send", NUMBER).out.strip()
+        assert cli("send", NUMBER).code == Exit.USAGE
+        for code in [sandbox.last_code(NUMBER)] if codes == "right" else ["0x", "0x", "0x"]:
+            cli("validate", sent, "--code", code)
+
+    assert cli("send", NUMBER).code == Exit.DONE
     assert cli("send", NUMBER).code == Exit.USAGE
 
 
-def test_a_log_that_was_deleted_stays_deleted(tmp_path):
-    """Removing a send from it writes no file."""
-    log = recent_sends.open_log({"XDG_STATE_HOME": str(tmp_path)}, "https://api.example.com", NUMBER)
+def test_a_wrong_code_leaves_the_question(cli, ready, sandbox):
+    """Attempts are left, so another send would invalidate the code."""
+    cli("validate", cli("send", NUMBER).out.strip(), "--code", "0x")
 
-    log.remove(1.0)
-
-    assert list(tmp_path.rglob("*.json")) == []
+    assert cli("send", NUMBER).code == Exit.USAGE
 
 
 def test_the_log_does_not_tell_numbers_apart(cli, ready, home):
@@ -291,10 +326,62 @@ def test_a_code_is_a_value_whatever_it_looks_like(cli, ready, sandbox, code):
         assert "Usage:" not in ran.out
 
 
+OTHER_HOST = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        [f"--base-url={OTHER_HOST}"],
+        ["--base-url", OTHER_HOST],
+        ["--profile=other"],
+        ["--api-path=/x"],
+        ["--token-file=/x"],
+        ["--token-stdin"],
+        ["--insecure-token-argument=x"],
+    ],
+)
+@pytest.mark.parametrize("command", ["send", "verify", "validate"])
+def test_an_option_after_the_value_cannot_send_the_token_elsewhere(cli, ready, profiles, sandbox, command, option):
+    """A script may pass on what a stranger typed; before the value, the option counts."""
+    profiles(f'[other]\nbase_url = "{OTHER_HOST}"\n')
+
+    ran = cli(command, NUMBER, *option, "--json", stdin="1234\n")
+
+    assert (ran.code, ran.json["error"]["class"]) == (Exit.USAGE, "UsageError")
+    assert f"{option[0].partition('=')[0]} must come before" in ran.json["error"]["reason"]
+    assert sandbox.calls() == []
+    assert f"{option[0].partition('=')[0]} must come" not in cli(command, *option, NUMBER, "--json", stdin="t\n1\n").out
+
+
+@pytest.mark.parametrize("value", [f"--base-url={OTHER_HOST}", "--json", "-v", "-abc", "--base-url"])
+@pytest.mark.parametrize("more", [[], ["--code", "1234"], ["1234"]])
+def test_a_value_that_begins_with_a_hyphen_reaches_no_other_host(cli, ready, sandbox, value, more):
+    """It is a value after `--` only."""
+    ran = cli("validate", value, *more, stdin="1234\n")
+
+    assert ran.code in ((Exit.USAGE, Exit.REFUSED) if value in ("--json", "-v") else (Exit.USAGE, Exit.NOT_SENT))
+
+
+def test_an_id_that_begins_with_a_hyphen_is_a_value_after_two(cli, ready, sandbox):
+    sandbox.add_fault(Fault(status=200, body='{"authenticationId": "--base-url=http://127.0.0.1:9"}', times=1))
+    sent = cli("send", NUMBER).out.strip()
+
+    assert cli("validate", "--code", "1234", "--", sent).code == Exit.REFUSED
+    assert sandbox.calls()[-1].operation == "validate-code"
+
+
+def test_an_option_that_is_mistyped_is_told_with_the_right_one(cli, ready):
+    ran = cli("send", NUMBER, "--mesage", "{{code}}")
+
+    assert (ran.code, "did you mean --message?" in " ".join(ran.err.split())) == (Exit.USAGE, True)
+
+
+@pytest.mark.parametrize("command", ["validate", "verify"])
 @pytest.mark.parametrize("surplus", ["739164", "--73916", "-7"])
-def test_a_code_is_no_argument_and_is_not_repeated(cli, ready, surplus):
+def test_a_code_is_no_argument_and_is_not_repeated(cli, ready, command, surplus):
     """The process list shows arguments to every user, and a log shows messages."""
-    ran = cli("validate", "an-id", surplus)
+    ran = cli(command, "an-id", surplus)
 
     assert (ran.code, surplus in ran.err + ran.out) == (Exit.USAGE, False)
     assert "--code" in ran.err

@@ -24,6 +24,20 @@ def test_a_sandbox_is_recognised_and_passes(cli, ready, sandbox):
     assert sandbox.sent_count == 15
 
 
+@pytest.mark.parametrize("path", ["/otpvalidation", "/one-time-password-sms/v1/"])
+def test_a_sandbox_is_recognised_by_an_address_with_the_api_path(cli, ready, sandbox, path):
+    ran = cli("check", ready + path, "--yes", "--only", "*_01_*")
+
+    assert "This is a sandbox" in ran.err
+    assert f'OTPClient("{ready}", token=...' in ran.out
+    assert (ran.code, sandbox.sent_count) == (Exit.DONE, 1)
+
+
+@pytest.mark.parametrize("address", ["{}/elsewhere", "{}/otpvalidation/send-code"])
+def test_another_path_of_a_sandbox_is_checked_as_it_is(cli, ready, address):
+    assert "This is a sandbox" not in cli("check", address.format(ready), "--no-sms", "--dry-run").err
+
+
 def test_deviations_have_an_exit_code(cli, monkeypatch):
     """And how bad they must be can be said."""
     with Sandbox(correlator=False).serve() as url:
@@ -209,7 +223,7 @@ def test_a_token_that_cannot_be_renewed_ends_the_check(cli, ready, monkeypatch):
         async def aget_token(self, *, rejected, timeout):
             raise TokenError("it was refused")
 
-    monkeypatch.setattr("camara_otp.cli.check.token_source", lambda _: Exhausted())
+    monkeypatch.setattr("camara_otp.cli.check.token_or_provider", lambda _: Exhausted())
 
     ran = cli("check", ready, "--no-sms", "--all")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from camara_otp import errors
-from camara_otp.cli import recent_sends, settings
+from camara_otp._environment import profiles_file
+from camara_otp.cli import recent_sends
 from camara_otp.cli.app import app
+from camara_otp.cli.console import in_words_of_the_command_line
 from camara_otp.cli.exit_codes import Exit
 from camara_otp.cli.token import describe_token
 from tests.cli.conftest import TOKEN
@@ -33,7 +36,7 @@ def test_a_profile_holds_an_operator(cli, profiles, url, sandbox, tmp_path):
         'message = "{{code}} from the profile"\nx_correlator = false\ntimeout = 5\nparams = { key = "v" }\n'
     )
 
-    ran = cli("send", NUMBER, "--profile", "local")
+    ran = cli("send", "--profile", "local", NUMBER)
 
     assert ran.code == 0
     assert sandbox.messages()[0].text.endswith(" from the profile")
@@ -64,6 +67,37 @@ def test_credentials_come_from_one_place(cli, profiles, monkeypatch):
 
     assert set(shown(cli, "--profile", "one")) == {"token_file"}
     assert set(shown(cli)) == {"client_id", "client_secret"}
+
+
+@pytest.mark.parametrize("name", ["BEARER_TOKEN", "BEARER_TOKEN_FILE"])
+def test_a_token_that_wins_over_client_credentials_is_named(cli, monkeypatch, url, tmp_path, name):
+    """It may be forgotten, and have expired; scripts that ask for JSON get nothing else."""
+    (tmp_path / "token").write_text(TOKEN, "utf-8")
+    monkeypatch.setenv("CAMARA_BASE_URL", url)
+    monkeypatch.setenv("CAMARA_CLIENT_ID", "an-id")
+    monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret")
+    assert "wins over" not in cli("config").err
+    monkeypatch.setenv(f"CAMARA_{name}", TOKEN if name == "BEARER_TOKEN" else str(tmp_path / "token"))
+
+    for command in (["send", NUMBER], ["token"], ["check", "--no-sms", "--dry-run"], ["config"]):
+        ran = cli(*command)
+        assert ran.code == Exit.DONE
+        assert ran.err.count(f"! CAMARA_{name} wins over CAMARA_CLIENT_SECRET: unset one of them.\n") == 1
+        assert "wins over" not in ran.out
+    lines = [line.replace("\u2502", " ").split() for line in ran.out.splitlines()]
+    unused = {line[0] for line in lines if line[2:5] == ["environment,", "not", "used"]}
+    assert unused == {"client_id", "client_secret"}
+    ran = cli("config", "--json")
+    assert ran.err == ""
+    assert {row["setting"] for row in ran.json["settings"] if row["source"] and not row["used"]} == unused
+
+
+def test_a_token_of_an_option_wins_without_a_word(cli, monkeypatch):
+    """It was given on purpose."""
+    monkeypatch.setenv("CAMARA_CLIENT_ID", "an-id")
+    monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret")
+
+    assert cli("token", "--insecure-token-argument", TOKEN).err == ""
 
 
 def test_config_shows_what_holds_where_nothing_is_set(cli, monkeypatch):
@@ -153,7 +187,7 @@ def test_a_wrong_profile_is_refused_by_name(cli, profiles, text, words):
     """The message names the problem."""
     profiles(text)
 
-    ran = cli("send", NUMBER, "--profile", "p")
+    ran = cli("send", "--profile", "p", NUMBER)
 
     assert ran.code == Exit.USAGE
     assert words in ran.err
@@ -175,7 +209,7 @@ def test_a_home_folder_that_is_not_there_is_refused_by_name(cli, profiles, url, 
     """As any file that cannot be read."""
     profiles(f'[p]\nbase_url = "{url}"\n{setting} = "~nobody-of-this-name/x"\n')
 
-    ran = cli(command, *([NUMBER] if command == "send" else []), "--profile", "p")
+    ran = cli(command, "--profile", "p", *([NUMBER] if command == "send" else []))
 
     assert ran.code == Exit.USAGE
     assert f"{setting}: ~nobody-of-this-name/x: there is no such home folder" in ran.err
@@ -193,12 +227,12 @@ def test_a_user_without_a_home_can_send(cli, ready, monkeypatch):
 
     assert cli("send", NUMBER).code == Exit.DONE
     assert cli("config", "--json").json["profiles"] == []
-    assert "there: none" in cli("send", NUMBER, "--profile", "p").err
+    assert "there: none" in cli("send", "--profile", "p", NUMBER).err
 
 
 def test_an_empty_name_is_no_profile(cli, ready, sandbox):
     """A variable that is not set must not send a text by way of another operator."""
-    assert cli("send", NUMBER, "--profile", "").code == Exit.USAGE
+    assert cli("send", "--profile", "", NUMBER).code == Exit.USAGE
     assert sandbox.sent_count == 0
 
 
@@ -222,7 +256,7 @@ class TestToken:
         file.write_text(f"  {TOKEN}\n", "utf-8")
 
         ran = cli(
-            "send", NUMBER, "--base-url", url, *(part.format(file=file) for part in arguments), stdin=f"{TOKEN}\n"
+            "send", "--base-url", url, *(part.format(file=file) for part in arguments), NUMBER, stdin=f"{TOKEN}\n"
         )
 
         assert ran.code == 0
@@ -240,14 +274,14 @@ class TestToken:
         """The error comes before anything is sent."""
         (tmp_path / "empty").write_text("\n", "utf-8")
 
-        ran = cli("send", NUMBER, "--base-url", url, *(part.format(empty=tmp_path / "empty") for part in arguments))
+        ran = cli("send", "--base-url", url, *(part.format(empty=tmp_path / "empty") for part in arguments), NUMBER)
 
         assert ran.code == Exit.USAGE
         assert words in ran.err.replace("\n", "")
 
     def test_there_is_no_option_for_it_that_looks_harmless(self, cli, url):
         """`--token` does not exist."""
-        assert cli("send", NUMBER, "--base-url", url, "--token", "x").code == 2
+        assert cli("send", "--base-url", url, "--token", "x", NUMBER).code == 2
 
     @pytest.mark.parametrize("token", ["", "a b", "Bearer x", "\u00e9", "a\nb"])
     def test_what_is_no_token_is_not_described_as_one(self, cli, token):
@@ -345,6 +379,11 @@ def test_anything_else_is_opaque(token):
     assert describe_token(token)["kind"] == "opaque"
 
 
+def every_class_of_errors():
+    """Return the classes that the package defines."""
+    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.OTPError)]
+
+
 class TestErrors:
     """The table of codes."""
 
@@ -385,7 +424,16 @@ class TestErrors:
 
         assert cli("errors", name, "--json").json == [shown]
         table = " ".join(cli("errors", name.lower()).out.split())
-        assert (name in table, "None" in table) == (True, False)
+        assert (name in table, "None" in table, "`" in table) == (True, False, False)
+
+    @pytest.mark.parametrize("kind", [*every_class_of_errors()])
+    def test_causes_and_remedies_are_in_the_words_of_the_command_line(self, kind):
+        """Users of the command line see no names of Python."""
+        for text in (kind.cause, kind.remedy):
+            shown = in_words_of_the_command_line(text)
+            assert not re.search("`|_|True|False|None|Policy", shown), shown
+            assert shown[0].isupper()
+            assert shown.endswith(".")
 
     def test_a_class_of_a_status_is_shown_with_its_status(self, cli):
         assert [row["status"] for row in cli("errors", "HTTP403Error", "--json").json] == [403]
@@ -409,6 +457,17 @@ def test_a_shell_gets_its_completion_script(cli, shell):
     ran = cli("completion", shell)
 
     assert (ran.code, "_CAMARA_OTP_COMPLETE" in ran.out) == (0, True)
+
+
+def test_a_shell_gets_completions():
+    """As its completion script asks for them."""
+    words = {"COMP_WORDS": "camara-otp con", "COMP_CWORD": "1", "_CAMARA_OTP_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-m", "camara_otp"], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **words},
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "plain,config\n", "")
 
 
 @pytest.mark.parametrize("columns", ["0", "-1", "1", "99999999999999999999", "wide", "٣٠"])
@@ -443,7 +502,7 @@ def test_a_file_of_profiles_that_others_can_write_is_refused(cli, profiles, read
     path = profiles("[p]\nmessage = '{{code}}'\n")
     path.chmod(mode)
 
-    ran = cli("send", NUMBER, "--profile", "p")
+    ran = cli("send", "--profile", "p", NUMBER)
 
     assert (
         ran.code,
@@ -467,9 +526,9 @@ def test_files_are_where_the_platform_has_them(monkeypatch, platform):
     """In the user's own folders."""
     monkeypatch.setattr(sys, "platform", platform)
 
-    assert settings.profiles_file({}).parts[-2:] == ("camara-otp", "profiles.toml")
-    assert recent_sends.log_file({}).parts[-2:] == ("camara-otp", "sends.json")
-    assert settings.profiles_file({"CAMARA_PROFILES": "/x/y.toml"}) == Path("/x/y.toml")
+    assert profiles_file({}).parts[-2:] == ("camara-otp", "profiles.toml")
+    assert recent_sends.log_file().parts[-2:] == ("camara-otp", "sends.json")
+    assert profiles_file({"CAMARA_PROFILES": "/x/y.toml"}) == Path("/x/y.toml")
 
 
 def test_help_lists_the_most_used_commands_first(cli):

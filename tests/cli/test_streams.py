@@ -123,13 +123,13 @@ def test_a_token_and_a_code_share_standard_input(monkeypatch, url, sandbox):
     """The first line is the token, the next ones are codes."""
     monkeypatch.setenv("CAMARA_BASE_URL", url)
     monkeypatch.delenv("CAMARA_BEARER_TOKEN", raising=False)
-    sent = run("send", NUMBER, "--token-stdin", stdin=f"{TOKEN}\n")
+    sent = run("send", "--token-stdin", NUMBER, stdin=f"{TOKEN}\n")
     assert sent.returncode == 0
 
-    ran = run("validate", sent.stdout.strip(), "--token-stdin", stdin=f"{TOKEN}\n{sandbox.last_code(NUMBER)}\n")
+    ran = run("validate", "--token-stdin", sent.stdout.strip(), stdin=f"{TOKEN}\n{sandbox.last_code(NUMBER)}\n")
     assert (ran.returncode, "The code is right.\n" in ran.stdout) == (0, True)
 
-    wrong = run("verify", "+346661114401", "--token-stdin", "--json", stdin=f"{TOKEN}\n0x\n")
+    wrong = run("verify", "--token-stdin", "+346661114401", "--json", stdin=f"{TOKEN}\n0x\n")
     assert json.loads(wrong.stdout)["error"]["class"] == "InvalidOTPError"
 
 
@@ -155,7 +155,7 @@ def test_what_is_piped_is_not_broken_at_80_columns(ready, monkeypatch):
 def test_a_missing_token_is_said(monkeypatch, url, stdin):
     """Nothing is sent without one."""
     monkeypatch.setenv("CAMARA_BASE_URL", url)
-    ran = run("send", NUMBER, "--token-stdin", stdin=stdin)
+    ran = run("send", "--token-stdin", NUMBER, stdin=stdin)
 
     assert (ran.returncode, "holds no token" in ran.stderr) == (Exit.USAGE, True)
 
@@ -163,7 +163,7 @@ def test_a_missing_token_is_said(monkeypatch, url, stdin):
 def test_what_is_no_text_is_refused(ready, monkeypatch, sandbox):
     """A binary file instead of the token, or of the code."""
     monkeypatch.setenv("PYTHONUTF8", "1")
-    for arguments in (["send", NUMBER, "--token-stdin"], ["validate", "an-id"]):
+    for arguments in (["send", "--token-stdin", NUMBER], ["validate", "an-id"]):
         ran = subprocess.run([*COMMAND, *arguments], input=b"\xff\xfe\n", capture_output=True, timeout=60, check=False)
         assert ran.returncode == Exit.USAGE
         assert b"Traceback" not in ran.stderr
@@ -214,10 +214,10 @@ def silent_operator():
 def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, silent_operator, operation):
     """For people and for scripts: the answer is not known."""
     url, arrived = silent_operator
-    command = ["send", NUMBER] if operation == "send-code" else ["validate", "an-id", "--code", "1234"]
+    command = ["send"] if operation == "send-code" else ["validate", "--code", "1234"]
     words = {"send-code": "a text may have gone out", "validate-code": "does not count as verified"}[operation]
 
-    code, out, err = stopped(*command, "--base-url", url, "--json", when=lambda _: arrived.is_set())
+    code, out, err = stopped(*command, "--base-url", url, NUMBER, "--json", when=lambda _: arrived.is_set())
 
     error = json.loads(out)["error"]
     assert (code, error["exitCode"], error["outcomeUnknown"]) == (Exit.STOPPED, Exit.STOPPED, True)
@@ -308,7 +308,7 @@ def test_a_stop_between_two_steps_is_a_stop(call, ready, monkeypatch, raised):
     def stop(*_, **__):
         raise raised
 
-    monkeypatch.setattr("camara_otp.cli.settings.resolve", stop)
+    monkeypatch.setattr("camara_otp.cli.options.resolve", stop)
 
     for options in ([], ["--json"]):
         ran = call("config", *options)
@@ -322,7 +322,7 @@ def test_a_stop_while_a_token_is_fetched_is_told_to_scripts(call, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("camara_otp.cli.token.token_source", stop)
+    monkeypatch.setattr("camara_otp.cli.token.token_or_provider", stop)
 
     ran = call("token", "--json")
 
@@ -500,8 +500,7 @@ def test_a_fault_of_the_disk_elsewhere_is_no_closed_pipe(call, ready, monkeypatc
     def fail(*_, **__):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for where in ("settings", "check"):
-        monkeypatch.setattr(f"camara_otp.cli.{where}.resolve", fail)
+    monkeypatch.setattr("camara_otp.cli.options.resolve", fail)
 
     ran = call(*arguments, "--json")
 
