@@ -52,8 +52,8 @@ def decisions(rounds: int) -> None:
     def flow() -> None:
         sent = sandbox.handle(HTTPRequest("POST", "/otpvalidation/send-code", HEADERS, BODY))
         code = sandbox.last_code(PHONE)
-        body = json.dumps({**json.loads(sent.response.body), "code": code}).encode()
-        assert sandbox.handle(HTTPRequest("POST", "/otpvalidation/validate-code", HEADERS, body)).response.status == 204
+        body = json.dumps({**json.loads(sent.body), "code": code}).encode()
+        assert sandbox.handle(HTTPRequest("POST", "/otpvalidation/validate-code", HEADERS, body)).status == 204
 
     print(f"sandbox alone, one flow:            {cpu_per_round(rounds, flow):7.0f} us CPU")
 

@@ -39,15 +39,9 @@ def main(
     environ: Mapping[str, str] | None = None,
     program: str = "python -m camara_otp.sandbox",
 ) -> int:
-    """Run the server until it is interrupted.
+    """Run the server until it is interrupted, and return the exit code.
 
-    Args:
-        arguments: The command line, without the program's name.
-        environ: The environment; by default the process's own.
-        program: The name of the program in its messages.
-
-    Returns:
-        The exit code.
+    By default, arguments and environment are the process's own. `program` is its name in messages.
     """
     environ = os.environ if environ is None else environ
     parser = _parser(variables(environ), program)

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, cast
-from urllib.parse import parse_qsl, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, unquote_plus
 
 import attrs
 
@@ -31,7 +31,7 @@ _ASSERTION_LIFETIME: Final = 300
 # What is stored must be bounded: entries of a kind, clients, characters of a client_id, sub or jti, and of a scope.
 _KEPT: Final = 10_000
 _MAX_CLIENTS: Final = 100
-MAX_TEXT: Final = 256
+_MAX_TEXT: Final = 256
 _MAX_SCOPE: Final = 1000
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*")
 _USER: Final = re.compile(r"tel:(\+[1-9][0-9]{4,14})|operatortoken:[!-~]+|ipport:[!-~]+")
@@ -72,11 +72,13 @@ class TokenSettings:
     interval: float = attrs.field(default=1.0, validator=between(0, 1e9))
 
 
-_RULE: Final = f"be text of 1 to {MAX_TEXT} characters"
-
-
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT
+
+
+_TEXT: Final = must(f"be text of 1 to {_MAX_TEXT} characters", _is_text)
+# Up to the end of the year 9999.
+_DATE: Final = between(0, 253402300799)
 
 
 def _is_key_set(value: Any) -> bool:
@@ -88,8 +90,8 @@ def _is_key_set(value: Any) -> bool:
 class RegisteredClient:
     """A registered client: its secret, or its public keys as a JSON Web Key Set."""
 
-    client_id: str = attrs.field(validator=must(_RULE, _is_text))
-    client_secret: str | None = attrs.field(repr=False, validator=must(_RULE, _is_text, optional=True))
+    client_id: str = attrs.field(validator=_TEXT)
+    client_secret: str | None = attrs.field(repr=False, validator=attrs.validators.optional(_TEXT))
     jwks: Mapping[str, Any] = attrs.field(repr=False, validator=must('be {"keys": [...]}', _is_key_set))
 
 
@@ -110,19 +112,15 @@ class _Login:
     polled: float
 
 
-# Up to the end of the year 9999.
-_date: Final = between(0, 253402300799)
-
-
 @attrs.frozen
 class _Claims:
     """The claims of an assertion, of the right types."""
 
-    iss: str = attrs.field(validator=must(_RULE, _is_text))
-    sub: str = attrs.field(validator=must(_RULE, _is_text))
-    jti: str = attrs.field(validator=must(_RULE, _is_text))
-    iat: float = attrs.field(validator=_date)
-    exp: float = attrs.field(validator=_date)
+    iss: str = attrs.field(validator=_TEXT)
+    sub: str = attrs.field(validator=_TEXT)
+    jti: str = attrs.field(validator=_TEXT)
+    iat: float = attrs.field(validator=_DATE)
+    exp: float = attrs.field(validator=_DATE)
     aud: object
     scope: object
 
@@ -153,22 +151,14 @@ class _FormRequest:
     def is_called(self, audience: object) -> bool:
         """Return whether an audience is the URL of this request; a proxy may have changed the scheme."""
         audiences = cast("list[object]", audience) if isinstance(audience, list) else [audience]
-        return any(isinstance(one, str) and self._is_called(one) for one in audiences)
-
-    def _is_called(self, url: str) -> bool:
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        called = (self.http.headers.get("host", "").lower(), self.http.path)
-        return bool(parts.scheme) and (parts.netloc.lower(), parts.path) == called
+        called = f"//{self.http.headers.get('host', '')}{self.http.path}".lower()
+        return any(isinstance(one, str) and one.lower().partition(":")[2] == called for one in audiences)
 
 
 class AuthorizationServer:
     """Issues access tokens and knows their status. The caller holds a lock."""
 
     def __init__(self) -> None:
-        """Start without tokens and registered clients."""
         self.settings: TokenSettings = TokenSettings()
         self.requests: int = 0
         self._clients: dict[str, RegisteredClient] = {}
@@ -311,7 +301,7 @@ class AuthorizationServer:
     def _authenticate(self, request: _FormRequest) -> str:
         """Return the id of the client, which must authenticate in one way."""
         basic, form = request.http.header("authorization"), request.form
-        if sum((bool(basic), "client_secret" in form, "client_assertion" in form)) != 1:
+        if [bool(basic), "client_secret" in form, "client_assertion" in form].count(True) != 1:
             raise _OAuthError("invalid_client", "Log in one way: Basic, client_secret or client_assertion.")
         if "client_assertion" in form:
             if form.get("client_assertion_type") != _ASSERTION:
@@ -322,7 +312,7 @@ class AuthorizationServer:
             return claims.iss
         client_id, secret = _basic(basic) if basic else (request.field("client_id"), form["client_secret"])
         known = self._known(client_id)
-        if not secret or (known is not None and known.client_secret != secret) or len(client_id) > MAX_TEXT:
+        if not secret or (known is not None and known.client_secret != secret) or len(client_id) > _MAX_TEXT:
             raise _OAuthError("invalid_client", "The client_secret is wrong.")
         return client_id
 

@@ -71,10 +71,6 @@ def _names(value: Collection[str]) -> frozenset[str]:
     return frozenset(value) if _are_strings(value) else cast("frozenset[str]", value)
 
 
-def _some_names(value: Collection[str] | None) -> frozenset[str] | None:
-    return None if value is None else _names(value)
-
-
 def _numbers(value: Collection[str]) -> frozenset[str]:
     return frozenset(map(with_plus, value)) if _are_strings(value) else cast("frozenset[str]", value)
 
@@ -83,26 +79,28 @@ def _paths(value: Collection[str]) -> tuple[str, ...]:
     return tuple(path.rstrip("/") for path in value) if _are_strings(value) else cast("tuple[str, ...]", value)
 
 
-_list: Final = must("be a list of strings", _are_strings)
-_dialable: Final = must(
-    "hold numbers in international form, such as +34600000000", lambda value: all(map(NUMBER.fullmatch, value))
-)
-_letters: Final = must(
-    "hold at least one printable character", lambda text: isinstance(text, str) and bool(text) and text.isprintable()
-)
-_YEAR: Final = 366 * 86400.0
-
-
-def _are_paths(value: tuple[str, ...]) -> bool:
-    # The converter has made the root an empty text.
-    return bool(value) and all((path + "/").startswith("/") and not path.startswith("/_sandbox") for path in value)
-
-
-_absolute: Final = must("hold paths that start with / and are not under /_sandbox", _are_paths)
-
-
 def _faults(value: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(value)
+
+
+def _is_path(path: str) -> bool:
+    # The converter has made the root an empty text.
+    return (path + "/").startswith("/") and not path.startswith("/_sandbox")
+
+
+_strings: Final = must("be a list of strings", _are_strings)
+_dialable: Final = must(
+    "be a list of strings: numbers in international form, such as +34600000000",
+    lambda value: _are_strings(value) and all(map(NUMBER.fullmatch, value)),
+)
+_paths_outside: Final = must(
+    "be a list of strings: paths that start with / and are not under /_sandbox, at least one",
+    lambda value: _are_strings(value) and bool(value) and all(map(_is_path, value)),
+)
+_letters: Final = must(
+    "be at least one printable character", lambda text: isinstance(text, str) and bool(text) and text.isprintable()
+)
+_YEAR: Final = 366 * 86400.0
 
 
 DESCRIPTIONS: Final[Mapping[str, str]] = {
@@ -148,31 +146,34 @@ class Config:
     max_try: int = attrs.field(default=3, validator=whole(1, 10_000_000))
     max_message_length: int = attrs.field(default=160, validator=whole(len(LABEL), 160))
     tokens: frozenset[str] | None = attrs.field(
-        default=None, converter=_some_names, validator=attrs.validators.optional(_list), repr=False
+        default=None,
+        converter=attrs.converters.optional(_names),
+        validator=attrs.validators.optional(_strings),
+        repr=False,
     )
     expired_tokens: frozenset[str] = attrs.field(
-        default=frozenset({"expired-token"}), converter=_names, validator=_list, repr=False
+        default=frozenset({"expired-token"}), converter=_names, validator=_strings, repr=False
     )
     invalid_tokens: frozenset[str] = attrs.field(
-        default=frozenset({"invalid-token"}), converter=_names, validator=_list, repr=False
+        default=frozenset({"invalid-token"}), converter=_names, validator=_strings, repr=False
     )
     forbidden_tokens: frozenset[str] = attrs.field(
-        default=frozenset[str](), converter=_names, validator=_list, repr=False
+        default=frozenset[str](), converter=_names, validator=_strings, repr=False
     )
     unreachable_numbers: frozenset[str] = attrs.field(
-        default=frozenset({"+34600000001"}), converter=_numbers, validator=[_list, _dialable], repr=False
+        default=frozenset({"+34600000001"}), converter=_numbers, validator=_dialable, repr=False
     )
     landline_numbers: frozenset[str] = attrs.field(
-        default=frozenset({"+34910000001"}), converter=_numbers, validator=[_list, _dialable], repr=False
+        default=frozenset({"+34910000001"}), converter=_numbers, validator=_dialable, repr=False
     )
     blocked_numbers: frozenset[str] = attrs.field(
-        default=frozenset({"+34600000002"}), converter=_numbers, validator=[_list, _dialable], repr=False
+        default=frozenset({"+34600000002"}), converter=_numbers, validator=_dialable, repr=False
     )
     foreign_numbers: frozenset[str] = attrs.field(
-        default=frozenset({"+447700900001"}), converter=_numbers, validator=[_list, _dialable], repr=False
+        default=frozenset({"+447700900001"}), converter=_numbers, validator=_dialable, repr=False
     )
     api_paths: tuple[str, ...] = attrs.field(
-        default=("/otpvalidation", "/one-time-password-sms/v1"), converter=_paths, validator=[_list, _absolute]
+        default=("/otpvalidation", "/one-time-password-sms/v1"), converter=_paths, validator=_paths_outside
     )
     correlator: bool = attrs.field(default=True, validator=flag)
     error_form: ErrorForm = attrs.field(default="camara", validator=one_of(*get_args(ErrorForm)))

@@ -1,4 +1,4 @@
-"""The control API under `/_sandbox`, for tests and the inbox page."""
+"""The control API under `/_sandbox`, for tests and the inbox page; and the way of a request to what responds to it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.faults import Fault
 from camara_otp.sandbox.http import HTTPRequest, HTTPResponse, error_response, json_object, json_response
 from camara_otp.sandbox.load import fields_from
+from camara_otp.sandbox.page import page_response
 
 ROOT: Final = "/_sandbox"
 DESCRIPTION: Final = files("camara_otp.sandbox").joinpath("control.openapi.json")
@@ -28,7 +29,8 @@ def _camel(name: str) -> str:
 
 def json_members(value: "attrs.AttrsInstance") -> dict[str, object]:
     """Turn one of the sandbox's values into a JSON object, with names in CAMARA's style."""
-    return {_camel(field.name): json_value(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    names = [field.name for field in attrs.fields(type(value)) if not field.name.startswith("_")]
+    return {_camel(name): json_value(getattr(value, name)) for name in names}
 
 
 def json_value(value: object) -> object:
@@ -40,7 +42,17 @@ def json_value(value: object) -> object:
     return json_members(cast("attrs.AttrsInstance", value)) if attrs.has(type(value)) else value
 
 
-def control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
+def any_response(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> HTTPResponse:
+    """Respond to a request; in process, there is no page, and paths may have any root."""
+    at = request.path.find(ROOT + "/")
+    if at == 0 or (at > 0 and under_any_root):
+        return _control_response(engine, attrs.evolve(request, path=request.path[at:]))
+    if request.path == "/" and not under_any_root:
+        return page_response(engine.config, request)
+    return engine.handle(request, under_any_root=under_any_root)
+
+
+def _control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
     """Respond to a request to the control API."""
     methods = _TABLE.get(request.path.removeprefix(ROOT + "/"))
     if methods is None:
@@ -72,10 +84,9 @@ def _messages(engine: Engine, query: Arguments) -> object:
 def _state(engine: Engine, query: Arguments) -> object:
     changes = engine.changes(_number(query, "since", "0"), limit=_number(query, "limit", "1000"))
     # Access tokens stay out: even made-up ones may be copies of real ones.
-    settings = {
-        name: value for name, value in json_members(engine.config).items() if not name.lower().endswith("tokens")
-    }
-    return {**json_members(changes), "sentCount": engine.sent_count, "settings": settings}
+    settings = json_members(engine.config).items()
+    shown = {name: value for name, value in settings if not name.lower().endswith("tokens")}
+    return {**json_members(changes), "sentCount": engine.sent_count, "settings": shown}
 
 
 def _advance(engine: Engine, body: Arguments) -> object:

@@ -14,8 +14,8 @@ import attrs
 from camara_otp.sandbox import operations
 from camara_otp.sandbox.authorization import AuthorizationServer
 from camara_otp.sandbox.config import Config
-from camara_otp.sandbox.faults import ActiveFault, Drop, Fault, FaultBook
-from camara_otp.sandbox.http import Headers, HTTPRequest, HTTPResponse
+from camara_otp.sandbox.faults import ActiveFault, Fault, FaultBook
+from camara_otp.sandbox.http import HTTPRequest, HTTPResponse
 from camara_otp.sandbox.operations import MAX_SHOWN, OperationRequest
 from camara_otp.sandbox.operator import Message, Operator
 from camara_otp.sandbox.validators import is_number
@@ -56,25 +56,11 @@ class Call:
 
 
 @attrs.frozen
-class PlannedResponse:
-    """The instruction to the transport or server: wait, then disconnect or respond."""
-
-    response: HTTPResponse
-    delay: float = 0.0
-    drop: Drop | None = None
-
-
-@attrs.frozen
 class Changes:
-    """The events in a sandbox since one of its versions.
+    """The events in a sandbox since one of its versions, oldest first, and the faults in force.
 
-    Args:
-        version: The version to ask for next time.
-        fresh: Whether this is the whole state, which replaces all earlier changes.
-        now: The sandbox's time.
-        messages: New and changed texts, oldest first.
-        calls: New requests, oldest first.
-        faults: The faults in force.
+    `version` is the one to ask for next time. `fresh` means that this is the whole state, which replaces all earlier
+    changes.
     """
 
     version: int
@@ -93,29 +79,15 @@ def _steady() -> float:
     return time.monotonic() if _THROUGH_SLEEP is None else time.clock_gettime(_THROUGH_SLEEP)
 
 
-def _steady_clock() -> Callable[[], float]:
-    """Return a clock that starts at the real time and ignores changes of the system clock."""
-    epoch = time.time() - _steady()
-
-    def clock() -> float:
-        return epoch + _steady()
-
-    return clock
-
-
 class Engine:
     """The sandbox, for requests given as values. It is safe to share between threads."""
 
     def __init__(self, config: Config, clock: Callable[[], float] | None = None) -> None:
-        """Start with an empty inbox.
-
-        Args:
-            config: The settings.
-            clock: Returns the time in seconds since 1970; the real time by default.
-        """
         self.config: Config = config
         self._lock = threading.Lock()
-        self._clock = clock or _steady_clock()
+        # A clock that starts at the real time and ignores changes of the system clock.
+        epoch = time.time() - _steady()
+        self._clock = clock or (lambda: epoch + _steady())
         # A sandbox that starts later has higher versions, so that a page that reconnects notices.
         self._versions = count(time.time_ns() // 1000)
         self.served = 0
@@ -137,83 +109,56 @@ class Engine:
         self._born = next(self._versions)
         self.version: int = self._born
 
-    def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> PlannedResponse:
+    def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> HTTPResponse:
         """Respond to a request to an operation or to the authorization server; the caller waits and disconnects.
 
         Args:
             request: The request; a body longer than `http.MAX_BODY` may be cut off after one more byte.
             under_any_root: Ignore what precedes the configured path.
         """
-        operation = operations.route(self.config, request.path, under_any_root=under_any_root)
         with self._lock:
-            now = self._now()
-            if operation is not None:
-                planned = self._operate(operations.read(self.config, operation, request), now)
-            elif response := self._authorization.respond(request, now=now, wall=self._clock()):
-                return PlannedResponse(response, self.config.latency)
-            else:
-                planned = self._unknown_path(request, now)
+            response = self._authorization.respond(request, now=self.now, wall=self._clock())
+            if response is not None:
+                return attrs.evolve(response, delay=self.config.latency)
+            read = operations.read(self.config, self._operator, request, under_any_root=under_any_root)
+            response = self._operate(read, self.now)
         self._notify()
-        return planned
+        return response
 
-    def _unknown_path(self, request: HTTPRequest, now: float) -> PlannedResponse:
-        served = ", ".join(path or "/" for path in self.config.api_paths)[:MAX_SHOWN]
-        where = f"Nothing is served at this path; the operations are under {served}."
-        echo = operations.correlator_of(self.config, request)
-        response = operations.error_of(self.config, "NOT_FOUND", where, echo)
-        planned = PlannedResponse(response, self.config.latency)
-        self._remember(request.path[:MAX_SHOWN], planned, (None, None), echo, now)
-        return planned
-
-    def _operate(self, request: OperationRequest, now: float) -> PlannedResponse:
-        subject = operations.subject_of(self.config, request, self._operator)
-        fault = self._faults.match(request.operation, subject[0], request.http.headers.get("x-correlator"))
-        response = None
+    def _operate(self, request: OperationRequest, now: float) -> HTTPResponse:
+        fault, response, message = None, HTTPResponse(0), None
+        if request.is_known:
+            x_correlator = request.http.headers.get("x-correlator")
+            fault = self._faults.match(request.operation, request.phone_number, x_correlator)
         if fault is None or fault.lets_act:
             response, message = operations.carry_out(self.config, self._operator, self._authorization, request, now)
-            if message is not None:
-                subject = message.phone_number, message.authentication_id
-        if fault is not None and (fault.answers or response is None):
-            response = fault.answer(request.echo)
-        assert response is not None  # noqa: S101  (either the operator or the fault has responded)
-        delay = self.config.latency + (fault.delay if fault else 0.0)
-        planned = PlannedResponse(response, delay, fault.drop if fault else None)
-        self._remember(request.operation, planned, subject, request.echo, now, fault=fault is not None)
-        return planned
-
-    def _remember(
-        self,
-        operation: str,
-        planned: PlannedResponse,
-        subject: tuple[str | None, str | None],
-        echo: Headers,
-        now: float,
-        *,
-        fault: bool = False,
-    ) -> None:
-        self.version = next(self._versions)
+        if fault is not None:
+            response = fault.answer(request.echo) if fault.answers else response
+            response = attrs.evolve(response, delay=fault.delay, drop=fault.drop)
         # A dropped connection has no response.
-        response = HTTPResponse(0) if planned.drop else planned.response
+        seen = HTTPResponse(0) if response.drop else response
+        self.version = next(self._versions)
         call = Call(
             at=now,
-            operation=operation,
-            status=response.status,
-            code=response.code,
-            message=response.message and response.message[:MAX_SHOWN],
-            x_correlator=operations.remembered(echo),
-            phone_number=subject[0],
-            authentication_id=subject[1],
-            fault=fault,
+            operation=request.operation,
+            status=seen.status,
+            code=seen.code,
+            message=seen.message and seen.message[:MAX_SHOWN],
+            x_correlator=request.x_correlator,
+            phone_number=request.phone_number,
+            authentication_id=message.authentication_id if message else request.authentication_id,
+            fault=fault is not None,
             version=self.version,
         )
         self._calls.append(call)
+        return attrs.evolve(response, delay=response.delay + self.config.latency)
 
     # What tests and the inbox ask.
 
     @property
     def now(self) -> float:
         """The sandbox's time, in seconds since 1970."""
-        return self._now()
+        return self._clock() + self._offset
 
     @property
     def sent_count(self) -> int:
@@ -227,7 +172,7 @@ class Engine:
             phone_number: The phone, with its plus sign; None for all.
         """
         with self._lock:
-            return self._operator.messages(self._now(), phone_number)
+            return self._operator.messages(self.now, phone_number)
 
     def last_code(self, phone_number: str) -> str:
         """Return the code in the newest text to a phone.
@@ -289,12 +234,12 @@ class Engine:
     def remove_fault(self, number: int) -> bool:
         """Remove the fault with the number that `add_fault` returned; return whether it was in force."""
         with self._changing():
-            return self._faults.remove(number)
+            return self._faults.active.pop(number, None) is not None
 
     def clear_faults(self) -> None:
         """Remove all faults."""
         with self._changing():
-            self._faults.clear()
+            self._faults.active.clear()
 
     def faults(self) -> list[ActiveFault]:
         """Return the faults in force, oldest first, each with the number of requests that it still affects."""
@@ -309,7 +254,7 @@ class Engine:
             limit: At most so many texts, and so many requests: the newest.
         """
         with self._lock:
-            now = self._now()
+            now = self.now
             fresh = since < self._born
             known = 0 if fresh else since
             messages = self._operator.messages(now, since=known)
@@ -324,7 +269,7 @@ class Engine:
             act: Takes the server and the sandbox's time.
         """
         with self._lock:
-            return act(self._authorization, self._now())
+            return act(self._authorization, self.now)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call a function after every change, in the thread that made it; return a function that ends this.
@@ -340,9 +285,6 @@ class Engine:
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
 
         return stop
-
-    def _now(self) -> float:
-        return self._clock() + self._offset
 
     @contextmanager
     def _changing(self) -> Generator[None]:

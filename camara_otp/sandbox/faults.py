@@ -5,15 +5,13 @@ import re
 from collections.abc import Mapping
 from itertools import count
 from random import Random
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast, get_args
 
 import attrs
 
-from camara_otp.sandbox.http import Headers, HTTPResponse, error_response, html_page
+from camara_otp.sandbox.http import Drop, Headers, HTTPResponse, error_response, html_page
 from camara_otp.sandbox.spec import ERRORS, OperationName, full_code, with_plus
 from camara_otp.sandbox.validators import between, flag, is_whole, must, one_of, optional_text, whole
-
-Drop = Literal["connect", "before", "after"]
 
 MAX_FAULTS: Final = 1000
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
@@ -94,10 +92,10 @@ class Fault:
         validator=must("be a whole number or text", lambda value: is_whole(value) or _is_value(value), optional=True),
     )
     delay: float = attrs.field(default=0.0, validator=between(0, 600))
-    drop: Drop | None = attrs.field(default=None, validator=one_of("connect", "before", "after", optional=True))
+    drop: Drop | None = attrs.field(default=None, validator=one_of(*get_args(Drop), optional=True))
     acts: bool = attrs.field(default=False, validator=flag)
     operation: OperationName | None = attrs.field(
-        default=None, validator=one_of("send-code", "validate-code", optional=True)
+        default=None, validator=one_of(*get_args(OperationName), optional=True)
     )
     phone_number: str | None = attrs.field(default=None, converter=_dialed, validator=optional_text, repr=False)
     times: int | None = attrs.field(default=None, validator=whole(1, 10**9, optional=True))
@@ -169,67 +167,48 @@ class ActiveFault:
     number: int
     fault: Fault
     left: int | None
+    _last_call: str | None = attrs.field(default=None, init=False, repr=False)
+
+    def applies(self, operation: str, phone_number: str | None, x_correlator: str | None, chance: float) -> bool:
+        """Return whether the fault applies to a request, and count it unless it is a retry of the last call."""
+        if x_correlator is not None and self._last_call == x_correlator:
+            return True
+        fault = self.fault
+        if fault.operation not in (None, operation) or fault.phone_number not in (None, phone_number):
+            return False
+        if self.left == 0 or chance >= fault.rate:
+            return False
+        self.left = None if self.left is None else self.left - 1
+        self._last_call = x_correlator if fault.whole_call else None
+        return True
 
 
 class FaultBook:
     """The faults in force, in the order they were added: the first that matches a request applies."""
 
     def __init__(self, random: Random) -> None:
-        """Start empty.
-
-        Args:
-            random: Decides for faults with a rate.
-        """
-        self._random = random
+        self._random = random  # decides for faults with a rate
         self._numbers = count(1)
-        self._active: dict[int, ActiveFault] = {}
-        self._last_calls: dict[int, str | None] = {}
+        self.active: dict[int, ActiveFault] = {}
 
     def add(self, fault: Fault) -> int:
-        """Add a fault and return its number.
-
-        Raises:
-            ValueError: There are a thousand faults already; clear some.
-        """
-        if len(self._active) >= MAX_FAULTS:
+        """Add a fault and return its number."""
+        if len(self.active) >= MAX_FAULTS:
             raise ValueError(f"there are {MAX_FAULTS} faults already; clear some first")
         number = next(self._numbers)
-        self._active[number] = ActiveFault(number, fault, fault.times)
+        self.active[number] = ActiveFault(number, fault, fault.times)
         return number
 
-    def remove(self, number: int) -> bool:
-        """Remove a fault; return whether it was in force."""
-        self._last_calls.pop(number, None)
-        return self._active.pop(number, None) is not None
-
-    def clear(self) -> None:
-        """Remove all faults."""
-        self._active.clear()
-        self._last_calls.clear()
-
     def entries(self) -> list[ActiveFault]:
-        """Return the faults in force, oldest first."""
-        return [attrs.evolve(entry) for entry in self._active.values() if entry.left != 0]
+        """Return copies of the faults in force, oldest first."""
+        return [attrs.evolve(entry) for entry in self.active.values() if entry.left != 0]
 
-    def match(
-        self, operation: OperationName, phone_number: str | None, x_correlator: str | None = None
-    ) -> Fault | None:
+    def match(self, operation: str, phone_number: str | None, x_correlator: str | None = None) -> Fault | None:
         """Return the fault that applies to a request, or None, and count it."""
-        for entry in tuple(self._active.values()):
-            fault = entry.fault
-            if x_correlator is not None and self._last_calls.get(entry.number) == x_correlator:
-                return fault
+        for entry in tuple(self.active.values()):
+            if entry.applies(operation, phone_number, x_correlator, self._random.random()):
+                return entry.fault
             if entry.left == 0:
-                # It is used up, and stayed only for the retries of its last call.
-                self.remove(entry.number)
-                continue
-            if fault.operation not in (None, operation) or fault.phone_number not in (None, phone_number):
-                continue
-            if self._random.random() >= fault.rate:
-                continue
-            if entry.left is not None:
-                entry.left -= 1
-            if fault.whole_call:
-                self._last_calls[entry.number] = x_correlator
-            return fault
+                # It stayed only for the retries of its last call.
+                del self.active[entry.number]
         return None

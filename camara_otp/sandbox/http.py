@@ -4,11 +4,12 @@ import html
 import ipaddress
 import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import attrs
 
 Headers = tuple[tuple[str, str], ...]
+Drop = Literal["connect", "before", "after"]
 
 MAX_BODY: Final = 65536
 _GATEWAY_PAGE: Final = (
@@ -39,13 +40,18 @@ class HTTPRequest:
 
 @attrs.frozen
 class HTTPResponse:
-    """A response; of an error in any form, also the CAMARA code and the sentence, for the record of requests."""
+    """A response, to be sent after a delay unless the connection is to be dropped then.
+
+    Code and message are those of an error in any form, for the record of requests.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes = attrs.field(default=b"", repr=False)
     code: str | None = None
     message: str | None = None
+    delay: float = 0.0
+    drop: Drop | None = None
 
     @property
     def framed_headers(self) -> list[tuple[bytes, bytes]]:

@@ -64,11 +64,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def parse(name: str, text: str) -> Any:
-    """Return the value of a setting that is written as a text.
-
-    Raises:
-        ValueError: The text is not of the setting's kind.
-    """
+    """Return the value of a setting that is written as a text; a ValueError names the setting and its kind."""
     kind, read = _READERS.get(_TYPES.get(name), ("text", str))
     try:
         return read(text)
@@ -79,16 +75,7 @@ def parse(name: str, text: str) -> Any:
 def fields_from(
     kind: type[attrs.AttrsInstance], table: Mapping[str, Any], spelled: Callable[[str], str] = str
 ) -> dict[str, Any]:
-    """Return a table of a file, or a JSON object, with the names of the fields of a class.
-
-    Args:
-        kind: The class.
-        table: The table; names of fields may be spelled as in Python, too.
-        spelled: Returns the spelling of a field's name in the table.
-
-    Raises:
-        ValueError: A field is unknown; the text names it.
-    """
+    """Return a table of a file, or a JSON object with its own spelling of names, with the names of a class's fields."""
     names = {spelled(field.name): field.name for field in attrs.fields(kind)}
     unknown = sorted(set(table) - {*names, *names.values()})
     if unknown:

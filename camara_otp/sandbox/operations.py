@@ -22,7 +22,7 @@ from camara_otp.sandbox.http import (
     json_response,
 )
 from camara_otp.sandbox.operator import Message, Operator, RefusedError
-from camara_otp.sandbox.spec import ERRORS, LABEL, MAX_CODE, MAX_ID, OperationName, with_plus
+from camara_otp.sandbox.spec import ERRORS, LABEL, MAX_CODE, MAX_ID, with_plus
 
 MAX_SHOWN: Final = 256
 """Characters of a text that are remembered: some releases do not limit a correlator."""
@@ -35,7 +35,7 @@ _REQUIRED_HEADERS: Final[Mapping[str, Headers]] = {
     "UNAUTHENTICATED": (("www-authenticate", "Bearer"),),
     "METHOD_NOT_ALLOWED": (("allow", "POST"),),
 }
-_PROPERTIES: Final[Mapping[OperationName, tuple[str, str]]] = {
+_PROPERTIES: Final[Mapping[str, tuple[str, str]]] = {
     "send-code": ("phoneNumber", "message"),
     "validate-code": ("authenticationId", "code"),
 }
@@ -43,45 +43,67 @@ _PROPERTIES: Final[Mapping[OperationName, tuple[str, str]]] = {
 
 @attrs.frozen
 class OperationRequest:
-    """A request to one of the operations, with its body read.
+    """A request to one of the operations, read but not checked.
 
     Args:
-        operation: The operation.
+        operation: The operation; the path if it names none.
         http: The request as received.
         body: The JSON object in the body; empty if there is none.
         problem: The sentence that says why there is none, or None.
         echo: The x-correlator header of the response.
+        phone_number: The number concerned, if known.
+        authentication_id: The verification concerned, if known.
     """
 
-    operation: OperationName
+    operation: str
     http: HTTPRequest
     body: Mapping[str, Any] = attrs.field(repr=False)
     problem: str | None
     echo: Headers
+    phone_number: str | None = attrs.field(repr=False)
+    authentication_id: str | None = attrs.field(repr=False)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the path names an operation."""
+        return self.operation in _PROPERTIES
+
+    @property
+    def x_correlator(self) -> str | None:
+        """The correlator as the sandbox remembers it."""
+        return self.echo[0][1][:MAX_SHOWN] if self.echo else None
 
 
-def route(config: Config, path: str, *, under_any_root: bool = False) -> OperationName | None:
-    """Return the operation that a path names, or None.
+def read(config: Config, operator: Operator, request: HTTPRequest, *, under_any_root: bool) -> OperationRequest:
+    """Read a request.
 
     Args:
         config: Holds the paths under which the operations are served.
-        path: The path of the request.
+        operator: Knows the phone numbers of ids: a fault may be set for one number.
+        request: The request.
         under_any_root: Ignore what precedes the configured path, as in process.
     """
-    root, _, name = path.rpartition("/")
+    root, _, operation = request.path.rpartition("/")
     served = root in config.api_paths or (under_any_root and root.endswith(config.api_paths))
-    return next((operation for operation in _PROPERTIES if served and operation == name), None)
-
-
-def read(config: Config, operation: OperationName, request: HTTPRequest) -> OperationRequest:
-    """Return a request with its body read; nothing is checked yet."""
+    if not served or operation not in _PROPERTIES:
+        operation = request.path[:MAX_SHOWN]
     body: Mapping[str, Any] = {}
-    problem = None
+    problem = phone_number = authentication_id = None
     try:
         body = json_object(request.body)
     except ValueError as error:
         problem = str(error)
-    return OperationRequest(operation, request, body, problem, correlator_of(config, request))
+    number, identifier = body.get("phoneNumber"), body.get("authenticationId")
+    if operation == "send-code" and isinstance(number, str):
+        # A number that the release rejects is shown as received.
+        number = with_plus(number) if config.rules.phone_number.fullmatch(number) else number
+        phone_number = number if _PHONE_LIKE.fullmatch(number) else None
+    if operation == "validate-code" and isinstance(identifier, str):
+        message = operator.find(identifier)
+        phone_number = message.phone_number if message else None
+        authentication_id = identifier if len(identifier) <= MAX_ID else None
+    echo = correlator_of(config, request)
+    return OperationRequest(operation, request, body, problem, echo, phone_number, authentication_id)
 
 
 def correlator_of(config: Config, request: HTTPRequest) -> Headers:
@@ -92,11 +114,6 @@ def correlator_of(config: Config, request: HTTPRequest) -> Headers:
     if not sent or not config.rules.x_correlator.fullmatch(sent):
         sent = str(uuid.uuid4())
     return (("x-correlator", sent),)
-
-
-def remembered(echo: Headers) -> str | None:
-    """Return a correlator as the sandbox remembers it."""
-    return echo[0][1][:MAX_SHOWN] if echo else None
 
 
 def error_of(config: Config, code: str, message: str | None = None, headers: Headers = ()) -> HTTPResponse:
@@ -114,28 +131,19 @@ def error_of(config: Config, code: str, message: str | None = None, headers: Hea
     return attrs.evolve(response, code=code, message=message)
 
 
-def subject_of(config: Config, request: OperationRequest, operator: Operator) -> tuple[str | None, str | None]:
-    """Return the phone number and the id of a request, valid or not: a fault may be set for one number."""
-    value = request.body.get(_PROPERTIES[request.operation][0])
-    if not isinstance(value, str):
-        return None, None
-    if request.operation == "send-code":
-        # A number that the release rejects is shown as received.
-        number = with_plus(value) if config.rules.phone_number.fullmatch(value) else value
-        return (number if _PHONE_LIKE.fullmatch(number) else None), None
-    message = operator.find(value)
-    return (message.phone_number if message else None), (value if len(value) <= MAX_ID else None)
-
-
 def carry_out(
     config: Config, operator: Operator, authorization: AuthorizationServer, request: OperationRequest, now: float
 ) -> tuple[HTTPResponse, Message | None]:
     """Check a request, let the operator decide, and return the response; for a success, with the message concerned."""
     try:
+        if not request.is_known:
+            served = ", ".join(path or "/" for path in config.api_paths)[:MAX_SHOWN]
+            where = f"Nothing is served at this path; the operations are under {served}."
+            raise RefusedError("NOT_FOUND", where)  # noqa: TRY301  (one way out for every error)
         _check_head(config, request.http, authorization, now)
         first, second = _check_body(config, request)
         if request.operation == "send-code":
-            message = operator.send_code(with_plus(first), second, now, x_correlator=remembered(request.echo))
+            message = operator.send_code(with_plus(first), second, now, x_correlator=request.x_correlator)
             response = json_response(200, {"authenticationId": message.authentication_id}, request.echo)
         else:
             message = operator.validate_code(first, second, now)

@@ -95,7 +95,6 @@ class Operator:
     """
 
     def __init__(self, config: Config, random: Random, versions: Iterator[int]) -> None:
-        """Start without messages."""
         self._config = config
         self._refused = {
             config.rules.foreign_number: config.foreign_numbers,

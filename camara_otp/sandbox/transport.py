@@ -8,10 +8,9 @@ from urllib.parse import unquote
 import anyio
 import httpx
 
-from camara_otp.sandbox import app
+from camara_otp.sandbox import control
 from camara_otp.sandbox.engine import Engine
-from camara_otp.sandbox.faults import Drop
-from camara_otp.sandbox.http import HTTPRequest
+from camara_otp.sandbox.http import Drop, HTTPRequest
 
 # What httpx and httpx2 raise when a real connection breaks at the same point.
 _DROPS: Final[dict[Drop, tuple[str, str]]] = {
@@ -30,7 +29,6 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """
 
     def __init__(self, engine: Engine) -> None:
-        """Carry requests to a sandbox."""
         self._engine = engine
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -56,17 +54,16 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
         values = HTTPRequest(request.method, unquote(path), headers, request.content, query)
-        planned = app.planned_response(self._engine, values, under_any_root=True)
+        response = control.any_response(self._engine, values, under_any_root=True)
         limit: float | None = request.extensions.get("timeout", {}).get("read")
-        if limit is not None and planned.delay > limit:
+        if limit is not None and response.delay > limit:
             return limit, library.ReadTimeout("The read operation timed out", request=request)
-        if planned.drop is not None:
-            error, reason = _DROPS[planned.drop]
-            return planned.delay, getattr(library, error)(reason, request=request)
-        response = planned.response
+        if response.drop is not None:
+            error, reason = _DROPS[response.drop]
+            return response.delay, getattr(library, error)(reason, request=request)
         # A stream, not content, so that the client reads and closes it, and measures the elapsed time.
         stream = library.ByteStream(response.body)
-        return planned.delay, library.Response(
+        return response.delay, library.Response(
             response.status, headers=response.framed_headers, stream=stream, request=request
         )
 

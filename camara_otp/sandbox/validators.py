@@ -7,13 +7,7 @@ Validator = Callable[[Any, Any, Any], None]
 
 
 def must(rule: str, holds: Callable[[Any], bool], *, optional: bool = False) -> Validator:
-    """Return a validator for attrs that raises ValueError with the name of the field and the rule.
-
-    Args:
-        rule: The rest of the sentence after "must".
-        holds: Whether a value follows the rule.
-        optional: Accept None as well.
-    """
+    """Return a validator for attrs: `rule` is the rest of the sentence after "must"."""
 
     def check(_: Any, attribute: Any, value: Any) -> None:
         if not (optional and value is None) and not holds(value):

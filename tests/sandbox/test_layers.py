@@ -21,7 +21,7 @@ LAYERS = (
         "operations",
         "engine",
     ),
-    *("control", "page", "app", "transport", "server", "facade", "__init__", "__main__"),
+    *("page", "control", "transport", "server", "facade", "__init__", "__main__"),
 )
 MODULES = sorted(Path(camara_otp.sandbox.__file__).parent.glob("*.py"))
 

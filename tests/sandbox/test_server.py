@@ -20,7 +20,7 @@ import attrs
 import httpx
 import pytest
 
-from camara_otp.sandbox import Fault, Sandbox, __main__, app, server
+from camara_otp.sandbox import Fault, Sandbox, __main__, server
 from tests.conftest import has_ipv6
 from tests.sandbox.conftest import PHONE, Caller, outcome
 
@@ -304,7 +304,7 @@ def test_events(caller: Caller) -> None:
 
 def test_quiet_streams_are_kept_alive(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream on which nothing happens still shows that it is there."""
-    monkeypatch.setattr(app, "_KEEP_ALIVE", 0.02)
+    monkeypatch.setattr(server, "_KEEP_ALIVE", 0.02)
     with caller.http.stream("GET", "/_sandbox/events") as stream:
         lines = stream.iter_lines()
         assert [next(lines) for _ in range(7)].count(":") >= 1
