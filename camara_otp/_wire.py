@@ -18,8 +18,8 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from camara_otp._exchange import Answer, Headers
+from camara_otp._redaction import Secrets, cleaned, shortened
 from camara_otp._secret import Secret
-from camara_otp._text import Secrets, cleaned, shortened
 from camara_otp.errors import CODES, SUPERSEDED, APIError, OTPError, UnexpectedResponseError, error_class
 from camara_otp.models import (
     MAX_AUTHENTICATION_ID_LENGTH,

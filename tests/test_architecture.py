@@ -21,7 +21,6 @@ ORDER = [
     "_secret",
     "_redaction",
     "_checks",
-    "_text",
     "_threads",
     "models",
     "retry",

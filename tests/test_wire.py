@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from camara_otp import errors
 from camara_otp._exchange import Answer
+from camara_otp._redaction import MAX_EXCERPT, Secrets
 from camara_otp._secret import Secret
-from camara_otp._text import MAX_EXCERPT, Secrets
 from camara_otp._wire import (
     CallContext,
     encode,

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from attrs import define, field, frozen
 
 from camara_otp._exchange import Answer
-from camara_otp._text import Secrets, cleaned
+from camara_otp._redaction import Secrets, cleaned
 from camara_otp._wire import date_of, retry_after
 from camara_otp.auth.providers import token_problem
 from camara_otp.auth.scopes import missing_scopes

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from camara_otp._exchange import Answer
-from camara_otp._text import Secrets, cleaned
+from camara_otp._redaction import Secrets, cleaned
 from camara_otp.auth.answers import (
     REMEDIES,
     UNSTATED_LIFETIME,
