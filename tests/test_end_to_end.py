@@ -227,7 +227,7 @@ def test_the_demo_runs_in_every_terminal(encoding):
 
     assert done.stdout.count("is your short code to authenticate with Cool App via SMS") == 2
     assert done.stdout.count("InvalidOTPError: ") == 2
-    assert done.stdout.count("verified: the number belongs to the person") == 2
+    assert done.stdout.count("verified: the number belongs to the user") == 2
     assert "PhoneNumberBlockedError: 403 " in done.stdout
     assert "NotFoundError: 404 " in done.stdout
     assert done.stderr == ""

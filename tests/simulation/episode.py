@@ -24,7 +24,7 @@ from tests.simulation.world import Call, Sleep, Task, Violation, World
 
 @types.coroutine
 def _drive(steps: Any, deadline: float) -> Generator[Any, bool, Any]:
-    """Drive an exchange, as `waits.run` and `waits.arun` do; the scheduler tells whether the limit has passed."""
+    """Drive an exchange, as `waits.drive` and `waits.adrive` do; the scheduler tells whether the limit has passed."""
     try:
         wait = next(steps)
         while True:
@@ -40,7 +40,7 @@ def _drive(steps: Any, deadline: float) -> Generator[Any, bool, Any]:
         steps.close()
 
 
-async def arun(steps: Any, deadline: float) -> Any:
+async def adrive(steps: Any, deadline: float) -> Any:
     return await _drive(steps, deadline)
 
 
@@ -93,7 +93,7 @@ def _io() -> Iterator[None]:
     with (
         mock.patch.object(anyio, "sleep", sleep),
         mock.patch.object(anyio.lowlevel, "current_token", _token),
-        mock.patch.object(exchange, "arun", arun),
+        mock.patch.object(exchange, "adrive", adrive),
         mock.patch.object(connect, "_socket", _socket),
         mock.patch.object(connect, "addresses", _addresses),
     ):
