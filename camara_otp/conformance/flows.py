@@ -68,10 +68,9 @@ def turning(name: str, *turns: Callable[[str], object]) -> tuple[Edit, ...]:
     return tuple(lambda body, _, turn=turn: {**body, name: turn(body[name])} for turn in turns)
 
 
-def message_of(length: Callable[[Settings], int]) -> Edit:
-    """Send a message of so many characters."""
-    text = f"{contract.LABEL} is your code "
-    return lambda body, settings: {**body, "message": text.ljust(length(settings), ".")}
+def too_long_message(body: JSONObject, settings: Settings) -> Any:
+    """Send a message one character longer than the operator allows."""
+    return {**body, "message": body["message"].ljust(settings.limits.max_length + 1, ".")}
 
 
 # Requests that are judged one by one.
@@ -485,20 +484,15 @@ def _need_concurrency(run: ScenarioRun) -> None:
 # Headers, paths and methods. Each request has an id that was never issued.
 
 
-def accepted_headers(what: str, **how: Any) -> Flow:
-    """Send headers that an operator has to accept.
-
-    Args:
-        what: how the report describes them
-        how: for `ScenarioRun.ask`
-    """
+def accepted_headers(**how: Any) -> Flow:
+    """Send headers that an operator has to accept; `how` is for `ScenarioRun.ask`."""
 
     async def flow(run: ScenarioRun) -> None:
         trip = await run.ask(run.body(), **how)
         if not 400 <= trip.status < 500:
             run.expect(trip)
         elif not run.limit(trip) and (trip.status in (401, 406, 415) or not against(INVALID_ARGUMENT, trip)):
-            text = f"{what}: answered with {trip.said}"
+            text = f"{run.due.what}: answered with {trip.said}"
             run.judge(trip, [found("good-request-refused", text, said=trip.said)])
 
     return flow

@@ -10,43 +10,8 @@ from typing import Any, Final
 
 import attrs
 
-from camara_otp.conformance import contract
-from camara_otp.conformance.flows import (
-    Edit,
-    Flow,
-    accepted_headers,
-    another_client,
-    another_method,
-    bad_token,
-    duplicate_headers,
-    empty_correlator,
-    having,
-    last_wrong_code,
-    long_correlator,
-    message_of,
-    newest,
-    nothing,
-    of,
-    one_send_too_many,
-    requests,
-    right_after_closing,
-    right_at_last_try,
-    right_code,
-    right_code_without_correlator,
-    send_without_correlator,
-    superseded,
-    text_once,
-    then,
-    too_late,
-    turning,
-    twice_at_once,
-    unknown_path,
-    used_twice,
-    with_message,
-    without,
-    wrong_at_once,
-    wrong_code,
-)
+from camara_otp.conformance import contract, flows
+from camara_otp.conformance.flows import Edit, Flow, having, of, requests, then, turning, without
 from camara_otp.conformance.judge import (
     CLOSED,
     EXPIRED,
@@ -127,6 +92,19 @@ FIRST, CLOSING = "first", "closing"
 BASICS: Final = (FIRST, CLOSING)
 _PAIR: Final = "pair"
 
+_NOT_ALLOWED: Final = Expectation(403, (contract.NOT_ALLOWED,))
+_BLOCKED: Final = Expectation(403, (contract.BLOCKED,))
+_NOT_ACCEPTABLE: Final = Expectation(406, ("NOT_ACCEPTABLE",))
+_UNSUPPORTED_MEDIA_TYPE: Final = Expectation(415, ("UNSUPPORTED_MEDIA_TYPE",))
+_NO_METHOD: Final = Expectation(405, ("METHOD_NOT_ALLOWED",))
+_NO_SCOPE: Final = Expectation(403, ("PERMISSION_DENIED",), accepted="scope-not-checked")
+_OTHER_CLIENT: Final = Expectation(
+    404,
+    ("NOT_FOUND",),
+    also=((403, "PERMISSION_DENIED"), (403, "INVALID_TOKEN_CONTEXT"), (400, contract.EXPIRED)),
+    accepted="id-of-another-client",
+)
+
 _ONLY_1_0: Final[tuple[Release, ...]] = ("1.0.0",)
 _SINCE_1_1: Final[tuple[Release, ...]] = ("1.1.0", "1.1.1")
 
@@ -139,18 +117,25 @@ def _all_but_one(limits: Limits) -> int:
     return (limits.max_send or 1) - 1
 
 
-_ONE_TEXT: Final[dict[str, Any]] = {"texts": _one}
-
-
 def _reads(session: str = "", place: int = 0, *, texts: int = 1, needs: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the fields of a scenario that reads the code of an SMS, which others may share."""
     return {"session": session, "place": place, "uses_text": texts, "needs": ("read", *needs)}
 
 
-def _scenario(tag: str, sent: str, expect: Expectation, flow: Flow, **more: Any) -> Scenario:
-    """Return a scenario. Its tag names the operation, and `sent` is the subject of its findings."""
+def _scenario(tag: str, sent: str, expect: Expectation, flow: Flow, accepted: str = "", **more: Any) -> Scenario:
+    """Return a scenario.
+
+    Args:
+        tag: its name, which holds the operation
+        sent: the request, in words; the subject of its findings
+        expect: the response that is due
+        flow: performs it
+        accepted: the cause if the request is accepted; empty: that of `expect`
+        more: further fields
+    """
     operation: Operation = "send-code" if re.search("send_code|phone_number", tag) else "validate-code"
-    return Scenario(tag, operation, sent, attrs.evolve(expect, what=sent), flow, **more)
+    expect = attrs.evolve(expect, what=sent, accepted=accepted or expect.accepted)
+    return Scenario(tag, operation, sent, expect, flow, **more)
 
 
 def _published(tag: str, sent: str, expect: Expectation, flow: Flow | None = None, **more: Any) -> Scenario:
@@ -170,60 +155,56 @@ def _malformed(tag: str, sent: str, *edits: Edit) -> Scenario:
 
 
 def _special(tag: str, who: str, sent: str, expect: Expectation) -> Scenario:
-    return _published(tag, sent, attrs.evolve(expect, accepted="number-accepted"), needs=(who,))
+    return _published(tag, sent, expect, accepted="number-accepted", needs=(who,))
+
+
+def _message(tag: str, sent: str, template: str, **how: Any) -> Scenario:
+    return _added(f"send_code_{tag}", sent, SENT, flows.with_message(template, **how), texts=_one)
+
+
+_BAD_TOKENS: Final = (
+    ("", "no_authorization_header", "no Authorization header", "token-not-required"),
+    ("expired", "expired_access_token", "an expired token", "expired-token-accepted"),
+    ("invalid", "invalid_access_token", "a token that was never issued", "token-not-checked"),
+)
 
 
 def _refusals(name: str) -> tuple[Scenario, ...]:
     """Return the scenarios that both operations have, as the tags name them."""
     shares = {"session": FIRST, "uses_text": 1, "can_do_without": True} if name == "validate_code" else {}
     return (
-        _bad_body(f"400.1_{name}_no_request_body", "no body at all", nothing),
+        _bad_body(f"400.1_{name}_no_request_body", "no body at all", flows.nothing),
         _bad_body(f"400.2_{name}_empty_request_body", "an empty object", of({})),
-        _published(
-            f"401.1_{name}_no_authorization_header",
-            "no Authorization header",
-            attrs.evolve(UNAUTHENTICATED, accepted="token-not-required"),
-            bad_token(""),
-            **shares,
-            place=1,
-        ),
-        _published(
-            f"401.2_{name}_expired_access_token",
-            "an expired token",
-            attrs.evolve(UNAUTHENTICATED, accepted="expired-token-accepted"),
-            bad_token("expired"),
-            **shares,
-            place=2,
-            needs=("expired",),
-        ),
-        _published(
-            f"401.3_{name}_invalid_access_token",
-            "a token that was never issued",
-            attrs.evolve(UNAUTHENTICATED, accepted="token-not-checked"),
-            bad_token("invalid"),
-            **shares,
-            place=3,
+        *(
+            _published(
+                f"401.{place}_{name}_{tag}",
+                sent,
+                UNAUTHENTICATED,
+                flows.bad_token(token),
+                accepted=cause,
+                needs=("expired",) if token == "expired" else (),  # noqa: S105
+                place=place,
+                **shares,
+            )
+            for place, (token, tag, sent, cause) in enumerate(_BAD_TOKENS, 1)
         ),
     )
 
 
 def _negotiation(name: str) -> tuple[Scenario, ...]:
     """Return the scenarios about media types, which only 1.0.0 has."""
-    return (
+    return tuple(
         _published(
-            f"406_{name}_not_acceptable_scenario",
-            "an Accept that cannot be served",
-            Expectation(406, ("NOT_ACCEPTABLE",)),
-            requests(headers={"accept": "application/xml"}),
+            f"{due.status}_{name}_{tag}_scenario",
+            sent,
+            due,
+            requests(headers={header: "application/xml"}),
             releases=_ONLY_1_0,
-        ),
-        _published(
-            f"415_{name}_unsupported_media_type_scenario",
-            "a Content-Type other than JSON",
-            Expectation(415, ("UNSUPPORTED_MEDIA_TYPE",)),
-            requests(headers={"content-type": "application/xml"}),
-            releases=_ONLY_1_0,
-        ),
+        )
+        for tag, sent, header, due in (
+            ("not_acceptable", "an Accept that cannot be served", "accept", _NOT_ACCEPTABLE),
+            ("unsupported_media_type", "a Content-Type other than JSON", "content-type", _UNSUPPORTED_MEDIA_TYPE),
+        )
     )
 
 
@@ -238,50 +219,38 @@ def _renumbered(old: str, new: str, tag: str, *row: Any, **more: Any) -> tuple[S
 _NO_LABEL: Final = having("message", "Your code has no place in this text")
 
 PUBLISHED: Final[tuple[Scenario, ...]] = (
-    _published("01_send_code_success_scenario", "a well-formed request", SENT, text_once, **_ONE_TEXT, session=FIRST),
+    _published(
+        "01_send_code_success_scenario", "a well-formed request", SENT, flows.text_once, texts=_one, session=FIRST
+    ),
     _published(
         "02_send_code_success_scenario_without_x-correlator",
         "a well-formed request without x-correlator",
         SENT,
-        send_without_correlator,
-        **_ONE_TEXT,
+        flows.send_without_correlator,
+        texts=_one,
         session=CLOSING,
         place=2,
     ),
-    _published("01_validate_code_sucess_scenario", "the right code", VALID, right_code, **_reads(FIRST, 7)),
+    _published("01_validate_code_sucess_scenario", "the right code", VALID, flows.right_code, **_reads(FIRST, 7)),
     _published(
         "02_validate_code_sucess_scenario_without_x-correlator",
         "the right code, without x-correlator",
         VALID,
-        right_code_without_correlator,
+        flows.right_code_without_correlator,
         **_reads(CLOSING, 3),
     ),
     _published(
         "03_send_code_max_otp_code",
         "one send more than the operator allows for a number",
-        Expectation(403, (contract.MAX_CODES,), accepted="send-limit-missing"),
-        one_send_too_many,
+        Expectation(403, (contract.MAX_CODES,)),
+        flows.one_send_too_many,
+        accepted="send-limit-missing",
         texts=_all_but_one,
         needs=("max_send",),
     ),
-    _special(
-        "04_send_code_phone_number_not_allowed",
-        "unreachable",
-        "a number that cannot receive SMS",
-        Expectation(403, (contract.NOT_ALLOWED,)),
-    ),
-    _special(
-        "05_send_code_phone_number_not_allowed_3",
-        "landline",
-        "a landline",
-        Expectation(403, (contract.NOT_ALLOWED,)),
-    ),
-    _special(
-        "06_send_code_phone_number_blocked",
-        "blocked",
-        "a number with SMS barring",
-        Expectation(403, (contract.BLOCKED,)),
-    ),
+    _special("04_send_code_phone_number_not_allowed", "unreachable", "a number that cannot receive SMS", _NOT_ALLOWED),
+    _special("05_send_code_phone_number_not_allowed_3", "landline", "a landline", _NOT_ALLOWED),
+    _special("06_send_code_phone_number_blocked", "blocked", "a number with SMS barring", _BLOCKED),
     *_refusals("send_code"),
     _bad_body(
         "400.3_missing_phone_number_in_request_body", "no phoneNumber", without("phoneNumber"), releases=_ONLY_1_0
@@ -296,11 +265,7 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         *having("message", None),
     ),
     _bad_body("400.6_send_code_missing_code_request_body", "a message without the label", *_NO_LABEL),
-    _bad_body(
-        "400.7_send_code_message_too_long",
-        "a message one character too long",
-        message_of(lambda settings: settings.limits.max_length + 1),
-    ),
+    _bad_body("400.7_send_code_message_too_long", "a message one character too long", flows.too_long_message),
     _special(
         "404.1_send_code_phone_number_not_belong_to_operator", "foreign", "a number of another operator", NOT_FOUND
     ),
@@ -315,16 +280,20 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "validate_code_invalid_otp_scenario",
         "a wrong code",
         INVALID_OTP,
-        wrong_code,
-        **{**_reads(FIRST, 6), "needs": ("second try",)},
+        flows.wrong_code,
+        session=FIRST,
+        place=6,
+        uses_text=1,
+        needs=("second try",),
     ),
     *_renumbered(
         "09",
         "400.6",
         "validate_code_verification_expired_scenario_1",
         "the right code, too late",
-        attrs.evolve(EXPIRED, accepted="expired-code-accepted"),
-        too_late,
+        EXPIRED,
+        flows.too_late,
+        accepted="expired-code-accepted",
         **_reads(needs=("expire",)),
     ),
     *_renumbered(
@@ -332,8 +301,9 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "400.7",
         "validate_code_verification_expired_scenario_2",
         "the right code of the first of two SMS to a number",
-        attrs.evolve(EXPIRED, accepted="superseded-code-accepted"),
-        superseded,
+        EXPIRED,
+        flows.superseded,
+        accepted="superseded-code-accepted",
         **_reads(_PAIR, texts=2),
     ),
     *_renumbered(
@@ -341,8 +311,9 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "400.8",
         "validate_code_verification_expired_scenario_3",
         "the right code a second time",
-        attrs.evolve(EXPIRED, accepted="used-code-accepted"),
-        used_twice,
+        EXPIRED,
+        flows.used_twice,
+        accepted="used-code-accepted",
         **_reads(FIRST, 8),
     ),
     *_renumbered(
@@ -351,9 +322,9 @@ PUBLISHED: Final[tuple[Scenario, ...]] = (
         "validate_code_verification_failed_scenario",
         "the wrong code that is one too many",
         FAILED,
-        last_wrong_code,
-        uses_text=1,
+        flows.last_wrong_code,
         session=CLOSING,
+        uses_text=1,
     ),
     _published("404_validate_code_resource_not_found", "an authenticationId that was never issued", NOT_FOUND),
     *_negotiation("validate_code"),
@@ -406,7 +377,9 @@ INVALID: Final[tuple[Scenario, ...]] = (
         "a message that is a number, a list, an object",
         *having("message", 7, [contract.LABEL], {"text": contract.LABEL}),
     ),
-    _malformed("send_code_message_far_too_long", "a message of 20,000 characters", message_of(lambda _: 20_000)),
+    _malformed(
+        "send_code_message_far_too_long", "a message of 20,000 characters", *turning("message", "{:.<20000}".format)
+    ),
     _malformed("send_code_message_empty", "an empty message", *having("message", "")),
     _malformed(
         "send_code_single_braces",
@@ -449,52 +422,33 @@ INVALID: Final[tuple[Scenario, ...]] = (
 
 _CHARSET: Final = {"content-type": "application/json; charset=utf-8"}
 
+
+def _unusual(tag: str, sent: str, **how: Any) -> Scenario:
+    return _added(f"validate_code_{tag}", sent, NOT_FOUND, flows.accepted_headers(**how))
+
+
 HEADERS: Final[tuple[Scenario, ...]] = (
-    _added("send_code_wrong_method", "GET", Expectation(405, ("METHOD_NOT_ALLOWED",)), another_method("GET")),
-    _added(
-        "validate_code_wrong_method",
-        "PUT",
-        Expectation(405, ("METHOD_NOT_ALLOWED",)),
-        another_method("PUT"),
-        session=FIRST,
-        place=9,
-    ),
-    _added("unknown_path", "a path that does not exist", NOT_FOUND, unknown_path),
-    _added(
-        "validate_code_charset",
-        "Content-Type with a charset",
-        NOT_FOUND,
-        accepted_headers("a Content-Type with charset=utf-8", headers=_CHARSET),
-    ),
+    _added("send_code_wrong_method", "GET", _NO_METHOD, flows.another_method("GET")),
+    _added("validate_code_wrong_method", "PUT", _NO_METHOD, flows.another_method("PUT"), session=FIRST, place=9),
+    _added("unknown_path", "a path that does not exist", NOT_FOUND, flows.unknown_path),
+    _unusual("charset", "Content-Type with a charset", headers=_CHARSET),
     _added(
         "send_code_charset",
         "Content-Type with a charset, and a message without the label",
         INVALID_ARGUMENT,
         requests(*_NO_LABEL, headers=_CHARSET),
     ),
-    _added(
-        "validate_code_any_accept", "Accept: */*", NOT_FOUND, accepted_headers("Accept: */*", headers={"accept": "*/*"})
-    ),
-    _added(
-        "validate_code_no_accept",
-        "no Accept header",
-        NOT_FOUND,
-        accepted_headers("a request without Accept", without=("accept",)),
-    ),
-    _added(
-        "validate_code_capital_headers",
-        "header names in capital letters",
-        NOT_FOUND,
-        accepted_headers("header names in capital letters", upper=True),
-    ),
-    _added("validate_code_duplicate_headers", "x-correlator twice", NOT_FOUND, duplicate_headers),
+    _unusual("any_accept", "Accept: */*", headers={"accept": "*/*"}),
+    _unusual("no_accept", "no Accept header", without=("accept",)),
+    _unusual("capital_headers", "header names in capital letters", upper=True),
+    _added("validate_code_duplicate_headers", "x-correlator twice", NOT_FOUND, flows.duplicate_headers),
     _added(
         "validate_code_longest_x-correlator",
         "the longest x-correlator, of all characters allowed",
         NOT_FOUND,
-        long_correlator,
+        flows.long_correlator,
     ),
-    _added("validate_code_empty_x-correlator", "an empty x-correlator", NOT_FOUND, empty_correlator),
+    _added("validate_code_empty_x-correlator", "an empty x-correlator", NOT_FOUND, flows.empty_correlator),
     _added(
         "validate_code_malformed_x-correlator",
         "an x-correlator with characters that are not allowed",
@@ -504,23 +458,16 @@ HEADERS: Final[tuple[Scenario, ...]] = (
     ),
 )
 
-_UNSCOPED: Final = Expectation(403, ("PERMISSION_DENIED",), accepted="scope-not-checked")
-_OTHER_CLIENT: Final = attrs.evolve(
-    NOT_FOUND,
-    also=((403, "PERMISSION_DENIED"), (403, "INVALID_TOKEN_CONTEXT"), (400, contract.EXPIRED)),
-    accepted="id-of-another-client",
-)
-
 TOKENS: Final[tuple[Scenario, ...]] = (
     _added(
         "validate_code_of_another_client",
         "the right code with the token of another client",
         _OTHER_CLIENT,
-        another_client,
+        flows.another_client,
         **_reads(FIRST, 5, needs=("other",)),
     ),
     *(
-        _added(tag, "a token without the scope", _UNSCOPED, requests(client="unscoped"), needs=("unscoped",))
+        _added(tag, "a token without the scope", _NO_SCOPE, requests(client="unscoped"), needs=("unscoped",))
         for tag in ("send_code_without_scope", "validate_code_without_scope")
     ),
 )
@@ -530,66 +477,55 @@ LIVE: Final[tuple[Scenario, ...]] = (
         "validate_code_right_after_closing",
         "wrong codes until they are too many, then the right one",
         CLOSED,
-        right_after_closing,
+        flows.right_after_closing,
         **_reads(CLOSING, 1),
     ),
     _added(
         "validate_code_right_at_last_try",
         "wrong codes until one more would be too many, then the right one",
         VALID,
-        right_at_last_try,
+        flows.right_at_last_try,
         **_reads(needs=("max_try",)),
     ),
     _added(
         "validate_code_newest_of_two",
         "the right code of the second of two SMS to a number, after codes and ids of both were mixed",
         VALID,
-        newest,
+        flows.newest,
         **_reads(_PAIR, 1, texts=2),
     ),
-    _added("validate_code_twice_at_once", "the right code twice at the same moment", VALID, twice_at_once, **_reads()),
+    _added(
+        "validate_code_twice_at_once", "the right code twice at the same moment", VALID, flows.twice_at_once, **_reads()
+    ),
     _added(
         "validate_code_wrong_at_once",
         "many wrong codes at the same moment, then the right one",
         CLOSED,
-        wrong_at_once,
+        flows.wrong_at_once,
         **_reads(),
     ),
-    _added(
-        "send_code_longest_message",
+    _message(
+        "longest_message",
         "a message as long as is allowed, with the label in the middle",
-        SENT,
-        with_message(f"Check {{ref}}: {contract.LABEL} is your code ", fill="."),
-        **_ONE_TEXT,
+        "Check {ref}: {{code}} is your code ",
+        fill=".",
     ),
-    _added(
-        "send_code_message_beyond_ascii",
+    _message(
+        "message_beyond_ascii",
         "a message with letters beyond ASCII, with the label last",
-        SENT,
-        with_message(f"Control {{ref}}: tu código, 你好, es {contract.LABEL}", raw=True),
-        **_ONE_TEXT,
+        "Control {ref}: tu código, 你好, es {{code}}",
+        raw=True,
     ),
-    _added(
-        "send_code_longest_message_beyond_ascii",
+    _message(
+        "longest_message_beyond_ascii",
         "a message as long as is allowed, of letters that take several bytes",
-        SENT,
-        with_message(f"Código {{ref}}: {contract.LABEL} ", fill="ñ"),
-        **_ONE_TEXT,
+        "Código {ref}: {{code}} ",
+        fill="ñ",
     ),
-    _added(
-        "send_code_label_twice",
-        "a message that holds the label twice",
-        SENT,
-        with_message(f"{contract.LABEL} is your code. Check {{ref}}, code {contract.LABEL}."),
-        **_ONE_TEXT,
+    _message(
+        "label_twice", "a message that holds the label twice", "{{code}} is your code. Check {ref}, code {{code}}."
     ),
-    _added(
-        "send_code_several_lines",
-        "a message of several lines",
-        SENT,
-        with_message(f"Check {{ref}}\nYour code:\n{contract.LABEL}\nThank you"),
-        **_ONE_TEXT,
-    ),
+    _message("several_lines", "a message of several lines", "Check {ref}\nYour code:\n{{code}}\nThank you"),
 )
 
 SCENARIOS: Final[tuple[Scenario, ...]] = PUBLISHED + INVALID + HEADERS + TOKENS + LIVE

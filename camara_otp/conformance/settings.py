@@ -7,7 +7,8 @@ import random
 import re
 import ssl
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
@@ -25,69 +26,96 @@ NEVER_ISSUED: Final = "never-issued-by-this-operator"
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text names it and says what would do."""
+    """A setting is wrong; the message names it and the remedy."""
 
 
-def _table(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and not isinstance(value, Mapping):
-        raise SettingsError(f"{attribute.name}: must be a table, which is sent as JSON: {{ seconds = 301 }}")
+def _must(rule: str, test: Callable[[Any], bool], *, optional: bool = False) -> Any:
+    """Return a validator that rejects a value if the test returns False or raises; None passes if it is optional."""
+
+    def validate(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if optional and value is None:
+            return
+        with suppress(AttributeError, OSError, TypeError, ValueError):
+            if test(value):
+                return
+        raise SettingsError(f"{attribute.name}: must {rule}")
+
+    return validate
 
 
 def _one_of(*choices: object) -> Any:
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        if value not in choices:
-            raise SettingsError(f"{attribute.name}: must be one of {', '.join(map(str, choices))}")
-
-    return check
+    return _must(f"be one of {', '.join(map(str, choices))}", lambda value: value in choices)
 
 
 def _number(low: float, *, whole: bool = False, optional: bool = False) -> Any:
-    kind, word = (int, "a whole number") if whole else ((int, float), "a number")
+    kinds, word = (int, "a whole number") if whole else ((int, float), "a number")
 
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-        if optional and value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or value < low:
-            raise SettingsError(f"{attribute.name}: must be {word} of at least {low:g}")
+    def test(value: Any) -> bool:
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        return is_number and math.isfinite(value) and value >= low
 
-    return check
+    return _must(f"be {word} of at least {low:g}", test, optional=optional)
 
 
-def _text(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise SettingsError(f"{attribute.name}: must be a text")
+def _how(*hows: How) -> Any:
+    def validate(_: object, attribute: "attrs.Attribute[Any]", value: Hook | None) -> None:
+        if value is not None and value.how not in hows:
+            raise SettingsError(f"{attribute.name}: how must be one of {', '.join(hows)}")
+
+    return validate
 
 
-def _phone(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    numbers = cast("tuple[object, ...]", value) if isinstance(value, tuple) else () if value is None else (value,)
-    for number in numbers:
-        if not isinstance(number, str) or not re.fullmatch(r"\+[1-9][0-9]{4,14}", number):
-            raise SettingsError(f"{attribute.name}: must be in international form, such as +34600000000")
+def _is_string(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
-def _strings(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    pairs = cast("Mapping[object, object]", value).items() if isinstance(value, Mapping) else [(None, None)]
-    if not all(isinstance(name, str) and isinstance(text, str) for name, text in pairs):
-        raise SettingsError(f"{attribute.name}: must be a table of texts")
+def _is_phone(value: str) -> bool:
+    return re.fullmatch(r"\+[1-9][0-9]{4,14}", value) is not None
+
+
+def _is_root(value: str) -> bool:
+    parts = urlsplit(value)
+    is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    is_bare = not parts.query and not parts.fragment and "@" not in parts.netloc
+    return is_whole and is_bare and re.fullmatch(r"[!-~]+", value) is not None
+
+
+def _has_certificates(value: Any) -> bool:
+    ssl.create_default_context().load_verify_locations(value)
+    return True
 
 
 def _sequence(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
+_text = _must("be a text", _is_string, optional=True)
+_PHONE: Final = "be in international form, such as +34600000000"
+_phone = _must(_PHONE, _is_phone, optional=True)
+_texts = _must("be a table of texts", lambda table: all(isinstance(part, str) for row in table.items() for part in row))
+_table = _must(
+    "be a table, which is sent as JSON: { seconds = 301 }", lambda table: isinstance(table, Mapping), optional=True
+)
+
+
 @attrs.frozen(kw_only=True)
 class Numbers:
-    """Telephone numbers with a part to play.
+    """Telephone numbers, in international form.
 
     Args:
-        reachable: Phones whose texts can be read; more of them let more scenarios run, side by side.
-        unreachable: A number that cannot receive text messages.
-        landline: A landline.
-        blocked: A number whose text messages are barred.
-        foreign: A number of another operator.
+        reachable: phones whose SMS can be read; with more of them, more scenarios run, and more of them at once
+        unreachable: a number that cannot receive SMS
+        landline: a landline
+        blocked: a number with SMS barring
+        foreign: a number of another operator
     """
 
-    reachable: tuple[str, ...] = attrs.field(default=(), converter=_sequence, validator=_phone, repr=False)
+    reachable: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_sequence,
+        validator=_must(_PHONE, lambda numbers: all(map(_is_phone, numbers))),
+        repr=False,
+    )
     unreachable: str | None = attrs.field(default=None, validator=_phone, repr=False)
     landline: str | None = attrs.field(default=None, validator=_phone, repr=False)
     blocked: str | None = attrs.field(default=None, validator=_phone, repr=False)
@@ -96,13 +124,13 @@ class Numbers:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """The limits that an operator sets itself.
+    """The limits that an operator sets.
 
     Args:
-        max_send: The send to one number that is refused, counted from 1; None if unknown.
-        max_try: The wrong code for one verification that closes it, counted from 1; None if unknown.
-        max_length: Characters that a message may have, at most 160.
-        code_lifetime: Seconds that a code is good for; None if unknown.
+        max_send: the send to one number that is refused, counted from 1; None if unknown
+        max_try: the wrong code for one verification that closes it, counted from 1; None if unknown
+        max_length: characters that a message may have, at most 160
+        code_lifetime: seconds until a code expires; None if unknown
     """
 
     max_send: int | None = attrs.field(default=None, validator=_number(1, whole=True, optional=True))
@@ -113,13 +141,13 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class Tokens:
-    """Access tokens with a part to play, beside the good one.
+    """Access tokens other than the good one. Scenarios that need a token which is None are skipped.
 
     Args:
-        expired: A token that was good once; None leaves the scenarios out that need it.
-        invalid: A token that was never issued.
-        other: A good token of a second client; None leaves the scenario out that needs it.
-        unscoped: A good token without the scope; None leaves the scenarios out that need it.
+        expired: an expired token
+        invalid: a token that was never issued
+        other: a good token of a second client
+        unscoped: a good token without the scope
     """
 
     expired: str | None = attrs.field(default=None, validator=_text, repr=False)
@@ -130,28 +158,28 @@ class Tokens:
 
 @attrs.frozen(kw_only=True)
 class Hook:
-    """How the outside world is asked for something: a person, a pause, an HTTP request, a command.
+    """How to read an SMS, let a code expire or reset the operator: by a person, a pause, an HTTP request, a command.
 
     In `url`, `body` and `command`, `{base_url}`, `{phone_number}` and `{authentication_id}` stand for their values.
 
     Args:
-        how: `ask`, `wait`, `http` or `command`.
-        url: For `http`: where to.
-        method: For `http`: the method.
-        headers: For `http`: headers.
-        body: For `http`: an object that is sent as JSON.
-        field: For `http`, when a text is read: where it stands, as `-1.text`; by default anywhere.
-        command: For `command`: the program and its arguments; a text is read from its output.
-        pattern: When a text is read: a regular expression with one group, the code. By default the code is what stands
-            in the place of the label.
-        seconds: For `wait`: how long; by default the lifetime of a code and two seconds more.
-        timeout: How long to go on, in seconds.
+        how: `ask`, `wait`, `http` or `command`
+        url: for `http`: the URL
+        method: for `http`: the method
+        headers: for `http`: the headers
+        body: for `http`: an object that is sent as JSON
+        field: for `http`, to read an SMS: its place in the JSON response, such as `-1.text`; by default anywhere
+        command: for `command`: the program and its arguments; an SMS is read from its output
+        pattern: to read an SMS: a regular expression with one group, the code; by default the code is the text in
+            place of the label
+        seconds: for `wait`: the seconds to wait; by default the lifetime of a code and two seconds more
+        timeout: seconds after which the hook fails
     """
 
     how: How = attrs.field(validator=_one_of(*get_args(How)))
     url: str | None = attrs.field(default=None, validator=_text)
     method: str = attrs.field(default="GET", validator=_text)
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_strings, repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_texts, repr=False)
     body: Mapping[str, Any] | None = attrs.field(default=None, validator=_table, repr=False)
     field: str = ""
     command: tuple[str, ...] = attrs.field(default=(), converter=_sequence, repr=False)
@@ -160,38 +188,29 @@ class Hook:
     timeout: float = attrs.field(default=60.0, validator=_number(0.001))
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot be carried out."""
+        """Reject a hook that lacks a setting or has a wrong pattern."""
         if self.how == "http" and not self.url:
             raise SettingsError('url: is missing; how = "http" needs one')
         if self.how == "command" and not self.command:
             raise SettingsError('command: is missing; how = "command" needs a program and its arguments')
-        if self.pattern is not None:
-            try:
-                groups = re.compile(self.pattern).groups
-            except re.error as error:
-                raise SettingsError(f"pattern: {error}") from None
-            if groups != 1:
-                raise SettingsError("pattern: must have exactly one group, the code")
+        try:
+            groups = 1 if self.pattern is None else re.compile(self.pattern).groups
+        except re.error as error:
+            raise SettingsError(f"pattern: {error}") from None
+        if groups != 1:
+            raise SettingsError("pattern: must have exactly one group, the code")
 
     def is_for_one(self, name: str) -> bool:
-        """Tell whether a request or command affects only one number or id, so that others may continue."""
+        """Tell whether a request or command affects only one number or id, so that others may continue.
+
+        Args:
+            name: `phone_number` or `authentication_id`
+        """
         return f"{{{name}}}" in f"{self.url}{self.body}{self.command}"
 
 
-def _may(*hows: How) -> Any:
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: Hook | None) -> None:
-        if value is not None and value.how not in hows:
-            raise SettingsError(f"{attribute.name}: how must be one of {', '.join(hows)}")
-
-    return check
-
-
 def is_loopback_url(url: str) -> bool:
-    """Tell whether a URL leads to this machine: localhost, 127.0.0.0/8 or ::1.
-
-    Args:
-        url: the URL
-    """
+    """Tell whether a URL leads to this machine: localhost, 127.0.0.0/8 or ::1."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -199,97 +218,80 @@ def is_loopback_url(url: str) -> bool:
         return False
 
 
-def _certificates(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is None:
-        return
-    try:
-        ssl.create_default_context().load_verify_locations(cast("str", value))
-    except (OSError, TypeError, ValueError):
-        raise SettingsError(f"{attribute.name}: must be the path of a file of certificates in PEM format") from None
-
-
-def _patterns(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    items = cast("tuple[object, ...]", value)
-    if not all(isinstance(item, str) and item for item in items):
-        raise SettingsError(f"{attribute.name}: must be a list of tags, in which * stands for anything")
-
-
-def _url(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
-    try:
-        parts = urlsplit(value if isinstance(value, str) and _VISIBLE.fullmatch(value) else "")
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        more = parts.query or parts.fragment or "@" in parts.netloc
-    except ValueError:
-        whole, more = False, ""
-    if not whole or more:
-        raise SettingsError(
-            "base_url: must be an http or https address, https://host[:port][/path], without user, query or fragment"
-        )
-
-
-_VISIBLE: Final = re.compile(r"[!-~]+")
-
-
-def _path(_: object, __: "attrs.Attribute[Any]", value: str | None) -> None:
-    if value and (not value.startswith("/") or "?" in value):
-        raise SettingsError("api_path: must start with a slash and have no query")
-
-
-def _message(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, str) or LABEL not in value or len(value) > MAX_MESSAGE:
-        raise SettingsError(f"message: must contain {LABEL} and have at most {MAX_MESSAGE} characters")
-
-
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Everything that a check needs to know.
+    """The settings of a check.
 
     Args:
-        base_url: The API root; may carry a path.
-        api_path: The path between root and operation; None looks in the places where operators have it.
-        release: The release whose scenarios are run.
-        numbers: Telephone numbers.
-        limits: The operator's own limits.
-        tokens: Access tokens that must be refused.
-        read: How a text is read: `ask`, `http` or `command`.
-        expire: How a code is made to expire: `wait`, `http` or `command`.
-        reset: How the operator is made to forget what was sent: `http` or `command`.
-        message: The text that is sent; `{ref}` in it stands for a number that tells the texts apart.
-        sms: Whether texts may be sent at all.
-        max_texts: At most so many texts; None: as many as the scenarios take.
-        require: Tags of scenarios that must run, with * for anything; without them the check is not judged.
-        headers: Headers that this operator wants with every request.
-        params: Query parameters that this operator wants with every request.
-        timeout: Seconds that an answer may take before it counts as none.
-        slow: Seconds from which an answer counts as late.
-        concurrency: How many requests may be in flight at once.
-        ca_file: A file of certificates in PEM format that are trusted as well.
-        allow_http: Whether the token may travel over plain http to another machine.
+        base_url: the API root; may carry a path
+        api_path: the path between root and operation; None searches the places where operators have it
+        release: the release whose scenarios run
+        numbers: telephone numbers
+        limits: the operator's own limits
+        tokens: access tokens that must be refused
+        read: how an SMS is read: `ask`, `http` or `command`
+        expire: how a code is made to expire: `wait`, `http` or `command`
+        reset: how the operator is made to forget previous sends: `http` or `command`
+        message: the message that is sent; `{ref}` in it stands for a number that tells the SMS apart
+        sms: whether SMS may be sent
+        max_texts: the most SMS to send; None: as many as the scenarios need
+        require: tags of scenarios that must run, with * for anything; without them the check is not judged
+        headers: headers that are sent with every request
+        params: query parameters that are sent with every request
+        timeout: seconds after which a request counts as unanswered
+        slow: seconds from which a response counts as slow
+        concurrency: how many requests may be in flight at once
+        ca_file: a file of certificates in PEM format that are trusted as well
+        allow_http: whether the token may be sent over plain http to another machine
     """
 
-    base_url: str = attrs.field(validator=_url)
-    api_path: str | None = attrs.field(default=None, validator=_path)
+    base_url: str = attrs.field(
+        validator=_must(
+            "be an http or https address, https://host[:port][/path], without user, query or fragment", _is_root
+        )
+    )
+    api_path: str | None = attrs.field(
+        default=None,
+        validator=_must(
+            "start with a slash and have no query",
+            lambda path: path == "" or (path.startswith("/") and "?" not in path),
+            optional=True,
+        ),
+    )
     release: Release = attrs.field(default="1.1.1", validator=_one_of(*RELEASES))
     numbers: Numbers = attrs.field(factory=Numbers)
     limits: Limits = attrs.field(factory=Limits)
     tokens: Tokens = attrs.field(factory=Tokens)
-    read: Hook | None = attrs.field(default=None, validator=_may("ask", "http", "command"))
-    expire: Hook | None = attrs.field(default=None, validator=_may("wait", "http", "command"))
-    reset: Hook | None = attrs.field(default=None, validator=_may("http", "command"))
-    message: str = attrs.field(default=LABEL + " is your code (check {ref})", validator=_message)
+    read: Hook | None = attrs.field(default=None, validator=_how("ask", "http", "command"))
+    expire: Hook | None = attrs.field(default=None, validator=_how("wait", "http", "command"))
+    reset: Hook | None = attrs.field(default=None, validator=_how("http", "command"))
+    message: str = attrs.field(
+        default=LABEL + " is your code (check {ref})",
+        validator=_must(
+            f"contain {LABEL} and have at most {MAX_MESSAGE} characters",
+            lambda message: isinstance(message, str) and LABEL in message and len(message) <= MAX_MESSAGE,
+        ),
+    )
     sms: bool = attrs.field(default=True, validator=_one_of(True, False))  # noqa: FBT003
     max_texts: int | None = attrs.field(default=None, validator=_number(0, whole=True, optional=True))
-    require: tuple[str, ...] = attrs.field(default=(), converter=_sequence, validator=_patterns)
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_strings, repr=False)
-    params: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_strings, repr=False)
+    require: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_sequence,
+        validator=_must("be a list of tags, in which * stands for anything", lambda tags: all(map(_is_string, tags))),
+    )
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_texts, repr=False)
+    params: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_texts, repr=False)
     timeout: float = attrs.field(default=10.0, validator=_number(0.001))
     slow: float = attrs.field(default=3.0, validator=_number(0))
     concurrency: int = attrs.field(default=4, validator=_number(1, whole=True))
-    ca_file: str | None = attrs.field(default=None, validator=_certificates)
+    ca_file: str | None = attrs.field(
+        default=None,
+        validator=_must("be the path of a file of certificates in PEM format", _has_certificates, optional=True),
+    )
     allow_http: bool = attrs.field(default=False, validator=_one_of(True, False))  # noqa: FBT003
 
     def __attrs_post_init__(self) -> None:
-        """Refuse to show the token to a network."""
+        """Reject plain http, which shows the token to the network."""
         if self.base_url.startswith("http:") and not self.allow_http and not is_loopback_url(self.base_url):
             raise SettingsError(
                 "base_url: plain http would show the access token to the network; use https, or set allow_http = true"
@@ -315,45 +317,38 @@ def settings_from(table: Mapping[str, Any], **given: Any) -> Settings:
     """Return settings from the content of a TOML file.
 
     Args:
-        table: The content.
-        given: Settings that win over the file's; None leaves the file's.
+        table: the content
+        given: settings that take precedence over the file's; None leaves the file's
 
     Raises:
-        SettingsError: A setting is unknown, missing or wrong; the text names it.
+        SettingsError: a setting is unknown, missing or wrong; the message names it
     """
     values = {**table, **{name: value for name, value in given.items() if value is not None}}
     for name, kind in _PARTS.items():
         if isinstance(values.get(name), Mapping):
-            values[name] = _made(kind, _from_environment(values[name]), f"{name}.")
+            values[name] = _structured(kind, _from_environment(values[name]), f"{name}.")
         elif values.get(name) is not None and not isinstance(values[name], kind):
             raise SettingsError(f"{name}: must be a table")
     if "base_url" not in values:
         raise SettingsError("base_url: is missing; give the operator's API root")
-    return _made(Settings, values, "")
+    return _structured(Settings, values, "")
 
 
 def load_settings(path: Path, **given: Any) -> Settings:
     """Return settings from a TOML file.
 
     Args:
-        path: The file.
-        given: Settings that win over the file's; None leaves the file's.
+        path: the file
+        given: settings that take precedence over the file's; None leaves the file's
 
     Raises:
-        SettingsError: The file cannot be read, or a setting is wrong; the text names it.
+        SettingsError: the file cannot be read, or a setting is wrong; the message names it
     """
     return settings_from(read_toml(path), **given)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the content of a TOML file.
-
-    Args:
-        path: The file.
-
-    Raises:
-        SettingsError: It cannot be read.
-    """
+    """Return the content of a TOML file; raise SettingsError if it cannot be read."""
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -362,7 +357,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: {error}") from None
 
 
-def _made(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
+def _structured(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     known = [field.name for field in attrs.fields(cast("Any", kind))]
     for name in values:
         if name not in known:
@@ -376,48 +371,46 @@ def _made(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
 
 
 def _from_environment(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace `name_env = "VARIABLE"` by what the variable holds, so that secrets stay out of files."""
+    """Replace `name_env = "VARIABLE"` by the value of the variable, so that secrets stay out of files."""
     plain = {name: value for name, value in values.items() if not name.endswith("_env")}
     for name, variable in values.items():
-        if name.endswith("_env") and isinstance(variable, str):
-            value = os.environ.get(variable)
-            if value is not None:
-                plain[name.removesuffix("_env")] = value
+        if name.endswith("_env") and isinstance(variable, str) and variable in os.environ:
+            plain[name.removesuffix("_env")] = os.environ[variable]
     return plain
 
 
-# What the sandbox's description of itself is called here.
+# The names of a sandbox's settings, and the names here.
 _SANDBOX_LIMITS: Final = {
     "maxSend": "max_send",
     "maxTry": "max_try",
     "maxMessageLength": "max_length",
     "codeLifetime": "code_lifetime",
 }
-_SANDBOX_NUMBERS: Final = ("unreachable", "landline", "blocked", "foreign")
-
-
-def _path_in(paths: Sequence[str]) -> dict[str, str]:
-    """Return the path of a sandbox that serves none of those which are looked for."""
-    return {"api_path": paths[0]} if paths and not set(paths).intersection(API_PATHS) else {}
 
 
 def sandbox_settings(base_url: str, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings for a sandbox of this package, which has an inbox to read and a clock to turn.
+    """Return settings for a sandbox of this package, which has an inbox to read and a clock to advance.
 
     Args:
-        base_url: Where it is.
-        description: The `settings` that its `/_sandbox/state` tells.
+        base_url: the root of the sandbox
+        description: the `settings` in the response of its `/_sandbox/state`
     """
     root = base_url.rstrip("/")
     limits = {ours: description[theirs] for theirs, ours in _SANDBOX_LIMITS.items() if theirs in description}
-    special = {name: next(iter(description.get(f"{name}Numbers", ())), None) for name in _SANDBOX_NUMBERS}
+    special = {
+        name: next(iter(description.get(f"{name}Numbers", ())), None)
+        for name in ("unreachable", "landline", "blocked", "foreign")
+    }
     # Another block of numbers for each run, so that the next run is not refused for the sends of this one.
     block = random.randrange(10**5, 10**6)  # noqa: S311
     release = description.get("release")
+    paths = description.get("apiPaths") or ()
+    # Unless the search would find one of its paths.
+    given_path = {"api_path": paths[0]} if paths and not set(paths).intersection(API_PATHS) else {}
     return {
         "base_url": base_url,
-        **_path_in(description.get("apiPaths") or ()),
-        # A sandbox may play a release that has no scenarios.
+        **given_path,
+        # A sandbox may follow a release that has no scenarios.
         "release": release if release in RELEASES else RELEASES[-1],
         "numbers": {"reachable": [f"+346{block}{index:02d}" for index in range(60)], **special},
         "limits": limits,

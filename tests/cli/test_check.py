@@ -19,7 +19,10 @@ def test_a_sandbox_is_recognised_and_passes(cli, ready, sandbox):
 
     assert ran.code == Exit.DONE
     assert "This is a sandbox" in ran.err
-    assert "95 passed   0 failed   3 skipped   15 texts" in ran.out
+    assert "83 scenarios against" in ran.err
+    assert "Scenarios: 83 passed   0 failed   3 skipped" in ran.out
+    assert "Rules:     12 passed   0 failed   0 skipped" in ran.out
+    assert "15 SMS" in ran.out
     assert f'OTPClient("{ready}", token=..., api_path="/one-time-password-sms/v1")' in ran.out
     assert sandbox.sent_count == 15
 
@@ -53,7 +56,7 @@ def test_it_asks_before_it_sends(cli, ready, sandbox, person):
     ran = cli("check", ready, stdin="n\n")
 
     assert ran.code == Exit.STOPPED
-    assert "16 text messages" in ran.err
+    assert "16 SMS to 12 phones" in ran.err
     assert sandbox.sent_count == 0
 
 

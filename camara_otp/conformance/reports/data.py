@@ -1,16 +1,25 @@
 """The report as plain data, and as JSON."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
-from camara_otp.conformance.model import Deviation, Finding, Grade, Operation, Outcome, Report, Shown, Verdict
+import attrs
+
+from camara_otp.conformance.model import Deviation, Operation, Origin, Outcome, Report, Shown, Verdict
+
+TITLES: Final[dict[Origin, str]] = {
+    "published": "CAMARA's scenarios",
+    "added": "Scenarios added by camara-otp",
+    "contract": "Rules for every response",
+}
+OPERATIONS: Final[tuple[Operation, ...]] = ("send-code", "validate-code")
 
 
 def as_table(report: Report) -> dict[str, Any]:
     """Return the report as values that JSON has, with names in CAMARA's style.
 
     Args:
-        report: The report.
+        report: the report
     """
     return {
         "baseUrl": report.base_url,
@@ -26,7 +35,7 @@ def as_table(report: Report) -> dict[str, Any]:
         "grades": {grade.words: count for grade, count in report.grades().items()},
         "deviations": [_deviation(deviation) for deviation in report.deviations],
         "notRun": [{"reason": reason, "tags": list(tags)} for reason, tags in report.skips().items()],
-        "latency": {operation: latency_of(report, operation) for operation in _OPERATIONS},
+        "latency": {operation: latency_of(report, operation) for operation in OPERATIONS},
         "client": report.client,
         "recommendations": list(report.recommendations),
         "outcomes": [_outcome(outcome) for outcome in report.outcomes],
@@ -37,21 +46,26 @@ def as_json(report: Report) -> str:
     """Return the report as JSON.
 
     Args:
-        report: The report.
+        report: the report
     """
     return json.dumps(as_table(report), indent=2, ensure_ascii=False) + "\n"
 
 
-_OPERATIONS: tuple[Operation, ...] = ("send-code", "validate-code")
+def outcomes_of(report: Report, origin: Origin) -> list[Outcome]:
+    """Return the outcomes of one origin."""
+    return [outcome for outcome in report.outcomes if outcome.origin == origin]
+
+
+def counts_of(report: Report, *, rules: bool) -> dict[str, int]:
+    """Return how many scenarios, or rules, have each verdict, in words; "not judged" only if there is one."""
+    verdicts = [outcome.verdict for outcome in report.outcomes if (outcome.origin == "contract") is rules]
+    counts = {"passed": Verdict.PASS, "failed": Verdict.FAIL, "skipped": Verdict.SKIP, "not judged": Verdict.NOT_JUDGED}
+    made = {word: verdicts.count(verdict) for word, verdict in counts.items()}
+    return {word: count for word, count in made.items() if count or word != "not judged"}
 
 
 def latency_of(report: Report, operation: Operation) -> dict[str, float] | None:
-    """Return the median, the 95th percentile and the worst of an operation's answers, in seconds, or None.
-
-    Args:
-        report: The report.
-        operation: The operation.
-    """
+    """Return count, median, 95th percentile and worst of an operation's response times, in seconds, or None."""
     times = sorted(latency.seconds for latency in report.latencies if latency.operation == operation)
     if not times:
         return None
@@ -64,49 +78,29 @@ def latency_of(report: Report, operation: Operation) -> dict[str, float] | None:
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
+    findings = outcome.findings
     return {
-        "tag": outcome.tag,
-        "origin": outcome.origin,
-        "operation": outcome.operation,
+        **attrs.asdict(outcome, recurse=False),
         "verdict": outcome.verdict.value,
-        "grade": _words(outcome.grade),
-        "sent": outcome.sent,
-        "rule": outcome.rule,
-        "source": outcome.source,
+        "grade": None if outcome.grade is None else outcome.grade.words,
         "reason": outcome.reason or None,
         "seconds": round(outcome.seconds, 4),
-        "findings": [_finding(finding) for finding in outcome.findings],
+        "findings": [{"cause": each.cause.name, "grade": each.grade.words, "text": each.text} for each in findings],
         "exchanges": [_exchange(exchange) for exchange in outcome.exchanges],
     }
 
 
-def _words(grade: Grade | None) -> str | None:
-    return None if grade is None else grade.words
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {"cause": finding.cause.name, "grade": finding.grade.words, "text": finding.text}
-
-
 def _deviation(deviation: Deviation) -> dict[str, Any]:
-    cause = deviation.cause
+    cause = attrs.asdict(deviation.cause)
     return {
-        "cause": cause.name,
+        "cause": cause.pop("name"),
+        **cause,
         "grade": deviation.grade.words,
-        "title": cause.title,
-        "operator": cause.operator,
-        "client": cause.client,
-        "rule": cause.rule,
-        "source": cause.source,
-        "places": [{"tag": place.tag, "text": place.text} for place in deviation.places],
+        "places": [attrs.asdict(place) for place in deviation.places],
         "exchanges": [_exchange(exchange) for exchange in deviation.examples],
     }
 
 
 def _exchange(exchange: Shown) -> dict[str, Any]:
-    return {
-        "role": exchange.role,
-        "request": exchange.request,
-        "answer": exchange.answer,
-        "seconds": None if exchange.seconds is None else round(exchange.seconds, 4),
-    }
+    seconds = exchange.seconds
+    return {**attrs.asdict(exchange), "seconds": None if seconds is None else round(seconds, 4)}

@@ -5,33 +5,35 @@ from typing import Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from camara_otp.conformance.model import Origin, Outcome, Report, Verdict
+from camara_otp.conformance.reports.data import outcomes_of
 
 _SUITES: Final[dict[Origin, str]] = {
     "published": "CAMARA's scenarios",
     "added": "camara-otp's scenarios",
-    "contract": "rules for every answer",
+    "contract": "rules for every response",
 }
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_junit(report: Report) -> str:
-    """Return the report as JUnit XML: one suite for CAMARA's scenarios, one for ours, one for the contract rules.
+    """Return the report as JUnit XML: one suite for CAMARA's scenarios, one for the added ones, one for the rules.
 
     Args:
-        report: The report.
+        report: the report
     """
     root = Element("testsuites", name=f"camara-otp check {report.base_url}", time=f"{report.seconds:.3f}")
     for origin, name in _SUITES.items():
-        outcomes = [outcome for outcome in report.outcomes if outcome.origin == origin]
+        outcomes = outcomes_of(report, origin)
+        verdicts = [outcome.verdict for outcome in outcomes]
         suite = SubElement(
             root,
             "testsuite",
             name=name,
             timestamp=report.started_at,
             tests=str(len(outcomes)),
-            failures=str(sum(outcome.verdict is Verdict.FAIL for outcome in outcomes)),
-            skipped=str(sum(outcome.verdict is Verdict.SKIP for outcome in outcomes)),
-            errors=str(sum(outcome.verdict is Verdict.NOT_JUDGED for outcome in outcomes)),
+            failures=str(verdicts.count(Verdict.FAIL)),
+            skipped=str(verdicts.count(Verdict.SKIP)),
+            errors=str(verdicts.count(Verdict.NOT_JUDGED)),
             time=f"{sum(outcome.seconds for outcome in outcomes):.3f}",
         )
         for outcome in outcomes:
@@ -44,7 +46,7 @@ def _case(suite: Element, outcome: Outcome) -> None:
     case = SubElement(
         suite,
         "testcase",
-        classname=f"{outcome.origin}.{outcome.operation or 'every-answer'}",
+        classname=f"{outcome.origin}.{outcome.operation or 'every-response'}",
         name=outcome.tag,
         time=f"{outcome.seconds:.3f}",
     )
@@ -65,11 +67,7 @@ def _clean(text: str) -> str:
 
 
 def told(outcome: Outcome) -> str:
-    """Return everything about an outcome as lines of text.
-
-    Args:
-        outcome: The outcome.
-    """
+    """Return everything about an outcome as lines of text."""
     lines = [f"sent: {outcome.sent}", f"must come back: {outcome.rule}", f"source: {outcome.source}", ""]
     for finding in outcome.findings:
         cause = finding.cause

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -19,45 +20,49 @@ from camara_otp.conformance.model import (
     Shown,
     Verdict,
 )
-from camara_otp.conformance.reports.data import latency_of
+from camara_otp.conformance.reports.data import OPERATIONS, TITLES, counts_of, latency_of, outcomes_of
 
 _STYLE: Final = Path(__file__).with_name("page.css")
 _KINDS: Final[dict[Grade, str]] = {Grade.BREAKS: "breaks", Grade.DIFFERS: "differs", Grade.ADVICE: "advice"}
-_GROUPS: Final[tuple[tuple[Origin, str], ...]] = (
-    ("published", "CAMARA's scenarios"),
-    ("added", "Scenarios added by camara-otp"),
-    ("contract", "Rules for every response"),
+_BADGES: Final[dict[Grade | None, tuple[str, str]]] = {
+    None: ("pass", "No deviation"),
+    Grade.ADVICE: ("pass", "Advice only"),
+    Grade.DIFFERS: ("differs", "Differs from the contract"),
+    Grade.BREAKS: ("breaks", "Breaks clients"),
+}
+_FOOTER: Final = (
+    "<footer><p>Tokens, codes, ids and phone numbers are masked. Tags without the prefix "
+    "<code>camara_otp_</code> or <code>contract_</code> are CAMARA's own.</p></footer>"
 )
-_OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (("send-code", "send"), ("validate-code", "validate"))
+_MAX_PLACES: Final = 8
 
 
 def as_html(report: Report) -> str:
     """Return the report as one self-contained page.
 
     Args:
-        report: The report.
+        report: the report
     """
     style = _STYLE.read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    sections = (
+        _hero(report),
+        _tiles(report),
+        _client(report),
+        _deviations(report),
+        _not_run(report),
+        _chart(report),
+        *(_table(report, origin, title) for origin, title in TITLES.items()),
+        _FOOTER,
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>Check of {escape(report.base_url)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(
-            (
-                _hero(report),
-                _tiles(report),
-                _client(report),
-                _deviations(report),
-                _not_run(report),
-                _chart(report),
-                *(_table(report, origin, title) for origin, title in _GROUPS),
-                _footer(report),
-            )
-        )
+        + "\n".join(sections)
         + "\n</main>\n</body>\n</html>\n"
     )
 
@@ -67,29 +72,17 @@ def _badge(kind: str, words: str, *, big: bool = False) -> str:
 
 
 def _hero(report: Report) -> str:
-    worst = report.worst
-    badges = "".join(_badge(*words, big=True) for words in _verdict(report, worst))
+    worst = report.worst or 0
+    # An operator without a bad deviation has one badge: not judged, or that of the worst deviation.
+    badges = [_BADGES[report.worst]] if worst > Grade.ADVICE or not report.not_judged else []
+    badges += [("notjudged", "Not judged")] if report.not_judged else []
     return (
         '<div class="hero"><div>'
         f'<p class="sub">Check of a CAMARA One Time Password SMS endpoint, release {report.release}</p>'
         f"<h1>{escape(report.base_url)}{escape(report.api_path)}</h1>"
         f'<p class="sub">{_date(report.started_at)} &middot; camara-otp {escape(__version__)}</p></div>'
-        f'<div class="badges">{badges}</div></div>'
+        f'<div class="badges">{"".join(_badge(*words, big=True) for words in badges)}</div></div>'
     )
-
-
-def _verdict(report: Report, worst: Grade | None) -> list[tuple[str, str]]:
-    """Return the badges of a report, as kinds and words: that of the worst deviation, and that of a missing verdict."""
-    graded = {
-        None: ("pass", "No deviation"),
-        Grade.ADVICE: ("pass", "Advice only"),
-        Grade.DIFFERS: ("differs", "Differs from the contract"),
-        Grade.BREAKS: ("breaks", "Breaks clients"),
-    }[worst]
-    if not report.not_judged:
-        return [graded]
-    is_deviating = worst is not None and worst > Grade.ADVICE
-    return [graded, ("notjudged", "Not judged")] if is_deviating else [("notjudged", "Not judged")]
 
 
 def _date(iso: str) -> str:
@@ -97,17 +90,15 @@ def _date(iso: str) -> str:
 
 
 def _tiles(report: Report) -> str:
-    tiles = (
-        ("passed", report.count(Verdict.PASS)),
-        ("failed", report.count(Verdict.FAIL)),
-        ("skipped", report.count(Verdict.SKIP)),
-        ("texts sent", report.texts),
-        ("responses", len(report.latencies)),
-        ("duration", _seconds(report.seconds)),
-    )
-    return (
-        '<dl class="tiles">' + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles) + "</dl>"
-    )
+    tiles = {
+        **{f"scenarios {word}": count for word, count in counts_of(report, rules=False).items()},
+        **{f"rules {word}": count for word, count in counts_of(report, rules=True).items()},
+        "SMS sent": report.texts,
+        "responses": len(report.latencies),
+        "duration": _seconds(report.seconds),
+    }
+    rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
+    return f'<dl class="tiles">{rows}</dl>'
 
 
 def _seconds(seconds: float) -> str:
@@ -155,9 +146,6 @@ def _deviations(report: Report) -> str:
     return f"<h2>Deviations ({len(report.deviations)})</h2>\n" + "\n".join(cards)
 
 
-_MAX_PLACES: Final = 8
-
-
 def _deviation(deviation: Deviation, at: int, *, opened: bool) -> str:
     cause = deviation.cause
     places = [f"<li><code>{escape(place.tag)}</code>: {_prose(place.text)}</li>" for place in deviation.places]
@@ -198,8 +186,7 @@ def _exchange(exchange: Shown) -> str:
 
 
 def _table(report: Report, origin: Origin, title: str) -> str:
-    outcomes = [outcome for outcome in report.outcomes if outcome.origin == origin]
-    rows = "\n".join(_row(report, outcome) for outcome in outcomes)
+    rows = "\n".join(_row(report, outcome) for outcome in outcomes_of(report, origin))
     return (
         f'<h2>{title}</h2>\n<div class="scroll" role="region" tabindex="0" aria-label="{title}"><table>\n'
         '<thead><tr><th scope="col">verdict</th><th scope="col">what</th>'
@@ -231,10 +218,11 @@ def _chart(report: Report) -> str:
     if not report.latencies:
         return ""
     legend = "".join(
-        f'<span><svg viewBox="0 0 12 12" aria-hidden="true"><rect width="12" height="12" rx="3" class="{kind}"/></svg>'
+        '<span><svg viewBox="0 0 12 12" aria-hidden="true">'
+        f'<rect width="12" height="12" rx="3" class="{_kind(operation)}"/></svg>'
         f"{operation}: median {_seconds(found['median'])}, 95 % within {_seconds(found['p95'])}, "
         f"worst {_seconds(found['worst'])}</span>"
-        for operation, kind in _OPERATIONS
+        for operation in OPERATIONS
         for found in [latency_of(report, operation)]
         if found
     )
@@ -246,13 +234,16 @@ def _chart(report: Report) -> str:
     )
 
 
+def _kind(operation: Operation) -> str:
+    return operation.removesuffix("-code")
+
+
 def _bars(latencies: Sequence[Latency]) -> str:
     top = _round_up(max(latency.seconds for latency in latencies))
     plot = _HIGH - _BOTTOM - _TOP
     step = (_WIDE - _LEFT) / len(latencies)
-    kinds = dict(_OPERATIONS)
     bars = "".join(
-        f'<rect class="{kinds[latency.operation]}" x="{_LEFT + index * step + 0.1 * step:.1f}" '
+        f'<rect class="{_kind(latency.operation)}" x="{_LEFT + index * step + 0.1 * step:.1f}" '
         f'y="{_TOP + plot - height:.1f}" width="{0.8 * step:.1f}" height="{height:.1f}" '
         f'rx="{min(2.0, 0.3 * step):.1f}">'
         f"<title>{latency.operation}: {latency.status} after {_seconds(latency.seconds)}</title></rect>"
@@ -274,17 +265,5 @@ def _bars(latencies: Sequence[Latency]) -> str:
 
 def _round_up(seconds: float) -> float:
     """Return a round number of seconds that is not smaller."""
-    size = 1e-4
-    while True:
-        for factor in (1, 2, 4, 6, 8):
-            if seconds <= factor * size:
-                return factor * size
-        size *= 10
-
-
-def _footer(report: Report) -> str:
-    return (
-        "<footer><p>Tokens, codes, ids and telephone numbers are masked. Tags without the prefix "
-        "<code>camara_otp_</code> or <code>contract_</code> are CAMARA's own.</p>"
-        f"<p>{len(report.outcomes)} scenarios and rules.</p></footer>"
-    )
+    size = 10.0 ** math.floor(math.log10(max(seconds, 1e-4)))
+    return next(factor * size for factor in (1, 2, 4, 6, 8, 10) if seconds <= factor * size * (1 + 1e-9))

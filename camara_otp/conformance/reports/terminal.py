@@ -1,5 +1,6 @@
-"""The report at a terminal: a line of progress while the check runs, then what was found. Needs Rich."""
+"""The report at a terminal: a line of progress while the check runs, then the deviations. Needs Rich."""
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -13,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from camara_otp.conformance.hooks import Prompt, prompt_at_terminal
-from camara_otp.conformance.model import Deviation, Grade, Origin, Outcome, Report, Shown, Verdict
+from camara_otp.conformance.model import Deviation, Grade, Outcome, Report, Shown, Verdict
 from camara_otp.conformance.planning import Plan
+from camara_otp.conformance.reports.data import TITLES, counts_of, outcomes_of
 from camara_otp.conformance.runner import OnEvent
 from camara_otp.conformance.scenarios import Scenario
 
@@ -25,12 +27,9 @@ _VERDICTS: Final = {
     Verdict.NOT_JUDGED: ("magenta", "? open"),
 }
 _GRADES: Final = {Grade.BREAKS: "bold red", Grade.DIFFERS: "yellow", Grade.ADVICE: "dim"}
-_TITLES: Final[dict[Origin, str]] = {
-    "published": "CAMARA's scenarios",
-    "added": "Scenarios added by camara-otp",
-    "contract": "Rules for every response",
-}
+_COUNTS: Final = {"passed": "green", "failed": "red", "skipped": "dim", "not judged": "magenta"}
 _LINES: Final = 14
+_MAX_PLACES: Final = 5
 
 
 @contextmanager
@@ -38,8 +37,8 @@ def progress(console: Console, plan: Plan) -> Generator[tuple[OnEvent, Prompt]]:
     """Show the progress of the check, and yield an event handler and a prompt; print nothing without a terminal.
 
     Args:
-        console: The terminal.
-        plan: What is going to be done.
+        console: the terminal
+        plan: the plan of the check
     """
     if not console.is_interactive:
         yield (lambda _: None), prompt_at_terminal
@@ -86,29 +85,25 @@ def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableTy
     """Return the text that is shown before a check starts: its cost and the scenarios that are left out.
 
     Args:
-        plan: What is going to be done.
-        url: The operator.
-        sandbox: Whether it is a sandbox, whose phones exist only there.
+        plan: the plan of the check
+        url: the API root of the operator
+        sandbox: whether it is a sandbox, whose phones are simulated
     """
-    playing = [step for step in plan.steps if not step.skip]
-    phones = len({step.number for step in playing if step.texts})
+    running = [step for step in plan.steps if not step.skip]
+    phones = len({step.number for step in running if step.texts})
     text = Text()
-    text.append(_counted(len(playing), "scenario"), "bold")
+    text.append(_counted(len(running), "scenario"), "bold")
     text.append(f" against {url}\n")
     if plan.texts:
-        text.append(_counted(plan.texts, "text message" if sandbox else "real text message"), "bold yellow")
+        text.append(f"{plan.texts}{'' if sandbox else ' real'} SMS", "bold yellow")
         text.append(f" to {_counted(phones, 'phone')}")
     else:
-        text.append("No text message is sent", "bold")
-        if any(step.scenario.operation == "send-code" for step in playing):
-            text.append(", as long as the operator refuses what it has to")
+        text.append("No SMS is sent", "bold")
+        if any(step.scenario.operation == "send-code" for step in running):
+            text.append(", if the operator refuses the requests that it has to refuse")
     if sandbox:
         text.append("\nThis is a sandbox: its own numbers and inbox are used, and its clock is moved ahead", "dim")
-    left_out: dict[str, int] = {}
-    for step in plan.steps:
-        if step.skip:
-            left_out[step.skip] = left_out.get(step.skip, 0) + 1
-    for reason, count in left_out.items():
+    for reason, count in Counter(step.skip for step in plan.steps if step.skip).items():
         text.append(f"\n{count} left out: {reason}", "dim")
     return Panel(text, title="Check", title_align="left", border_style="dim")
 
@@ -117,13 +112,12 @@ def rendered(report: Report, *, every: bool) -> RenderableType:
     """Return the report for a terminal.
 
     Args:
-        report: The report.
-        every: Whether what passed is listed, too.
+        report: the report
+        every: whether to list the scenarios and rules that passed as well
     """
     parts: list[RenderableType] = []
-    for origin, title in _TITLES.items():
-        outcomes = [outcome for outcome in report.outcomes if outcome.origin == origin]
-        listed = outcomes if every else [outcome for outcome in outcomes if outcome.verdict is not Verdict.PASS]
+    for origin, title in TITLES.items():
+        listed = [each for each in outcomes_of(report, origin) if every or each.verdict is not Verdict.PASS]
         if listed:
             parts += [Text(f"\n{title}", "bold"), _table(listed)]
     parts += [_details(deviation) for deviation in report.deviations]
@@ -143,9 +137,6 @@ def _table(outcomes: Sequence[Outcome]) -> RenderableType:
             note = Text(outcome.reason or outcome.rule, "dim")
         table.add_row(Text(word, style), Text(outcome.tag), note)
     return table
-
-
-_MAX_PLACES: Final = 5
 
 
 def _details(deviation: Deviation) -> RenderableType:
@@ -184,17 +175,12 @@ def _exchange(exchange: Shown) -> RenderableType:
 
 def _summary(report: Report) -> RenderableType:
     text = Text()
-    for verdict in Verdict:
-        style, _ = _VERDICTS[verdict]
-        count = report.count(verdict)
-        if count or verdict is not Verdict.NOT_JUDGED:
-            word = verdict.value + "ed" * (verdict in (Verdict.PASS, Verdict.FAIL))
-            text.append(f"{count} {word}", style if count else "dim")
-            text.append("   ")
-    asked = (
-        f"{_counted(report.texts, 'text')}   {_counted(len(report.latencies), 'response')}   {report.seconds:.1f} s\n"
-    )
-    text.append(asked, "dim")
+    for name, rules in (("Scenarios:", False), ("Rules:", True)):
+        text.append(name.ljust(11), "dim")
+        for word, count in counts_of(report, rules=rules).items():
+            text.append(f"{count} {word}   ", _COUNTS[word] if count else "dim")
+        text.append("\n")
+    text.append(f"{report.texts} SMS   {_counted(len(report.latencies), 'response')}   {report.seconds:.1f} s\n", "dim")
     deviations = ", ".join(f"{count} {grade.words}" for grade, count in report.grades().items() if count)
     text.append(f"Deviations: {deviations or 'none'}\n")
     if report.not_judged:
