@@ -3,7 +3,7 @@
 import zlib
 from typing import Final
 
-from camara_otp._exchange.answer import Headers
+from camara_otp._exchange.answer import Answer, Headers
 
 _STEP: Final = 65_536
 """Bytes decoded at a time, so that a compressed bomb never takes more memory than the cap and one step."""
@@ -15,10 +15,9 @@ class Body:
     One gzip or deflate coding is decoded. Any other coding was not requested and is a fault.
     """
 
-    __slots__ = ("_cap", "_content", "_decoder", "_raw", "fault", "headers")
+    __slots__ = ("_cap", "_content", "_decoder", "_headers", "_raw", "fault")
 
     def __init__(self, headers: Headers, cap: int) -> None:
-        """Choose the decoder from the Content-Encoding headers."""
         codings = [
             coding
             for name, value in headers
@@ -26,7 +25,7 @@ class Body:
             for coding in value.lower().replace(b" ", b"").replace(b"\t", b"").split(b",")
             if coding not in (b"", b"identity")
         ]
-        self.headers = headers
+        self._headers = headers
         self._cap = cap
         self._content = bytearray()
         self._raw = 0
@@ -45,7 +44,7 @@ class Body:
                 self._content += chunk[: self._cap - len(self._content) + 1]
             else:
                 self._decode(chunk)
-        if self.fault is None and (len(self._content) > self._cap or self._raw > self._cap):
+        if self.fault is None and max(len(self._content), self._raw) > self._cap:
             del self._content[self._cap :]
             self.fault = f"it is longer than {self._cap} bytes"
         return self.fault is None
@@ -59,9 +58,9 @@ class Body:
         except zlib.error:
             self.fault = "its content coding is broken"
 
-    def end(self) -> tuple[bytearray, str | None]:
-        """Return the content and its fault, after the last chunk."""
+    def answer(self, status: int) -> Answer:
+        """Return the response, after the last chunk."""
         decoder = self._decoder
         if decoder is not None and self.fault is None and self._raw and (not decoder.eof or decoder.unused_data):
             self.fault = "its content coding is broken"
-        return self._content, self.fault
+        return Answer(status, self._headers, self._content, self.fault)

@@ -17,13 +17,15 @@ from urllib.parse import urlsplit
 import anyio.lowlevel
 import h11
 
-from camara_otp._exchange import httpx_client, mocks, observers
+from camara_otp._exchange import mocks
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
 from camara_otp._exchange.connect import CannotConnect, Connection, forget_jobs, of_system, out_of_sockets, tls_context
 from camara_otp._exchange.http1 import Exchanged, InvalidHeader, TooManyInterimResponses, exchange, head_of
+from camara_otp._exchange.httpx_client import HttpxExchange
+from camara_otp._exchange.observers import Detours
 from camara_otp._exchange.pool import Pool, Turn
 from camara_otp._exchange.proxies import proxy_of
-from camara_otp._exchange.waits import Late, Steps, TimeLimit, adrive, drive
+from camara_otp._exchange.waits import Late, Steps, TimeLimit, adrive, completed, drive
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import AsyncClient, Client
@@ -196,9 +198,9 @@ class Exchange:
         self._route = Route(origin)
         self._cap = max_response_bytes
         self._pool = Pool(Connection)
-        self._through = partial(httpx_client.HttpxExchange, origin=origin, cap=max_response_bytes)
-        self._detours = observers.Detours("Client", self._through, self._direct, self._route.proxy)
-        self._callers = None if http_client is None else self._through(http_client)
+        through = partial(HttpxExchange, kind="Client", origin=origin, cap=max_response_bytes)
+        self._detours = Detours("Client", through, self._direct, self._route.proxy)
+        self._callers = None if http_client is None else through(http_client)
         _exchanges.add(self)
 
     @property
@@ -209,16 +211,9 @@ class Exchange:
     def request(self, outgoing: Outgoing) -> Answer | Failure:
         """Send a request and return its response."""
         if self._callers is not None:
-            return self._callers.request(outgoing)
+            return completed(self._callers.request, outgoing)
         patched = mocks.patched(by_httpx=self._route.by_httpx)
-        if patched is None:
-            return self._direct(outgoing)
-        through = self._detours.through(patched)
-        if isinstance(through, Failure):
-            return through
-        with observers.carrying(outgoing, patched) as carried:
-            carried.seen = through.request(outgoing, carried.extensions)
-        return carried.result()
+        return self._direct(outgoing) if patched is None else completed(self._detours.request, outgoing, patched)
 
     def _direct(self, outgoing: Outgoing) -> Answer | Failure:
         return drive(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
@@ -232,7 +227,7 @@ class Exchange:
     def forget(self) -> None:
         """Drop the connections of the parent process; called in a forked child."""
         self._pool = self._pool.renewed()
-        self._detours = observers.Detours("Client", self._through, self._direct, self._route.proxy)
+        self._detours.forget()
 
 
 class AsyncExchange:
@@ -243,9 +238,9 @@ class AsyncExchange:
         self._route = Route(origin)
         self._cap = max_response_bytes
         self._pool = Pool(Connection)
-        self._through = partial(httpx_client.AsyncHttpxExchange, origin=origin, cap=max_response_bytes)
-        self._detours = observers.Detours("AsyncClient", self._through, self._direct, self._route.proxy)
-        self._callers = None if http_client is None else self._through(http_client)
+        through = partial(HttpxExchange, kind="AsyncClient", origin=origin, cap=max_response_bytes)
+        self._detours = Detours("AsyncClient", through, self._direct, self._route.proxy)
+        self._callers = None if http_client is None else through(http_client)
         self._loop: object = None
         _exchanges.add(self)
 
@@ -261,14 +256,7 @@ class AsyncExchange:
         if not self._on_one_loop():
             return _ANOTHER_LOOP
         patched = mocks.patched(by_httpx=self._route.by_httpx)
-        if patched is None:
-            return await self._direct(outgoing)
-        through = self._detours.through(patched)
-        if isinstance(through, Failure):
-            return through
-        with observers.carrying(outgoing, patched) as carried:
-            carried.seen = await through.request(outgoing, carried.extensions)
-        return carried.result()
+        return await (self._direct(outgoing) if patched is None else self._detours.request(outgoing, patched))
 
     async def _direct(self, outgoing: Outgoing) -> Answer | Failure:
         return await adrive(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
@@ -286,7 +274,7 @@ class AsyncExchange:
     def _renew(self) -> None:
         # The connections of another event loop cannot be used, or even closed, where that loop does not run.
         self._pool = self._pool.renewed()
-        self._detours = observers.Detours("AsyncClient", self._through, self._direct, self._route.proxy)
+        self._detours.forget()
 
     async def aclose(self) -> None:
         """Close the idle connections now, and the others after their response. The caller's client stays open."""

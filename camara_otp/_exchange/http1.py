@@ -85,7 +85,7 @@ class Exchanged:
                     return True
             elif isinstance(event, h11.Response):
                 self._response = event
-                self._body = Body(event.headers, self._cap)
+                self._body = Body(list(event.headers), self._cap)
             elif isinstance(event, h11.InformationalResponse):
                 self._interim += 1
                 if self._interim > MAX_INTERIM:
@@ -114,7 +114,7 @@ class Exchanged:
         response, body = self._response, self._body
         assert response is not None  # noqa: S101 - for type checkers
         assert body is not None  # noqa: S101 - as above
-        return Answer(response.status_code, list(response.headers), *body.end())
+        return body.answer(response.status_code)
 
 
 def exchange(connection: Connection, method: str, exchanged: Exchanged) -> Steps[None]:

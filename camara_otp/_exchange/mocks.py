@@ -3,33 +3,31 @@
 A test that believes itself mocked must not send a real text, and an instrumented service wants to see its calls.
 """
 
-import os
 import sys
 from types import FunctionType
 from typing import Final, NamedTuple
 
-_SANDBOX: Final = "camara_otp.sandbox.transport"
+LIBRARIES: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 _MOCKS: Final = frozenset({"respx", "pytest_httpx", "pytest_httpx2", "vcr", "pook", "pytest_socket"})
+_SANDBOX: Final = "camara_otp.sandbox.transport"
 
-# What respx, pytest-httpx, vcrpy, pook, OpenTelemetry, Sentry, Datadog and similar tools patch: the class, the method,
-# and the file in which the library defines it.
+# What respx, pytest-httpx, vcrpy, pook, OpenTelemetry, Sentry, Datadog and similar tools patch.
 _HTTPX: Final = (
-    ("HTTPTransport", "handle_request", "default.py"),
-    ("AsyncHTTPTransport", "handle_async_request", "default.py"),
-    ("Client", "send", "_client.py"),
-    ("AsyncClient", "send", "_client.py"),
-    ("Client", "_send_single_request", "_client.py"),
-    ("AsyncClient", "_send_single_request", "_client.py"),
-    ("Client", "_transport_for_url", "_client.py"),
-    ("AsyncClient", "_transport_for_url", "_client.py"),
+    ("HTTPTransport", "handle_request"),
+    ("AsyncHTTPTransport", "handle_async_request"),
+    *(
+        (kind, name)
+        for kind in ("Client", "AsyncClient")
+        for name in ("send", "_send_single_request", "_transport_for_url")
+    ),
 )
 _HTTPCORE: Final = (
-    ("ConnectionPool", "handle_request", "connection_pool.py"),
-    ("AsyncConnectionPool", "handle_async_request", "connection_pool.py"),
-    ("HTTPConnection", "handle_request", "connection.py"),
-    ("AsyncHTTPConnection", "handle_async_request", "connection.py"),
-    ("HTTP11Connection", "handle_request", "http11.py"),
-    ("AsyncHTTP11Connection", "handle_async_request", "http11.py"),
+    ("ConnectionPool", "handle_request"),
+    ("AsyncConnectionPool", "handle_async_request"),
+    ("HTTPConnection", "handle_request"),
+    ("AsyncHTTPConnection", "handle_async_request"),
+    ("HTTP11Connection", "handle_request"),
+    ("AsyncHTTP11Connection", "handle_async_request"),
 )
 
 
@@ -51,9 +49,6 @@ _WAYS: Final = (
     ("httpx", _HTTPX, Patched("httpx", carries=True)),
     ("httpx2", _HTTPX, Patched("httpx2", carries=True)),
 )
-_BY_HTTPX: Final = Patched("httpx", carries=False)
-_known: dict[tuple[str, str, str], object] = {}
-"""The functions that were found to be the libraries' own."""
 
 
 def patched(*, by_httpx: bool) -> Patched | None:
@@ -64,32 +59,22 @@ def patched(*, by_httpx: bool) -> Patched | None:
     """
     for library, entry_points, way in _WAYS:
         module = sys.modules.get(library)  # nothing can have patched a library that was never imported
-        if module is not None and _is_patched(library, module, entry_points):
-            return way._replace(carries=way.carries and not by_httpx)
-    return _BY_HTTPX if by_httpx else None
+        for kind, name in entry_points if module is not None else ():
+            owner = getattr(module, kind, None)  # None: another thread is importing the module
+            if owner is not None and not is_original(owner.__dict__.get(name), library):
+                return way._replace(carries=way.carries and not by_httpx)
+    return Patched("httpx", carries=False) if by_httpx else None
 
 
-def _is_patched(library: str, module: object, entry_points: tuple[tuple[str, str, str], ...]) -> bool:
-    for kind, name, file in entry_points:
-        owner = getattr(module, kind, None)
-        if owner is None:
-            continue  # another thread is importing the module
-        found = owner.__dict__.get(name)
-        if found is None or found is not _known.get((library, kind, name)):
-            if not is_original(found, library, file):
-                return True
-            _known[library, kind, name] = found
-    return False
+def is_original(found: object, library: str) -> bool:
+    """Return whether a function is a library's own."""
+    # By the module of its code: a wrapper may pretend to be what it wraps, but not this, nor to be a plain function.
+    return type(found) is FunctionType and _root(found.__globals__["__name__"]) == library
 
 
-def is_original(found: object, library: str, file: str) -> bool:
-    """Return whether a function is a library's own: written in this file of this library."""
-    # By the place of the code, since this module may be imported after the patch; and a wrapper may pretend to be what
-    # it wraps, but not to be a plain function.
-    if type(found) is not FunctionType:
-        return False
-    written = found.__code__.co_filename
-    return written.endswith(file) and f"{os.sep}{library}{os.sep}" in written
+def is_of_library(error: BaseException) -> bool:
+    """Return whether the class of an exception belongs to one of the libraries."""
+    return _root(type(error).__module__) in LIBRARIES
 
 
 def is_mocks_own(error: BaseException) -> bool:
@@ -119,7 +104,7 @@ def raised_by_mock(error: Exception) -> bool:
     return False
 
 
-_OURS_AND_THEIRS: Final = _MOCKS | {"camara_otp", "httpx", "httpx2", "httpcore", "httpcore2"}
+_OURS_AND_THEIRS: Final = LIBRARIES | _MOCKS | {"camara_otp"}
 
 
 def _root(module: str) -> str:

@@ -7,20 +7,17 @@ keeps no connection: those are mocks. The same plain client connects to the prox
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from inspect import isawaitable
+from typing import Any, Final
 
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
+from camara_otp._exchange.httpx_client import HttpxExchange
 from camara_otp._exchange.mocks import Patched
 from camara_otp._exchange.proxies import Proxy
-
-if TYPE_CHECKING:
-    from camara_otp._exchange.httpx_client import AsyncHttpxExchange, HttpxExchange
-
-X = TypeVar("X", bound="HttpxExchange | AsyncHttpxExchange")
+from camara_otp._exchange.waits import completed
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
@@ -31,7 +28,7 @@ def _is_of_others(record: logging.LogRecord) -> bool:  # noqa: ARG001 - a filter
     return not _exchanging.get()
 
 
-def install_log_filter() -> None:
+def _install_log_filter() -> None:
     """Keep the libraries' log lines about our exchanges out of every log: they print what a server sends.
 
     A server that repeats the token in a header or in its reason phrase would put it there. The lines about other
@@ -51,99 +48,72 @@ _OF_THE_CONNECTION: Final = frozenset({b"host", b"connection", b"accept-encoding
 _OF_THE_CODED_BODY: Final = frozenset({b"content-encoding", b"transfer-encoding", b"content-length"})
 
 
-class ExchangeFailed(Exception):  # noqa: N818 - seen by observers only
-    """Our exchange has failed; the text says why."""
-
-
 class _Carried:
-    """One call through a client: its request and its result."""
+    """One call through a client of ours: its request, and the result of our exchange in the client's transport."""
 
-    __slots__ = ("began", "extensions", "outcome", "outgoing", "raised", "seen")
+    __slots__ = ("began", "outcome", "outgoing")
 
-    def __init__(self, outgoing: Outgoing, way: Patched) -> None:
+    def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing = outgoing
-        self.extensions = {_EXTENSION: self} if way.carries else None
         self.began = False
-        self.outcome: Answer | Failure | None = None
-        self.raised: Exception | None = None
-        self.seen: Answer | Failure | None = None  # what the client made of it, after every observer
+        self.outcome: Answer | Failure | Exception | None = None
 
-    def begin(self, request: Any) -> Outgoing:
-        """Return the request, with the headers that observers have added; refuse a second time."""
-        if self.began:
-            raise ExchangeFailed("the request was sent already")
-        self.began = request.stream.was_read = True  # if this call is cancelled, its outcome is unknown
-        old = self.outgoing
-        headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
-        return Outgoing(old.method, old.target, headers, old.body, old.deadline, old.connect_timeout)
+    def result(self, seen: Answer | Failure | None) -> Answer | Failure:
+        """Return the result of our exchange, or of the client if our exchange did not run.
 
-    def response(self) -> "_CoreResponse":
-        """Return the response in the form in which httpx takes it from httpcore."""
-        if isinstance(self.outcome, Answer):
-            return _CoreResponse(self.outcome)
-        raise ExchangeFailed(self.outcome.reason if self.outcome is not None else "no outcome")
-
-    def result(self) -> Answer | Failure:
-        """Return the result of our exchange, even if an observer changed it; if it did not run, the observed result."""
-        if self.raised is not None:
-            raise self.raised
+        Args:
+            seen: the result of the client, after every observer; None if an observer has raised an exception.
+        """
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
         if self.outcome is not None:
             return self.outcome
-        if self.began or self.seen is None:
+        if self.began or seen is None:
             # An observer has cancelled our exchange, or has not waited for it.
-            reason = self.seen.reason if isinstance(self.seen, Failure) else "ended by a tool that patches the library"
+            reason = seen.reason if isinstance(seen, Failure) else "ended by a tool that patches the library"
             return Failure(sent=True, reason=reason)
-        return self.seen
-
-
-class _CoreResponse:
-    """A response as httpcore gives it to httpx; the body is decoded."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.status = answer.status
-        self.headers = [header for header in answer.headers if header[0] not in _OF_THE_CODED_BODY]
-        self.stream = _Stream(bytes(answer.body))
-        self.extensions = {"http_version": b"HTTP/1.1", "reason_phrase": b""}
-
-
-class _Stream:
-    __slots__ = ("_body",)
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._body
+        return seen
 
 
 class _Carrier:
-    """A replacement for httpcore's connection pool in a transport of httpx, which exchanges directly."""
+    """A replacement for httpcore's connection pool in a transport of httpx, which exchanges directly.
 
-    def __init__(self, direct: Callable[[Outgoing], Any]) -> None:
+    Args:
+        library: whose transport it is in.
+        direct: exchanges directly.
+    """
+
+    def __init__(self, library: str, direct: Callable[[Outgoing], Any]) -> None:
+        self._response: Any = import_module(library.replace("httpx", "httpcore")).Response
         self._direct = direct
 
-    def handle_request(self, request: Any) -> _CoreResponse:
+    async def handle_async_request(self, request: Any) -> Any:
         carried: _Carried = request.extensions[_EXTENSION]
-        outgoing = carried.begin(request)
+        if carried.began:
+            raise ConnectionError("the request was sent already")
+        carried.began = True  # if this call is cancelled, its outcome is unknown
+        old = carried.outgoing
+        # With the headers that observers have added.
+        headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
         try:
-            carried.outcome = self._direct(outgoing)
+            outcome = self._direct(
+                Outgoing(old.method, old.target, headers, old.body, old.deadline, old.connect_timeout)
+            )
+            carried.outcome = outcome = await outcome if isawaitable(outcome) else outcome
         except Exception as error:
-            carried.raised = error
+            carried.outcome = error
             raise
-        return carried.response()
+        if isinstance(outcome, Failure):
+            raise ConnectionError(outcome.reason)
+        return self._response(
+            outcome.status,
+            headers=[header for header in outcome.headers if header[0] not in _OF_THE_CODED_BODY],
+            content=bytes(outcome.body),  # decoded
+            extensions={"http_version": b"HTTP/1.1"},
+        )
 
-    async def handle_async_request(self, request: Any) -> _CoreResponse:
-        carried: _Carried = request.extensions[_EXTENSION]
-        outgoing = carried.begin(request)
-        try:
-            carried.outcome = await self._direct(outgoing)
-        except Exception as error:
-            carried.raised = error
-            raise
-        return carried.response()
+    def handle_request(self, request: Any) -> Any:
+        return completed(self.handle_async_request, request)
 
     def close(self) -> None:
         """Close nothing: the exchange owns the connections."""
@@ -152,32 +122,7 @@ class _Carrier:
         """Close nothing: the exchange owns the connections."""
 
 
-def _client(way: Patched, kind: str, carrier: object, proxy: Proxy | None) -> Any:
-    """Return a client of ours: its transport carries our exchange, or it keeps no connection and no cookie."""
-    library: Any = import_module(way.library)
-    options: dict[str, Any] = {}
-    if way.carries:
-        # A context that is never used; the default one costs 20 ms.
-        transport = getattr(library, f"{kind.removesuffix('Client')}HTTPTransport")(
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
-        )
-        transport._pool = carrier  # noqa: SLF001 - private but old; the bound on httpx and a test guard it
-        options = {"transport": transport, "trust_env": False}
-    else:
-        options["limits"] = library.Limits(max_keepalive_connections=0)
-        if proxy is not None and proxy.url is not None:
-            # Else the library reads the environment, and fails on entries of NO_PROXY or on proxies for other origins.
-            options["proxy"] = proxy.url
-    client = getattr(library, kind)(timeout=None, **options)
-    client.cookies.extract_cookies = _keep_no_cookie
-    return client
-
-
-def _keep_no_cookie(response: object) -> None:
-    """Take the place of `Cookies.extract_cookies`, which costs a tenth of a call."""
-
-
-class Detours(Generic[X]):
+class Detours:
     """The ways of one exchange through clients of httpx and httpx2, opened when they are needed.
 
     Args:
@@ -188,21 +133,25 @@ class Detours(Generic[X]):
     """
 
     def __init__(
-        self, kind: str, make: Callable[[Any], X], direct: Callable[[Outgoing], Any], proxy: Proxy | None
+        self,
+        kind: str,
+        make: Callable[[Any], HttpxExchange],
+        direct: Callable[[Outgoing], Any],
+        proxy: Proxy | None,
     ) -> None:
-        """Make no client yet."""
         self._kind = kind
         self._make = make
-        self._carrier = _Carrier(direct)
+        self._direct = direct
         self._proxy = proxy
-        self._ways: dict[Patched, X] = {}
+        self._ways: dict[Patched, HttpxExchange] = {}
 
-    def through(self, way: Patched) -> X | Failure:
-        """Return the exchange through a client of the patched library."""
-        if way not in self._ways:
-            install_log_filter()
+    async def request(self, outgoing: Outgoing, way: Patched) -> Answer | Failure:
+        """Exchange through a client of the patched library; never waits if the client is synchronous."""
+        through = self._ways.get(way)
+        if through is None:
+            _install_log_filter()
             try:
-                client = _client(way, self._kind, self._carrier, self._proxy)
+                client = self._client(way)
             except Exception as error:  # noqa: BLE001 - the environment may hold anything
                 return Failure(
                     sent=False,
@@ -210,24 +159,48 @@ class Detours(Generic[X]):
                     f"({type(error).__name__}); for SOCKS, run: pip install 'httpx[socks]'",
                     permanent=True,
                 )
-            self._ways.setdefault(way, self._make(client))
-        return self._ways[way]
+            through = self._ways.setdefault(way, self._make(client))
+        carried, seen = _Carried(outgoing), None
+        logged = _exchanging.get()
+        _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
+        try:
+            seen = await through.request(outgoing, {_EXTENSION: carried} if way.carries else None)
+        except Exception:
+            if carried.outcome is None:  # else an observer has raised after the response, and the outcome is known
+                raise
+        finally:
+            _exchanging.set(logged)
+        return carried.result(seen)
+
+    def _client(self, way: Patched) -> Any:
+        """Return a client whose transport carries our exchange, or which keeps no connection; it keeps no cookie."""
+        library: Any = import_module(way.library)
+        options: dict[str, Any] = {}
+        if way.carries:
+            # A context that is never used; the default one costs 20 ms.
+            transport = getattr(library, f"{self._kind.removesuffix('Client')}HTTPTransport")(
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
+            )
+            # Private but old; the bound on httpx and a test guard it.
+            transport._pool = _Carrier(way.library, self._direct)  # noqa: SLF001
+            options = {"transport": transport, "trust_env": False}
+        else:
+            options["limits"] = library.Limits(max_keepalive_connections=0)
+            if self._proxy is not None and self._proxy.url is not None:
+                # Else the library reads the environment, and fails on entries of NO_PROXY or on other proxies.
+                options["proxy"] = self._proxy.url
+        client = getattr(library, self._kind)(timeout=None, **options)
+        client.cookies.extract_cookies = _keep_no_cookie
+        return client
 
     def clients(self) -> list[Any]:
         """Return the clients, to close them."""
         return [through.client for through in self._ways.values()]
 
+    def forget(self) -> None:
+        """Drop the clients, which belong to a parent process or to another event loop."""
+        self._ways = {}
 
-@contextmanager
-def carrying(outgoing: Outgoing, way: Patched) -> Generator[_Carried]:
-    """Note what becomes of a request that passes through a client of ours, and keep it out of the libraries' logs."""
-    before = _exchanging.get()
-    _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
-    carried = _Carried(outgoing, way)
-    try:
-        yield carried
-    except Exception:
-        if carried.outcome is None:  # else an observer has raised after the response, and the outcome is known
-            raise
-    finally:
-        _exchanging.set(before)
+
+def _keep_no_cookie(response: object) -> None:
+    """Take the place of `Cookies.extract_cookies`, which costs a tenth of a call."""

@@ -9,13 +9,14 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final, ParamSpec, TypeVar
 
 import anyio
 import anyio.lowlevel
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _LONGEST: Final = 86_400.0
 """Seconds of one wait at most: `poll` takes no more than 24 days, and a wait that ends early is repeated."""
@@ -180,3 +181,13 @@ async def adrive(steps: Steps[T], deadline: float) -> T:
         raise error.__context__ from None  # the coroutine is closed after its event loop, where no scope can end
     finally:
         steps.close()
+
+
+def completed(function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return the result of a coroutine that never waits: code for threads and for tasks is written once."""
+    try:
+        function(*args, **kwargs).send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise AssertionError("code for threads has waited in a task")

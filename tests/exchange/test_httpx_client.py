@@ -146,6 +146,11 @@ def test_an_answer_is_an_answer(through):
     assert parts(used.request()) == (200, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok", None)
 
 
+def built(exchange, outgoing):
+    """Return the request of a call."""
+    return exchange._build(outgoing, exchange._body_kind(outgoing.body), {})
+
+
 NAMES = st.sampled_from(["X-A", "x-a", "Accept", "User-Agent", "Authorization", "X-Correlator", "Content-Length"])
 VALUES = st.text("abc123 é", max_size=5).map(str.strip)
 OURS = st.lists(
@@ -177,29 +182,30 @@ OURS = st.lists(
 def test_a_request_after_a_pattern_is_the_one_that_the_client_builds(rounds):
     """Whatever the client's headers, parameters and cookies were in the call before."""
     with httpx.Client() as client:
-        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
+        requests = httpx_client.HttpxExchange(client, "Client", ORIGIN, 65536)
         for each in (*rounds, *rounds):
             client.headers = httpx.Headers(each["theirs"])
             client.params = each["params"]
             client.cookies = each["cookies"]
             method = "POST" if each["body"] else "GET"
             outgoing = Outgoing(method, each["target"], each["ours"], each["body"], time.monotonic() + 9, None)
-            mine, theirs = requests.build(outgoing, None), requests._built(outgoing, outgoing.headers, outgoing.body)
+            mine, theirs = built(requests, outgoing), requests._built(outgoing, outgoing.headers, outgoing.body)
             assert (mine.method, mine.url, mine.headers.raw) == (theirs.method, theirs.url, theirs.headers.raw)
             assert mine.extensions.keys() == {"timeout"}
-            assert not mine.body.was_read
+            assert not mine.stream.was_read
+            body = mine.stream
             assert mine.content == outgoing.body
-            assert mine.body.was_read
+            assert body.was_read
 
 
 @pytest.mark.parametrize("way", ["class", "instance", "subclass"])
 def test_a_build_request_of_somebodys_own_is_asked_each_time(monkeypatch, way):
     """An instrumentation may put into each request what belongs to it alone."""
-    built = []
+    calls = []
     kind = type("Own", (httpx.Client,), {}) if way == "subclass" else httpx.Client
 
     def counting(self, *args, **options):
-        built.append(1)
+        calls.append(1)
         return original(self, *args, **options)
 
     original = httpx.Client.build_request
@@ -208,10 +214,10 @@ def test_a_build_request_of_somebodys_own_is_asked_each_time(monkeypatch, way):
     with kind() as client:
         if way == "instance":
             client.build_request = lambda *args, **options: counting(client, *args, **options)
-        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
+        requests = httpx_client.HttpxExchange(client, "Client", ORIGIN, 65536)
         for _ in range(3):
-            requests.build(Outgoing("POST", "/x", [], b"{}", time.monotonic() + 9, None), None)
-    assert len(built) == 3
+            built(requests, Outgoing("POST", "/x", [], b"{}", time.monotonic() + 9, None))
+    assert len(calls) == 3
 
 
 def test_a_build_request_that_signs_gets_the_request_itself():
@@ -225,19 +231,19 @@ def test_a_build_request_that_signs_gets_the_request_itself():
 
     headers = [(b"x-correlator", b"c-1")]
     with Signing() as client:
-        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
-        built = requests.build(Outgoing("POST", "/x", headers, b"{}", time.monotonic() + 9, None), None)
-    assert built.headers["X-Signed"] == "c-1 {}"
-    assert built.content == b"{}"
+        requests = httpx_client.HttpxExchange(client, "Client", ORIGIN, 65536)
+        request = built(requests, Outgoing("POST", "/x", headers, b"{}", time.monotonic() + 9, None))
+    assert request.headers["X-Signed"] == "c-1 {}"
+    assert request.content == b"{}"
 
 
 def test_patterns_are_bounded_and_hold_no_secret():
     """Texts may have any length, and what is kept between calls is nobody's."""
     with httpx.Client() as client:
-        requests = httpx_client._Requests(client, httpx.__name__, ORIGIN)
+        requests = httpx_client.HttpxExchange(client, "Client", ORIGIN, 65536)
         headers = [(b"Authorization", b"Bearer zq-token"), (b"x-correlator", b"zq-1")]
         for length in range(2 * httpx_client._MAX_TEMPLATES):
-            requests.build(Outgoing("POST", "/x", headers, b"zq-" + b"x" * length, time.monotonic() + 9, None), None)
+            built(requests, Outgoing("POST", "/x", headers, b"zq-" + b"x" * length, time.monotonic() + 9, None))
         assert len(requests._templates) <= httpx_client._MAX_TEMPLATES
         for _, _, template in requests._templates.values():
             assert "zq-" not in f"{template.headers.raw} {template.content}"

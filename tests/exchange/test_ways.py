@@ -447,6 +447,34 @@ def test_a_hook_that_raises_for_status_does_not_hide_the_refusal(faults, shell, 
     assert not caught.value.outcome_unknown
 
 
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize(("status", "expected"), [(204, None), (400, HTTP400Error), (200, UnexpectedResponseError)])
+def test_a_hook_that_reads_the_body_without_keeping_it_leaves_the_status(faults, shell, raises, status, expected):
+    """A hook that counts or copies bytes iterates over the response, which then has no content."""
+
+    def reads(response):
+        for _ in response.iter_bytes():
+            pass
+        if raises:
+            response.raise_for_status()
+
+    async def areads(response):
+        async for _ in response.aiter_bytes():
+            pass
+        if raises:
+            response.raise_for_status()
+
+    http_client = shell.http_client(event_hooks={"response": [areads if shell.is_async else reads]})
+    body = b"" if status == 204 else SENT
+    client = shell.client(url(faults.listen(replies(raw(status, body)))), http_client=http_client)
+    if expected is None:
+        client.validate_code("ea0840f3", "1234")
+        return
+    with pytest.raises(expected) as caught:
+        client.send_code(NUMBER, MESSAGE)
+    assert type(caught.value) is expected
+
+
 @pytest.mark.parametrize("timeout", [1e9, 1e10, 1e300])
 def test_a_huge_timeout_is_as_good_as_any(faults, shell, timeout):
     """Sockets and locks take no number of any size."""

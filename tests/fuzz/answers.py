@@ -29,7 +29,6 @@ def check(data: bytes) -> None:
         ValidateCodeRequest,
         ValidateCodeResponse,
     )
-    from camara_otp._exchange import Answer
     from camara_otp._exchange.body import Body
     from camara_otp._exchange.http1 import Exchanged, TooManyInterimResponses
     from camara_otp._secret import Secret
@@ -65,16 +64,16 @@ def check(data: bytes) -> None:
     for at in range(0, len(body), step):
         if not collected.add(body[at : at + step]):
             break
-    content, fault = collected.end()
-    assert len(content) <= CAP
+    answer = collected.answer(status)
+    assert len(answer.body) <= CAP
 
     request = SendCodeRequest(NUMBER, MESSAGE) if sending else ValidateCodeRequest(AUTHENTICATION_ID, CODE)
     call = CallContext("send_code" if sending else "validate_code", request, "sent-1")
     call.token = Secret(TOKEN)
     reader = read_send_code if sending else read_validate_code
-    result = reader(Answer(status, headers, content, fault), call, time.time())
+    result = reader(answer, call, time.time())
     if isinstance(result, SendCodeResponse):
-        assert (sending, status, fault) == (1, 200, None)
+        assert (sending, status, answer.fault) == (1, 200, None)
         assert 1 <= len(result.authentication_id) <= 36
         result.authentication_id.encode()
     elif isinstance(result, ValidateCodeResponse):
