@@ -1,4 +1,4 @@
-"""What a call costs, as ratios to the call a person would write by hand with httpx: `make bench`.
+"""Measure the cost of a call, as ratios to the same call written by hand with httpx: `make bench`.
 
 Every figure is the median of interleaved rounds in one run: a round of ours, a round of theirs, and so on, so that
 whatever else the machine does falls on both. CPU is `time.process_time` of the client's process alone.
@@ -41,7 +41,7 @@ ROUNDS = 7
 
 
 class Report:
-    """Collect figures, print them beside their targets and beside the last run's."""
+    """Collect figures, and print them with their goals and the figures of the last run."""
 
     def __init__(self):
         self.figures = {}
@@ -50,7 +50,7 @@ class Report:
         print(f"{'what':<58} {'figure':>8} {'target':>8} {'last':>8}")
 
     def add(self, name, figure, target=None, note=""):
-        """Take a figure; a target is the most that it may be."""
+        """Add a figure; it must not be above its goal."""
         self.figures[name] = round(figure, 3)
         late = target is not None and figure > target
         self.failed += late
@@ -77,14 +77,14 @@ def cpu(function, times):
 
 
 def interleaved(ours, theirs, rounds=ROUNDS):
-    """Return the medians of both, measured in turns."""
+    """Return the medians of both, measured alternately."""
     pairs = [(ours(), theirs()) for _ in range(rounds)]
     return tuple(statistics.median(column) for column in zip(*pairs, strict=True))
 
 
 @contextlib.contextmanager
 def operator(*arguments):
-    """Run the server in a process of its own; give its port."""
+    """Run the server in a process of its own, and yield its port."""
     process = subprocess.Popen(
         [sys.executable, HERE / "server.py", *map(str, arguments)], stdout=subprocess.PIPE, text=True
     )
@@ -97,7 +97,7 @@ def operator(*arguments):
 
 
 def by_hand(client, url):
-    """Make the call that a person would write."""
+    """Make the call by hand."""
     client.post(url, json=JSON, headers=HEADERS).raise_for_status().json()
 
 
@@ -154,7 +154,7 @@ async def _in_process_async(report, kind, transport):
 
 
 def own_work(report):
-    """Measure what is ours alone: everything but the exchange."""
+    """Measure the work of this package without the exchange."""
 
     class Nothing:
         closed = False
@@ -216,12 +216,12 @@ async def _round(tasks, calls, one):
     return (time.process_time() - cpu_began) / calls, time.perf_counter() - began
 
 
-FLIGHTS = ((1, 300, 0.34), (10, 600, None), (100, 1000, 0.13), (1000, 3000, None))
+IN_FLIGHT = ((1, 300, 0.34), (10, 600, None), (100, 1000, 0.13), (1000, 3000, None))
 
 
-async def _tasks(report, name, url, flights=FLIGHTS):
+async def _tasks(report, name, url, in_flight=IN_FLIGHT):
     flat = {}
-    for tasks, calls, target in flights:
+    for tasks, calls, target in in_flight:
         async with AsyncOTPClient(url, token=TOKEN, timeout=60) as ours, httpx.AsyncClient(timeout=60) as theirs:
 
             async def one(client=ours):
@@ -284,7 +284,7 @@ def slow_operator(report):
 
 
 def start(report, certificate, authority):
-    """Measure fresh interpreters: import, and the way to the first answer over TLS."""
+    """Measure fresh interpreters: the import, and the time to the first response over TLS."""
     environment = os.environ | {"SSL_CERT_FILE": authority, "PYTHONDONTWRITEBYTECODE": ""}
 
     def fresh(program):
@@ -304,7 +304,7 @@ def start(report, certificate, authority):
 
 
 def memory(report):
-    """Measure what stays after 100,000 calls, and what one call in flight takes."""
+    """Measure the memory kept after the calls, and that of one call in flight."""
     transport = httpx.MockTransport(lambda request: httpx.Response(200, content=BODY))
     with httpx.Client(transport=transport) as http_client:
         ours = OTPClient("https://api.example.com", token=TOKEN, http_client=http_client)
@@ -325,7 +325,7 @@ def memory(report):
     report.add("memory kept after 2,000 calls, KiB", kept / 1024, 16)
     report.add("growth of the peak over 100,000 calls, MiB", grown / 1024, 1)
 
-    async def flight(url):
+    async def call_once(url):
         async with AsyncOTPClient(url, token=TOKEN, timeout=60) as ours:
             await ours.send_code(NUMBER, MESSAGE)
             tracemalloc.start()
@@ -338,13 +338,13 @@ def memory(report):
     with operator("--delay", 0.3) as port:
         report.add(
             "peak memory per call in flight, connection included, KiB",
-            asyncio.run(flight(f"http://127.0.0.1:{port}")) / 1024,
+            asyncio.run(call_once(f"http://127.0.0.1:{port}")) / 1024,
             64,
         )
 
 
 def main():
-    """Run what was asked for; return 1 where a target is missed."""
+    """Run the chosen measurements; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="one of: process, own, wire, instrumented, slow, start, memory")
     only = parser.parse_args().only

@@ -1,4 +1,4 @@
-"""The line that a benchmark prints above its figures, to be copied into the docs with them."""
+"""The line with date, versions and machine that a benchmark prints above its figures, for the docs."""
 
 import os
 import platform

@@ -31,7 +31,7 @@ PLACES = ("in process", "on the wire")
 
 
 def run(way, url, calls):
-    """Make the calls; this is what is counted."""
+    """Make the calls that are counted."""
     options = {}
     client = httpx.Client()
     if way.startswith("in process"):

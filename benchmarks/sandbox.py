@@ -59,7 +59,7 @@ def decisions(rounds: int) -> None:
 
 
 def in_process(rounds: int) -> None:
-    """Measure what a user's test pays: client and sandbox in one process."""
+    """Measure a test of a user: client and sandbox in one process."""
     sandbox = Sandbox(**ENDLESS)
     with sandbox.client() as http, OTPClient("https://api.example.com/camara", token="any", http_client=http) as otp:
 
@@ -80,7 +80,7 @@ def in_process(rounds: int) -> None:
 
 
 async def smallest(_: dict, receive: Callable, send: Callable) -> None:
-    """Read a request and answer it: what no application can undercut."""
+    """Read a request and respond to it: the smallest ASGI application."""
     await receive()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -88,7 +88,7 @@ async def smallest(_: dict, receive: Callable, send: Callable) -> None:
 
 
 def serve(kind: str, pipe: Connection) -> None:
-    """Serve until told to stop, then tell the CPU that took."""
+    """Serve until told to stop, then report the CPU time."""
     if kind == "sandbox":
         running = server.SandboxServer(Sandbox(**ENDLESS))
     else:
@@ -147,7 +147,7 @@ def over_http(requests: int, links: int = 20) -> None:
 
 
 def soak(sends: int) -> None:
-    """Measure how memory grows when far more is sent than is kept."""
+    """Measure how memory grows when many more messages are sent than are kept."""
     sandbox = Sandbox(keep_total=2000, **ENDLESS)
     template = {"message": TEXT}
 

@@ -14,7 +14,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 
 
 class Operator(asyncio.Protocol):
-    """Read whole requests, answer each."""
+    """Read whole requests, and respond to each."""
 
     delay = 0.0
 

@@ -1,4 +1,4 @@
-"""What a cached token costs: microseconds of CPU per call, sync and async, and under threads.
+"""Measure the cost of a cached token: microseconds of CPU per call, sync and async, and under threads.
 
     python benchmarks/tokens.py
 

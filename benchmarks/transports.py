@@ -1,4 +1,4 @@
-"""What a call costs over other transports, given as `http_client`: `make bench-transports`.
+"""Measure the cost of a call over other transports, given as `http_client`: `make bench-transports`.
 
 Each figure is client CPU per call over TLS on loopback, as a ratio to the default transport's in the same interleaved
 run: one call at a time, and 100 at once. The server speaks HTTP/1.1 and HTTP/2.
@@ -32,7 +32,7 @@ ROUNDS = 7
 
 
 async def operator(scope, receive, send):
-    """Answer every request with a sent code."""
+    """Answer every request like a successful send."""
     if scope["type"] == "http":
         while (await receive()).get("more_body"):
             pass
@@ -55,7 +55,7 @@ def serve(certificate, key):
 
 @contextlib.contextmanager
 def running(*arguments):
-    """Run the server in a process of its own; give its URL."""
+    """Run the server in a process of its own, and yield its URL."""
     process = subprocess.Popen(
         [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

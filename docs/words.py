@@ -1,16 +1,20 @@
-"""Check the words of the package and its docs against a list: `python -m docs.words`, part of `make lint`.
+"""Check the words of the package, its docs and its tests against a list: `python -m docs.words`, part of `make lint`.
 
 `WORDS` and `FIRST_LINES` are the list. To allow a word again, delete its line; to forbid one, add a line.
 """
 
 import ast
+import io
 import re
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CHECKED = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "camara_otp", "docs", "examples")
+# Strings of the tests hold the words of hostile servers, so only docstrings, comments and names are checked here.
+CHECKED_WITHOUT_STRINGS = ("tests", "benchmarks")
 SUFFIXES = {".html", ".ipynb", ".json", ".md", ".py", ".toml", ".txt"}
 # This file names the words, and the site is built from the pages.
 LEFT_OUT = {ROOT / "docs" / "words.py", ROOT / "docs" / "_build"}
@@ -58,9 +62,25 @@ def in_first_lines(source: str) -> Iterator[tuple[int, str, str]]:
                 yield node.body[0].lineno, found[0], instead
 
 
-def files() -> Iterator[Path]:
-    """Yield the files that are checked."""
-    for name in CHECKED:
+def without_strings(source: str) -> str:
+    """Return the docstrings, comments, and names of functions and classes of a source, on the lines where they are."""
+    lines = [""] * (source.count("\n") + 1)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0] - 1] += token.string
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if not isinstance(node, ast.Module):
+            lines[node.lineno - 1] += node.name.replace("_", " ")
+        for number, line in enumerate((ast.get_docstring(node) or "").splitlines(), node.body[0].lineno - 1):
+            lines[number] += line
+    return "\n".join(lines)
+
+
+def files(names: Iterable[str]) -> Iterator[Path]:
+    """Yield the files that are checked, of these files and folders."""
+    for name in names:
         path = ROOT / name
         for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if each.suffix in SUFFIXES and not LEFT_OUT & {each, *each.parents}:
@@ -70,9 +90,11 @@ def files() -> Iterator[Path]:
 def main() -> int:
     """Print each finding as `file:line: word: replacement`; return 1 if there is one, else 0."""
     count = 0
-    for path in files():
+    sources = [path for path in files(CHECKED_WITHOUT_STRINGS) if path.suffix == ".py"]
+    for path in [*files(CHECKED), *sources]:
         text = path.read_text("utf-8")
-        found = [*in_text(text), *(in_first_lines(text) if path.suffix == ".py" else ())]
+        checked = without_strings(text) if path in sources else text
+        found = [*in_text(checked), *(in_first_lines(text) if path.suffix == ".py" else ())]
         for number, word, instead in sorted(found):
             print(f"{path.relative_to(ROOT)}:{number}: '{word}': write {instead}")  # noqa: T201 - its result
         count += len(found)

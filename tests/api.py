@@ -1,4 +1,4 @@
-"""The public interface as text: every public name, and what it is called with. `python -m tests.api` renews the record.
+"""The public interface as text: every public name and its parameters. `python -m tests.api` renews the record.
 
 What stands in `tests/data/api.txt` is promised to users. A line that changes or goes needs the deprecation that
 CONTRIBUTING.md describes; a line that is added needs a word in the changelog.

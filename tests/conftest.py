@@ -21,7 +21,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of this machine out of the tests."""
+    """Remove the settings of this machine from the environment."""
     for name in ("CAMARA_BASE_URL", "CAMARA_BEARER_TOKEN", "CAMARA_API_PATH"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
@@ -30,7 +30,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def has_ipv6() -> bool:
-    """Tell whether a server can listen on the IPv6 loopback address."""
+    """Return whether a server can listen on the IPv6 loopback address."""
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             return True
@@ -94,7 +94,7 @@ class Driver:
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
-    """Give each test the sync client, the async one on asyncio, and the async one on trio."""
+    """Run each test with the sync client, the async one on asyncio, and the async one on trio."""
     with ExitStack() as stack:
         portal = None if request.param == "sync" else stack.enter_context(start_blocking_portal(request.param))
         yield Shell(request.param, portal, stack)
@@ -108,6 +108,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def shell_sync() -> Iterator[Shell]:
-    """Give the sync client alone, for what does not differ between the shells."""
+    """Run the test with the sync client only, if the shells do not differ."""
     with ExitStack() as stack:
         yield Shell("sync", None, stack)

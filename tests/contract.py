@@ -1,4 +1,4 @@
-"""Take the facts that tests need out of the published specs: `python tests/contract.py FOLDER`.
+"""Extract the facts that tests need from the published specs: `python tests/contract.py FOLDER`.
 
 Facts only (statuses, codes, limits, paths per release), no prose. `make contract SPECS=<folder>` renews the file.
 """

@@ -1,4 +1,4 @@
-"""The HTTP library that a caller's client is of: httpx, or httpx2 where CAMARA_OTP_TESTS_HTTP says so."""
+"""The HTTP library of the caller's client: httpx, or httpx2 if CAMARA_OTP_TESTS_HTTP says so."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""What the page about alternatives says of httpx by hand and of this client, against a real server."""
+"""The page about alternatives: its lines about httpx by hand and this client, against a real server."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ WRONG_CODE = b'{"status":400,"code":"ONE_TIME_PASSWORD_SMS.INVALID_OTP","message
     ],
 )
 def test_what_an_answer_comes_to(faults, answer, by_hand, here):
-    """By hand a page of a gateway is no failure; here only 204 verifies."""
+    """By hand, the page of a gateway is no failure; with this client, only 204 verifies."""
 
     async def script(c):
         while await c.request():
@@ -51,7 +51,7 @@ def test_what_an_answer_comes_to(faults, answer, by_hand, here):
 
 
 def test_how_long_a_timeout_of_a_second_lasts(faults):
-    """By hand as long as the server likes, since each byte begins it anew."""
+    """By hand, each byte starts the timeout again."""
 
     async def script(c):
         await c.request()

@@ -1,4 +1,4 @@
-"""The rules of the architecture: the direction of imports and the only users of the HTTP libraries."""
+"""The rules of the architecture: the direction of imports, and the package that imports HTTP libraries."""
 
 import ast
 import re
@@ -95,7 +95,7 @@ def test_imports_point_up_the_order(module):
 
 @pytest.mark.parametrize("module", [name for name in MODULES if unit_of(name) in INDEPENDENT])
 def test_an_independent_part_imports_nothing_of_the_client(module):
-    """The sandbox reads the API's specification on its own; a check and a guard work without a client."""
+    """The sandbox implements the specification separately; a check and a guard work without a client."""
     unit = unit_of(module)
 
     assert {unit_of(name) for name in own_imports(module)} - {unit} <= INDEPENDENT[unit]
@@ -171,7 +171,6 @@ def test_every_module_imports_under_the_strictest_interpreter():
 
 
 def test_every_file_and_name_on_the_page_about_architecture_exists():
-    """A reader finds each place that the page names."""
     page = (Path(__file__).parents[1] / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     files = re.findall(r"`(?:camara_otp/)?((?:[a-z0-9_]+/)*[a-z0-9_]+\.py)`", page)
     tree = re.findall(r"^  ([a-z_]+(?:\.py|/))", page, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""One logical call, seen from the frames that an interruption leaves."""
+"""One logical call, and the frames of an interruption."""
 
 import anyio
 import httpx
@@ -13,7 +13,7 @@ SECRETS = ("666111333", "Qj")
 
 
 class Stop(BaseException):
-    """Stands for Ctrl-C and for a cancellation."""
+    """An exception in place of Ctrl-C or a cancellation."""
 
 
 def stop(*_):
@@ -21,7 +21,7 @@ def stop(*_):
 
 
 class Provider:
-    """Give one token, then stop where another is asked for."""
+    """Return one token, then raise where another is requested."""
 
     def get_token(self, *, rejected, timeout):
         if rejected is not None:
@@ -41,7 +41,7 @@ MOMENTS = {
 
 
 def leaves(value):
-    """Yield a value and, as error trackers do, the values inside of its containers."""
+    """Yield a value and, like error trackers, the values in its containers."""
     yield value
     if isinstance(value, dict):
         value = [*value, *value.values()]
@@ -51,7 +51,7 @@ def leaves(value):
 
 
 def shown_by(error):
-    """Return the locals of the package's frames as texts, as the renderers of tracebacks make them."""
+    """Return the locals of the package's frames as strings, as renderers of tracebacks show them."""
     frame = error.__traceback__
     while frame is not None:
         if "camara_otp" in frame.tb_frame.f_code.co_filename:
@@ -65,7 +65,7 @@ def shown_by(error):
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("operation", ["send_code", "validate_code"])
 def test_the_frames_of_an_interrupted_call_hold_no_secret(how, moment, operation):
-    """For any renderer: those that print fields of attrs classes, those that iterate tuples."""
+    """For renderers that print fields of attrs classes, and those that iterate tuples."""
     options = {"token": TOKEN, "on_call": lambda record: None} | MOMENTS[moment]
     arguments = (NUMBER, MESSAGE) if operation == "send_code" else (ID, CODE)
     transport = httpx.MockTransport(lambda _: httpx.Response(401))

@@ -72,7 +72,7 @@ def instruction(name):
 
 
 def run_steps(lines, folder, settings):
-    """Run shell lines as a CI service does, and stop what they started."""
+    """Run shell lines as a CI service does, and stop the processes that they started."""
     environ = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
@@ -88,7 +88,7 @@ def run_steps(lines, folder, settings):
 
 
 def test_the_page_has_four_recipes():
-    """Both recipes, for both services."""
+    """Two recipes for each of two services."""
     assert len(RECIPES) == 4
 
 
@@ -148,7 +148,7 @@ def test_the_container_runs_as_a_user_without_rights():
 
 
 def test_the_build_of_the_container_gets_every_file_that_it_copies():
-    """`.dockerignore` lets exactly those files through that the build needs."""
+    """`.dockerignore` allows exactly the files that the build needs."""
     copied = {word for line in re.findall(r"^COPY (?!--)(.*)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]}
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
 

@@ -1,4 +1,4 @@
-"""Both clients, over a caller's httpx client that a function answers: one body of tests for all shells."""
+"""Both clients, with a caller's httpx client and a handler function; the same tests run for all shells."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ ID = "ea0840f3-3663-4149-bd10-c7c6b8912105"
 
 
 class Operator:
-    """Answer requests from a list, the last answer for ever, and remember them."""
+    """Respond to requests from a list, the last response for ever, and store the requests."""
 
     def __init__(self, *answers):
         self.answers = list(answers) or [sent()]
@@ -88,7 +88,7 @@ def test_send_code_posts_the_documented_request(shell):
 
 
 def test_validate_code_posts_the_documented_request(shell):
-    """204 returns; the code travels as it was typed."""
+    """204 returns; the code is sent as it was typed."""
     operator = Operator(verified())
 
     response = shell.mocked(operator).validate_code(ID, "0042")
@@ -129,7 +129,7 @@ def test_requests_may_be_given_whole_in_parts_or_by_keyword(shell):
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_sent(shell, method, arguments, field):
-    """The operator hears nothing, the error names the field and the operation."""
+    """The error names the field and the operation."""
     operator = Operator()
 
     with pytest.raises(RequestValidationError) as caught:
@@ -165,7 +165,7 @@ def test_settings_come_from_the_environment(shell, monkeypatch):
 
 
 def test_extra_headers_and_params_go_with_every_request(shell):
-    """Operators want a sender name or a mock key."""
+    """Operators require a sender name or an API key."""
     operator = Operator(sent(), verified())
     client = shell.mocked(operator, headers={"x-otp-sms-header": "Cool App"}, params={"mock-key": "a b"})
 
@@ -210,7 +210,7 @@ def test_extra_headers_and_params_go_with_every_request(shell):
 )
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
 def test_a_bad_setting_is_refused_when_the_client_is_made(kind, options, names):
-    """With its name and a remedy."""
+    """The message has the name of the setting and a remedy."""
     with pytest.raises(ConfigurationError, match=names):
         kind(**{"base_url": BASE_URL, "token": TOKEN} | options)
 
@@ -227,7 +227,7 @@ def test_a_bad_setting_is_refused_when_the_client_is_made(kind, options, names):
 )
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
 def test_a_refused_setting_leaves_no_secret_in_the_traceback(kind, options, environment, monkeypatch):
-    """Nor does a client that was never set up stop a traceback that shows it."""
+    """The traceback shows the incomplete client too."""
     if environment:
         monkeypatch.setenv("CAMARA_BEARER_TOKEN", environment)
     with pytest.raises(ConfigurationError) as caught:
@@ -248,7 +248,7 @@ def test_a_missing_token_is_refused(kind):
 
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
 def test_a_variable_that_is_empty_is_missing(kind, monkeypatch):
-    """As a container has it whose secret was never filled in."""
+    """For example in a container whose secret was not set."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", "")
     with pytest.raises(ConfigurationError, match="token: is missing.* set CAMARA_BEARER_TOKEN"):
         kind(BASE_URL)
@@ -256,13 +256,13 @@ def test_a_variable_that_is_empty_is_missing(kind, monkeypatch):
 
 @pytest.mark.parametrize(("kind", "wrong"), [(OTPClient, httpx.AsyncClient), (AsyncOTPClient, httpx.Client)])
 def test_the_http_client_of_the_other_world_is_refused(kind, wrong):
-    """The message says which one is needed."""
+    """The message names the right class."""
     with pytest.raises(ConfigurationError, match="http_client"):
         kind(BASE_URL, token=TOKEN, http_client=wrong(transport=httpx.MockTransport(Operator())))
 
 
 def test_plain_http_warns_where_it_is_allowed(shell):
-    """Containers and CI services may; the warning is given once, where the client is made."""
+    """The warning is issued once, when the client is created."""
     with pytest.warns(UserWarning, match="plain http") as warned:
         client = shell.mocked(Operator(), base_url="http://operator:8080", allow_http=True)
     assert len(warned) == 1
@@ -275,7 +275,7 @@ def test_plain_http_warns_where_it_is_allowed(shell):
 
 
 def test_a_correlator_may_be_given_per_call_by_callable_or_not_at_all(shell):
-    """The call wins over the client."""
+    """The argument of the call takes precedence."""
     operator = Operator()
 
     mine = shell.mocked(operator, x_correlator=lambda: "mine-1").send_code(NUMBER, MESSAGE)
@@ -298,7 +298,7 @@ def test_the_operators_echo_is_preferred(shell):
 
 @pytest.mark.parametrize("value", ["", "a\r\nX: y", "a b", "x" * 257, 7])
 def test_a_bad_correlator_is_refused(shell, value):
-    """From the call and from the callable alike; nothing is sent."""
+    """From the call and from the callable; nothing is sent."""
     operator = Operator()
 
     with pytest.raises(RequestValidationError, match="x_correlator"):
@@ -309,7 +309,7 @@ def test_a_bad_correlator_is_refused(shell, value):
 
 
 def test_a_correlator_callable_that_raises_is_a_configuration_error(shell):
-    """Chained, and nothing is sent."""
+    """The exception is chained, and nothing is sent."""
     operator = Operator()
 
     with pytest.raises(ConfigurationError, match="ZeroDivisionError") as caught:
@@ -373,7 +373,7 @@ def test_a_second_401_is_raised(shell):
 
 @pytest.mark.parametrize("token", [TOKEN, lambda: TOKEN, Renewing(TOKEN)], ids=["text", "callable", "provider"])
 def test_401_without_another_token_is_raised_at_once(shell, token):
-    """The same token again would be refused again."""
+    """The same token would be refused again."""
     operator = Operator(refused(401, "UNAUTHENTICATED"))
 
     with pytest.raises(UnauthenticatedError):
@@ -407,7 +407,7 @@ def test_a_401_with_a_code_of_the_api_is_never_repeated(shell):
     ids=lambda response: response.text or "empty",
 )
 def test_any_other_401_renews_the_token_once(shell, response):
-    """Gateways reject a token with codes of their own, or with a page."""
+    """Gateways reject a token with their own codes, or with a page."""
     operator = Operator(response, verified())
 
     shell.mocked(operator, token=Renewing("a", "b")).validate_code(ID, "1")
@@ -416,7 +416,7 @@ def test_any_other_401_renews_the_token_once(shell, response):
 
 
 def test_a_token_of_the_call_is_used_for_it_alone(shell):
-    """Text of a call is never renewed nor replaced by the client's."""
+    """A string is neither renewed nor replaced by the token of the client."""
     operator = Operator(refused(401, "UNAUTHENTICATED"), sent())
     client = shell.mocked(operator, token=Renewing("mine", "newer"))
 
@@ -437,7 +437,7 @@ def test_a_token_provider_of_the_call_is_renewed(shell):
 
 
 def test_our_authorization_wins_over_the_callers_client(shell):
-    """Neither its default header nor its auth replaces our token."""
+    """Neither its default header nor its auth replaces the token."""
     operator = Operator()
     http_client = shell.http_client(
         transport=httpx.MockTransport(operator),
@@ -467,7 +467,7 @@ def test_without_a_token_the_callers_auth_applies(shell):
 
 
 def test_the_callers_client_is_left_alone(shell):
-    """Closing ours leaves theirs open, and nothing about it changes."""
+    """It stays open and unchanged after this client is closed."""
     operator = Operator()
     http_client = shell.http_client(transport=httpx.MockTransport(operator), follow_redirects=True)
     before = (dict(http_client.headers), http_client.timeout, http_client.follow_redirects)
@@ -494,7 +494,7 @@ def test_redirects_are_never_followed(shell):
 
 @pytest.mark.parametrize("bad", ["a\nb", "", None])
 def test_a_bad_token_of_a_callable_is_a_token_error(shell, bad):
-    """Nothing is sent, nothing is unknown."""
+    """Nothing is sent, and `outcome_unknown` is False."""
     operator = Operator()
 
     with pytest.raises(TokenError) as caught:
@@ -506,7 +506,7 @@ def test_a_bad_token_of_a_callable_is_a_token_error(shell, bad):
 
 
 def test_a_callable_that_is_too_slow_is_noticed_when_it_returns(shell):
-    """The call does not go out after its time."""
+    """The request is not sent after the deadline."""
     operator = Operator()
 
     def slow():
@@ -521,7 +521,7 @@ def test_a_callable_that_is_too_slow_is_noticed_when_it_returns(shell):
 
 
 def test_a_renewal_that_fails_is_a_token_error(shell):
-    """After one attempt that was refused unread."""
+    """After one attempt that the operator refused."""
 
     class Failing(Renewing):
         def get_token(self, *, rejected, timeout):
@@ -553,7 +553,7 @@ QUICK = RetryPolicy(first_wait=0.001, max_wait=0.002)
 
 @pytest.mark.parametrize("failure", NOT_SENT, ids=lambda failure: type(failure).__name__)
 def test_what_was_not_sent_is_tried_again_up_to_three_times(shell, failure):
-    """And then raised as not sent."""
+    """Then the last error is raised."""
     operator = Operator(failure)
 
     with pytest.raises(RequestNotSentError) as caught:
@@ -569,7 +569,7 @@ def test_what_was_not_sent_is_tried_again_up_to_three_times(shell, failure):
 
 @pytest.mark.parametrize("failure", NOT_SENT, ids=lambda failure: type(failure).__name__)
 def test_a_later_attempt_may_succeed(shell, failure):
-    """One failure to connect costs a short wait, nothing else."""
+    """One failure to connect costs a short wait."""
     operator = Operator(failure, sent())
 
     assert shell.mocked(operator, retry=QUICK).send_code(NUMBER, MESSAGE).authentication_id == ID
@@ -577,7 +577,7 @@ def test_a_later_attempt_may_succeed(shell, failure):
 
 
 def test_a_renewed_token_is_kept_for_further_attempts(shell):
-    """After a 401 and a failure to connect, the same new token goes out again."""
+    """After a 401 and a failure to connect, the same new token is sent again."""
     operator = Operator(refused(401), httpx.ConnectError("x"), sent())
 
     assert shell.mocked(operator, token=Renewing("a", "b", "c"), retry=QUICK).send_code(NUMBER, MESSAGE)
@@ -653,7 +653,7 @@ def test_a_bad_timeout_of_a_call_is_refused(shell, timeout):
 
 
 def test_a_closed_client_says_so(shell):
-    """Closing twice is fine, calling afterwards is a clear error."""
+    """Closing twice is allowed; a later call raises an error."""
     operator = Operator()
     client = shell.mocked(operator)
     client.close()
@@ -684,7 +684,7 @@ async def test_an_async_with_block_closes_the_client():
 @pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, pickle.dumps])
 @pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
 def test_a_client_cannot_be_copied_and_says_why(kind, travel):
-    """It holds connections and a token."""
+    """It has connections and a token."""
     with pytest.raises(TypeError, match="make one per process"):
         travel(kind(BASE_URL, token=TOKEN))
 
@@ -709,7 +709,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("answer", "extra"), FAILURES, ids=lambda value: repr(value)[:40])
 def test_a_traceback_with_locals_shows_no_secret(shell, answer, extra):
-    """Every frame of ours has let go of number, message, code and token."""
+    """Every frame of the package has dropped number, message, code and token."""
     client = shell.mocked(Operator(answer), token="secret-token-123", retry=None)
     for method, arguments in (
         ("send_code", (NUMBER, "secret {{code}}" if not extra else "secret bad")),
@@ -752,7 +752,7 @@ def test_nothing_is_logged_unless_asked(shell, caplog):
 
 
 def test_a_correlator_callable_that_is_asynchronous_is_refused(shell):
-    """By name, and without a warning about a coroutine that nobody awaited."""
+    """The message has the name of the argument, and no warning about an unawaited coroutine is issued."""
 
     async def correlator():
         return "x"

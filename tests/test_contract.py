@@ -1,4 +1,4 @@
-"""The published specs, the code table, the classes and the docs page say the same."""
+"""The published specs, the code table, the classes and the page of errors agree."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ REQUESTS = {"sendCode": SendCodeRequest(NUMBER, MESSAGE), "validateCode": Valida
 
 
 def test_every_release_is_there():
-    """All that share the URL version 1, the next one, and the merged layout."""
+    """All releases with the URL version 1, the next one, and the merged layout."""
     assert set(CONTRACT) == {"1.0.0", "1.1.0", "1.1.1", "wip", "seed-otpvalidation"}
     assert len(ERRORS) > 80
 
@@ -73,7 +73,7 @@ def test_requests_and_limits_are_the_published_ones(release, name):
 
 
 def test_the_docs_page_prints_the_table():
-    """`make docs-tables` renews the page; a stale one fails here."""
+    """`python -m docs.tables` writes it."""
     page = (ROOT / "docs" / "errors.md").read_text("utf-8")
 
     assert errors_table() in page

@@ -50,13 +50,13 @@ def links(path):
 
 
 def served_by_the_page(url):
-    """Tell a sandbox on a port of its own from the one that the tutorial starts in a terminal."""
+    """Return whether a URL is that of a sandbox of the page, not of the one in the tutorial's terminal."""
     return url.host in {"127.0.0.1", "localhost", "::1"} and url.port != 9091
 
 
 @pytest.fixture
 def operator(monkeypatch):
-    """Stand in for every host but this machine's own."""
+    """Respond for every host but this machine."""
     monkeypatch.setattr("camara_otp.sandbox.operator.Operator._code", lambda _: "AJY3")
     operator = Sandbox(max_send=1000)
     for library in (httpx, httpx2):
@@ -105,7 +105,7 @@ def run_page(path, sources, operator, monkeypatch, folder):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_example_runs(path, operator, monkeypatch, tmp_path):
-    """From top to bottom, with no warning and no exception."""
+    """From top to bottom, without a warning or an exception."""
     run_page(path, [(line, source) for line, said, source in blocks(path) if not said], operator, monkeypatch, tmp_path)
 
 
@@ -143,7 +143,7 @@ def test_the_examples_are_found(tmp_path):
 
 
 def test_every_page_can_be_reached_from_the_readme():
-    """By links that a reader sees on a code host, where the site's sidebar is not."""
+    """By links that a code host shows; the sidebar is only on the site."""
     reached, waiting = set(), {(ROOT / "README.md").resolve()}
     while waiting:
         page = waiting.pop()
@@ -154,7 +154,7 @@ def test_every_page_can_be_reached_from_the_readme():
 
 
 def test_the_links_are_those_that_a_reader_sees(tmp_path):
-    """Neither what stands in a fence or a comment, nor what leads elsewhere."""
+    """Links in fences, in comments, and to other sites do not count."""
     page = tmp_path / "page.md"
     page.write_text(
         "[a](a.md) and [b](../b.md#part)\n\n```{toctree}\nc\n[c](c.md)\n```\n<!-- [d](d.md) -->\n"

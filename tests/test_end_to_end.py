@@ -1,4 +1,4 @@
-"""The whole way over real HTTP: the default transport against the sandbox's server, and in process."""
+"""The whole call over real HTTP: the default transport with the sandbox's server, and in process."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def url(operator):
 
 @pytest.fixture(params=["served", "in process"])
 def client(request, shell, operator):
-    """Return a client whose requests reach the sandbox, over a socket or not."""
+    """Return a client of the sandbox, over a socket or not."""
     if request.param == "served":
         return shell.client(request.getfixturevalue("url"))
     return shell.client(http_client=shell.http_client(transport=operator.transport()))
@@ -58,7 +58,6 @@ def wrong(code):
 
 
 def test_a_code_is_sent_and_checked(client, operator):
-    """Six lines, one text, a verified number."""
     sent = client.send_code(NUMBER, MESSAGE)
     (message,) = operator.messages(NUMBER)
 
@@ -117,7 +116,7 @@ def test_special_numbers_are_refused_without_a_text(client, operator, number, er
 
 @pytest.mark.parametrize("token", ["expired-token", "invalid-token"])
 def test_a_bad_token_is_refused_and_a_renewed_one_accepted(shell, url, operator, token):
-    """One renewal, one resend, one text."""
+    """One renewal, one repeat, one SMS."""
     tokens = iter([token, "good-token"])
 
     assert shell.client(url, token=lambda: next(tokens)).send_code(NUMBER, MESSAGE)
@@ -127,7 +126,7 @@ def test_a_bad_token_is_refused_and_a_renewed_one_accepted(shell, url, operator,
 
 
 def test_the_number_of_sends_is_limited(shell):
-    """The fourth is the one refused."""
+    """The fourth send is refused."""
     operator = Sandbox()
     client = shell.client(http_client=shell.http_client(transport=operator.transport()))
     for _ in range(3):
@@ -145,7 +144,7 @@ def test_both_layouts_are_served(shell, url, api_path):
 
 
 def test_one_client_is_shared_between_threads(url, operator):
-    """Every answer belongs to its request."""
+    """Every response belongs to its request."""
     numbers = [f"+3466600{n:04}" for n in range(40)]
     with OTPClient(url, token="t") as client, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda number: (number, client.send_code(number, MESSAGE)), numbers))
@@ -157,7 +156,7 @@ def test_one_client_is_shared_between_threads(url, operator):
 
 @pytest.mark.anyio
 async def test_one_client_is_shared_between_tasks(url, operator):
-    """Every answer belongs to its request."""
+    """Every response belongs to its request."""
     answers = {}
     async with AsyncOTPClient(url, token="t") as client, anyio.create_task_group() as tasks:
 
@@ -171,7 +170,7 @@ async def test_one_client_is_shared_between_tasks(url, operator):
     assert len(answers) == 40
 
 
-def test_nobody_listening_is_not_sent(shell, unused_port):
+def test_without_a_listener_nothing_is_sent(shell, unused_port):
     """Connection refused, tried three times, nothing unknown."""
     client = shell.client(f"http://127.0.0.1:{unused_port}", retry=RetryPolicy(first_wait=0.01))
 
@@ -193,7 +192,7 @@ def unused_port():
 
 @respx.mock
 def test_the_default_transport_is_mocked_by_respx():
-    """A partner's mocked test never reaches the network."""
+    """A mocked test never reaches the network."""
     route = respx.post("https://api.example.com/camara/otpvalidation/send-code").mock(
         httpx.Response(200, json={"authenticationId": "ea0840f3"})
     )

@@ -1,4 +1,4 @@
-"""Where the operator is: base_url, api_path, params and headers."""
+"""The URL of the operator: base_url, api_path, params and headers."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_paths_are_joined_by_concatenation(base_url, api_path, target):
 
 @pytest.mark.parametrize("operation", ["send-code", "validate-code"])
 def test_an_operation_is_no_part_of_where_it_is(operation):
-    """Else every call would be answered with 404, and look like an unknown number."""
+    """Otherwise every response would be a 404, which looks like an unknown number."""
     for field, arguments in (
         ("base_url", (f"https://api.example.com/otpvalidation/{operation}/", "")),
         ("api_path", ("https://api.example.com", f"/otpvalidation/{operation}")),
@@ -117,7 +117,7 @@ def test_a_base_url_that_two_readers_could_read_differently_is_refused(base_url,
 
 @pytest.mark.parametrize("api_path", ["/a?b", "/a#b", "/a b", "/é", "/%zz", "/a\r\nX: y"])
 def test_a_bad_api_path_is_refused(api_path):
-    """Nothing that could end the request line."""
+    """No character may end the request line."""
     with pytest.raises(ConfigurationError, match="^api_path: "):
         endpoint("https://a.example", api_path, None, allow_http=False)
 

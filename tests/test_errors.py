@@ -33,7 +33,7 @@ CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) an
 
 
 def made(kind: type[OTPError]) -> OTPError:
-    """Return an instance of a class, with everything set that a call sets."""
+    """Return an instance of a class with the attributes that a call sets."""
     if issubclass(kind, APIError):
         status = next((s for s, family in STATUSES.items() if issubclass(kind, family)), 499)
         error: OTPError = kind(status, "SOME_CODE", "some words", retry_after=3.5)
@@ -58,7 +58,7 @@ def made(kind: type[OTPError]) -> OTPError:
     ids=["copy", "deepcopy", *(f"pickle{p}" for p in range(6))],
 )
 def test_every_error_travels_whole(kind, travel):
-    """Pickling and copying keep the class, the text and every attribute."""
+    """Pickling and copying keep the class, the message and every attribute."""
     error = made(kind)
 
     arrived = travel(error)
@@ -107,7 +107,7 @@ def test_every_code_has_the_class_that_its_name_says(code):
 
 
 def test_every_leaf_stands_in_the_table_and_every_family_is_a_status():
-    """No class is unreachable, and no two codes share one."""
+    """Every class can be raised, and no two codes share one."""
     leaves = {kind for kind in CLASSES if issubclass(kind, APIError) and kind.__mro__[2] is APIError}
     families = {kind for kind in CLASSES if issubclass(kind, APIError) and kind.__mro__[1] is APIError}
 
@@ -118,7 +118,7 @@ def test_every_leaf_stands_in_the_table_and_every_family_is_a_status():
 
 
 def test_superseded_spellings_lead_to_codes_of_today():
-    """An old spelling is no code of today, and what it stands for is one."""
+    """An old spelling is not a current code; its replacement is one."""
     assert all(old not in CODES and new in CODES for old, new in SUPERSEDED.items())
 
 
@@ -141,7 +141,7 @@ def test_superseded_spellings_lead_to_codes_of_today():
     ],
 )
 def test_the_code_picks_the_class_and_the_status_where_no_code_is_known(status, code, expected):
-    """A known code decides; else the status; else the class of all refusals."""
+    """A known code decides; else the status; else the base class of all refusals."""
     assert error_class(status, code) is expected
 
 
@@ -179,7 +179,7 @@ def test_bad_arguments_are_value_errors_too():
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_error_is_exported_and_says_what_to_do(kind):
-    """Each class is importable from the package; each leaf has a cause and a remedy."""
+    """Each class can be imported from the package, and each leaf has a cause and a remedy."""
     assert getattr(camara_otp, kind.__name__) is kind
     assert kind.__name__ in camara_otp.__all__
     assert kind.__doc__

@@ -1,4 +1,4 @@
-"""The page "What happens when it fails" says what the code does."""
+"""The page "What happens when it fails" agrees with the code."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "failures.md"
 
 
 def test_the_tables_of_the_page_are_printed_from_the_code():
-    """`python -m docs.tables` renews them; a stale one fails here."""
+    """`python -m docs.tables` writes them."""
     page = PAGE.read_text("utf-8")
 
     assert page == renewed(page)
@@ -18,7 +18,6 @@ def test_the_tables_of_the_page_are_printed_from_the_code():
 
 
 def test_every_rule_stands_on_the_page():
-    """Each outcome with what it covers."""
     page = PAGE.read_text("utf-8")
 
     assert all(COVERED[outcome] in page and outcome.value in page for outcome in RULES)

@@ -1,4 +1,4 @@
-"""Figures on the pages say when they were taken, and which task of the Makefile takes them again."""
+"""Figures on the pages have a date and a task of the Makefile that measures them again."""
 
 import calendar
 import re
@@ -45,7 +45,7 @@ def test_figures_come_from_a_task_that_exists():
 
 
 def test_a_benchmark_prints_the_line_for_the_docs():
-    """With today's date, in the form that the pages must have."""
+    """It has the date, in the form that the pages must have."""
     line = conditions("bench", "httpx", "h11")
 
     found = DATE.search(line)

@@ -1,4 +1,4 @@
-"""The fuzz target over its corpus: every input that was worth keeping still has its promised result."""
+"""The fuzz target over its corpus: every input has its defined result."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CORPUS = sorted((Path(__file__).parent / "fuzz" / "corpus").iterdir())
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
 def test_the_corpus_has_its_promised_results(path):
-    """As `make fuzz` checks them."""
+    """`make fuzz` checks the same."""
     check(path.read_bytes())
 
 

@@ -1,4 +1,4 @@
-"""The two clients are twins, and the public names are complete."""
+"""The two clients differ only in `await`, and the public names are complete."""
 
 import ast
 import inspect
@@ -12,7 +12,7 @@ from camara_otp import AsyncOTPClient, OTPClient
 
 
 def without_async(text):
-    """Return the text of the async twin as the sync one would have it."""
+    """Return the source of the async client with `await` removed."""
     for theirs, ours in (
         ("AsyncOTPClient", "OTPClient"),
         ("open_async_exchange", "open_exchange"),
@@ -31,7 +31,7 @@ def without_async(text):
 
 
 def test_the_clients_are_twins():
-    """The async client is the sync one with awaits: the same members, bodies and docstrings."""
+    """They have the same members, bodies and docstrings."""
     sync, twin = (
         {ast.unparse(node).split("(")[0]: node for node in ast.parse(inspect.getsource(kind)).body[0].body}
         for kind in (OTPClient, AsyncOTPClient)
@@ -61,7 +61,7 @@ def test_public_names_are_complete_and_sorted():
 
 
 def test_importing_the_package_imports_no_extra_and_sets_up_no_logging():
-    """A base install is enough, and a login page starts light."""
+    """A base install is enough."""
     program = (
         "import sys, logging, camara_otp, camara_otp.auth\n"
         "extras = {'starlette', 'uvicorn', 'joserfc', 'cryptography', 'jwt', 'redis', 'click', 'rich', 'phonenumbers',"

@@ -1,4 +1,4 @@
-"""The links of every page lead somewhere: files and anchors of the repository, well-formed addresses elsewhere.
+"""The links of every page: files and anchors of the repository exist, and external URLs are well-formed.
 
 No test opens an external address: `make linkcheck` needs no internet.
 """
@@ -49,7 +49,7 @@ def anchors(text):
 
 
 def faults(page, text):
-    """Return what is wrong with the links of a page that stands at a path."""
+    """Return the faults of the links on a page with this path."""
     found = []
     for target in links(text):
         parts = urlsplit(target)
@@ -72,7 +72,7 @@ def faults(page, text):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
-    """Without opening an external one."""
+    """External links are not opened."""
     assert faults(page, page.read_text("utf-8")) == []
 
 
@@ -99,7 +99,7 @@ def test_the_pages_are_found():
     ],
 )
 def test_a_bad_link_is_found(text, fault):
-    """Each kind of fault, as it would stand on a page at the root."""
+    """Each kind of fault, on a page at the root."""
     (found,) = faults(ROOT / "page.md", text)
     assert fault in found
 

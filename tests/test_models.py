@@ -62,7 +62,7 @@ def test_a_number_in_e164_is_taken(number):
     ],
 )
 def test_a_bad_number_is_refused_with_rule_and_remedy(number, says):
-    """The reason names what is wrong, never the number."""
+    """The reason names the rule, never the number."""
     with pytest.raises(RequestValidationError) as caught:
         SendCodeRequest(number, GOOD)
 
@@ -84,7 +84,7 @@ def test_a_bad_number_is_refused_with_rule_and_remedy(number, says):
     ],
 )
 def test_a_message_of_160_characters_with_the_label_is_taken(message):
-    """Characters count, not bytes; the label may stand on any line."""
+    """Characters count, not bytes; the label may be on any line."""
     assert message_problem(message) is None
 
 
@@ -102,7 +102,7 @@ def test_a_message_of_160_characters_with_the_label_is_taken(message):
     ],
 )
 def test_a_bad_message_is_refused_with_rule_and_remedy(message, says):
-    """An f-string's halved braces get their own hint."""
+    """Braces halved by an f-string have their own hint."""
     with pytest.raises(RequestValidationError) as caught:
         SendCodeRequest("+346661113334", message)
 
@@ -144,7 +144,7 @@ def test_a_bad_code_is_refused(code, says):
 
 @pytest.mark.parametrize("code", ["0042", "AJY3", "ajy3", "a", "٤٢", " 12 ", "1234567890"])
 def test_a_code_is_kept_as_it_was_typed(code):
-    """Leading zeros, case and blanks stay."""
+    """Leading zeros, case and spaces are kept."""
     assert ValidateCodeRequest("ea0840f3", code).code == code
 
 
@@ -182,7 +182,7 @@ def test_messages_are_judged_as_the_published_limits_judge_them(message):
 
 @given(st.text(max_size=50))
 def test_ids_and_codes_are_judged_by_length_alone(text):
-    """Every text of at least one and at most the published number of characters is fine."""
+    """Every string with a length within the published limits is accepted."""
     limits = LIMITS["validateCode"]["limits"]
 
     assert (authentication_id_problem(text) is None) is (1 <= len(text) <= limits["authenticationId"]["maxLength"])
@@ -212,7 +212,7 @@ def test_repr_masks_what_is_personal(model, secrets):
 
 
 def test_a_masked_number_keeps_its_last_two_digits():
-    """Enough to tell two test numbers apart."""
+    """They distinguish two test numbers."""
     assert masked("+346661113334") == "***34"
 
 
@@ -227,7 +227,7 @@ def test_a_masked_number_keeps_its_last_two_digits():
     ids=lambda model: type(model).__name__,
 )
 def test_models_are_frozen_values_that_travel(model):
-    """They compare, hash, copy, pickle, and do not change."""
+    """They can be compared, hashed, copied and pickled, and do not change."""
     assert pickle.loads(pickle.dumps(model)) == model == copy.deepcopy(model)
     assert hash(model) == hash(copy.copy(model))
     assert not hasattr(model, "__dict__")
@@ -251,7 +251,7 @@ def test_evolving_a_request_checks_it_again():
     ],
 )
 def test_a_refused_value_stands_in_no_frame(kind, values):
-    """A traceback that shows locals shows nothing of what was refused."""
+    """A traceback with locals does not show the refused value."""
     with pytest.raises(RequestValidationError) as caught:
         kind(*values)
 

@@ -1,4 +1,4 @@
-"""What a user installs and relies on: few distributions, a stable interface, honest metadata."""
+"""The installed package: few distributions, a stable interface, correct metadata."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ BY_OLDER_RELEASES = {"sniffio"}
 
 
 def closure(name, extras=frozenset()):
-    """Return the distributions that installing one brings on this machine, itself included."""
+    """Return the distributions of an install on this machine, the package included."""
     found, waiting = set(), [(name, extras)]
     while waiting:
         current, wanted = waiting.pop()
@@ -40,7 +40,7 @@ def test_a_base_install_is_light():
 
 
 def test_the_page_of_dependencies_tells_the_truth():
-    """The same names, with the licences that they carry."""
+    """It has the same names and licenses."""
     page = (Path(__file__).parents[1] / "docs/reference/dependencies.md").read_text("utf-8")
     listed = dict(re.findall(r"^\| ([a-z0-9-]+) \| (\S+) \|", page, re.MULTILINE))
     listed.pop("distribution", None)
@@ -65,7 +65,7 @@ def test_the_tables_of_extras_are_whole(page):
 
 
 def test_the_public_interface_is_the_recorded_one():
-    """A change of it is a decision: renew the record with `python -m tests.api`, and say so in the changelog."""
+    """After a deliberate change, renew the record with `python -m tests.api`, and add a changelog entry."""
     assert "\n".join(api.lines()) + "\n" == api.RECORD.read_text("utf-8")
 
 
@@ -77,7 +77,6 @@ def test_the_version_has_one_source():
 
 @pytest.mark.parametrize("field", ["License-Expression", "Requires-Python", "Summary", "Author"])
 def test_the_metadata_says_who_and_what(field):
-    """An index page has something to show."""
     assert metadata("camara-otp")[field]
 
 

@@ -96,7 +96,7 @@ FORMS = {"number": NUMBER, "digits of a number": NUMBER[1:], "code": CODE, "lett
 
 
 def gone(secret, text):
-    """Tell whether nothing of a text but its frame and what belongs to no secret is left."""
+    """Return whether nothing of a string is left but its frame and parts that belong to no secret."""
     shown = redact(f"refused: {text} is wrong", [secret])
     core = secret.strip("+")
     return MASK in shown and not any(core[at : at + 4].lower() in shown.lower() for at in range(len(core) - 3))
@@ -143,7 +143,7 @@ def test_a_secret_in_other_digits_is_masked(text):
 @pytest.mark.parametrize("length", range(20, len(TOKEN) + 1))
 @pytest.mark.parametrize("encode", [str, lambda s: base64.b64encode(s.encode()).decode()], ids=["plain", "base64"])
 def test_a_token_that_was_cut_off_is_masked(length, encode):
-    """At either end, in the middle, and with dots where the rest was."""
+    """At either end, in the middle, and with dots in place of the rest."""
     for piece in (TOKEN[:length], TOKEN[-length:]):
         shown = redact(f"token {encode(piece)}... is invalid", [TOKEN])
         assert len(shown) <= len("token ***... is invalid") + 4, shown  # a cut may fall inside a character of base64
@@ -171,7 +171,7 @@ def test_a_number_that_was_cut_off_is_masked(cut):
     ],
 )
 def test_unrelated_text_stays(text):
-    """Other numbers, times, ids and the words that the message shares with every message of this kind."""
+    """Other numbers, times, ids, and words that every message of this kind has."""
     message = "{{code}} is your verification code for Cool App, valid for five minutes"
 
     assert redact(text, [NUMBER, CODE, "AJY3", TOKEN, message]) == text
@@ -231,7 +231,7 @@ SECRETS = SECRETS.filter(lambda secret: not secret.isdecimal())  # digits in a d
 @example(before="\\", secret="nabc", after="")
 @example(before="&#4", secret="8;abc", after="")
 def test_a_plain_secret_is_masked_in_any_surroundings(before, secret, after):
-    """Whatever the surroundings would mean together with the secret, as an escape or otherwise."""
+    """Also if the surroundings and the secret form an escape."""
     assume(any(c.isalnum() for c in secret) and secret.strip(" +") == secret)
     assert secret not in redact(before + secret + after, [secret]).replace(MASK, "\x00")
 
@@ -257,7 +257,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_the_time_grows_with_the_length_of_the_text_and_no_faster(piece):
-    """Sixteen times the text takes about sixteen times as long; a square would take 256 times as long."""
+    """A string of 16 times the length takes about 16 times as long, not 256 times."""
     secrets = [NUMBER, CODE, "7777", "or", TOKEN * 20, "QjQjQjQjQjQjQjQjQjx"]
 
     def spent(size):

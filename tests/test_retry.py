@@ -36,7 +36,7 @@ def wait_before_repeat(policy, error, **state):
 
 
 def wants_new_token(error, policy=POLICY, *, may_renew=True, remaining=10.0):
-    """Tell whether the next attempt needs another token."""
+    """Return whether the next attempt needs another token."""
     following = next_attempt(policy, error, attempts=1, remaining=remaining, jitter=0.5, may_renew=may_renew)
     return following == NextAttempt(renew_token=True)
 
@@ -68,12 +68,12 @@ ROWS = [
 
 @pytest.mark.parametrize(("error", "outcome"), ROWS)
 def test_an_error_falls_under_one_row(error, outcome):
-    """Status and code have to fit together."""
+    """Status and code have to match."""
     assert outcome_of(error) is outcome
 
 
 def test_every_row_is_reached_and_agrees_on_what_is_unknown():
-    """No row of the table is without an error, and a request with an unknown outcome is never repeated."""
+    """Every row has an error, and a request with an unknown outcome is never repeated."""
     assert {outcome for _, outcome in ROWS} == set(AttemptOutcome) == set(RULES)
     assert all((outcome is AttemptOutcome.UNKNOWN) is error.outcome_unknown for error, outcome in ROWS)
     assert RULES[AttemptOutcome.UNKNOWN] is Repeat.NEVER
@@ -82,7 +82,7 @@ def test_every_row_is_reached_and_agrees_on_what_is_unknown():
 @pytest.mark.parametrize("policy", [POLICY, EAGER, None])
 @pytest.mark.parametrize("status", [*STATUSES, 402, 418, 599])
 def test_nothing_that_may_have_been_processed_is_repeated(status, policy):
-    """Of all answers, only 429 TOO_MANY_REQUESTS is repeated, and only where asked for."""
+    """Of all responses, only 429 TOO_MANY_REQUESTS is repeated, and only with the setting."""
     for code in (*CODES, None):
         error = refusal(status, code, retry_after=0.0)
 
@@ -122,7 +122,7 @@ def test_a_request_that_was_not_sent_is_repeated_with_growing_waits():
 
 
 def test_a_wait_that_the_deadline_does_not_allow_is_not_begun():
-    """Better an answer now than a wait that ends in a timeout."""
+    """An early error is better than a wait that ends in a timeout."""
     error = RequestNotSentError("refused")
 
     assert wait_before_repeat(POLICY, error, attempts=1, remaining=0.2, jitter=0.0) is None
@@ -175,7 +175,7 @@ def test_a_bad_policy_is_refused(options, names):
 
 
 def test_only_a_rejected_token_repeats_with_a_new_one():
-    """The rule stands once in the table."""
+    """The rule is once in the table."""
     assert [outcome for outcome, rule in RULES.items() if rule is Repeat.WITH_NEW_TOKEN] == [
         AttemptOutcome.TOKEN_REJECTED
     ]

@@ -1,4 +1,4 @@
-"""The settings of a client from its surroundings: environment variables, profiles, files, other libraries' clients."""
+"""The settings of a client: environment variables, profiles, files, and clients of other libraries."""
 
 import traceback
 import warnings
@@ -16,7 +16,7 @@ KINDS = [OTPClient, AsyncOTPClient]
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
-    """Give a function that sets variables, in an environment without any of ours."""
+    """Return a function that sets variables, in an environment without any of this package."""
     import os
 
     for name in [name for name in os.environ if name.startswith("CAMARA_")]:
@@ -53,7 +53,7 @@ def test_from_env_reads_client_credentials(kind, environment):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_env_reads_a_profile_by_its_name(kind, environment, tmp_path):
-    """Which wins over the environment; CAMARA_PROFILE comes last."""
+    """The profile takes precedence over the environment; CAMARA_PROFILE comes last."""
     environment(BASE_URL=BASE_URL, BEARER_TOKEN="t")
     (tmp_path / "profiles.toml").write_text(
         '[one]\nbase_url = "https://one.example"\ntoken = "one"\nx_correlator = false\n', "utf-8-sig"
@@ -101,7 +101,7 @@ def test_the_command_line_makes_the_same_client(environment, monkeypatch):
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_env_names_the_setting_that_is_missing_or_wrong(kind, environment, variables, words):
-    """Without a secret in the text or in a frame."""
+    """Neither the message nor a frame has a secret."""
     environment(**variables)
     with pytest.raises(ConfigurationError, match=words) as caught:
         kind.from_env()
@@ -111,7 +111,7 @@ def test_from_env_names_the_setting_that_is_missing_or_wrong(kind, environment, 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_without_a_token_names_from_env_where_credentials_are_set(kind, environment):
-    """The constructor itself reads a token only."""
+    """The constructor reads a token only."""
     environment(**credentials())
 
     with pytest.raises(ConfigurationError, match=r"^token: is missing.*from_env\(\)"):
@@ -120,7 +120,7 @@ def test_a_client_without_a_token_names_from_env_where_credentials_are_set(kind,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_variable_counts_as_unset(kind, environment):
-    """Compose files and CI systems set variables to nothing."""
+    """Compose files and CI systems set empty variables."""
     environment(BASE_URL=BASE_URL, BEARER_TOKEN="t", API_PATH="", TIMEOUT="", CLIENT_ID="", TOKEN_URL="", PROFILE="")
 
     assert repr(kind()) == repr(kind.from_env()) == f"{kind.__name__}({BASE_URL}/otpvalidation)"
@@ -142,7 +142,7 @@ def test_a_byte_order_mark_is_dropped(kind, environment, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_warning_names_the_callers_line(kind, environment):
-    """Whether the client is made by its constructor or from the environment."""
+    """For the constructor and for `from_env`."""
     environment(BASE_URL="http://op.example", BEARER_TOKEN="t")
     with pytest.warns(UserWarning, match="plain http") as caught:
         kind(allow_http=True)
@@ -162,14 +162,14 @@ def test_a_warning_that_is_an_error_leaves_no_secret_in_a_frame(kind):
 
 
 class AddsTokenInRequest(httpx.Client):
-    """A client in the way of Authlib's OAuth2Client."""
+    """A client that adds its token like Authlib's OAuth2Client."""
 
     def request(self, method, url, **options):
         return super().request(method, url, auth=("user", "token"), **options)
 
 
 def test_a_client_that_adds_its_token_in_request_is_refused():
-    """Requests are sent by `send`, so its token would never be added."""
+    """This package calls `send`, so the token would not be added."""
     with AddsTokenInRequest() as http_client:
         with pytest.raises(ConfigurationError, match=r"token: None.*AddsTokenInRequest.*token=lambda"):
             OTPClient(BASE_URL, token=None, http_client=http_client)
@@ -181,7 +181,7 @@ def test_a_client_that_adds_its_token_in_request_is_refused():
 @pytest.mark.parametrize(("kind", "name"), [(OTPClient, "OAuth2Client"), (AsyncOTPClient, "AsyncOAuth2Client")])
 @pytest.mark.filterwarnings("ignore")
 def test_a_client_of_authlib_is_refused(kind, name):
-    """The real one, with the remedy."""
+    """The real class, with the remedy."""
     authlib = pytest.importorskip("authlib.integrations.httpx_client")
     http_client = getattr(authlib, name)("id", "secret", token_endpoint="https://auth.example.com/token")
 
@@ -190,7 +190,7 @@ def test_a_client_of_authlib_is_refused(kind, name):
 
 
 def test_a_parameter_of_none_is_refused():
-    """It would be sent as the text None."""
+    """It would be sent as the string None."""
     with pytest.raises(ConfigurationError, match="^params: "):
         OTPClient(BASE_URL, token="t", params={"a": None})
 
@@ -199,7 +199,7 @@ def test_a_parameter_of_none_is_refused():
 
 
 def test_on_call_is_told_about_each_call(shell):
-    """One function or several, after the call has ended, with everything that is known about it."""
+    """One function or several, after the call has ended, with a complete record."""
     records, more = [], []
     client = shell.mocked(lambda _: httpx.Response(204), on_call=[records.append, more.append])
     client.validate_code("id", "1234")
@@ -215,7 +215,7 @@ def test_on_call_is_told_about_each_call(shell):
 
 
 def test_an_observer_that_raises_changes_nothing(shell, caplog):
-    """Its error is logged, and the others are told."""
+    """Its error is logged, and the others are called."""
     records = []
 
     def broken(record):

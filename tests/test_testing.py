@@ -1,4 +1,4 @@
-"""The fixtures and helpers that users' own suites get."""
+"""The fixtures and helpers for the tests of users."""
 
 import re
 from pathlib import Path
@@ -49,7 +49,7 @@ class TestFixtures:
     """Each fixture is one operator per test, in front of a real client."""
 
     def test_client(self, otp_client: OTPClient, otp_sandbox: Sandbox) -> None:
-        """The client talks to the sandbox of the same test."""
+        """The client calls the sandbox of the same test."""
         sent = otp_client.send_code(PHONE, TEXT)
         with pytest.raises(InvalidOTPError):
             otp_client.validate_code(sent.authentication_id, "wrong")
@@ -57,7 +57,7 @@ class TestFixtures:
         assert otp_sandbox.sent_count == 1
 
     def test_each_test_starts_afresh(self, otp_sandbox: Sandbox) -> None:
-        """Nothing is left from the test before."""
+        """The state of the test before is gone."""
         assert otp_sandbox.calls() == []
 
     @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -85,7 +85,7 @@ class TestFixtures:
         assert otp_sandbox.sent_count == 1
 
     def test_guard_store(self, otp_guard_store: MemoryCounters, otp_sandbox: Sandbox) -> None:
-        """A guard of the application counts in a store of this test, on the clock of the sandbox."""
+        """A guard of the application counts in a store of this test, with the clock of the sandbox."""
         guard = Guard(cooldown=30.0)
         guard.store = otp_guard_store
         with guard.sending(PHONE):
@@ -97,7 +97,7 @@ class TestFixtures:
             pass
 
     def test_respx(self, otp_sandbox: Sandbox) -> None:
-        """Code that brings its own connection can be caught by respx."""
+        """Code that creates its own client can be redirected with respx."""
         with respx.mock:
             respx.route(host="api.example.com").mock(side_effect=otp_sandbox)
             with OTPClient("https://api.example.com/camara", token="any") as client:
@@ -107,7 +107,7 @@ class TestFixtures:
 
 @pytest.mark.parametrize("error", CAUSED, ids=lambda error: error.__name__)
 def test_any_error_on_demand(otp_client: OTPClient, otp_sandbox: Sandbox, error: type[OTPError]) -> None:
-    """The next call raises the class that was asked for, whatever the client repeats, and the one after it works."""
+    """The next call raises the class, including its repeats; the call after it succeeds."""
     fail_next(otp_sandbox, error)
     with pytest.raises(error) as caught:
         otp_client.send_code(PHONE, TEXT)
@@ -117,7 +117,7 @@ def test_any_error_on_demand(otp_client: OTPClient, otp_sandbox: Sandbox, error:
 
 @pytest.mark.parametrize("error", [OutcomeUnknownError, UnexpectedResponseError])
 def test_acting_errors_act(otp_client: OTPClient, otp_sandbox: Sandbox, error: type[OTPError]) -> None:
-    """Where the error means that the operator may have acted, it has."""
+    """If the error means that the operator may have acted, the sandbox has acted."""
     fail_next(otp_sandbox, error)
     with pytest.raises(error) as caught:
         otp_client.send_code(PHONE, TEXT)
@@ -126,7 +126,7 @@ def test_acting_errors_act(otp_client: OTPClient, otp_sandbox: Sandbox, error: t
 
 
 def test_selected_calls_fail(otp_client: OTPClient, otp_sandbox: Sandbox) -> None:
-    """A failure can be meant for one operation, one number, some calls, and carry a time to wait."""
+    """A failure can apply to one operation, one number or some calls, and can have Retry-After."""
     sent = otp_client.send_code(PHONE, TEXT)
     fail_next(otp_sandbox, TooManyRequestsError, operation="validate-code", phone_number=PHONE, calls=2, retry_after=7)
     otp_client.send_code("+447700900123", TEXT)
@@ -139,17 +139,17 @@ def test_selected_calls_fail(otp_client: OTPClient, otp_sandbox: Sandbox) -> Non
 
 @pytest.mark.parametrize("error", [TokenError, RequestValidationError, ConfigurationError, SendRefusedError, OTPError])
 def test_errors_no_operator_can_cause(otp_sandbox: Sandbox, error: type[OTPError]) -> None:
-    """An error that arises on this side is refused with the reason."""
+    """An error of the client itself is refused with the reason."""
     with pytest.raises(ValueError, match="before anything is sent"):
         fail_next(otp_sandbox, error)
 
 
 class TestOwnSettings:
-    """The clients fit a sandbox with settings of the user's own, whatever the environment says."""
+    """The clients fit a sandbox with changed settings, whatever the environment."""
 
     @pytest.fixture(autouse=True)
     def environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Set what a developer may have set for another operator."""
+        """Set variables that a developer may have set for another operator."""
         monkeypatch.setenv("CAMARA_API_PATH", "/v1/other")
 
     @pytest.fixture(
@@ -169,7 +169,7 @@ class TestOwnSettings:
         return settings
 
     def test_client(self, otp_client: OTPClient, otp_sandbox: Sandbox) -> None:
-        """The client knows path and token."""
+        """The client calls the sandbox of the same test."""
         otp_client.send_code(PHONE, TEXT)
         assert otp_sandbox.sent_count == 1
 
@@ -187,14 +187,14 @@ class TestOwnSettings:
 
 
 def test_a_served_sandbox_takes_every_connection(otp_sandbox_server: str, otp_sandbox: Sandbox) -> None:
-    """So a connection that cannot be made is refused with the remedy, instead of becoming another error."""
+    """So RequestNotSentError is refused with the remedy."""
     with pytest.raises(ValueError, match="use `otp_client`"):
         fail_next(otp_sandbox, RequestNotSentError)
     assert otp_sandbox_server
 
 
 def test_a_server_that_is_gone_takes_none(otp_sandbox: Sandbox, otp_client: OTPClient) -> None:
-    """The refusal lasts as long as the server."""
+    """The refusal ends with the server."""
     with otp_sandbox.serve():
         assert otp_sandbox.served == 1
     fail_next(otp_sandbox, RequestNotSentError)
@@ -204,7 +204,7 @@ def test_a_server_that_is_gone_takes_none(otp_sandbox: Sandbox, otp_client: OTPC
 
 
 def test_short_way_makes_no_difference(otp_sandbox: Sandbox) -> None:
-    """The quick client answers what httpx's own would, by the short way and by the long one."""
+    """The fast client responds like a client of httpx, in both of its code paths."""
     with otp_sandbox.client() as http:
         url = BASE_URL + "/otpvalidation/send-code"
         headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
@@ -219,7 +219,7 @@ def test_short_way_makes_no_difference(otp_sandbox: Sandbox) -> None:
 
 
 def test_short_way_makes_no_difference_asynchronously(otp_sandbox: Sandbox) -> None:
-    """The quick asynchronous client answers what httpx's own would."""
+    """The fast asynchronous client responds like one of httpx."""
 
     async def flow() -> list[int]:
         async with otp_sandbox.async_client() as http:
@@ -231,7 +231,7 @@ def test_short_way_makes_no_difference_asynchronously(otp_sandbox: Sandbox) -> N
 
 
 def test_the_sandboxs_clients_are_plain_clients_of_httpx(otp_sandbox: Sandbox) -> None:
-    """Hooks, redirects and authentication of the caller's work, and both reach the sandbox."""
+    """Hooks, redirects and authentication of the caller work, and reach the sandbox."""
     seen: list[str] = []
     with otp_sandbox.client() as http, OTPClient(BASE_URL, token="any", http_client=http) as otp:
         http.event_hooks = {"request": [lambda request: seen.append(request.url.path)]}
@@ -250,7 +250,7 @@ def test_the_sandboxs_clients_are_plain_clients_of_httpx(otp_sandbox: Sandbox) -
 
 @pytest.mark.long
 def test_plugin_is_off_until_asked_for(pytester: pytest.Pytester) -> None:
-    """Installing the package adds no fixture to anybody's tests; one line does, and settings can be overridden."""
+    """Installing the package adds no fixture; one line does, and settings can be overridden."""
     pytester.makepyfile(test_off="def test(otp_sandbox): pass")
     pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(errors=1)
     pytester.makeconftest(
@@ -275,13 +275,13 @@ def test_plugin_is_off_until_asked_for(pytester: pytest.Pytester) -> None:
 
 
 def test_every_error_class_is_covered() -> None:
-    """Each public error is either caused on demand or refused with the reason."""
+    """Each public error can be caused, or is refused with the reason."""
     ours = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OTPError)}
     assert ours == {*CAUSED, TokenError, RequestValidationError, ConfigurationError, SendRefusedError, OTPError}
 
 
 def test_drops_on_a_real_port(otp_sandbox_server: str, otp_sandbox: Sandbox) -> None:
-    """Over a real connection a dropped call is an unknown outcome too."""
+    """Over a real connection, a dropped call has an unknown outcome too."""
     fail_next(otp_sandbox, OutcomeUnknownError)
     with OTPClient(otp_sandbox_server, token="any") as client, pytest.raises(OutcomeUnknownError):
         client.send_code(PHONE, TEXT)
@@ -290,7 +290,7 @@ def test_drops_on_a_real_port(otp_sandbox_server: str, otp_sandbox: Sandbox) -> 
 
 
 def test_examples_in_the_docs(pytester: pytest.Pytester) -> None:
-    """The tests that the page shows pass as they stand, in a suite with the one line it asks for."""
+    """The tests on the page pass in a suite with the one line that it requires."""
     line, *examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     pytester.makeconftest(line)
     pytester.makepyfile(**{f"test_example_{number}": example for number, example in enumerate(examples)})
@@ -298,5 +298,4 @@ def test_examples_in_the_docs(pytester: pytest.Pytester) -> None:
 
 
 def test_every_fixture_is_in_the_docs() -> None:
-    """The page lists what the plugin offers."""
     assert all(f"`{name}`" in PAGE for name in testing.__all__ if name != "BASE_URL")

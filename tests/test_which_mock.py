@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "howto" / "which-mock.md"
 
 @pytest.mark.long
 def test_the_examples_pass_as_a_test_suite(tmp_path):
-    """In a process of its own, because the tools patch the one that they run in."""
+    """In a process of its own, because the tools patch their process."""
     source = "\n\n".join(source for _, _, source in blocks(PAGE))
     (tmp_path / "test_page.py").write_text(source, "utf-8")
     plugins = [argument for name in ("camara_otp.testing", "pytest_httpx") for argument in ("-p", name)]

@@ -1,4 +1,4 @@
-"""The wire: requests to bytes, answers to models and errors."""
+"""The wire format: requests to bytes, responses to models and errors."""
 
 import json
 import re
@@ -31,7 +31,7 @@ READERS = [read_send_code, read_validate_code]
 
 
 def context(request=None, token=None, x_correlator="sent-1"):
-    """Return what is known about a call; without a request there is nothing to mask but the token."""
+    """Return the context of a call; without a request, only the token is masked."""
     made = CallContext("send_code" if isinstance(request, SendCodeRequest) else "validate_code", request, x_correlator)
     made.token = Secret(token) if token is not None else None
     return made
@@ -53,7 +53,7 @@ def test_a_request_carries_the_documented_properties_and_no_others():
 
 
 def test_each_attempt_carries_token_and_correlator():
-    """Both are left out where there is none."""
+    """Both are optional."""
     static = ((b"Accept", b"application/json"),)
 
     assert with_call_headers(static, Secret("tok"), "corr") == [
@@ -113,7 +113,7 @@ def test_200_with_an_id_is_a_sent_code(body):
     ids=lambda body: repr(body[:30]),
 )
 def test_200_without_a_usable_id_is_never_a_sent_code(body):
-    """The answer is outside the contract, and whether a text went out is not known."""
+    """The response is outside the contract, so the outcome is unknown."""
     error = read(read_send_code, 200, body)
 
     assert isinstance(error, UnexpectedResponseError)
@@ -123,14 +123,14 @@ def test_200_without_a_usable_id_is_never_a_sent_code(body):
 
 
 def test_204_alone_is_a_verified_number():
-    """Nothing in the body matters."""
+    """The body does not matter."""
     assert read(read_validate_code, 204) == ValidateCodeResponse("sent-1")
     assert read(read_validate_code, 204, b"<html>", fault="too long") == ValidateCodeResponse("sent-1")
 
 
 @pytest.mark.parametrize("body", [b"", b'{"authenticationId":"a"}', b'{"code":"OK"}'], ids=["empty", "id", "code"])
 def test_no_other_status_below_400_verifies(body):
-    """A login page served with 200, a redirect, a 206: all outside the contract."""
+    """A login page with 200, a redirect, a 206: all are outside the contract."""
     for status in set(range(100, 400)) - {204}:
         error = read(read_validate_code, status, body)
 
@@ -140,7 +140,7 @@ def test_no_other_status_below_400_verifies(body):
 
 
 def test_no_other_status_below_400_sends():
-    """Even with a perfect body."""
+    """Even with a valid body."""
     for status in set(range(100, 400)) - {200}:
         assert isinstance(read(read_send_code, status, {"authenticationId": "a"}), UnexpectedResponseError)
 
@@ -181,7 +181,7 @@ def test_a_refusal_keeps_status_code_and_message(reader, status):
     ],
 )
 def test_error_info_is_read_tolerantly(body, expected):
-    """A text as code is enough, also one level down; anything else is no ErrorInfo."""
+    """A string as code is enough, also one level down; anything else is not an ErrorInfo."""
     assert error_info_of(json.dumps(body).encode()) == expected
 
 
@@ -242,7 +242,7 @@ def test_a_success_whose_body_could_not_be_read_is_unknown():
     ],
 )
 def test_the_operators_echo_is_preferred_where_it_fits(headers, expected):
-    """An echo outside the pattern, or with a secret, is dropped."""
+    """An echo outside the pattern, or with a secret, is ignored."""
     assert context(token="secret-token").reported_correlator(headers) == expected
 
 
@@ -282,7 +282,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_capped(value, seconds):
-    """Seconds or an HTTP date, never negative, at most a day; anything else is none."""
+    """Seconds or an HTTP date, never negative, at most a day; anything else is ignored."""
     headers = [(b"retry-after", value.encode("utf-8"))]
 
     assert retry_after(headers, NOW.timestamp()) == seconds
@@ -312,7 +312,7 @@ def test_retry_after_stands_on_the_error():
 )
 @pytest.mark.parametrize("status", [400, 401, 503])
 def test_no_text_of_a_server_repeats_a_secret(wrap, status):
-    """Token, number, message, id and code vanish from code, message and excerpt."""
+    """Token, number, message, id and code are masked in code, message and excerpt."""
     request = SendCodeRequest(NUMBER, MESSAGE)
     call = context(request, "eyJhb.Gci-Oi_J")
     for secret in (NUMBER, MESSAGE, "eyJhb.Gci-Oi_J"):
@@ -325,14 +325,14 @@ def test_no_text_of_a_server_repeats_a_secret(wrap, status):
 
 
 def test_a_short_code_vanishes_where_it_stands_alone():
-    """A code of three characters must not eat the words around it."""
+    """A code of three characters must not mask parts of words."""
     secrets = context(ValidateCodeRequest("ea0840f3", "or")).secrets
 
     assert secrets.hidden_in("the code 'or' is wrong, or for ever") == "the code '***' is wrong, *** for ever"
 
 
 def test_a_secret_of_signs_alone_vanishes_too():
-    """A code without letters and digits has no run to look for first."""
+    """A code without letters and digits is found too."""
     assert Secrets("#!*+").hidden_in("code #!*+ refused") == "code *** refused"
 
 
@@ -366,7 +366,7 @@ def test_any_answer_has_a_defined_result(reader, status, body, headers):
 
 @pytest.mark.parametrize("known", [*CODES, *SUPERSEDED])
 def test_what_a_person_types_never_changes_what_the_operator_said(known):
-    """Each word of a code of the contract, as the code and as the id: class, code and outcome_unknown stay."""
+    """A typed code or id equal to a part of a code of the contract changes neither class, code nor outcome_unknown."""
     body = json.dumps({"code": known, "message": "m"}).encode()
     for status in (400, 401, 409, 429):
         honest = read(read_validate_code, status, body)
@@ -378,8 +378,8 @@ def test_what_a_person_types_never_changes_what_the_operator_said(known):
                 assert (error.code, error.outcome_unknown) == (known, honest.outcome_unknown)
 
 
-def test_a_code_that_nobody_knows_is_kept_short_and_without_secrets():
-    """It may be an echo, of any length."""
+def test_an_unknown_code_is_kept_short_and_without_secrets():
+    """It may be an echo of any length."""
     call = context(ValidateCodeRequest("ea0840f3", "zebra"))
     error = read(read_validate_code, 400, json.dumps({"code": "ZEBRA" + "X" * 60_000}).encode(), call=call)
     assert error.code.startswith("***X")

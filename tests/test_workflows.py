@@ -30,7 +30,7 @@ def steps(workflow):
 
 
 def test_both_workflows_are_here():
-    """A renamed folder must not make the other tests empty."""
+    """Otherwise a renamed folder would make the other tests empty."""
     assert [path.name for path in WORKFLOWS] == ["ci.yml", "release.yml"]
 
 
@@ -46,7 +46,7 @@ def test_every_action_is_pinned_by_commit(path):
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_jobs_have_the_least_permissions(path):
-    """None by default; writing only where the job needs it; no token left in a checkout."""
+    """None by default, write access only for jobs that need it, and no token in a checkout."""
     workflow = load(path)
 
     assert workflow["permissions"] == {}
@@ -79,7 +79,6 @@ def test_the_commands_exist(path):
 
 
 def test_ci_runs_every_python_of_the_metadata_on_three_systems():
-    """A classifier is a promise."""
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["classifiers"]
     matrix = load(ROOT / ".github/workflows/ci.yml")["jobs"]["wheel"]["strategy"]["matrix"]
 
@@ -100,5 +99,4 @@ def test_nothing_is_published_before_the_tests_pass():
 
 
 def test_the_citation_names_this_version():
-    """A citation of another version leads to other code."""
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == camara_otp.__version__

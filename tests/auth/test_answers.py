@@ -1,4 +1,4 @@
-"""Reading what an authorization server answers."""
+"""Reading the responses of an authorization server."""
 
 import json
 import math
@@ -63,7 +63,6 @@ def test_the_token_type_is_bearer_in_any_case(kind):
 
 
 def test_a_missing_token_type_is_not_held_against_an_answer():
-    """There is nothing to disagree with."""
     body = good()
     del body["token_type"]
 
@@ -111,7 +110,7 @@ def test_any_expires_in_is_read(value, seconds):
 
 @pytest.mark.parametrize("token", [None, "", 7, ["t"], "two words", "new\nline", "töken", {"a": 1}, "Bearer t"])
 def test_an_unusable_access_token_is_refused_and_not_shown(token):
-    """A text that no header can carry is rejected."""
+    """A token that no header can contain is rejected."""
     refusal = read(good(access_token=token))
 
     assert isinstance(refusal, TokenRefusal)
@@ -129,18 +128,17 @@ def test_a_narrower_scope_is_named():
 
 @pytest.mark.parametrize("scope", [SCOPE, f"x {SCOPE}", None, 7, "", " "])
 def test_an_equal_wider_or_unsaid_scope_is_fine(scope):
-    """The field may be left out when nothing was cut."""
+    """The field may be missing if the whole scope is granted (RFC 6749 section 5.1)."""
     assert isinstance(read(good(scope=scope)), Token)
 
 
 def test_without_a_requested_scope_any_is_fine():
-    """Nothing was asked for, nothing can be missing."""
     assert isinstance(read_token(heard(good(scope="other")), None), Token)
 
 
 @pytest.mark.parametrize("code", sorted(REMEDIES))
 def test_each_known_error_comes_with_its_remedy(code):
-    """`error` holds the code, the text the remedy."""
+    """`error` has the code, the message has the remedy."""
     refusal = read({"error": code, "error_description": "why"}, status=400)
 
     assert isinstance(refusal, TokenRefusal)
@@ -154,7 +152,7 @@ def test_each_known_error_comes_with_its_remedy(code):
 
 
 def test_an_unknown_error_comes_with_a_remedy_too():
-    """Operators have codes of their own."""
+    """Operators use codes of their own."""
     refusal = read({"error": "quota"}, status=400)
 
     assert isinstance(refusal, TokenRefusal)
@@ -163,8 +161,8 @@ def test_an_unknown_error_comes_with_a_remedy_too():
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("body", [b"", b"<html>", {"status": 401, "code": "UNAUTHENTICATED", "message": "no"}])
-def test_a_gateway_that_lets_nobody_in_sends_to_the_credentials(status, body):
-    """The URL is seldom the reason."""
+def test_after_a_gateway_has_refused_the_remedy_names_the_credentials(status, body):
+    """The URL is seldom wrong."""
     refusal = read(body, status=status)
 
     assert isinstance(refusal, TokenRefusal)
@@ -173,7 +171,7 @@ def test_a_gateway_that_lets_nobody_in_sends_to_the_credentials(status, body):
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 429])
 def test_an_error_counts_whatever_the_status(status):
-    """Some servers say 200 or 401 where RFC 6749 says 400."""
+    """Some servers respond with 200 or 401 where RFC 6749 requires 400."""
     refusal = read({"error": "invalid_client"}, status=status)
 
     assert isinstance(refusal, TokenRefusal)
@@ -216,7 +214,7 @@ def test_a_redirect_is_not_followed(status):
     [b"", b"<html>sign in</html>", b"[]", b'"t"', b"null", b"\xff\xfe", b"{", b"[" * 100_000, b'{"error":7}'],
 )
 def test_anything_but_a_json_object_is_refused(body):
-    """A login page is no token."""
+    """A login page is not a token response."""
     assert isinstance(read(body), TokenRefusal)
 
 
@@ -232,7 +230,7 @@ def test_another_status_without_an_error_is_refused_by_number(status):
 
 
 def test_an_answer_over_the_cap_is_refused():
-    """The exchange says so, the text repeats it."""
+    """The message contains the reason from the exchange."""
     refusal = read(b"", fault="more than 65536 bytes")
 
     assert isinstance(refusal, TokenRefusal)
@@ -250,7 +248,7 @@ def test_an_answer_over_the_cap_is_refused():
     ],
 )
 def test_a_wrong_clock_is_found_out(date, said):
-    """An assertion refused by a server with another time: say by how much."""
+    """If a server with another clock refuses an assertion, the message gives the difference."""
     refusal = read({"error": "invalid_client"}, status=401, headers=[(b"date", date)])
 
     assert isinstance(refusal, TokenRefusal)
@@ -269,7 +267,7 @@ def test_a_wrong_clock_is_found_out(date, said):
     ],
 )
 def test_what_a_server_echoes_is_not_shown(words):
-    """Secrets, assertions and numbers in error texts, in any form."""
+    """Secrets, assertions and numbers in error messages, in any form."""
     refusal = read({"error": "invalid_request", "error_description": words}, status=400)
 
     assert isinstance(refusal, TokenRefusal)
@@ -278,7 +276,7 @@ def test_what_a_server_echoes_is_not_shown(words):
 
 
 def test_a_secret_in_the_error_code_is_not_shown_either():
-    """The code is the server's text too."""
+    """The code is a string from the server too."""
     refusal = read({"error": SECRET}, status=400)
 
     assert isinstance(refusal, TokenRefusal)
@@ -287,7 +285,7 @@ def test_a_secret_in_the_error_code_is_not_shown_either():
 
 
 def test_words_are_printable_and_short():
-    """Line ends, escape codes and novels do not reach a log."""
+    """Line ends, escape codes and long strings do not reach a log."""
     text = cleaned("a\r\nb\x1b[31m\u202e" + "x" * 500, Secrets())
 
     assert text.isprintable()
@@ -296,12 +294,12 @@ def test_words_are_printable_and_short():
 
 
 def test_a_secret_is_cut_before_the_text_is():
-    """Half a secret at the end of a shortened text is a secret as well."""
+    """Half a secret at the end of a shortened message is a secret too."""
     assert "s3cr3t" not in cleaned("x" * 190 + SECRET, Secrets(SECRET))
 
 
 def test_a_login_is_read():
-    """Id, interval and limit, with CIBA's default for the interval."""
+    """Id, interval and expiry, with the default interval of CIBA."""
     assert read_started_login(heard({"auth_req_id": "1", "interval": 2, "expires_in": "60"})) == StartedLogin(
         "1", 2.0, 60.0
     )
@@ -310,7 +308,7 @@ def test_a_login_is_read():
 
 @pytest.mark.parametrize("body", [{}, {"auth_req_id": ""}, {"auth_req_id": 1}, {"error": "unknown_user_id"}])
 def test_a_login_without_an_id_is_refused(body):
-    """There is nothing to poll with."""
+    """Polling needs the id."""
     assert isinstance(outcome(read_started_login, heard(body)), TokenRefusal)
 
 
@@ -366,7 +364,7 @@ def test_a_configuration_without_the_backchannel_is_refused_when_it_is_needed():
 
 @pytest.mark.parametrize("stated", ["https://op.example", "https://op.example/"])
 def test_a_configuration_url_stands_for_an_issuer_with_and_without_a_slash(stated):
-    """The URL does not tell which one is the issuer's name."""
+    """The URL does not tell which of the two is the issuer."""
     for asked in ("https://op.example/.well-known/openid-configuration",):
         found = discovery(asked=asked, issuer=stated, token_endpoint="https://op.example/t")
 
@@ -374,7 +372,7 @@ def test_a_configuration_url_stands_for_an_issuer_with_and_without_a_slash(state
 
 
 def test_an_issuer_is_compared_to_the_letter():
-    """A slash at its end belongs to the name that the caller gave."""
+    """A slash at the end is part of the issuer."""
     asked = "https://op.example/"
 
     assert issuer_of(asked, allow_http=False).configuration.url == (
@@ -410,14 +408,14 @@ def test_an_issuer_elsewhere_must_not_name_an_address_of_this_machine_or_link(ho
 
 
 def test_an_issuer_on_this_machine_may_name_one():
-    """A local sandbox does."""
+    """A sandbox on this machine does."""
     found = discovery(asked="http://127.0.0.1:1", issuer="http://127.0.0.1:1", token_endpoint="http://127.0.0.1:1/t")
 
     assert isinstance(found, dict)
 
 
 def test_a_date_without_a_zone_is_gmt(monkeypatch):
-    """As every date of HTTP: this machine's own zone plays no part."""
+    """HTTP dates are in GMT; the time zone of this machine has no effect."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:

@@ -20,7 +20,7 @@ DOWN = TokenRefusal("down", again=True)
 
 
 class Clock:
-    """Time that passes on command."""
+    """A clock that the test moves."""
 
     def __init__(self):
         self.now = 1000.0
@@ -83,7 +83,7 @@ def test_a_leeway_of_zero_renews_just_before_the_end():
 
 
 def test_a_token_from_a_store_keeps_its_moment_of_renewal():
-    """The time left counts, but the moment of renewal is that of the whole lifetime."""
+    """The remaining time counts, but the time of renewal follows from the whole lifetime."""
     held = cached_token(Token("t", 3600, 100), 0.0, 60.0)
 
     assert (held.renew_at, held.expires_at) == (40, 98)
@@ -91,7 +91,7 @@ def test_a_token_from_a_store_keeps_its_moment_of_renewal():
 
 
 def test_a_final_token_is_used_to_its_end():
-    """A token that cannot be renewed is not renewed ahead."""
+    """A token that cannot be renewed is used until it expires."""
     held = cached_token(Token("t", 3600, 3600, final=True), 0.0, 60.0)
 
     assert held.renew_at == held.expires_at
@@ -116,7 +116,7 @@ def test_the_hot_path_takes_no_lock():
 
 
 def test_a_fetch_is_told_how_long_a_caller_waits():
-    """The time of the first caller; ahead of the expiry no caller waits, and the fetch has all its time."""
+    """The fetch gets the time of the first caller; before the expiry no caller waits, so it gets its full time."""
     clock = Clock()
     source = Source()
     made = cache(source, clock=clock)
@@ -201,7 +201,7 @@ def test_the_old_token_is_served_while_one_renewal_runs():
 
 
 def test_a_failed_early_renewal_is_not_repeated_at_once():
-    """The token at hand still serves; the next try comes later, and the end is the end."""
+    """The token is still valid; the next attempt comes later, and the token is not used after its expiry."""
     source, clock = Source(), Clock()
     made = cache(source, clock=clock)
     made.get(None, 5)
@@ -242,7 +242,7 @@ def test_a_failed_early_renewal_is_logged(caplog):
 
 
 def test_an_expired_token_is_never_served():
-    """After its end callers wait for the next."""
+    """After the expiry, callers wait for the next token."""
     source, clock = Source(), Clock()
     made = cache(source, clock=clock)
     made.get(None, 5)
@@ -285,7 +285,7 @@ def test_a_fetch_that_ends_with_an_interruption_leaves_no_caller_waiting():
 
 
 def test_a_caller_out_of_time_gets_a_refusal_and_the_next_the_token():
-    """The fetch goes on; a slow token endpoint is not asked over and over."""
+    """The fetch continues, so a slow token endpoint gets no second request."""
     source = Source()
     source.gate.clear()
     made = cache(source)
@@ -302,7 +302,7 @@ def test_a_caller_out_of_time_gets_a_refusal_and_the_next_the_token():
 
 @pytest.mark.anyio
 async def test_a_task_out_of_time_gets_a_refusal():
-    """The async twin keeps to its time as well."""
+    """The asynchronous version has the same limit."""
     source = Source()
     source.gate.clear()
     made = cache(source)
@@ -316,7 +316,7 @@ async def test_a_task_out_of_time_gets_a_refusal():
 
 @pytest.mark.anyio
 async def test_a_task_that_waits_for_an_abandoned_fetch_takes_part_in_the_next():
-    """The async twin asks again as well."""
+    """The asynchronous version asks again too."""
     source = Source()
     source.gate.clear()
     made = cache(source, patience=0.05)
@@ -484,7 +484,7 @@ def test_a_rejected_token_is_served_to_no_other_caller():
 
 
 def test_the_same_token_again_is_given_as_it_is():
-    """Some servers return the same token again: there is no other, and the call ends."""
+    """Some servers return the same token again; then the call ends with the 401."""
     source = Source()
     source.queue = [Token("same", 60, 60), Token("same", 60, 60)]
     made = cache(source)
@@ -495,7 +495,7 @@ def test_the_same_token_again_is_given_as_it_is():
 
 
 def test_a_fetch_older_than_the_rejection_is_followed_by_another():
-    """A fetch that began before this caller's 401 may bring the very token that was refused."""
+    """A fetch that started before the 401 of this caller may return the rejected token."""
     source = Source()
     source.gate.clear()
     source.queue = [Token("bad", 60, 60), Token("good", 60, 60)]
@@ -523,7 +523,7 @@ def test_a_final_token_is_returned_although_it_is_rejected():
 
 
 def test_a_token_without_a_lifetime_serves_the_callers_that_waited():
-    """`expires_in: 0` is used once and not kept."""
+    """A token with `expires_in: 0` is used once and not cached."""
     source = Source(lifetime=0.0)
     made = cache(source)
 
@@ -532,7 +532,7 @@ def test_a_token_without_a_lifetime_serves_the_callers_that_waited():
 
 
 def test_three_second_tokens_work():
-    """A short life is used for most of its length, with early renewals in the background."""
+    """A short lifetime is used for most of its length, with early renewals in the background."""
     source, clock = Source(lifetime=3.0), Clock()
     made = cache(source, clock=clock)
     served = []
@@ -600,8 +600,6 @@ async def _waited(future):
 
 
 def test_an_error_in_a_thread_is_raised_in_the_waiting_thread():
-    """It is raised there, and the thread ends quietly."""
-
     def fail():
         raise LookupError("x")
 
@@ -610,7 +608,7 @@ def test_an_error_in_a_thread_is_raised_in_the_waiting_thread():
 
 
 def test_a_timeout_raised_in_a_thread_is_not_taken_for_ours():
-    """A function's own TimeoutError comes through."""
+    """A TimeoutError of the function itself is raised unchanged."""
 
     def fail():
         time.sleep(0.02)

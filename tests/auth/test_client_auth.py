@@ -159,7 +159,6 @@ def test_each_assertion_is_new():
     ("kind", "alg"), [("RSA", "RS256"), ("P-256", "ES256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")]
 )
 def test_the_algorithm_follows_the_key(keys, kind, alg):
-    """Nothing to set in the usual case."""
     assert key_of(keys[kind].as_pem(private=True), None, None).alg == alg
 
 
@@ -172,7 +171,7 @@ def test_a_jwk_brings_its_algorithm_and_name(keys):
 
 
 def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
-    """A key registered for one signature serves for another of its kind."""
+    """A key registered for one algorithm can be used with another one of its kind."""
     jwk_ = keys["RSA"].as_dict(private=True) | {"alg": "RS256", "kid": "from-jwk", "use": "sig", "key_ops": ["sign"]}
 
     header, claims = verified(key_of(jwk_, "PS256", None).sign({"iss": "client"}), keys["RSA"])
@@ -183,7 +182,7 @@ def test_an_algorithm_that_is_given_signs_whatever_the_jwk_says(keys):
 
 @pytest.mark.parametrize("said", [{"use": "enc"}, {"key_ops": ["verify"]}, {"key_ops": "sign"}, {"use": ["sig"]}])
 def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
-    """Not at the first token, long after the key was given."""
+    """It is refused by the constructor, not at the first token."""
     with pytest.raises(PrivateKeyError, match="^private_key: is not for signing"):
         key_of(keys["P-256"].as_dict(private=True) | said, None, None)
 
@@ -192,20 +191,20 @@ def test_a_jwk_that_is_not_for_signing_is_refused_at_once(keys, said):
     ("kind", "alg"), [("RSA", "ES256"), ("P-256", "RS256"), ("P-384", "ES256"), ("Ed25519", "ES256"), ("RSA", "EdDSA")]
 )
 def test_a_key_of_the_wrong_kind_is_refused(keys, kind, alg):
-    """Said at once, with both kinds."""
+    """The message of the constructor names both kinds."""
     with pytest.raises(ConfigurationError, match=f"^alg: {alg} needs a key of kind {ALGORITHMS[alg]}.*is {kind}"):
         key_of(keys[kind].as_pem(private=True), alg, None)
 
 
 @pytest.mark.parametrize("alg", ["HS256", "none", "RS1"])
 def test_an_unknown_algorithm_is_refused(keys, alg):
-    """Symmetric ones and none are no private_key_jwt."""
+    """Symmetric algorithms and `none` are not valid for private_key_jwt."""
     with pytest.raises(ConfigurationError, match="^alg: "):
         key_of(keys["RSA"].as_pem(private=True), alg, None)
 
 
 def test_a_curve_without_a_signature_is_refused():
-    """secp256k1 is not for this."""
+    """secp256k1 has no algorithm here."""
     with pytest.raises(ConfigurationError, match="^alg: "):
         key_of(jwk.ECKey.generate_key("secp256k1").as_dict(private=True), None, None)
 
@@ -237,7 +236,7 @@ def test_a_public_key_is_refused(keys, shape):
     ],
 )
 def test_what_is_no_key_is_refused_and_not_shown(given):
-    """The text names the forms, never the value; no foreign exception hangs on it."""
+    """The message names the accepted formats, not the value; no foreign exception is chained."""
     with pytest.raises(ConfigurationError, match="^private_key: ") as caught:
         key_of(given, None, None)
 
@@ -262,7 +261,7 @@ def test_signing_without_its_package_is_refused_at_once(keys, monkeypatch, block
 
 
 def test_a_wrong_key_is_caught_as_either(keys):
-    """A fault of the set-up, and the reason why there is no token; it travels between processes."""
+    """It is a ConfigurationError and a TokenError, and can be pickled."""
     for kind in (ConfigurationError, TokenError, ValueError):
         with pytest.raises(kind) as caught:
             key_of(keys["P-256"].as_pem(private=True), "RS256", None)
@@ -280,7 +279,7 @@ def test_a_signer_does_not_show_its_key(keys):
 
 
 def test_key_material_is_the_same_for_the_same_key(keys):
-    """Neither its format, nor blanks around a PEM, nor the order in a JWK make a difference between workers."""
+    """The format, spaces around a PEM, and the order in a JWK make no difference between workers."""
     pem = keys["P-256"].as_pem(private=True)
     jwk_ = keys["P-256"].as_dict(private=True)
     same = [pem, pem.decode() + "\n", b" " + pem, jwk_, dict(reversed(jwk_.items())), jwk_ | {"kid": "k"}]

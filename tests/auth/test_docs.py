@@ -1,4 +1,4 @@
-"""The two pages about tokens: every example runs, every name and figure in them is true."""
+"""The two pages about tokens: every example runs, and every name and figure is right."""
 
 import contextlib
 import inspect
@@ -34,7 +34,7 @@ def url():
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_runs(example, url, tmp_path, monkeypatch):
-    """Against the sandbox in the operator's place; it prints the output in its comments."""
+    """It runs against the sandbox, and prints the output in its comments."""
     (tmp_path / "key.pem").write_bytes(jwk.ECKey.generate_key("P-256").as_pem(private=True))
     monkeypatch.chdir(tmp_path)
     program = example.replace("https://auth.example.com", url).replace("https://api.example.com/camara", url)
@@ -65,7 +65,7 @@ def test_the_figures_on_the_pages_are_those_of_the_code():
 
 
 def test_the_stores_methods_are_the_protocols():
-    """The page's class and the protocol have the same methods."""
+    """The class on the page and the protocol have the same methods."""
     page = re.findall(r"^    def (\w+)\(", PAGES["share-tokens.md"], re.MULTILINE)
 
     assert page == [name for name, value in vars(TokenStore).items() if callable(value) and name[0] != "_"]

@@ -1,4 +1,4 @@
-"""The three grants against a server on loopback: sending, keeping, renewing, repeating and rejecting."""
+"""The three grants against a server on loopback: fetch, cache, renew, repeat and reject."""
 
 import asyncio
 import base64
@@ -105,7 +105,7 @@ async def test_the_async_client_is_served_by_the_same_object(tokens):
 
 
 def test_one_object_serves_many_loops(tokens):
-    """Nothing is bound to the loop that asked first."""
+    """Nothing is bound to the first event loop."""
     provider = secret(tokens)
 
     async def call(rejected):
@@ -118,7 +118,7 @@ def test_one_object_serves_many_loops(tokens):
 
 @pytest.mark.anyio
 async def test_a_hundred_tasks_cost_one_request(tokens):
-    """And one more when the token is refused to all of them."""
+    """After a rejection for all of them, they make one more."""
     provider = secret(tokens)
     got = []
 
@@ -158,7 +158,6 @@ def test_a_short_token_is_renewed_in_time(tokens):
 
 
 def test_credentials_in_the_form(tokens):
-    """The setting is `client_secret_post`."""
     get(secret(tokens, client_auth="client_secret_post", scope="a b"))
 
     assert tokens.seen[0].form == {
@@ -219,7 +218,7 @@ def test_the_configuration_is_named_as_well_as_its_issuer(tokens):
 
 
 def test_endpoints_are_discovered_once(tokens, keys):
-    """The configuration is asked at the first fetch, and the token endpoint found there is the audience."""
+    """The configuration is read at the first fetch, and its token endpoint is the audience."""
     tokens.replies = [discovery(tokens)]
     provider = ClientCredentials(
         issuer=tokens.origin, client_id="client", private_key=keys["P-256"].as_pem(private=True)
@@ -246,7 +245,7 @@ def test_a_failed_discovery_is_a_token_error_and_not_kept(tokens):
 
 
 def test_failures_of_the_server_are_repeated(tokens, keys):
-    """A reset and a 503, then a token: one call, a new jti each time."""
+    """A reset and a 503, then a token: one call, with a new jti for each request."""
     tokens.replies = [(0, {}, b""), (503, {}, b""), answer(502, error="server_error")]
     provider = ClientCredentials(tokens.url, "client", private_key=keys["P-256"].as_pem(private=True))
 
@@ -255,7 +254,7 @@ def test_failures_of_the_server_are_repeated(tokens, keys):
 
 
 def test_repetitions_end(tokens):
-    """Four attempts, then the last failure is told."""
+    """After four attempts, the last failure is raised."""
     tokens.reply = lambda seen: (503, {}, b"")
 
     with pytest.raises(TokenError, match="503"):
@@ -306,7 +305,7 @@ def test_pauses_grow_and_fit(refusal, attempt, left, pause):
     ],
 )
 def test_bad_answers_become_token_errors(tokens, reply, code, said):
-    """One request each: none of them gets better by repeating."""
+    """The provider makes one request, because a repeat would not help."""
     tokens.reply = lambda seen: reply
 
     with pytest.raises(TokenError, match=said) as caught:
@@ -318,7 +317,6 @@ def test_bad_answers_become_token_errors(tokens, reply, code, said):
 
 
 def test_a_refused_connection_is_repeated_then_reported():
-    """A refused connection is repeated, then told."""
     with pytest.raises(TokenError, match="could not be reached.*check its URL"):
         get(ClientCredentials("http://127.0.0.1:9/token", "client", client_secret=SECRET, timeout=2))
 
@@ -328,7 +326,7 @@ def test_a_refused_connection_is_repeated_then_reported():
 )
 @pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
 def test_a_silent_server_ends_with_the_time_of_the_call(bytes_of_answer, how):
-    """With any part of a response received; the provider's own limit is longer."""
+    """The deadline of the call applies, even if a part of the response has arrived."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         provider = ClientCredentials(
             f"http://127.0.0.1:{listener.getsockname()[1]}/token", "client", client_secret=SECRET, timeout=1
@@ -357,7 +355,7 @@ def test_a_silent_server_ends_with_the_time_of_the_call(bytes_of_answer, how):
 
 
 def test_a_certificate_that_does_not_verify_is_told_and_not_tried_again(tmp_path):
-    """The secret does not leave; trying again cannot help."""
+    """The secret is not sent; a repeat cannot help."""
     handshakes = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         context = self_signed(tmp_path)
@@ -407,7 +405,7 @@ def self_signed(folder):
 
 
 def test_errors_hold_nothing_that_is_secret(tokens, keys):
-    """Text, repr, pickle and a traceback with locals, although the server echoes all it got."""
+    """Message, repr, pickle and a traceback with locals, although the server echoes the request."""
 
     def echo(seen):
         return answer(400, error="invalid_request", error_description=" ".join(value for _, value in seen.pairs))
@@ -488,7 +486,7 @@ def test_an_interrupted_login_leaves_no_secret_in_the_traceback(tokens, alarm, m
 
 @pytest.mark.parametrize("ask", [get, lambda provider, rejected: fetch_token(provider, Secret(rejected), 5.0)])
 def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, alarm, ask):
-    """The refused one may well be good for another operator's gateway."""
+    """The rejected token may be valid for another gateway."""
     tokens.gate.clear()
     provider = secret(tokens)
     alarm()
@@ -508,7 +506,6 @@ def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, al
     ],
 )
 async def test_a_cancelled_wait_for_a_token_leaves_none_in_the_traceback(tokens, ask):
-    """In tasks as in threads."""
     tokens.gate.clear()
     with anyio.move_on_after(0.15):
         try:
@@ -544,7 +541,7 @@ def test_a_callers_http_client_is_used_and_left_open(tokens):
 
 
 def test_the_credentials_win_over_the_auth_of_a_callers_http_client(tokens):
-    """Which may be there for the operator, or for a proxy."""
+    """That auth may be for the operator or for a proxy."""
     with httpx.Client(auth=("somebody", "else")) as http_client:
         provider = secret(tokens, http_client=http_client)
         get(provider)
@@ -554,7 +551,7 @@ def test_the_credentials_win_over_the_auth_of_a_callers_http_client(tokens):
 
 
 def test_a_callers_http_client_that_raises_is_a_token_error(tokens):
-    """A hook may raise anything; the caller gets one kind of exception."""
+    """A hook may raise any exception."""
 
     def hook(_):
         raise LookupError(SECRET)
@@ -625,7 +622,6 @@ def test_wrong_arguments_are_refused_at_once(options, field):
     ],
 )
 def test_a_refused_argument_leaves_no_secret_in_a_frame(make):
-    """Error trackers show the locals of every frame."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
@@ -654,7 +650,7 @@ def test_plain_http_is_for_closed_networks_and_warns():
     ],
 )
 def test_wrong_arguments_of_a_jwt_bearer(keys, options, field):
-    """The user is named in a form that the profile knows, and openid stays out."""
+    """The subject has a form of the profile, and the scope has no openid."""
     given = {"private_key": keys["P-256"].as_pem(private=True), "subject": HINT} | options
 
     with pytest.raises(ConfigurationError, match=f"^{field}: ") as caught:
@@ -664,7 +660,7 @@ def test_wrong_arguments_of_a_jwt_bearer(keys, options, field):
 
 @pytest.mark.parametrize("hint", [HINT, "ipport:80.90.34.2:16790", "ipport:[2001:db8::1]:8080", "operatortoken:abc"])
 def test_all_login_hints_are_taken(hint):
-    """The three of the profile."""
+    """The three forms of the profile."""
     CIBA("https://op.example/token", "https://op.example/bc", "client", client_secret=SECRET, login_hint=hint)
 
 
@@ -695,7 +691,7 @@ def quick_polls(monkeypatch):
 
 
 def ciba(tokens, **options):
-    """Return a provider whose login has been scripted so far as the first answer."""
+    """Return a provider whose login has the scripted responses."""
     options.setdefault("client_secret", SECRET)
     return CIBA(tokens.url, f"{tokens.origin}/bc", "client", login_hint=HINT, **options)
 
@@ -706,7 +702,7 @@ TOKEN = answer(access_token="t1", token_type="Bearer", expires_in=3600, id_token
 
 
 def test_before_the_login_there_is_no_token(tokens):
-    """A login that takes minutes does not hide inside a call."""
+    """A login takes minutes, so a call never starts one."""
     with pytest.raises(TokenError, match="authorize"):
         get(ciba(tokens))
     assert tokens.count == 0
@@ -715,7 +711,7 @@ def test_before_the_login_there_is_no_token(tokens):
 @pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
 @pytest.mark.usefixtures("quick_polls")
 def test_a_login(tokens, keys, how):
-    """Asked once, polled until done, then a token provider; each endpoint is its assertion's audience."""
+    """One request, polls until it is done, then a token; each assertion has its endpoint as audience."""
     tokens.replies = [ASKED, PENDING, PENDING, TOKEN]
     provider = ciba(tokens, client_secret=None, private_key=keys["P-256"].as_pem(private=True))
     if how == "sync":
@@ -738,7 +734,7 @@ def test_a_login(tokens, keys, how):
 
 @pytest.mark.usefixtures("quick_polls")
 def test_a_refused_token_of_a_login_is_given_again(tokens):
-    """Without a refresh token no other can be had; the 401 is the answer."""
+    """Without a refresh token there is no other token, so the 401 is raised."""
     tokens.replies = [ASKED, TOKEN]
     provider = ciba(tokens)
     provider.authorize(timeout=10)
@@ -749,7 +745,7 @@ def test_a_refused_token_of_a_login_is_given_again(tokens):
 
 @pytest.mark.usefixtures("quick_polls")
 def test_a_login_that_ran_out_has_to_be_repeated(tokens):
-    """Expired without a refresh token: an error that says so; authorize again and it works."""
+    """After the expiry without a refresh token, the error asks for `authorize`, which works."""
     short = answer(access_token="t0", token_type="Bearer", expires_in=0)
     tokens.replies = [ASKED, short, ASKED, TOKEN]
     provider = ciba(tokens)
@@ -763,7 +759,7 @@ def test_a_login_that_ran_out_has_to_be_repeated(tokens):
 
 @pytest.mark.usefixtures("quick_polls")
 def test_refresh_tokens_are_used_and_rotated(tokens):
-    """Each renewal takes the newest one; a server that sends none means the old one."""
+    """Each renewal uses the newest one; if the server sends none, the old one stays valid."""
     tokens.replies = [
         ASKED,
         answer(access_token="t1", token_type="Bearer", expires_in=3600, refresh_token="r1"),
@@ -786,7 +782,7 @@ def test_refresh_tokens_are_used_and_rotated(tokens):
 @pytest.mark.parametrize("late", [answer(400, error="invalid_grant"), (200, "t-late", "r-late")])
 @pytest.mark.usefixtures("quick_polls")
 def test_a_late_refresh_of_the_login_before_leaves_the_new_one_alone(tokens, late):
-    """Its refusal does not forget the new refresh token, and its success does not replace the new token."""
+    """It does not change the refresh token or the token of the new login."""
     if isinstance(late[1], str):
         late = answer(access_token=late[1], token_type="Bearer", expires_in=9999, refresh_token=late[2])
     arrived, go = threading.Event(), threading.Event()
@@ -828,7 +824,7 @@ def refresh(provider):
 
 @pytest.mark.usefixtures("quick_polls")
 def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
-    """Two refreshes of one login with one token: the second is told invalid_grant, the first brought the successor."""
+    """Of two refreshes with one token, the second gets invalid_grant; the new token of the first stays."""
     tokens.replies = [ASKED, answer(access_token="t1", token_type="Bearer", refresh_token="r1")]
     provider = ciba(tokens)
     provider.authorize(timeout=10)
@@ -850,7 +846,7 @@ def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
 
 @pytest.mark.usefixtures("quick_polls")
 def test_the_user_is_asked_once(tokens):
-    """The question that rings the user's phone is not repeated after it may have arrived."""
+    """The request that notifies the phone is not repeated after it may have arrived."""
     tokens.replies = [(503, {}, b"")]
     provider = ciba(tokens)
     with pytest.raises(TokenError, match="503"):
@@ -861,7 +857,7 @@ def test_the_user_is_asked_once(tokens):
 @pytest.mark.usefixtures("quick_polls")
 @pytest.mark.parametrize("trouble", [(0, {}, b""), (503, {}, b"")])
 def test_a_renewal_survives_trouble_on_the_way(tokens, trouble):
-    """A refresh that failed is sent again within the deadline, as any request for a token."""
+    """A failed refresh is repeated within the deadline, like any token request."""
     tokens.replies = [
         ASKED,
         answer(access_token="t1", token_type="Bearer", refresh_token="r1"),
@@ -877,7 +873,7 @@ def test_a_renewal_survives_trouble_on_the_way(tokens, trouble):
 
 @pytest.mark.usefixtures("quick_polls")
 def test_a_login_survives_a_failing_poll(tokens):
-    """A reset or a 503 between two polls is no end."""
+    """Polling continues after a reset or a 503."""
     tokens.replies = [ASKED, (0, {}, b""), (503, {}, b""), TOKEN]
     provider = ciba(tokens)
     provider.authorize(timeout=10)
@@ -887,7 +883,7 @@ def test_a_login_survives_a_failing_poll(tokens):
 
 @pytest.mark.usefixtures("quick_polls")
 def test_too_many_requests_end_no_login_and_no_renewal(tokens, monkeypatch):
-    """429 means later, for the question, the poll and the refresh, and Retry-After is kept to."""
+    """After a 429, the request, the poll and the refresh wait for Retry-After."""
     monkeypatch.setattr("camara_otp.auth.token_endpoint.random.uniform", lambda *_: 0.0)
     soon = {"Retry-After": "1"}
     tokens.replies = [
@@ -922,7 +918,7 @@ def test_a_refused_login_says_why(tokens, code):
 
 
 def test_a_login_keeps_to_its_timeout(tokens):
-    """No poll would fit: said at once, the operator's interval in the text."""
+    """If no poll fits, the error comes at once and names the operator's interval."""
     tokens.replies = [answer(auth_req_id="r", expires_in=120, interval=5)]
     began = time.monotonic()
 
@@ -944,7 +940,7 @@ async def test_a_cancelled_login_stops_polling(tokens, anyio_backend):
 
 
 def test_a_login_that_breaks_is_a_token_error(tokens, monkeypatch):
-    """The exception's class is named, its text is not."""
+    """The message has the class of the exception, not its text."""
     provider = ciba(tokens)
 
     def broken(*_):
@@ -957,7 +953,7 @@ def test_a_login_that_breaks_is_a_token_error(tokens, monkeypatch):
 
 
 def test_a_login_without_a_thread_is_a_token_error(tokens, monkeypatch):
-    """A process at its limit."""
+    """The process is at its limit of threads."""
 
     def no_thread(*_):
         raise RuntimeError("can't start new thread")
@@ -983,7 +979,7 @@ async def test_a_refused_token_request_reaches_the_async_client(tokens):
 
 @pytest.mark.anyio
 async def test_a_login_that_hangs_is_left_behind(tokens, monkeypatch):
-    """The task does not wait for a thread that is late."""
+    """The task does not wait for the late thread."""
     monkeypatch.setattr("camara_otp.auth.ciba.GRACE", -0.9)
     tokens.gate.clear()
 
@@ -1003,7 +999,6 @@ def test_a_login_by_discovery(tokens, monkeypatch):
 
 
 def test_a_login_by_an_issuer_that_fails(tokens):
-    """The refusal is the issuer's."""
     tokens.reply = lambda seen: (404, {}, b"")
 
     with pytest.raises(TokenError, match="issuer"):
@@ -1011,7 +1006,7 @@ def test_a_login_by_an_issuer_that_fails(tokens):
 
 
 def test_a_login_over_a_client_that_raises(tokens):
-    """A hook may raise anything; the caller gets one kind of exception."""
+    """A hook may raise any exception."""
 
     def hook(_):
         raise LookupError(SECRET)
@@ -1023,7 +1018,7 @@ def test_a_login_over_a_client_that_raises(tokens):
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), None])
 def test_a_login_needs_a_sensible_timeout(tokens, timeout):
-    """Nothing is asked without one."""
+    """Nothing is sent without one."""
     with pytest.raises(ConfigurationError, match="^timeout: "):
         ciba(tokens).authorize(timeout=timeout)
     assert tokens.count == 0
@@ -1033,7 +1028,7 @@ def test_a_login_needs_a_sensible_timeout(tokens, timeout):
 
 
 def test_two_providers_share_a_token(tokens, keys):
-    """One fetch for both, and one after a rejection."""
+    """Both make one fetch, and one more after a rejection."""
     store = MemoryStore()
     pem = keys["P-256"].as_pem(private=True)
     for make in (
@@ -1062,7 +1057,7 @@ def test_two_providers_share_a_token(tokens, keys):
     ],
 )
 def test_a_user_named_in_a_refusal_is_not_shown(tokens, keys, words):
-    """However the server groups the number, for an assertion and for a login."""
+    """The server may group the digits of the number in any way."""
     tokens.reply = answer(400, error="invalid_grant", error_description=words)
     bearer = JWTBearer(tokens.url, "client", private_key=keys["P-256"].as_pem(private=True), subject=HINT)
 
@@ -1075,7 +1070,6 @@ def test_a_user_named_in_a_refusal_is_not_shown(tokens, keys, words):
 
 
 def test_a_token_for_a_subject_is_not_shown(tokens, keys):
-    """Nor the part of it that stands after the colon."""
     tokens.reply = answer(400, error="invalid_grant", error_description="what is Abc.Def-123?")
     bearer = JWTBearer(
         tokens.url, "client", private_key=keys["P-256"].as_pem(private=True), subject="operatortoken:Abc.Def-123"
@@ -1110,7 +1104,7 @@ def test_a_token_for_a_subject_is_not_shown(tokens, keys):
     ],
 )
 def test_an_argument_of_a_wrong_type_is_named_and_not_shown(keys, options, field):
-    """No TypeError from deep inside, and no secret in a frame that is shown with its locals."""
+    """No TypeError is raised from internal code, and no frame has the secret."""
     given = {"token_url": "https://op.example/token", "client_id": "client", "client_secret": SECRET} | options
     if given.get("private_key") == "RSA":
         given["private_key"] = keys["RSA"].as_pem(private=True)
@@ -1125,7 +1119,6 @@ def test_an_argument_of_a_wrong_type_is_named_and_not_shown(keys, options, field
 
 @pytest.mark.parametrize("hint", [None, 5, b"tel:+34666111333", ["tel:+34666111333"]])
 def test_a_user_of_a_wrong_type_is_named(keys, hint):
-    """For both grants that speak of a user."""
     with pytest.raises(ConfigurationError, match="^login_hint: must be a string"):
         CIBA("https://op.example/token", "https://op.example/bc", "client", client_secret=SECRET, login_hint=hint)
     with pytest.raises(ConfigurationError, match="^subject: must be a string"):
@@ -1134,7 +1127,7 @@ def test_a_user_of_a_wrong_type_is_named(keys, hint):
 
 @pytest.mark.parametrize("member", ["alg", "kid"])
 def test_a_jwk_with_a_member_of_a_wrong_type_is_refused(keys, member):
-    """Before anything is signed with it."""
+    """The constructor rejects it."""
     jwk = keys["P-256"].as_dict(private=True) | {member: ["x"]}
 
     with pytest.raises(ConfigurationError, match=f"^({member}|private_key): "):
@@ -1143,7 +1136,6 @@ def test_a_jwk_with_a_member_of_a_wrong_type_is_refused(keys, member):
 
 @pytest.mark.parametrize("given", [{"names": (5,)}, {"purpose": 5}])
 def test_a_scope_of_anything_but_text_is_refused(given):
-    """As the other arguments are."""
     with pytest.raises(ConfigurationError, match="must be a string"):
         scope(*given.get("names", ()), purpose=given.get("purpose"))
 
@@ -1153,7 +1145,7 @@ def test_a_scope_of_anything_but_text_is_refused(given):
 
 @pytest.mark.parametrize("shape", [lambda pem: "\ufeff" + pem, lambda pem: pem.replace("\n", "\\n"), str.encode])
 def test_a_key_is_read_as_platforms_write_it(tokens, keys, shape):
-    """With a byte order mark, or with a literal backslash and n for each line end, as environment variables hold it."""
+    """With a byte order mark, or with a literal backslash and n for each line end, as in environment variables."""
     pem = keys["P-256"].as_pem(private=True).decode()
     store = MemoryStore()
     given = [ClientCredentials(tokens.url, "c", private_key=key, store=store) for key in (pem, shape(pem))]
@@ -1170,7 +1162,7 @@ def test_a_secret_and_an_id_lose_a_byte_order_mark(tokens):
 
 @pytest.mark.parametrize("kind", [ClientCredentials, JWTBearer, CIBA])
 def test_a_provider_whose_arguments_were_rejected_has_a_repr(kind):
-    """A debugger asks for it."""
+    """A debugger calls it."""
     assert repr(kind.__new__(kind)) == f"{kind.__name__}()"
 
 
@@ -1182,7 +1174,7 @@ def test_a_provider_whose_arguments_were_rejected_has_a_repr(kind):
     ],
 )
 def test_the_query_of_a_token_url_is_not_shown(make):
-    """Some gateways take their key there."""
+    """Some gateways have an API key in it."""
     shown = repr(make("https://op.example/token?apikey=k3y&x=1"))
 
     assert "https://op.example/token?***" in shown
@@ -1200,8 +1192,6 @@ def test_the_query_of_a_token_url_is_not_in_errors():
 
 
 def test_a_warning_names_the_callers_line_also_for_a_subclass():
-    """However deep the constructor is called."""
-
     class Mine(ClientCredentials):
         def __init__(self):
             super().__init__("http://op.example/token", "client", client_secret=SECRET, allow_http=True)
@@ -1223,7 +1213,7 @@ def test_a_warning_that_is_an_error_leaves_no_secret_in_a_frame():
 
 
 def test_a_thread_that_fetches_warns_of_nothing(tokens):
-    """A configuration may name plain http where the caller allows it; the constructor has warned already."""
+    """The constructor has warned about plain http already."""
     tokens.replies = [answer(issuer=tokens.origin, token_endpoint="http://op.example.invalid/token")]
     provider = ClientCredentials(
         issuer=tokens.origin, client_id="client", client_secret=SECRET, allow_http=True, timeout=1

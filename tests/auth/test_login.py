@@ -1,4 +1,4 @@
-"""The CIBA dialogue, in a time that passes on command."""
+"""The CIBA login, with a clock that the test moves."""
 
 import pytest
 
@@ -12,7 +12,7 @@ DOWN = TokenRefusal("down", again=True)
 
 
 class World:
-    """A clock, and an operator that answers polls in turn."""
+    """A clock, and an operator with scripted responses to polls."""
 
     def __init__(self, asked, *polls, give_up_at=None):
         self.now = 0.0
@@ -43,12 +43,12 @@ class World:
 
 
 def asked(interval=5.0, expires_in=120.0):
-    """Return a login that was asked for."""
+    """Return a login after the first request."""
     return StartedLogin("id", interval, expires_in)
 
 
 def test_polls_keep_the_interval():
-    """Also before the first one; the token's age counts from its poll."""
+    """The interval applies before the first poll too; the token's lifetime starts at its poll."""
     world = World(asked(), PENDING, PENDING, TOKEN)
 
     assert world.log_in(100) == (TOKEN, pytest.approx(15.2))
@@ -58,7 +58,7 @@ def test_polls_keep_the_interval():
 
 @pytest.mark.parametrize(("interval", "expires_in"), [(5.0, 5.0), (5.0, 3.0), (100.0, 60.0)])
 def test_an_interval_as_long_as_the_login_lives_still_gives_one_poll(interval, expires_in):
-    """Close to the end, and no second one."""
+    """It polls once, just before the expiry."""
     assert World(asked(interval, expires_in), TOKEN).log_in(100)[0] == TOKEN
 
     world = World(asked(interval, expires_in), PENDING)
@@ -67,7 +67,6 @@ def test_an_interval_as_long_as_the_login_lives_still_gives_one_poll(interval, e
 
 
 def test_a_login_that_lives_no_second_is_polled_at_once():
-    """There is no better moment."""
     world = World(asked(5.0, 0.0), TOKEN)
 
     assert world.log_in(100)[0] == TOKEN
@@ -75,7 +74,7 @@ def test_a_login_that_lives_no_second_is_polled_at_once():
 
 
 def test_an_interval_of_zero_has_a_floor():
-    """One operator publishes it."""
+    """One operator publishes an interval of zero."""
     world = World(asked(interval=0.0), PENDING, TOKEN)
     world.log_in(100)
 
@@ -91,7 +90,7 @@ def test_slow_down_adds_five_seconds_for_good():
 
 
 def test_silence_doubles_the_interval():
-    """An operator in trouble is asked less often, within reason."""
+    """An operator that does not respond gets fewer polls."""
     world = World(asked(interval=20.0, expires_in=1000.0), DOWN, DOWN, DOWN, PENDING, TOKEN)
     world.log_in(1000)
 

@@ -25,7 +25,7 @@ BAD_TOKENS = [
 
 
 class Own:
-    """A user's own provider."""
+    """A provider of the user."""
 
     def __init__(self, give):
         self.give = give
@@ -51,7 +51,7 @@ def raising(error):
 
 @pytest.mark.parametrize("token", BAD_TOKENS)
 def test_text_that_is_no_token_is_refused_at_once(token):
-    """CR, LF, NUL, blanks and non-ASCII never reach a header, nor the message."""
+    """CR, LF, NUL, spaces and non-ASCII characters reach neither a header nor the message."""
     with pytest.raises(ConfigurationError, match="^token: ") as caught:
         StaticToken(token)
 
@@ -65,7 +65,7 @@ def test_visible_ascii_is_a_token(token):
 
 
 def test_what_is_given_as_token_becomes_a_provider():
-    """Text, a callable, a provider; nothing else."""
+    """A string, a callable, or a provider; nothing else."""
     own = Own(lambda: "t")
 
     assert isinstance(provider_of("t"), StaticToken)
@@ -78,20 +78,20 @@ def test_what_is_given_as_token_becomes_a_provider():
 
 @pytest.mark.parametrize("mock", [Mock, MagicMock, AsyncMock])
 def test_a_mock_of_a_callable_is_a_callable(mock):
-    """It has every attribute that is asked for, those of a provider too."""
+    """A mock has every attribute, also those of a provider."""
     assert isinstance(provider_of(mock(return_value="t")), CallableToken)
 
 
 @pytest.mark.parametrize("mock", [Mock, NonCallableMock])
 def test_a_mock_of_a_provider_is_a_provider(mock):
-    """Which may be callable, as most mocks are."""
+    """It may be callable, like most mocks."""
     own = mock(spec=TokenProvider)
 
     assert provider_of(own) is own
 
 
 def test_what_stands_for_a_provider_is_one():
-    """A proxy has the two methods, though its class does not."""
+    """A proxy object has the two methods, but its class does not."""
 
     class Lazy:
         def __getattr__(self, name):
@@ -104,7 +104,7 @@ def test_what_stands_for_a_provider_is_one():
 
 
 def test_a_provider_that_can_be_called_is_a_provider():
-    """Its methods count first."""
+    """The methods of a provider take precedence over `__call__`."""
 
     class Both(Own):
         def __call__(self):
@@ -127,7 +127,7 @@ def test_half_a_provider_is_refused():
 
 
 def test_reprs_hold_no_token():
-    """Neither the text nor the values of a closure."""
+    """Neither the string nor the values of a closure are shown."""
 
     def my_tokens():
         return "secret-token"
@@ -139,7 +139,7 @@ def test_reprs_hold_no_token():
 
 @pytest.mark.anyio
 async def test_every_kind_of_provider_gives_its_token():
-    """The same object serves both worlds."""
+    """One object serves both clients."""
 
     async def later():
         await anyio.sleep(0)
@@ -152,7 +152,7 @@ async def test_every_kind_of_provider_gives_its_token():
 
 
 def test_a_provider_hears_what_was_rejected_and_what_time_is_left():
-    """So that it can renew within the call's deadline."""
+    """It can renew the token within the deadline of the call."""
     own = Own(lambda: "new")
 
     fetch_token(own, Secret("old"), 2.5)
@@ -176,7 +176,7 @@ async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
 
 @pytest.mark.anyio
 async def test_what_a_provider_raises_is_chained():
-    """The cause is theirs, with their frames and none of ours."""
+    """The chained exception has the frames of the provider only."""
     for result in (
         fetch_token(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
         await afetch_token(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
@@ -191,7 +191,7 @@ async def test_what_a_provider_raises_is_chained():
 
 
 def test_a_token_error_of_a_provider_is_kept():
-    """Its text says all that is to say; its frames may know secrets and go."""
+    """Its frames may contain secrets and are removed."""
     error = TokenError("no luck", error="invalid_client")
 
     result = fetch_token(CallableToken(raising(error)), None, 1.0)
@@ -203,7 +203,7 @@ def test_a_token_error_of_a_provider_is_kept():
 @pytest.mark.anyio
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 async def test_interruptions_pass_through(stop):
-    """KeyboardInterrupt is no TokenError."""
+    """KeyboardInterrupt does not become a TokenError."""
     with pytest.raises(stop):
         fetch_token(CallableToken(raising(stop())), None, 1.0)
     with pytest.raises(stop):
@@ -211,7 +211,7 @@ async def test_interruptions_pass_through(stop):
 
 
 def test_an_async_callable_is_refused_by_the_sync_client():
-    """With the remedy, and without a warning about a coroutine that never ran."""
+    """The message has the remedy, and no warning about an unawaited coroutine is issued."""
 
     async def later():
         return "t"
@@ -228,7 +228,7 @@ def test_an_async_callable_is_refused_by_the_sync_client():
 
 @pytest.mark.anyio
 async def test_a_slow_provider_ends_with_the_deadline():
-    """The client limits a caller's own provider, which may ignore its timeout."""
+    """The deadline applies to a provider that ignores its timeout."""
 
     async def slow():
         await anyio.sleep(30)

@@ -22,7 +22,7 @@ API = "one-time-password-sms:send-validate"
     ],
 )
 def test_scope_is_written_as_operators_publish_it(names, options, text):
-    """Both forms of a purpose, OpenID's own scopes in front."""
+    """Both forms of a purpose; the scopes of OpenID come first."""
     assert scope(*names, **options) == text
 
 
@@ -39,13 +39,12 @@ def test_scope_is_written_as_operators_publish_it(names, options, text):
     ],
 )
 def test_what_no_scope_can_hold_is_refused(names, options, field):
-    """RFC 6749's characters only, and nothing to join without a purpose."""
+    """Only characters of RFC 6749 are accepted, and `joined` needs a purpose."""
     with pytest.raises(ConfigurationError, match=f"^{field}:"):
         scope(*names, **options)
 
 
 def test_a_scope_of_a_users_own_is_taken_as_it_is():
-    """The free text of an operator passes."""
     assert checked_scope("dpv:X#a openid Any-Thing/else") == "dpv:X#a openid Any-Thing/else"
 
 
@@ -70,5 +69,5 @@ def test_a_scope_of_a_users_own_is_taken_as_it_is():
     ],
 )
 def test_a_narrower_grant_is_told_from_an_equal_one(requested, granted, lacking):
-    """Purposes and OpenID's own scopes may be left out of an answer."""
+    """A response may leave out purposes and the scopes of OpenID."""
     assert missing_scopes(requested, granted) == lacking

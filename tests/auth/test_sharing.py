@@ -1,4 +1,4 @@
-"""Several workers and one token: stores, the lock, encryption, and stores that fail."""
+"""Several workers that share one token: stores, the lock, encryption, and stores that fail."""
 
 import base64
 import logging
@@ -20,7 +20,7 @@ STORE_KEY = StoreKey("token:0", KEY)
 
 
 class Clock:
-    """Time that passes on command; sleeping is passing."""
+    """A clock that the test moves; sleeping moves it too."""
 
     def __init__(self):
         self.now = 1000.0
@@ -33,7 +33,7 @@ class Clock:
 
 
 class Worker:
-    """One process of the fleet: its own token source, the common store."""
+    """One worker process: its own token source, the common store."""
 
     def __init__(self, store, clock, *, lifetime=3600.0, refuse=False):
         self.clock = clock
@@ -76,7 +76,7 @@ def store(clock):
 
 
 def workers(store, clock, number=2, **options):
-    """Return some workers on one store."""
+    """Return several workers with one store."""
     return [Worker(store, clock, **options) for _ in range(number)]
 
 
@@ -117,7 +117,7 @@ def test_a_token_once_refused_is_not_taken_from_the_store_again(store, clock):
 
 
 def test_one_worker_renews_ahead_of_the_end(store, clock):
-    """While one holds the lock the others go on with the old token."""
+    """While one worker has the lock, the others use the old token."""
     one, other = workers(store, clock)
     old = one.fetch()
     clock.now += 3550
@@ -131,7 +131,6 @@ def test_one_worker_renews_ahead_of_the_end(store, clock):
 
 
 def test_a_worker_without_the_lock_waits_for_the_token(store, clock):
-    """The waiter fetches nothing."""
     one, other = workers(store, clock)
     lease = store.acquire(STORE_KEY.name, LOCK_SECONDS)
     token = Token("t", 3600.0, 3600.0)
@@ -150,7 +149,7 @@ def test_a_worker_without_the_lock_waits_for_the_token(store, clock):
 
 
 def test_a_killed_worker_delays_others_until_its_lock_expires(store, clock):
-    """Its lock runs out, and the next takes over."""
+    """The lock expires, and the next worker takes it."""
     [worker] = workers(store, clock, 1)
     store.acquire(STORE_KEY.name, LOCK_SECONDS)
     began = clock.now
@@ -174,7 +173,7 @@ def test_a_short_call_does_not_wait_for_the_lock_to_expire(store, clock):
 
 
 def test_a_worker_between_look_and_lock_is_noticed(store, clock):
-    """A worker that gets the lock looks again before it fetches."""
+    """A worker that gets the lock reads the store again before it fetches."""
     one, other = workers(store, clock)
     real = store.acquire
 
@@ -191,7 +190,7 @@ def test_a_worker_between_look_and_lock_is_noticed(store, clock):
 
 
 def test_a_refusal_is_told_and_frees_the_lock(store, clock):
-    """The next worker need not wait."""
+    """The next worker does not wait."""
     one, other = workers(store, clock)
     one.refuse = True
 
@@ -203,7 +202,6 @@ def test_a_refusal_is_told_and_frees_the_lock(store, clock):
 
 
 def test_a_token_without_a_life_is_not_shared(store, clock):
-    """There is nothing in it for others."""
     [worker] = workers(store, clock, 1, lifetime=0.0)
     worker.fetch()
 
@@ -224,7 +222,7 @@ def fails(*_):
 
 @pytest.mark.parametrize("method", ["load", "acquire", "save", "release"])
 def test_a_worker_fetches_its_own_token_if_the_store_fails(method, clock, caplog):
-    """One fetch, a warning without the store's words, no exception."""
+    """One fetch, a warning without the message of the store, and no exception."""
     [worker] = workers(Broken(method, fails), clock, 1)
     with caplog.at_level(logging.WARNING, "camara_otp.auth"):
         assert isinstance(worker.fetch(), Token)
@@ -237,7 +235,7 @@ def test_a_worker_fetches_its_own_token_if_the_store_fails(method, clock, caplog
 
 @pytest.mark.parametrize(("pause", "timeout"), [(0.3, 2.0), (0.15, 1.0)])
 def test_a_store_that_is_slow_costs_a_part_of_the_time_there_is(pause, timeout, caplog):
-    """Each answer alone would be in time; all together they would not."""
+    """Each response is in time, but all together are not."""
     store = MemoryStore()
     for name in ("load", "save", "acquire", "release"):
         setattr(store, name, slowly(getattr(store, name), pause))
@@ -261,7 +259,7 @@ def slowly(method, pause):
 
 
 def test_a_caller_without_time_counts_no_store_as_down(caplog):
-    """A healthy store answers in less than the least that it is given."""
+    """The store responds within the minimum that it is given."""
     store = MemoryStore()
     got = source(store, shared_token)(None, 0.0)
 
@@ -273,7 +271,7 @@ def test_a_caller_without_time_counts_no_store_as_down(caplog):
 @pytest.mark.parametrize("pause", [0.03, 0.08])
 @pytest.mark.parametrize("timeout", [1.0, 2.0])
 def test_a_lock_that_is_never_released_costs_no_call(pause, timeout):
-    """Also where each look at the store takes its time, though never enough to call it slow."""
+    """The store is also slow, but within its limit."""
     store = MemoryStore()
     store.acquire(STORE_KEY.name, 100)
     for name in ("load", "save", "acquire", "release"):
@@ -286,7 +284,7 @@ def test_a_lock_that_is_never_released_costs_no_call(pause, timeout):
 
 
 def test_a_store_that_hangs_is_left_behind(clock, monkeypatch):
-    """Within a limit of this package, whatever timeouts the caller's client has."""
+    """The limit of this package applies, whatever timeouts the Redis client has."""
     monkeypatch.setattr(sharing, "_STORE_BUDGET", (0.05, 0.05))
     gate = threading.Event()
     [worker] = workers(Broken("load", lambda _: gate.wait(10)), clock, 1)
@@ -298,7 +296,7 @@ def test_a_store_that_hangs_is_left_behind(clock, monkeypatch):
 
 
 class Hanging(MemoryStore):
-    """Answer a number of times, then no more."""
+    """Respond a number of times, then never."""
 
     def __init__(self, answers):
         super().__init__()
@@ -327,7 +325,7 @@ class Hanging(MemoryStore):
 @pytest.mark.parametrize("answers", range(6))
 @pytest.mark.parametrize("limit", ["timeout", "wait_budget"])
 def test_a_store_that_hangs_costs_a_part_of_the_time_there_is(answers, limit, caplog):
-    """At any moment: the worker fetches one token of its own, in time, and waits for the store only once."""
+    """The worker fetches a token of its own in time, and waits for the store only once."""
     store = Hanging(answers)
     began = time.monotonic()
     fetched = []
@@ -352,7 +350,7 @@ def test_a_store_that_hangs_costs_a_part_of_the_time_there_is(answers, limit, ca
     "shape", [lambda kept: kept[0], lambda kept: (kept[0], None), lambda kept: (*kept, 1), lambda _: "text"]
 )
 def test_a_worker_fetches_its_own_token_if_the_store_returns_nonsense(clock, shape, caplog):
-    """A slip in a store of the caller's own is named in the log, and no call fails for it."""
+    """The log names the fault of the store, and no call fails."""
     store = MemoryStore(clock=clock)
     one, other = workers(store, clock)
     one.fetch()
@@ -378,7 +376,7 @@ def test_a_token_without_time_left_is_not_found(clock, left):
 
 @pytest.mark.parametrize("value", [b"", b"nonsense", b"[]", b"{}", b'{"token": "t"}', b'{"token":"t","lifetime":"x"}'])
 def test_foreign_bytes_in_the_store_are_as_good_as_none(store, clock, value):
-    """Another program's value, or a damaged one: fetch and overwrite."""
+    """The value of another program, or a damaged one, is replaced by a fetched token."""
     store.save(STORE_KEY.name, value, 1000)
     [worker] = workers(store, clock, 1)
     token = worker.fetch()
@@ -388,7 +386,7 @@ def test_foreign_bytes_in_the_store_are_as_good_as_none(store, clock, value):
 
 
 def test_a_store_key_depends_on_secret_and_identity():
-    """Same client, same name and key; anything else, others. Nothing of it shows."""
+    """The same client has the same name and key; neither shows the secret."""
     made = StoreKey.derive(b"s3cr3t", "client_credentials", "https://op.example/token", "client", "scope")
 
     assert made == StoreKey.derive(b"s3cr3t", "client_credentials", "https://op.example/token", "client", "scope")
@@ -404,7 +402,7 @@ def test_a_store_key_depends_on_secret_and_identity():
 
 
 def test_an_encrypted_token_is_unreadable_and_authentic():
-    """Only the same key opens it, and a changed byte spoils it."""
+    """Only the same key decrypts it, and a changed byte makes it invalid."""
     token = Token("t0ken", 3600.0, 3600.0)
     sealed = STORE_KEY.pack(token, encrypt=True)
 
@@ -434,7 +432,7 @@ def test_the_memory_store_keeps_values_for_their_time(store, clock):
 
 
 def test_the_memory_store_lends_its_lock_once(store, clock):
-    """Until it is given back or runs out; an old lease frees nothing."""
+    """The lock is taken until it is released or expires; an old lease does not release it."""
     first = store.acquire("a", 10)
     assert store.acquire("a", 10) is None
     assert store.acquire("b", 10) is not None
@@ -448,7 +446,7 @@ def test_the_memory_store_lends_its_lock_once(store, clock):
 
 
 def race(store, number, own, timeout=10.0):
-    """Let workers on one store ask at once, on a real clock; return the outcome of each."""
+    """Run workers on one store at the same time, with a real clock; return each outcome."""
 
     def outcome(fetch):
         try:
@@ -477,7 +475,7 @@ def counting(seconds, *outcomes):
 
 
 def test_many_threads_share_one_token():
-    """Providers in one process, racing on a real clock."""
+    """Several providers in one process, with a real clock."""
     own, fetched = counting(0.05)
 
     assert {token.value for token in race(MemoryStore(), 20, own)} == {"t1"}
@@ -526,7 +524,7 @@ def test_a_fetch_that_raises_releases_the_lock():
 
 
 def test_an_entry_of_an_older_release_blocks_no_worker(store, clock):
-    """Older releases kept a mark beside the token, with a name of its own."""
+    """Older releases stored a second entry for the token."""
     store.save(f"{STORE_KEY.name}:busy", b"busy", 1e9)
     [worker] = workers(store, clock, 1)
     began = clock.now
@@ -536,7 +534,7 @@ def test_an_entry_of_an_older_release_blocks_no_worker(store, clock):
 
 
 def test_the_time_spent_on_waiting_is_missing_for_the_fetch(store, clock):
-    """The whole fetch keeps to the provider's timeout."""
+    """Waiting and fetching together keep to the timeout of the provider."""
     given = []
     store.acquire(STORE_KEY.name, 1000)
     fetch = source(
@@ -582,7 +580,7 @@ def test_redis_without_its_package_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("module", ["redis.asyncio", "redis.asyncio.cluster"])
 def test_a_subclass_of_an_async_redis_client_is_refused(module):
-    """It would only be noticed as a store that is always down."""
+    """Otherwise the store would look like one that is always down."""
     pytest.importorskip("redis")
     kind = type("Mine", (type("Redis", (), {"__module__": module}),), {"__module__": "app"})
 
@@ -592,7 +590,7 @@ def test_a_subclass_of_an_async_redis_client_is_refused(module):
 
 @pytest.mark.parametrize("url", ["redis://:hunter2@127.0.0.1/0", b"redis://:hunter2@127.0.0.1/0"])
 def test_a_url_in_place_of_a_client_is_refused(url):
-    """With the method that takes one, and without the password."""
+    """The message names `from_url`, and does not show the password."""
     with pytest.raises(ConfigurationError, match="from_url") as caught:
         RedisStore(url)
     assert "hunter2" not in str(caught.value)
@@ -611,7 +609,7 @@ def test_a_url_in_place_of_a_client_is_refused(url):
     ],
 )
 def test_a_url_that_redis_cannot_use_is_refused(url):
-    """As a ConfigurationError, without the driver's words: they quote a part of the password."""
+    """The ConfigurationError does not have the message of the driver, which shows a part of the password."""
     pytest.importorskip("redis")
     with pytest.raises(ConfigurationError, match="^url: must be") as caught:
         RedisStore.from_url(url)
@@ -624,7 +622,7 @@ def test_a_url_that_redis_cannot_use_is_refused(url):
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "1", None])
 def test_a_timeout_that_is_none_is_refused(timeout):
-    """Without one a Redis that hangs keeps a thread for ever."""
+    """Without a timeout, a Redis that hangs blocks a thread for ever."""
     pytest.importorskip("redis")
     with pytest.raises(ConfigurationError, match="^timeout: must be") as caught:
         RedisStore.from_url("redis://:hunter2@127.0.0.1/0", timeout=timeout)

@@ -26,7 +26,7 @@ def operator():
 
 @pytest.fixture
 def url(operator):
-    """Return its URL, with everything forgotten."""
+    """Yield its URL; its state is reset."""
     sandbox, url = operator
     sandbox.reset()
     return url
@@ -66,7 +66,7 @@ PROVIDERS = {
 
 @pytest.mark.parametrize("kind", ["secret", "assertion", "jwt bearer", "ciba"])
 def test_a_code_is_sent_and_checked(shell, operator, url, kind):
-    """With every way of logging in, sync and async; the token is fetched once."""
+    """With every grant, sync and async; the token is fetched once."""
     otp = shell.client(url, token=PROVIDERS[kind](url))
     before = control(url, "GET", "tokens")["requests"]
     sent = otp.send_code(NUMBER, MESSAGE)
@@ -77,7 +77,7 @@ def test_a_code_is_sent_and_checked(shell, operator, url, kind):
 
 @pytest.mark.parametrize("kind", ["secret", "assertion", "jwt bearer"])
 def test_a_revoked_token_is_renewed_unnoticed(shell, operator, url, kind):
-    """401, a new token, the request again: one text."""
+    """After the 401, the request is repeated with a new token; one SMS is sent."""
     otp = shell.client(url, token=PROVIDERS[kind](url))
     otp.send_code(NUMBER, MESSAGE)
     before = control(url, "GET", "tokens")["requests"]
@@ -89,7 +89,7 @@ def test_a_revoked_token_is_renewed_unnoticed(shell, operator, url, kind):
 
 
 def test_a_token_that_ends_is_renewed_in_time(shell, operator, url):
-    """The operator never sees an expired one."""
+    """The operator never gets an expired token."""
     control(url, "POST", "tokens", {"lifetime": 1})
     otp = shell.client(url, token=with_secret(url))
     ends = time.monotonic() + 1.5
@@ -102,7 +102,7 @@ def test_a_token_that_ends_is_renewed_in_time(shell, operator, url):
 
 
 def test_no_token_means_no_request(shell, operator, url):
-    """The error says why; nothing was sent, so nothing is unknown."""
+    """The error has the reason, and `outcome_unknown` is False."""
     httpx.post(
         f"{url}/_sandbox/clients", json={"clientId": "client", "clientSecret": "another"}, trust_env=False
     ).raise_for_status()

@@ -1,4 +1,4 @@
-"""A real browser, Chromium as the system has it, in front of a sandbox on a real port."""
+"""A real browser, the Chromium of the system, and a sandbox on a real port."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def _served() -> Iterator[tuple[Sandbox, str]]:
 
 @pytest.fixture
 def sandbox(_served: tuple[Sandbox, str]) -> Sandbox:
-    """Return a sandbox without texts."""
+    """Return a sandbox without messages."""
     _served[0].reset()
     return _served[0]
 
@@ -56,14 +56,14 @@ def url(sandbox: Sandbox, _served: tuple[Sandbox, str]) -> str:
 
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
-    """Return someone who calls the operator by hand."""
+    """Return a caller of the operator that uses plain HTTP."""
     with httpx.Client(base_url=url, headers={"Authorization": "Bearer any"}, trust_env=False, verify=False) as client:
         yield client
 
 
 @pytest.fixture
 def send(http: httpx.Client) -> Callable[..., httpx.Response]:
-    """Return what sends a text to a phone."""
+    """Return a function that sends an SMS to a phone."""
 
     def send(
         phone_number: str, message: str = "{{code}} is your code", *, correlator: str | None = None
@@ -77,7 +77,7 @@ def send(http: httpx.Client) -> Callable[..., httpx.Response]:
 
 @pytest.fixture
 def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
-    """Open the inbox in a window; anything it complains about fails the test."""
+    """Open the inbox in a window; an error in its console fails the test."""
     contexts: list[Any] = []
     complaints: list[str] = []
 

@@ -33,8 +33,8 @@ def page_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_the_page_suits_everybody(browser: Browser, page_file: Path, scheme: str, width: int) -> None:
-    """Both themes, wide and narrow: no accessibility fault, no sideways scrolling, no complaint of the browser."""
+def test_the_page_is_accessible(browser: Browser, page_file: Path, scheme: str, width: int) -> None:
+    """In both themes, wide and narrow: no accessibility fault, no horizontal scrolling, no error of the browser."""
     page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
     said: list[str] = []
     asked: list[str] = []
@@ -55,7 +55,7 @@ def test_the_page_suits_everybody(browser: Browser, page_file: Path, scheme: str
 
 
 def test_the_words_of_a_rule_stay_whole_on_a_phone(browser: Browser, page_file: Path) -> None:
-    """A table that has no room is moved sideways; a code of the contract in slices of four letters is not read."""
+    """A table that does not fit scrolls sideways; it does not break the codes of the contract."""
     page = browser.new_page(viewport={"width": 360, "height": 900})
     try:
         page.goto(page_file.as_uri())

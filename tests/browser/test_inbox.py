@@ -1,4 +1,4 @@
-"""The inbox page in a real browser: what a person sees, hears and does."""
+"""The inbox page in a real browser, as a user sees, hears and operates it."""
 
 from collections.abc import Callable
 
@@ -23,12 +23,12 @@ def check(http: httpx.Client, authentication_id: str, code: str) -> httpx.Respon
 
 
 def state(page: Page, number: int = -1) -> str:
-    """Return the state shown on one of the texts."""
+    """Return the state shown for a message."""
     return page.locator(".message .state").nth(number).inner_text()
 
 
 def test_flow(open_page: Open, url: str, sandbox: Sandbox) -> None:
-    """A code sent by the client appears by itself, can be copied, and shows what becomes of it."""
+    """A code sent by the client appears without a reload, can be copied, and shows its state."""
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     expect(page.get_by_role("heading", name="Send a code, and the text shows up here.")).to_be_visible()
     with OTPClient(url, token="any") as otp:
@@ -53,7 +53,7 @@ def test_flow(open_page: Open, url: str, sandbox: Sandbox) -> None:
 
 
 def test_hostile_text_stays_text(open_page: Open, send: Send, http: httpx.Client, sandbox: Sandbox) -> None:
-    """Markup in a message, or in a path somebody called, is shown as it was sent and never runs."""
+    """Markup in a message or in a requested path is shown as text and never runs."""
     page = open_page()
     send(PHONE, HOSTILE, correlator="<script>alert</script>")
     shown = HOSTILE.replace("{{code}}", sandbox.last_code(PHONE))
@@ -70,7 +70,7 @@ def test_hostile_text_stays_text(open_page: Open, send: Send, http: httpx.Client
 
 
 def test_policy_stops_what_gets_through(browser: Browser, url: str) -> None:
-    """Were markup ever to get into the page, its script would not run."""
+    """If markup got into the page, its script would not run."""
     page = browser.new_page()
     page.goto(url)
     blocked = page.evaluate(
@@ -90,7 +90,7 @@ def test_policy_stops_what_gets_through(browser: Browser, url: str) -> None:
 
 
 def test_what_was_there_does_not_arrive(open_page: Open, send: Send, sandbox: Sandbox) -> None:
-    """It is all there at once, with the operator's own time, when the page is opened."""
+    """Earlier messages are shown at once, with the time of the operator, when the page is opened."""
     send(PHONE)
     sandbox.advance(7200)
     page = open_page()
@@ -103,7 +103,7 @@ def test_what_was_there_does_not_arrive(open_page: Open, send: Send, sandbox: Sa
 
 
 def test_states(open_page: Open, send: Send, http: httpx.Client, sandbox: Sandbox) -> None:
-    """Waiting, verified, superseded, failed and expired are told apart, in words."""
+    """Waiting, verified, superseded, failed and expired have different words."""
     page = open_page()
     ids = [send(PHONE).json()["authenticationId"] for _ in range(2)]
     expect(page.locator(".message")).to_have_count(2)
@@ -123,7 +123,7 @@ def test_states(open_page: Open, send: Send, http: httpx.Client, sandbox: Sandbo
 
 
 def test_time_runs_out_without_an_event(open_page: Open, send: Send, sandbox: Sandbox) -> None:
-    """A code expires on the page by itself when its time has come."""
+    """The page shows the expiry of a code without an event."""
     page = open_page()
     send(PHONE)
     sandbox.advance(297)
@@ -132,7 +132,7 @@ def test_time_runs_out_without_an_event(open_page: Open, send: Send, sandbox: Sa
 
 
 def test_errors_are_shown(open_page: Open, send: Send, http: httpx.Client, sandbox: Sandbox) -> None:
-    """Refused sends stand with their phone, requests without one on their own, faults on a banner."""
+    """Refused sends are shown with their phone, requests without a phone separately, faults in a banner."""
     page = open_page()
     send("+34600000002", correlator="blocked-1")
     expect(page.locator(".alone")).to_contain_text("PHONE_NUMBER_BLOCKED")
@@ -155,7 +155,7 @@ def test_errors_are_shown(open_page: Open, send: Send, http: httpx.Client, sandb
 
 
 def test_search(open_page: Open, send: Send, sandbox: Sandbox) -> None:
-    """Numbers, texts, codes, correlators and ids find their phone."""
+    """Numbers, messages, codes, correlators and ids find their phone."""
     send(PHONE, "Cool App: {{code}}", correlator="login-1")
     identifier = send(OTHER, "Warm App: {{code}}").json()["authenticationId"]
     page = open_page()
@@ -183,7 +183,7 @@ def test_search(open_page: Open, send: Send, sandbox: Sandbox) -> None:
 
 
 def test_unread_and_live_order(open_page: Open, send: Send) -> None:
-    """A text to another phone is counted there, and the newest phone stands first."""
+    """An SMS to another phone is counted there, and the phone with the newest SMS is first."""
     send(PHONE)
     page = open_page()
     expect(page.locator("#title")).to_have_text(PHONE)
@@ -200,7 +200,7 @@ def test_unread_and_live_order(open_page: Open, send: Send) -> None:
 
 
 def test_unread_behind_another_tab(open_page: Open, send: Send) -> None:
-    """A text that comes while nobody looks at the page is counted in its title, whatever phone is open."""
+    """While the page is hidden, its title counts the new SMS of all phones."""
     send(PHONE)
     page = open_page()
     look = """away => {
@@ -215,7 +215,7 @@ def test_unread_behind_another_tab(open_page: Open, send: Send) -> None:
 
 
 def test_link_to_a_phone(open_page: Open, send: Send) -> None:
-    """The address of the page leads back to the phone that was open, and what leads nowhere does no harm."""
+    """The URL of the page opens the phone again; an unknown phone does no harm."""
     send(PHONE)
     send(OTHER)
     page = open_page(f"/#{PHONE}")
@@ -226,7 +226,7 @@ def test_link_to_a_phone(open_page: Open, send: Send) -> None:
 
 
 def test_keyboard(open_page: Open, send: Send, sandbox: Sandbox) -> None:
-    """Everything can be done without a mouse, and the focus stays where it is when texts arrive."""
+    """Everything works without a mouse, and the focus does not move when an SMS arrives."""
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     send(PHONE)
     send(OTHER)
@@ -247,7 +247,7 @@ def test_keyboard(open_page: Open, send: Send, sandbox: Sandbox) -> None:
 
 
 def test_focus_goes_along_with_its_phone(open_page: Open, send: Send) -> None:
-    """A text that moves the focused phone to the top takes no focus away."""
+    """If an SMS moves the focused phone to the top, the phone keeps the focus."""
     send(PHONE)
     send(OTHER)
     page = open_page()
@@ -258,7 +258,7 @@ def test_focus_goes_along_with_its_phone(open_page: Open, send: Send) -> None:
 
 
 def test_screen_reader_is_told_the_newest_only(open_page: Open, sandbox: Sandbox) -> None:
-    """A hundred texts at once do not keep a screen reader talking for minutes."""
+    """A hundred SMS at once are not all announced."""
     page = open_page()
     with httpx.Client(transport=sandbox.transport(), headers={"Authorization": "Bearer any"}) as inside:
         for number in range(100):
@@ -271,7 +271,7 @@ def test_screen_reader_is_told_the_newest_only(open_page: Open, sandbox: Sandbox
 
 
 def test_screen_reader_is_told(open_page: Open, send: Send, http: httpx.Client, sandbox: Sandbox) -> None:
-    """New texts, changed states and errors are announced."""
+    """New SMS, changed states and errors are announced."""
     page = open_page()
     identifier = send(PHONE).json()["authenticationId"]
     expect(page.locator("#announce")).to_contain_text(f"New text to {PHONE}: {sandbox.last_code(PHONE)} is your code")
@@ -282,7 +282,7 @@ def test_screen_reader_is_told(open_page: Open, send: Send, http: httpx.Client, 
 
 
 def test_reset(open_page: Open, send: Send, sandbox: Sandbox) -> None:
-    """The reset asks first, and then empties sandbox and page."""
+    """The reset asks for confirmation, and then empties sandbox and page."""
     page = open_page()
     send(PHONE)
     page.get_by_role("button", name="Reset").click()
@@ -302,7 +302,7 @@ def test_reset(open_page: Open, send: Send, sandbox: Sandbox) -> None:
 
 
 def test_theme(open_page: Open) -> None:
-    """The page follows the system's theme, can be switched, and remembers it."""
+    """The page has the theme of the system; the user can change it, and the page stores the choice."""
     page = open_page(color_scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(background)
@@ -316,7 +316,7 @@ def test_theme(open_page: Open) -> None:
 
 
 def test_phone_width(open_page: Open, send: Send) -> None:
-    """On a narrow screen the phones and their texts are two views, and nothing sticks out."""
+    """On a narrow screen, the phones and their SMS are two views, and nothing overflows."""
     page = open_page(viewport=PHONE_WIDTH)
     expect(page.get_by_role("heading", name="Send a code, and the text shows up here.")).to_be_visible()
     send(PHONE, "{{code}} " + "long" * 30)
@@ -331,7 +331,7 @@ def test_phone_width(open_page: Open, send: Send) -> None:
 
 
 def test_reconnects_to_a_new_sandbox(browser: Browser) -> None:
-    """When the server is started again, the page, which says so in words, finds it and shows what is there now."""
+    """When the server starts again, the page reports it, reconnects, and shows the new state."""
     first, second = Sandbox(), Sandbox(dialect="omantel")
     page = browser.new_page(viewport=PHONE_WIDTH)
     with first.serve() as url:
@@ -355,7 +355,7 @@ def test_reconnects_to_a_new_sandbox(browser: Browser) -> None:
 def test_accessible(
     open_page: Open, send: Send, http: httpx.Client, sandbox: Sandbox, scheme: str, viewport: dict[str, int]
 ) -> None:
-    """An accessibility checker finds nothing in either theme at either width, contrast included."""
+    """An accessibility checker finds no fault in either theme at either width, contrast included."""
     for number in (PHONE, OTHER):
         identifier = send(number).json()["authenticationId"]
         check(http, identifier, "wrong")
@@ -375,7 +375,7 @@ def test_accessible(
 
 
 def test_many_texts(open_page: Open, sandbox: Sandbox, http: httpx.Client) -> None:
-    """An inbox with thousands of texts opens, and a new one is drawn without drawing all the others again."""
+    """An inbox with thousands of SMS opens, and a new one is drawn without drawing the others again."""
     body = {"message": "{{code}}"}
     with httpx.Client(transport=sandbox.transport(), headers={"Authorization": "Bearer any"}) as inside:
         for index in range(1500):

@@ -1,4 +1,4 @@
-"""The example logins as a person meets them: typing, clicking, mistyping, in a real browser."""
+"""The example logins in a real browser, with typing, clicking, and typing errors."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ SITES = {
 
 
 def free_port():
-    """Return a port that nobody listens on."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
@@ -64,7 +64,7 @@ def page(browser):
 
 
 def test_a_person_logs_in(page, site, sandbox):
-    """A number as people write it, a typing error, the code from the phone, welcome."""
+    """The user types a number with spaces, a wrong code, and then the right one."""
     page.goto(f"{site}/login")
     page.get_by_label("Phone number").fill("666 111 222")
     page.get_by_role("button", name="Continue").click()
@@ -83,7 +83,7 @@ def test_a_person_logs_in(page, site, sandbox):
 
 
 def test_a_number_that_gets_no_texts_is_explained_on_the_page(page, site, sandbox):
-    """The person may mend it at once; nothing was sent."""
+    """The user can correct the number; nothing is sent."""
     page.goto(f"{site}/login")
     page.get_by_label("Phone number").fill("12")
     page.get_by_role("button", name="Continue").click()

@@ -16,7 +16,7 @@ NUMBER = "+346661113334"
 
 
 def test_a_code_is_sent_and_checked(cli, ready, sandbox):
-    """The id alone goes to standard output, so that a script can take it."""
+    """Only the id goes to standard output, so that a script can read it."""
     sent = cli("send", NUMBER, "--message", "Your code: {{code}}")
     assert (sent.code, sent.out.strip()) == (0, sandbox.messages()[0].authentication_id)
     assert sandbox.messages()[0].text.startswith("Your code: ")
@@ -42,7 +42,7 @@ def test_the_cause_of_a_404_is_that_of_the_operation(cli, ready, arguments, show
 
 
 def test_a_code_that_is_not_given_is_asked_for(cli, ready, sandbox):
-    """It need not stand in the process list."""
+    """It is not in the process list."""
     sent = cli("send", NUMBER)
 
     assert cli("validate", sent.out.strip(), stdin=sandbox.last_code(NUMBER) + "\n").code == 0
@@ -106,12 +106,11 @@ def test_each_class_of_outcome_has_its_exit_code(cli, ready, sandbox, arguments,
     ],
 )
 def test_what_is_not_known_to_be_harmless_is_unknown(error, code):
-    """Even where the exception does not say."""
     assert exit_code(error) == code
 
 
 def test_what_is_missing_is_named(cli, monkeypatch, url):
-    """With the ways to give it."""
+    """The message names the ways to set it."""
     no_url = cli("send", NUMBER)
     assert (no_url.code, "--base-url, set CAMARA_BASE_URL" in no_url.err) == (2, True)
 
@@ -120,7 +119,7 @@ def test_what_is_missing_is_named(cli, monkeypatch, url):
 
 
 def test_attempts_are_shown_on_request(cli, ready, sandbox):
-    """With their correlators, and nothing secret."""
+    """With their correlators, and without secrets."""
     ran = cli("send", NUMBER, "--verbose")
 
     assert "attempt 1: HTTP 200" in ran.err
@@ -129,7 +128,7 @@ def test_attempts_are_shown_on_request(cli, ready, sandbox):
 
 
 def test_a_second_send_to_a_number_needs_a_yes(cli, ready, sandbox, monkeypatch, home):
-    """It would spoil the first; another number does not matter, nor does a number that is long forgotten."""
+    """It would invalidate the first code; other numbers and old sends do not count."""
     assert cli("send", NUMBER).code == 0
 
     refused = cli("send", NUMBER)
@@ -148,7 +147,7 @@ def test_a_second_send_to_a_number_needs_a_yes(cli, ready, sandbox, monkeypatch,
     ("answer", "code", "texts"), [("y\n", Exit.DONE, 2), ("n\n", Exit.STOPPED, 1), ("", Exit.STOPPED, 1)]
 )
 def test_a_person_is_asked(cli, ready, sandbox, person, answer, code, texts):
-    """Before another code makes the first worthless."""
+    """The question comes before another code invalidates the first."""
     cli("send", NUMBER)
 
     ran = cli("send", NUMBER, stdin=answer)
@@ -160,7 +159,7 @@ def test_a_person_is_asked(cli, ready, sandbox, person, answer, code, texts):
 
 @pytest.mark.parametrize("memory", ["", "[]", "{}", '{"salt": 1, "sends": {}}', '{"salt": "k", "sends": {"a": "b"}}'])
 def test_a_broken_memory_is_no_obstacle(cli, ready, home, memory):
-    """The file is written anew."""
+    """The file is written again."""
     path = home / "XDG_STATE_HOME" / "camara-otp" / "sends.json"
     path.parent.mkdir(parents=True)
     path.write_text(memory, "utf-8")
@@ -170,13 +169,13 @@ def test_a_broken_memory_is_no_obstacle(cli, ready, home, memory):
 
 
 def test_an_empty_text_is_not_replaced_by_another(cli, ready, sandbox):
-    """The caller gave it on purpose."""
+    """An empty message is rejected, not replaced by the default."""
     assert cli("send", NUMBER, "--message", "").code == Exit.USAGE
     assert sandbox.sent_count == 0
 
 
 def test_bytes_that_are_no_text_are_refused_as_a_number(cli, ready):
-    """An argument may hold anything, also once there is a memory of sends to look it up in."""
+    """An argument may have any bytes, also if the log of sends is searched for it."""
     cli("send", NUMBER)
 
     ran = cli("send", "\udcff")
@@ -185,14 +184,13 @@ def test_bytes_that_are_no_text_are_refused_as_a_number(cli, ready):
 
 
 def test_a_memory_that_cannot_be_written_is_no_obstacle(cli, ready, home):
-    """A send succeeds all the same."""
     (home / "XDG_STATE_HOME").write_text("a file where a folder should be", "utf-8")
 
     assert cli("send", NUMBER).code == 0
 
 
 def test_an_unknown_outcome_counts_as_a_send(cli, ready, sandbox):
-    """A text may have gone out."""
+    """An SMS may have been sent."""
     sandbox.add_fault(Fault(drop="after", times=1))
     assert cli("send", NUMBER).code == Exit.UNKNOWN
 
@@ -200,7 +198,7 @@ def test_an_unknown_outcome_counts_as_a_send(cli, ready, sandbox):
 
 
 def test_a_process_that_is_killed_half_way_counts_as_a_send(cli, ready, monkeypatch):
-    """It has no time left to take note of anything."""
+    """The send is recorded before the request."""
 
     def killed(*_, **__):
         raise SystemExit(137)
@@ -213,7 +211,7 @@ def test_a_process_that_is_killed_half_way_counts_as_a_send(cli, ready, monkeypa
 
 
 def test_a_refused_send_does_not_count(cli, ready, sandbox):
-    """There is no code that another one could spoil; an earlier one still is."""
+    """It invalidates no code; an earlier send still counts."""
     sandbox.add_fault(Fault(status=403, times=1))
     assert cli("send", NUMBER).code == Exit.REFUSED
     assert cli("send", NUMBER).code == Exit.DONE
@@ -247,7 +245,7 @@ def test_a_refused_send_removes_no_other(cli, ready, sandbox, monkeypatch):
 
 
 def test_a_refused_send_keeps_one_made_during_the_question(cli, ready, sandbox, monkeypatch):
-    """The question may stay open for minutes, in which another process sends."""
+    """Another process may send while the question is open."""
     monkeypatch.setattr("camara_otp.cli.recent_sends.WINDOW", 3600.0)
     record_a_send(ready)
     before = recent_sends.open_log(ready, NUMBER).last
@@ -266,7 +264,7 @@ def test_a_refused_send_keeps_one_made_during_the_question(cli, ready, sandbox, 
 
 
 def test_a_log_that_was_deleted_stays_deleted(home):
-    """Removing a send from it writes no file."""
+    """Removing a send from it does not create the file."""
     log = recent_sends.open_log("https://api.example.com", NUMBER)
 
     log.replace((1.0, ""), None)
@@ -299,7 +297,7 @@ def test_a_wrong_code_leaves_the_question(cli, ready, sandbox):
 
 
 def test_the_log_does_not_tell_numbers_apart(cli, ready, home):
-    """Of a million numbers, about 15 have the same digest, so that none of them is known to have been texted."""
+    """Of a million numbers, about 15 have the same digest, so the file does not prove a send to any of them."""
     assert cli("send", NUMBER).code == 0
     content = json.loads(next((home / "XDG_STATE_HOME").rglob("*.json")).read_text("utf-8"))
 
@@ -309,7 +307,7 @@ def test_the_log_does_not_tell_numbers_apart(cli, ready, home):
 
 @pytest.mark.parametrize("command", ["validate", "verify"])
 def test_help_never_ends_with_the_code_of_a_verified_number(cli, ready, sandbox, command):
-    """A script that passes `-h` as a code must not take the help for HTTP 204."""
+    """If a script passes `-h` as a code, the help must not look like HTTP 204."""
     for arguments in (["-h"], ["--help"], ["an-id", "-h"], ["an-id", "--json", "--help"]):
         ran = cli(command, *arguments)
         assert (ran.code, "Usage:" in ran.out) == (Exit.USAGE, True)
@@ -317,7 +315,7 @@ def test_help_never_ends_with_the_code_of_a_verified_number(cli, ready, sandbox,
 
 @pytest.mark.parametrize("code", ["-h", "--help", "--base-url=http://127.0.0.1:9", "--version", "-1", "--"])
 def test_a_code_is_a_value_whatever_it_looks_like(cli, ready, sandbox, code):
-    """Given with --code or on standard input, it reaches the operator, or is refused as a code."""
+    """With --code or on standard input, it reaches the operator, or is rejected as a code."""
     sent = cli("send", NUMBER).out.strip()
 
     for ran in (cli("validate", sent, "--code", code), cli("validate", sent, stdin=f"{code}\n")):
@@ -391,7 +389,7 @@ class TestVerify:
     """Send, ask, check: in one go."""
 
     def code(self, monkeypatch, sandbox, *answers):
-        """Answer the prompts, one after the other; a function is called when its turn comes."""
+        """Answer the prompts in turn; a function is called at its turn."""
         turn = iter(answers)
 
         def prompt(text, **_):
@@ -401,7 +399,7 @@ class TestVerify:
         monkeypatch.setattr("camara_otp.cli.prompts._answer", prompt)
 
     def test_the_right_code_verifies(self, cli, ready, sandbox, monkeypatch):
-        """After wrong ones, too long ones included, each of which may be tried again."""
+        """It verifies after wrong and too long codes, each of which may be corrected."""
         self.code(monkeypatch, sandbox, "000000x", "far too long for a code", lambda: sandbox.last_code(NUMBER))
 
         ran = cli("verify", NUMBER)
@@ -410,7 +408,7 @@ class TestVerify:
         assert "Try again" in ran.err
 
     def test_a_person_may_have_another_code(self, cli, ready, sandbox, monkeypatch, person):
-        """When the first is closed."""
+        """A new code is offered when the verification is closed."""
         self.code(monkeypatch, sandbox, "0x", "0x", "0x", "y", lambda: sandbox.last_code(NUMBER))
 
         ran = cli("verify", NUMBER)
@@ -420,7 +418,7 @@ class TestVerify:
         assert sandbox.sent_count == 2
 
     def test_a_person_may_have_had_enough(self, cli, ready, sandbox, monkeypatch, person):
-        """The refusal stands, and one text was sent."""
+        """If the user declines, the refusal is reported, and one SMS was sent."""
         self.code(monkeypatch, sandbox, "0x", "0x", "0x", "n")
 
         ran = cli("verify", NUMBER)
@@ -430,7 +428,7 @@ class TestVerify:
         assert sandbox.sent_count == 1
 
     def test_a_script_gets_the_refusal(self, cli, ready, sandbox):
-        """When the codes that it has are used up, by it or by the operator."""
+        """It ends when its codes are used up, or when the operator closes the verification."""
         ran = cli("verify", NUMBER, "--json", stdin="0x\n")
         assert (ran.code, ran.json["error"]["class"]) == (Exit.REFUSED, "InvalidOTPError")
 
@@ -438,11 +436,10 @@ class TestVerify:
         assert (ran.code, ran.json["error"]["class"]) == (Exit.REFUSED, "VerificationFailedError")
 
     def test_no_answer_ends_it(self, cli, ready, sandbox):
-        """As when the user leaves."""
         assert cli("verify", NUMBER, stdin="").code == Exit.STOPPED
 
     def test_any_other_failure_ends_it(self, cli, ready, sandbox):
-        """With its own exit code."""
+        """The exit code is that of the failure."""
         sandbox.add_fault(Fault(code="UNAVAILABLE", operation="validate-code"))
 
         assert cli("verify", NUMBER, stdin="1234\n").code == Exit.UNKNOWN
@@ -459,7 +456,7 @@ def test_validate_asks_for_the_code_at_a_terminal_only(cli, ready, sandbox, monk
 
 
 def test_stopping_while_sending_counts_as_a_send(cli, ready, monkeypatch):
-    """A text may have gone out."""
+    """An SMS may have been sent."""
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -474,5 +471,5 @@ def test_stopping_while_sending_counts_as_a_send(cli, ready, monkeypatch):
 
 
 def test_the_sandbox_is_at_hand(cli):
-    """Its own help, and its own refusals."""
+    """It has its own help and its own errors."""
     assert cli("sandbox", "--port", "nonsense").code == 2

@@ -14,7 +14,7 @@ from tests.cli.conftest import TOKEN
 
 
 def test_a_sandbox_is_recognised_and_passes(cli, ready, sandbox):
-    """Nothing has to be set up for it."""
+    """No setting is needed."""
     ran = cli("check", ready, "--yes", "--all")
 
     assert ran.code == Exit.DONE
@@ -42,7 +42,7 @@ def test_another_path_of_a_sandbox_is_checked_as_it_is(cli, ready, address):
 
 
 def test_deviations_have_an_exit_code(cli, monkeypatch):
-    """And how bad they must be can be said."""
+    """`--fail-on` sets which deviations count."""
     with Sandbox(correlator=False).serve() as url:
         monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
         ran = cli("check", url, "--yes", "--only", "*401*")
@@ -52,7 +52,7 @@ def test_deviations_have_an_exit_code(cli, monkeypatch):
 
 
 def test_it_asks_before_it_sends(cli, ready, sandbox, person):
-    """It says what it costs first, and no means no."""
+    """It prints the cost first; "no" ends the check."""
     ran = cli("check", ready, stdin="n\n")
 
     assert ran.code == Exit.STOPPED
@@ -67,7 +67,6 @@ def test_it_sends_nothing_without_a_terminal_and_without_yes(cli, ready, sandbox
 
 
 def test_no_text_is_sent_where_none_may_be(cli, ready, sandbox):
-    """The command does not ask for confirmation."""
     ran = cli("check", ready, "--no-sms", "--json")
 
     assert ran.code == Exit.NOT_JUDGED
@@ -78,7 +77,7 @@ def test_no_text_is_sent_where_none_may_be(cli, ready, sandbox):
 
 
 def test_a_dry_run_sends_nothing_at_all(cli, ready, sandbox):
-    """It lists what would be done, with the cost of each."""
+    """It lists the scenarios with their cost."""
     ran = cli("check", ready, "--dry-run")
     listed = cli("check", ready, "--dry-run", "--json")
 
@@ -88,7 +87,7 @@ def test_a_dry_run_sends_nothing_at_all(cli, ready, sandbox):
 
 
 def test_reports_are_written(cli, ready, tmp_path):
-    """A page, JUnit XML and JSON; none of them holds a secret."""
+    """A page, JUnit XML and JSON; none contains a secret."""
     page, junit, data = (tmp_path / name for name in ("r.html", "r.xml", "r.json"))
 
     ran = cli("check", ready, "--yes", "--html", page, "--junit", junit, "--json-file", data)
@@ -104,7 +103,7 @@ def test_reports_are_written(cli, ready, tmp_path):
 @pytest.mark.parametrize("path", ["none/r.html", ".", "closed.html", "r" * 300])
 @pytest.mark.parametrize("option", ["--html", "--junit", "--json-file"])
 def test_a_report_that_cannot_be_written_is_said(cli, ready, sandbox, tmp_path, monkeypatch, option, path):
-    """As a wrong option, before a text is spent on it."""
+    """It is an error of an option, before an SMS is sent."""
     monkeypatch.setattr("camara_otp.cli.check.os.access", lambda where, _: where == tmp_path)
     (tmp_path / "closed.html").touch()
 
@@ -116,7 +115,7 @@ def test_a_report_that_cannot_be_written_is_said(cli, ready, sandbox, tmp_path, 
 
 
 def test_a_check_is_not_lost_for_a_report_that_fails(cli, ready, tmp_path, monkeypatch):
-    """The texts are spent: what came out is shown, and the other reports are written."""
+    """The results are printed, and the other reports are written."""
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -152,7 +151,7 @@ def test_wrong_options_are_refused(cli, ready, arguments, words):
 
 
 def test_an_operator_has_to_be_named(cli):
-    """On the command line, in the environment, in a profile or in the file."""
+    """On the command line, in the environment, in a profile, or in the file."""
     assert "name the operator" in cli("check").err
 
 
@@ -164,7 +163,7 @@ def test_what_is_missing_is_named(cli, url):
 
 
 def test_a_file_describes_an_operator(cli, ready, sandbox, tmp_path):
-    """Its numbers, its limits, how texts are read; options win over it."""
+    """It has numbers, limits and hooks; options take precedence."""
     file = tmp_path / "operator.toml"
     file.write_text(
         f'base_url = "{ready}"\nrelease = "1.0.0"\n[numbers]\nreachable = ["+34600000123"]\n[limits]\nmax_send = 4\n'
@@ -180,7 +179,6 @@ def test_a_file_describes_an_operator(cli, ready, sandbox, tmp_path):
 
 
 def test_a_profile_names_the_file(cli, ready, profiles, tmp_path):
-    """So that a team checks with one word."""
     (tmp_path / "operator.toml").write_text('release = "1.1.0"\n', "utf-8")
     profiles(f'[p]\nbase_url = "{ready}"\ncheck = "{tmp_path}/operator.toml"\n')
 
@@ -188,7 +186,7 @@ def test_a_profile_names_the_file(cli, ready, profiles, tmp_path):
 
 
 def test_numbers_may_be_given_in_passing(cli, ready, sandbox, monkeypatch):
-    """One phone, for a quick look."""
+    """One phone is enough for a first check."""
     ran = cli(
         "check", ready, "--number", "+34600000124", "--only", "*success*", "--only", "*sucess*", "--yes", "--json"
     )
@@ -217,7 +215,7 @@ def test_a_person_reads_the_text(cli, sandbox, person, monkeypatch):
 
 
 def test_a_token_that_cannot_be_renewed_ends_the_check(cli, ready, monkeypatch):
-    """With the exit code for tokens, not with a traceback."""
+    """The exit code is that of a token error; there is no traceback."""
 
     class Exhausted:
         def get_token(self, *, rejected, timeout):
@@ -236,7 +234,7 @@ def test_a_token_that_cannot_be_renewed_ends_the_check(cli, ready, monkeypatch):
 
 
 def test_stopping_is_said(cli, ready, monkeypatch):
-    """Texts may still be on their way."""
+    """SMS may still arrive."""
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -249,7 +247,7 @@ def test_stopping_is_said(cli, ready, monkeypatch):
 
 
 def test_a_fault_of_ours_is_not_hidden(cli, ready, monkeypatch):
-    """The user gets a traceback, and the exit code of a fault."""
+    """The user gets a traceback, and the exit code of a bug."""
 
     def fail(*_, **__):
         raise ExceptionGroup("lanes", [ZeroDivisionError()])

@@ -31,14 +31,14 @@ def commands(page):
 
 
 def like(shown, real):
-    """Tell whether an output is as shown; three dots stand for anything, and every shown line is there."""
+    """Compare an output with the one on the page; three dots match anything."""
     pattern = ".*?".join(re.escape(part) for part in shown.strip().split("..."))
     return re.search(pattern, re.sub(" +$", "", real, flags=re.MULTILINE).strip(), re.DOTALL) is not None
 
 
 @pytest.mark.parametrize("page", ["cli.md", "check.md"])
 def test_what_the_page_shows_is_what_comes(page, cli, monkeypatch):
-    """Command by command, against a sandbox whose codes read 481516."""
+    """Each command runs against a sandbox whose code is always 481516."""
     monkeypatch.setattr("camara_otp.sandbox.operator.Operator._code", lambda _: "481516")
     sandbox = Sandbox()
     ran = 0
@@ -71,7 +71,7 @@ def test_the_profile_of_the_page_is_one(tmp_path):
 
 
 def test_the_file_of_the_page_describes_an_operator(monkeypatch):
-    """With every kind of help."""
+    """It sets every hook."""
     monkeypatch.setenv("EXPIRED_TOKEN", "expired")
     (block,) = blocks("check.md", "toml")
 
@@ -82,7 +82,6 @@ def test_the_file_of_the_page_describes_an_operator(monkeypatch):
 
 
 def test_the_page_lists_every_setting_and_exit_code():
-    """So that nothing has to be looked up in the source."""
     page = (DOCS / "cli.md").read_text("utf-8")
 
     for name, known in SETTINGS.items():

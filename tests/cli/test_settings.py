@@ -1,4 +1,4 @@
-"""Where settings come from, which wins, and that secrets stay out of sight."""
+"""The sources of settings, their precedence, and the masking of secrets."""
 
 import json
 import os
@@ -23,13 +23,13 @@ NUMBER = "+346661113334"
 
 
 def shown(cli, *arguments):
-    """Return the settings that are made, with their sources."""
+    """Return the settings with their sources."""
     rows = cli("config", "--json", *arguments).json["settings"]
     return {row["setting"]: (row["value"], row["source"]) for row in rows if row["source"]}
 
 
 def test_a_profile_holds_an_operator(cli, profiles, url, sandbox, tmp_path):
-    """Address, path, token, text: one word for all."""
+    """It has the URL, the path, the token and the message."""
     (tmp_path / "token").write_text(f"{TOKEN}\n", "utf-8")
     profiles(
         f'[local]\nbase_url = "{url}"\napi_path = "/one-time-password-sms/v1"\ntoken_file = "{tmp_path}/token"\n'
@@ -43,7 +43,7 @@ def test_a_profile_holds_an_operator(cli, profiles, url, sandbox, tmp_path):
 
 
 def test_options_win_over_a_named_profile_over_the_environment(cli, profiles, monkeypatch):
-    """A profile that only the environment names comes last."""
+    """A profile that the environment names comes last."""
     profiles(
         '[one]\nbase_url = "https://one.example"\ntimeout = 1\n[two]\nbase_url = "https://two.example"\nscope = "s"\n'
     )
@@ -60,7 +60,7 @@ def test_options_win_over_a_named_profile_over_the_environment(cli, profiles, mo
 
 
 def test_credentials_come_from_one_place(cli, profiles, monkeypatch):
-    """A secret in the environment is not sent along with a profile's client id, nor beside its token."""
+    """A secret from the environment is never combined with the client id or the token of a profile."""
     profiles('[one]\ntoken_file = "/one"\n[two]\nclient_id = "two"\ntoken_url = "https://two.example/token"\n')
     monkeypatch.setenv("CAMARA_CLIENT_ID", "environment")
     monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret-of-the-environment")
@@ -101,7 +101,7 @@ def test_a_token_of_an_option_wins_without_a_word(cli, monkeypatch):
 
 
 def test_config_shows_what_holds_where_nothing_is_set(cli, monkeypatch):
-    """As the text that goes out."""
+    """Defaults are shown as they are used."""
     monkeypatch.setenv("CAMARA_API_PATH", "/x")
     rows = {row["setting"]: row for row in cli("config", "--json").json["settings"]}
     assert (rows["message"]["value"], rows["message"]["default"]) == (None, "{{code}} is your code")
@@ -126,7 +126,7 @@ def test_config_shows_values_in_a_window_of_any_width(cli, monkeypatch, width):
 
 
 def test_a_secret_without_an_id_misses_the_id(cli, monkeypatch, url):
-    """The error names the client id, not the token."""
+    """The message names the client id, not the token."""
     monkeypatch.setenv("CAMARA_BASE_URL", url)
     monkeypatch.setenv("CAMARA_CLIENT_SECRET", "s3cret")
 
@@ -144,7 +144,7 @@ def test_an_id_without_a_secret_misses_the_secret(cli, monkeypatch, url):
 
 
 def test_config_shows_no_secret(cli, profiles, monkeypatch):
-    """Neither for people nor for scripts, nor within an address."""
+    """Neither in the table, nor in JSON, nor in a URL."""
     path = profiles(
         '[one]\nclient_secret = "s3cret-1"\nheaders = { x-key = "s3cret-2" }\n'
         'base_url = "https://me:s3/cret-4@one.example/x"\ntoken_url = "https://me:s3cret@5@one.example"\n'
@@ -195,7 +195,7 @@ def test_a_wrong_profile_is_refused_by_name(cli, profiles, text, words):
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_config_names_a_file_of_profiles_that_cannot_be_read(cli, profiles, as_json):
-    """Also where no profile is asked for."""
+    """It does so without `--profile` too."""
     profiles("[p\n")
 
     ran = cli("config", *as_json)
@@ -206,7 +206,6 @@ def test_config_names_a_file_of_profiles_that_cannot_be_read(cli, profiles, as_j
 
 @pytest.mark.parametrize(("command", "setting"), [("send", "token_file"), ("check", "check")])
 def test_a_home_folder_that_is_not_there_is_refused_by_name(cli, profiles, url, command, setting):
-    """As any file that cannot be read."""
     profiles(f'[p]\nbase_url = "{url}"\n{setting} = "~nobody-of-this-name/x"\n')
 
     ran = cli(command, "--profile", "p", *([NUMBER] if command == "send" else []))
@@ -216,7 +215,7 @@ def test_a_home_folder_that_is_not_there_is_refused_by_name(cli, profiles, url, 
 
 
 def test_a_user_without_a_home_can_send(cli, ready, monkeypatch):
-    """As in a container that runs under a number; there are no profiles then, and no memory."""
+    """A container may run under a numeric user; there are no profiles then, and no log of sends."""
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA"):
         monkeypatch.delenv(name)
 
@@ -231,7 +230,7 @@ def test_a_user_without_a_home_can_send(cli, ready, monkeypatch):
 
 
 def test_an_empty_name_is_no_profile(cli, ready, sandbox):
-    """A variable that is not set must not send a text by way of another operator."""
+    """An unset variable must not select another operator."""
     assert cli("send", "--profile", "", NUMBER).code == Exit.USAGE
     assert sandbox.sent_count == 0
 
@@ -250,7 +249,7 @@ class TestToken:
         "arguments", [["--token-file", "{file}"], ["--token-stdin"], ["--insecure-token-argument", TOKEN]]
     )
     def test_it_is_taken_from_where_it_is(self, cli, sandbox, url, tmp_path, arguments):
-        """The sources are a file, standard input and an argument."""
+        """A file, standard input, or an argument."""
         sandbox.reset()
         file = tmp_path / "token"
         file.write_text(f"  {TOKEN}\n", "utf-8")
@@ -280,12 +279,11 @@ class TestToken:
         assert words in ran.err.replace("\n", "")
 
     def test_there_is_no_option_for_it_that_looks_harmless(self, cli, url):
-        """`--token` does not exist."""
         assert cli("send", "--base-url", url, "--token", "x", NUMBER).code == 2
 
     @pytest.mark.parametrize("token", ["", "a b", "Bearer x", "\u00e9", "a\nb"])
     def test_what_is_no_token_is_not_described_as_one(self, cli, token):
-        """It is refused as the other commands refuse it."""
+        """It is rejected, as in the other commands."""
         ran = cli("token", "--insecure-token-argument", token)
 
         assert (ran.code, ran.out) == (Exit.USAGE, "")
@@ -326,7 +324,7 @@ class TestToken:
             assert "s3cret" not in ran.err
 
     def test_a_file_may_hold_the_secret(self, cli, url, profiles, tmp_path):
-        """So that the profile may be shared."""
+        """The profile can then be shared."""
         (tmp_path / "secret").write_text("sandbox-secret\n", "utf-8")
         profiles(
             f'[p]\ntoken_url = "{url}/oauth2/token"\nclient_id = "sandbox-client"\n'
@@ -343,7 +341,7 @@ def jwt(claims):
 
 
 def test_a_jwt_tells_its_claims_but_not_its_subject():
-    """Which may be a telephone number."""
+    """The subject may be a phone number."""
     described = describe_token(jwt({"iss": "https://operator.example", "sub": "tel:+34600000000", "exp": 10**10}))
 
     assert described["kind"] == "JWT"
@@ -354,7 +352,7 @@ def test_a_jwt_tells_its_claims_but_not_its_subject():
 
 @pytest.mark.parametrize("expiry", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 400, "true", '"soon"', "null", "[]"])
 def test_a_lifetime_that_is_none_is_left_out(expiry):
-    """A claim may hold anything."""
+    """A claim may have any value."""
     body = urlsafe_b64encode(f'{{"iss": "x", "exp": {expiry}}}'.encode()).decode().rstrip("=")
 
     described = describe_token(f"eyJh.{body}.c2ln")
@@ -375,7 +373,7 @@ def test_claims_are_shown_as_they_are(cli, url, monkeypatch):
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.!!.c", jwt([1]), "a." + "W1tb" * 30000 + ".c", "\ud800"])
 def test_anything_else_is_opaque(token):
-    """Dots alone make no JWT."""
+    """Two dots do not make a JWT."""
     assert describe_token(token)["kind"] == "opaque"
 
 
@@ -388,7 +386,7 @@ class TestErrors:
     """The table of codes."""
 
     def test_all_codes_are_shown(self, cli):
-        """The remedy is part of it."""
+        """With the remedy of each."""
         rows = cli("errors", "--json").json
         assert {"code", "class", "status", "cause", "remedy"} == set(rows[0])
         assert len(rows) > 30
@@ -402,7 +400,6 @@ class TestErrors:
         assert len(cli("errors", name, "--json").json) == 1
 
     def test_a_status_and_a_beginning_show_several(self, cli):
-        """As they stand in a log, or half remembered."""
         assert {row["status"] for row in cli("errors", "403", "--json").json} == {403}
         assert len(cli("errors", "verification", "--json").json) == 2
 
@@ -453,7 +450,6 @@ def completions(*words):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_gets_its_completion_script(cli, shell):
-    """As documented: eval "$(camara-otp completion bash)"."""
     ran = cli("completion", shell)
 
     assert (ran.code, "_CAMARA_OTP_COMPLETE" in ran.out) == (0, True)
@@ -472,7 +468,7 @@ def test_a_shell_gets_completions():
 
 @pytest.mark.parametrize("columns", ["0", "-1", "1", "99999999999999999999", "wide", "٣٠"])
 def test_absurd_widths_fall_back(cli, monkeypatch, columns):
-    """A width that no table fits into counts as unset."""
+    """A width that fits no table counts as unset."""
     monkeypatch.setenv("COLUMNS", columns)
 
     assert "AUTHENTICATION_REQUIRED" in cli("errors").out
@@ -480,7 +476,7 @@ def test_absurd_widths_fall_back(cli, monkeypatch, columns):
 
 
 def test_force_color_colors_and_never_animates(cli, ready, sandbox, monkeypatch):
-    """A log of a CI service shows colors, but a spinner would fill it."""
+    """A CI log shows colors, but spinners would fill it."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -513,7 +509,7 @@ def test_a_file_of_profiles_that_others_can_write_is_refused(cli, profiles, read
 
 
 def test_names_complete(profiles):
-    """Profiles and codes, and no noise where the file is broken."""
+    """Profiles and codes are completed; a broken file causes no output."""
     profiles("[orange]\n[omantel]\n[telefonica]\n")
     assert completions("config", "--profile", "o") == ["orange", "omantel"]
     assert completions("errors", "invalid_o") == ["INVALID_OTP"]
@@ -523,7 +519,7 @@ def test_names_complete(profiles):
 
 @pytest.mark.parametrize("platform", ["linux", "win32"])
 def test_files_are_where_the_platform_has_them(monkeypatch, platform):
-    """In the user's own folders."""
+    """They are in the folders of the user."""
     monkeypatch.setattr(sys, "platform", platform)
 
     assert profiles_file({}).parts[-2:] == ("camara-otp", "profiles.toml")
@@ -545,7 +541,7 @@ def test_the_version_is_told(cli):
 
 
 def test_without_the_extra_it_says_what_to_install():
-    """There is no traceback."""
+    """The message has no traceback."""
     program = (
         "import sys; sys.modules['click'] = None\nfrom camara_otp.cli import main\nsys.argv = ['camara-otp']\nmain()\n"
     )
@@ -557,7 +553,7 @@ def test_without_the_extra_it_says_what_to_install():
 
 
 def test_it_runs_as_a_module_and_is_plain_when_piped():
-    """No colour, no box drawing control codes."""
+    """The output has no colors and no box-drawing characters."""
     done = subprocess.run(
         [sys.executable, "-m", "camara_otp.cli", "errors", "NOT_FOUND"], capture_output=True, timeout=60, check=True
     )

@@ -1,4 +1,4 @@
-"""The command line as a process: standard input, interruption, broken streams, faults, and hostile texts."""
+"""The command line as a process: standard input, interruption, broken streams, bugs, and hostile strings."""
 
 import builtins
 import errno
@@ -69,7 +69,7 @@ class Called(NamedTuple):
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 @pytest.mark.parametrize("command", [["verify", NUMBER], ["validate", "an-id"]])
 def test_nothing_is_sent_where_no_code_can_ever_be_given(ready, sandbox, command, as_json):
-    """As under cron, where no code can be entered."""
+    """For example under cron."""
     ran = run(*command, *as_json)
 
     assert ran.returncode == Exit.USAGE
@@ -81,7 +81,7 @@ def test_nothing_is_sent_where_no_code_can_ever_be_given(ready, sandbox, command
 
 @posix
 def test_a_closed_standard_input_is_the_same(ready, sandbox):
-    """Descriptor 0 may not even be there."""
+    """File descriptor 0 may be closed."""
     ran = run("verify", NUMBER, preexec_fn=lambda: os.close(0))
 
     assert ran.returncode == Exit.USAGE
@@ -90,7 +90,7 @@ def test_a_closed_standard_input_is_the_same(ready, sandbox):
 
 
 def test_an_input_that_ends_too_early_leaves_the_id_to_go_on_with(ready, sandbox):
-    """The text is out; a script can still check it."""
+    """The SMS was sent; a script can still check its code."""
     ran = run("verify", NUMBER, "--json", stdin="")
     error = json.loads(ran.stdout)["error"]
 
@@ -102,7 +102,7 @@ def test_an_input_that_ends_too_early_leaves_the_id_to_go_on_with(ready, sandbox
 
 @pytest.mark.parametrize(("typed", "kind"), [("0x\n", "InvalidOTPError"), ("x" * 11 + "\n", "RequestValidationError")])
 def test_the_last_refusal_comes_with_the_id(ready, typed, kind):
-    """Whether the operator refused, or the code could not be sent at all."""
+    """Either the operator refused, or the code could not be sent."""
     ran = run("verify", NUMBER, "--json", stdin=typed)
     error = json.loads(ran.stdout)["error"]
 
@@ -111,7 +111,7 @@ def test_the_last_refusal_comes_with_the_id(ready, typed, kind):
 
 
 def test_a_person_is_told_how_to_go_on(ready):
-    """The id would be lost otherwise."""
+    """Otherwise the id would be lost."""
     ran = run("verify", NUMBER, stdin="")
 
     assert ran.returncode == Exit.STOPPED
@@ -120,7 +120,7 @@ def test_a_person_is_told_how_to_go_on(ready):
 
 
 def test_a_token_and_a_code_share_standard_input(monkeypatch, url, sandbox):
-    """The first line is the token, the next ones are codes."""
+    """The first line is the token; the next ones are codes."""
     monkeypatch.setenv("CAMARA_BASE_URL", url)
     monkeypatch.delenv("CAMARA_BEARER_TOKEN", raising=False)
     sent = run("send", "--token-stdin", NUMBER, stdin=f"{TOKEN}\n")
@@ -134,7 +134,6 @@ def test_a_token_and_a_code_share_standard_input(monkeypatch, url, sandbox):
 
 
 def test_a_check_takes_its_token_from_standard_input(monkeypatch, url):
-    """As the other commands do."""
     monkeypatch.delenv("CAMARA_BEARER_TOKEN", raising=False)
     ran = run("check", url, "--no-sms", "--token-stdin", stdin=f"{TOKEN}\n")
 
@@ -142,7 +141,7 @@ def test_a_check_takes_its_token_from_standard_input(monkeypatch, url):
 
 
 def test_what_is_piped_is_not_broken_at_80_columns(ready, monkeypatch):
-    """Codes and tags can be searched for."""
+    """So codes and tags can be searched."""
     monkeypatch.delenv("COLUMNS", raising=False)
     assert "AUTHENTICATION_REQUIRED" in run("errors").stdout
     assert (
@@ -161,7 +160,7 @@ def test_a_missing_token_is_said(monkeypatch, url, stdin):
 
 
 def test_what_is_no_text_is_refused(ready, monkeypatch, sandbox):
-    """A binary file instead of the token, or of the code."""
+    """A binary file in place of the token or the code."""
     monkeypatch.setenv("PYTHONUTF8", "1")
     for arguments in (["send", "--token-stdin", NUMBER], ["validate", "an-id"]):
         ran = subprocess.run([*COMMAND, *arguments], input=b"\xff\xfe\n", capture_output=True, timeout=60, check=False)
@@ -194,7 +193,7 @@ def stopped(*arguments, when, stdin=subprocess.PIPE):
 
 @pytest.fixture
 def silent_operator():
-    """Listen, and return the URL and an event that is set once a request has arrived; nothing is answered."""
+    """Listen without a response; return the URL and an event that is set once a request has arrived."""
     arrived = threading.Event()
 
     def accept():
@@ -212,7 +211,7 @@ def silent_operator():
 @posix
 @pytest.mark.parametrize("operation", ["send-code", "validate-code"])
 def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, silent_operator, operation):
-    """For people and for scripts: the answer is not known."""
+    """In the terminal and in JSON."""
     url, arrived = silent_operator
     command = ["send"] if operation == "send-code" else ["validate", "--code", "1234"]
     words = {"send-code": "a text may have gone out", "validate-code": "does not count as verified"}[operation]
@@ -229,7 +228,7 @@ def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, silent
     "url", ["http://[", "http://x:abc", "http://x:99999", "http://a b", "http://ex ample.com", "http://ü.example", "x"]
 )
 def test_an_address_that_is_none_is_refused(call, url, monkeypatch):
-    """Not with a traceback, nor as if the operator were away."""
+    """There is no traceback, and the operator is not reported as unreachable."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
     ran = call("check", url, "--no-sms")
 
@@ -239,7 +238,7 @@ def test_an_address_that_is_none_is_refused(call, url, monkeypatch):
 
 
 def test_a_fault_of_ours_has_an_exit_code_of_its_own(ready):
-    """Else a script would take it for the verdict about an operator."""
+    """Otherwise a script would read it as the verdict about an operator."""
     program = (
         "import sys, camara_otp, camara_otp.cli as cli\n"
         "def fail(*_, **__): raise ZeroDivisionError\n"
@@ -266,7 +265,6 @@ def test_a_fault_of_ours_has_an_exit_code_of_its_own(ready):
     ],
 )
 def test_a_wrong_command_line_is_json_for_scripts(call, line):
-    """As every other failure is."""
     ran = call(*line.split())
 
     error = json.loads(ran.out)["error"]
@@ -275,7 +273,7 @@ def test_a_wrong_command_line_is_json_for_scripts(call, line):
 
 
 def test_a_wrong_command_line_is_told_to_people(call):
-    """The error names the help."""
+    """The error names `--help`."""
     ran = call("send")
 
     assert (ran.code, ran.out) == (Exit.USAGE, "")
@@ -284,7 +282,7 @@ def test_a_wrong_command_line_is_told_to_people(call):
 
 
 def test_a_fault_of_ours_is_json_for_scripts(call, ready, monkeypatch):
-    """With the traceback where people look for it."""
+    """The traceback is on standard error."""
     monkeypatch.setattr("camara_otp.OTPClient.send_code", lambda *_, **__: 1 / 0)
 
     ran = call("send", NUMBER, "--json")
@@ -297,13 +295,13 @@ def test_a_fault_of_ours_is_json_for_scripts(call, ready, monkeypatch):
 
 @pytest.mark.parametrize("line", ["--version", "sandbox --help", "sandbox --nonsense"])
 def test_a_command_ends_with_its_own_code(call, line):
-    """Also where it ends the process by itself."""
+    """Also if it ends the process itself."""
     assert call(*line.split()).code == (Exit.USAGE if "nonsense" in line else Exit.DONE)
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, EOFError])
 def test_a_stop_between_two_steps_is_a_stop(call, ready, monkeypatch, raised):
-    """No traceback, and not the code of a check that found deviations; scripts are told as of any other."""
+    """There is no traceback, and the exit code is not that of deviations."""
 
     def stop(*_, **__):
         raise raised
@@ -317,8 +315,6 @@ def test_a_stop_between_two_steps_is_a_stop(call, ready, monkeypatch, raised):
 
 
 def test_a_stop_while_a_token_is_fetched_is_told_to_scripts(call, monkeypatch):
-    """As a stop of the other commands is."""
-
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -330,7 +326,7 @@ def test_a_stop_while_a_token_is_fetched_is_told_to_scripts(call, monkeypatch):
 
 
 def test_a_stop_while_starting_is_a_stop(monkeypatch):
-    """The packages take their time to load."""
+    """Imports take some time."""
     load = builtins.__import__
 
     def stop(name, *arguments, **options):
@@ -349,7 +345,7 @@ def test_a_stop_while_starting_is_a_stop(monkeypatch):
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_an_id_that_cannot_be_written_is_told_all_the_same(call, ready, sandbox, monkeypatch, as_json):
-    """The text is out: a full disk behind standard output must not lose its id."""
+    """The SMS was sent, so the id must not be lost if the disk is full."""
     monkeypatch.setattr("sys.stdout", Full())
 
     ran = call("send", NUMBER, *as_json)
@@ -362,7 +358,7 @@ def test_an_id_that_cannot_be_written_is_told_all_the_same(call, ready, sandbox,
 
 @pytest.mark.parametrize("line", ["errors --json", "errors", "errors NONSENSE --json", "send --json", "--help"])
 def test_a_full_disk_ends_any_command(call, monkeypatch, line):
-    """With a sentence and an exit code of its own."""
+    """With a message and an exit code of its own."""
     monkeypatch.setattr("sys.stdout", Full())
 
     ran = call(*line.split())
@@ -401,12 +397,12 @@ def test_an_id_that_has_nowhere_to_go_is_told_all_the_same(ready, sandbox, as_js
 
 
 def closed():
-    """Leave no standard error at all."""
+    """Close standard error."""
     os.close(2)
 
 
 def full():
-    """Put standard error on a disk that is full."""
+    """Connect standard error to a full disk."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
 
 
@@ -433,7 +429,6 @@ def test_no_failure_of_standard_error_ends_a_command(ready, sandbox, standard_er
 
 
 def test_streams_that_are_not_there_are_left_so(call, monkeypatch):
-    """The streams are restored afterwards."""
     monkeypatch.setattr("sys.stdout", None)
 
     assert call("errors", "--json").code == Exit.UNWRITTEN
@@ -443,7 +438,7 @@ def test_streams_that_are_not_there_are_left_so(call, monkeypatch):
 @posix
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_command_without_any_stream_is_no_verdict_about_an_operator(ready, sandbox, encoding):
-    """The exit code is all that is left, and must not be that of a check that found deviations."""
+    """The exit code must not be that of deviations."""
 
     def close():
         os.close(1)
@@ -457,15 +452,15 @@ def test_a_command_without_any_stream_is_no_verdict_about_an_operator(ready, san
 
 
 @posix
-def test_a_narrow_locale_goes_round_no_guard(ready):
-    """Where letters are ASCII only, libraries look for a way to write bytes."""
+def test_a_narrow_locale_bypasses_no_guard(ready):
+    """With an ASCII locale, libraries write bytes to the stream directly."""
     for arguments, code in ((["nonsense"], Exit.USAGE), (["errors"], Exit.DONE)):
         ran = run(*arguments, preexec_fn=full, env={**os.environ, "PYTHONIOENCODING": "ascii"})
         assert ran.returncode == code
 
 
 def test_a_last_word_that_cannot_be_written_leaves_the_id(call, ready, sandbox, monkeypatch):
-    """A script's JSON would have held it."""
+    """The JSON would have contained it."""
     monkeypatch.setattr("sys.stdin", io.StringIO("0x\n"))
     monkeypatch.setattr("sys.stdout", Full())
 
@@ -476,14 +471,14 @@ def test_a_last_word_that_cannot_be_written_leaves_the_id(call, ready, sandbox, 
 
 
 class Gone(io.StringIO):
-    """A terminal that went away."""
+    """A terminal that was closed."""
 
     def readline(self, _=-1):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_a_terminal_that_goes_away_is_the_end_of_the_input(call, ready, sandbox, monkeypatch):
-    """The id is told as where the input ends."""
+    """The id is printed, as after the end of the input."""
     monkeypatch.setattr("sys.stdin", Gone())
 
     ran = call("verify", NUMBER, "--json")
@@ -495,7 +490,7 @@ def test_a_terminal_that_goes_away_is_the_end_of_the_input(call, ready, sandbox,
 
 @pytest.mark.parametrize("arguments", [["config"], ["check", "--no-sms"]])
 def test_a_fault_of_the_disk_elsewhere_is_no_closed_pipe(call, ready, monkeypatch, arguments):
-    """The exit code is that of a fault, because standard output works."""
+    """The exit code is that of a bug, because standard output works."""
 
     def fail(*_, **__):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -508,7 +503,7 @@ def test_a_fault_of_the_disk_elsewhere_is_no_closed_pipe(call, ready, monkeypatc
 
 
 def test_a_narrow_locale_ends_no_command(ready, sandbox):
-    """A tick is no letter of ASCII."""
+    """The check mark is not in ASCII."""
     sent = run("send", NUMBER)
     code = sandbox.last_code(NUMBER)
 
@@ -521,7 +516,7 @@ HOSTILE = "\x1b[2J$(touch x);\u202e[red]"
 
 
 def hostile_id(sandbox, text):
-    """Let the operator give an id that a terminal, a shell or Rich would obey."""
+    """Return an id with characters that a terminal, a shell or Rich would interpret."""
     sandbox.add_fault(Fault(status=200, body=json.dumps({"authenticationId": text})))
 
 
@@ -536,7 +531,7 @@ def test_a_hostile_id_is_shown_to_a_terminal_in_print(call, ready, sandbox, monk
 
 
 def test_a_script_gets_an_id_byte_for_byte(call, ready, sandbox):
-    """Or the operator would not know it again."""
+    """Otherwise the operator would not know the id."""
     text = "a\tb  [/]\x1f "
     hostile_id(sandbox, text)
 
@@ -547,7 +542,7 @@ def test_a_script_gets_an_id_byte_for_byte(call, ready, sandbox):
     ("text", "shown"), [(HOSTILE, "'\ufffd[2J$(touch x);\ufffd[red]'"), ("-v", "-- -v"), ("an-id", "an-id")]
 )
 def test_the_command_to_go_on_with_can_be_pasted(cli, ready, sandbox, text, shown):
-    """An operator's id is neither carried out by the shell nor read as an option."""
+    """The shell does not run the id, and the command does not read it as an option."""
     hostile_id(sandbox, text)
 
     ran = cli("verify", NUMBER, stdin="")
@@ -556,7 +551,7 @@ def test_the_command_to_go_on_with_can_be_pasted(cli, ready, sandbox, text, show
 
 
 def test_what_others_write_is_not_read_as_markup(cli, profiles, monkeypatch):
-    """Neither a profile's name nor a value may vanish, colour the screen, or end the command."""
+    """The name of a profile or a value does not vanish, change colors, or end the command."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
     profiles('["[/nothing]"]\nmessage = "[bold]{{code}}[/] [link=http://evil.example]x\\u001b[31m"\n')
 
@@ -570,7 +565,7 @@ def test_what_others_write_is_not_read_as_markup(cli, profiles, monkeypatch):
 
 
 def test_what_a_server_says_does_not_reach_the_terminal_raw(cli, ready, sandbox):
-    """An escape sequence in a message would be obeyed."""
+    """A terminal would interpret an escape sequence in a message."""
     body = {"status": 409, "code": "CONFLICT", "message": "\x1b[2Jgone [bold]x[/]"}
     sandbox.add_fault(Fault(status=409, body=json.dumps(body)))
 
@@ -582,7 +577,7 @@ def test_what_a_server_says_does_not_reach_the_terminal_raw(cli, ready, sandbox)
 
 
 def test_json_is_in_ascii(cli, ready, sandbox):
-    """Half a surrogate pair and a narrow locale cannot break it."""
+    """Half a surrogate pair or an ASCII locale cannot break it."""
     sandbox.add_fault(Fault(status=409, body='{"status": 409, "code": "CONFLICT", "message": "caf\\u00e9 \\ud800"}'))
 
     ran = cli("send", NUMBER, "--json")
@@ -592,7 +587,7 @@ def test_json_is_in_ascii(cli, ready, sandbox):
 
 
 def test_a_check_that_cannot_ask_sends_nothing(ready, sandbox, tmp_path):
-    """Texts would go out whose codes cannot come back."""
+    """The codes of its SMS could not be read."""
     file = tmp_path / "operator.toml"
     file.write_text('[numbers]\nreachable = ["+34600000125"]\n[read]\nhow = "ask"\n', "utf-8")
     ran = run("check", ready, "--settings", str(file), "--only", "*01_validate*", "--yes")
@@ -603,7 +598,7 @@ def test_a_check_that_cannot_ask_sends_nothing(ready, sandbox, tmp_path):
 
 @posix
 def test_a_check_stopped_at_a_question_ends_at_once(ready, sandbox, tmp_path):
-    """Although the read from the terminal cannot be called off."""
+    """The read from the terminal cannot be cancelled."""
     import pty
 
     file = tmp_path / "operator.toml"
@@ -626,7 +621,7 @@ def test_a_check_stopped_at_a_question_ends_at_once(ready, sandbox, tmp_path):
 
 @posix
 def test_questions_at_a_terminal_leave_standard_output_to_the_result(ready, sandbox):
-    """`ID=$(camara-otp send ...)` holds the id and nothing else, also where something was asked."""
+    """`ID=$(camara-otp send ...)` has only the id, even after a question."""
     import pty
 
     keyboard, terminal = pty.openpty()
@@ -654,7 +649,7 @@ def run_at(terminal, *arguments):
 
 @posix
 def test_a_person_who_stops_at_the_question_is_told_how_to_go_on(ready, sandbox):
-    """The text is out, and its code can still be checked."""
+    """The SMS was sent, and its code can still be checked."""
     import pty
 
     keyboard, terminal = pty.openpty()

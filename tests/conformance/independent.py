@@ -1,4 +1,4 @@
-"""An operator of its own, written from the contract and not from the scenarios, with a switch for each deviation."""
+"""An operator written from the contract, without the code of the scenarios, with a switch for each deviation."""
 
 import base64
 import email.utils
@@ -57,7 +57,7 @@ class Reply:
 
 
 class Operator(httpx.AsyncBaseTransport):
-    """An operator, right but for the deviations that are switched on."""
+    """An operator without deviations other than those that are switched on."""
 
     def __init__(self, *wrong, max_send=4, max_try=3, inbox="json", lifetime=300.0, **quirks):
         self.wrong = set(wrong)
@@ -714,7 +714,7 @@ def _is_uuid(text):
 
 
 def told(operator, base=BASE, **changes):
-    """Return the settings that a partner would write for an operator."""
+    """Return the settings that a user would write for an operator."""
     table = {
         "base_url": base,
         "numbers": {

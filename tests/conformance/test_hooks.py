@@ -1,4 +1,4 @@
-"""Hooks: texts read, codes expired, operators reset, by person, HTTP and command."""
+"""Hooks that read SMS, let codes expire and reset operators: by a person, by HTTP and by a command."""
 
 import io
 import json
@@ -40,7 +40,7 @@ def hooks(handler=lambda request: httpx.Response(200, text="1234 is your code (c
     ],
 )
 def test_a_code_is_found_in_a_text(text, sent, pattern, code):
-    """In the place of the label, whatever the operator puts around it; the newest one counts."""
+    """It is in the place of the label, whatever the operator adds around it; the newest SMS counts."""
     found = find(text, sent, pattern=pattern)
 
     assert (found.code if found else None) == code
@@ -64,7 +64,7 @@ def test_a_place_in_json_is_found(value, field, found):
 
 @pytest.mark.anyio
 async def test_a_text_is_read_over_http():
-    """Once it has come: until then the helper is asked again."""
+    """The hook is called again until the SMS has arrived."""
     asked = []
 
     def handler(request):
@@ -97,7 +97,7 @@ async def test_a_text_is_read_over_http():
     ],
 )
 async def test_a_text_that_does_not_come_is_given_up(answer, words):
-    """In time, with the reason."""
+    """The wait ends in time, with the reason."""
 
     def handler(request):
         if isinstance(answer, Exception):
@@ -110,7 +110,7 @@ async def test_a_text_that_does_not_come_is_given_up(answer, words):
 
 @pytest.mark.anyio
 async def test_an_answer_that_is_not_json_is_said():
-    """Where a place in JSON was asked for."""
+    """The hook has `field`, so it needs JSON."""
     read = {"how": "http", "url": "http://h/", "field": "a", "timeout": 0.05}
 
     with pytest.raises(HookError, match="was not answered with JSON"):
@@ -119,7 +119,7 @@ async def test_an_answer_that_is_not_json_is_said():
 
 @pytest.mark.anyio
 async def test_a_text_is_read_by_a_command():
-    """The text is the output of the command."""
+    """The SMS is the output of the command."""
     program = "import sys; print(sys.argv[1][-3:] + '1 is your code (check 7)')"
     read = {"how": "command", "command": [sys.executable, "-c", program, "{phone_number}"], "timeout": 20}
 
@@ -143,7 +143,7 @@ async def test_a_command_that_fails_is_said(command, words):
     [(" 1234\n", "1234", ""), ("\n", None, "no SMS arrived"), ("far too long for a code\n", None, "more than 20")],
 )
 async def test_a_person_is_asked(answer, code, words):
-    """Without the whole number on the screen."""
+    """The question does not show the whole number."""
     questions = []
 
     async def prompt(question):
@@ -162,7 +162,7 @@ async def test_a_person_is_asked(answer, code, words):
 
 @pytest.fixture
 def typing(monkeypatch):
-    """Return a descriptor that what is written to arrives as if it were typed."""
+    """Return a descriptor; bytes written to it arrive as typed."""
     ours, theirs = os.pipe()
     with os.fdopen(ours) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
@@ -172,7 +172,7 @@ def typing(monkeypatch):
 
 @pytest.mark.anyio
 async def test_the_terminal_is_asked_without_blocking(typing, capsys):
-    """The question goes to standard error; what was typed ahead is for the next one, and an end is an end."""
+    """The question goes to standard error; characters typed before it are for the next question."""
     os.write(typing, b"1234\n56")
     assert await prompt_at_terminal("Code? ") == "1234\n"
     assert capsys.readouterr().err == "Code? "
@@ -184,7 +184,7 @@ async def test_the_terminal_is_asked_without_blocking(typing, capsys):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("stdin", [None, io.StringIO("")])
-async def test_nobody_at_the_terminal_is_no_answer(monkeypatch, stdin):
+async def test_a_terminal_without_a_user_gives_no_answer(monkeypatch, stdin):
     """Neither where there is no console, nor where it is at its end."""
     monkeypatch.setattr(sys, "stdin", stdin)
 
@@ -201,7 +201,7 @@ async def test_nobody_at_the_terminal_is_no_answer(monkeypatch, stdin):
     ],
 )
 async def test_a_code_is_waited_out(expire, limits, seconds):
-    """As long as is set, else its lifetime and a little more, else five minutes."""
+    """For the setting, else for the lifetime plus a margin, else for five minutes."""
     asked_hooks = hooks(expire=expire, limits=limits)
 
     assert asked_hooks.waiting == seconds
@@ -211,7 +211,7 @@ async def test_a_code_is_waited_out(expire, limits, seconds):
 
 @pytest.mark.anyio
 async def test_a_request_carries_what_it_is_about():
-    """In its body, deep inside too."""
+    """Placeholders in nested values of its body are replaced."""
     seen = []
 
     def handler(request):
@@ -228,7 +228,7 @@ async def test_a_request_carries_what_it_is_about():
 
 @pytest.mark.anyio
 async def test_help_that_takes_too_long_is_given_up():
-    """The limit is the hook's own timeout."""
+    """The limit is the timeout of the hook."""
 
     async def handler(request):
         await anyio.sleep(5)
@@ -241,7 +241,7 @@ async def test_help_that_takes_too_long_is_given_up():
 
 @pytest.mark.anyio
 async def test_help_that_is_not_set_up_is_said():
-    """The plan leaves such scenarios out; a caller of its own does not."""
+    """The plan skips such scenarios; a direct call raises an error."""
     with pytest.raises(HookError, match=r"set \[read\]"):
         await hooks().text(PHONE, SENT, "id")
     with pytest.raises(HookError, match=r"set \[expire\]"):
@@ -249,7 +249,7 @@ async def test_help_that_is_not_set_up_is_said():
 
 
 def test_a_sandbox_is_recognised_on_this_machine_only():
-    """Nothing is asked of hosts elsewhere, nor believed of other servers here."""
+    """The check does not ask other hosts, and does not believe other servers on this machine."""
     with Sandbox().serve() as url:
         assert sandbox_at(url + "/")["maxSend"] == 4
         assert sandbox_at(url + "/elsewhere") is None

@@ -1,4 +1,4 @@
-"""Checks over real connections, and of operators that mean harm: none ends a run, none gets more than it should."""
+"""Checks over real connections, and of hostile operators: none ends a run or gets a secret."""
 
 import json
 import ssl

@@ -1,4 +1,4 @@
-"""The text of a send, and the code in it, in inboxes of several kinds."""
+"""The SMS of a send, and its code, in inboxes of several kinds."""
 
 import html
 import json

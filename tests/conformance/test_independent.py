@@ -1,4 +1,4 @@
-"""The proof of the judgement: an independent operator in wrong and right versions, each with the cause that is due."""
+"""The judgement of an independent operator in wrong and right versions, each with the expected cause."""
 
 from functools import partial
 
@@ -263,7 +263,7 @@ def check(operator, transport=None, base=None, **changes):
 
 
 def causes(report):
-    """Return the causes that the report names, worst first."""
+    """Return the causes in the report, worst first."""
     return [deviation.cause.name for deviation in report.deviations if deviation.grade > Grade.ADVICE]
 
 

@@ -1,4 +1,4 @@
-"""Single answers held against what had to come back: the grade, the words and the advice."""
+"""Single responses compared with the expected ones: the grade, the words and the advice."""
 
 import json
 import re
@@ -20,7 +20,7 @@ BLOCKED = Expectation(403, ("ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED",), acce
 
 
 def exchange(operation, status=None, body=b"", failure=None, method="POST"):
-    """Return an exchange with this end."""
+    """Return an exchange with this response."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = (
         None if status is None else ReceivedResponse(status, (("content-type", "application/json"),), content, 0.01)
@@ -100,7 +100,7 @@ def test_a_right_response_has_no_finding():
 )
 @pytest.mark.parametrize(("method", "grade"), [("POST", Grade.BREAKS), ("GET", Grade.DIFFERS)])
 def test_a_body_that_is_no_error_is_told_by_its_kind(body, text, method, grade):
-    """It breaks clients only upon requests that clients make."""
+    """It breaks clients only for requests that clients make."""
     rule = next(rule for rule in RULES if rule.tag == INFO)
     answered = exchange("send-code", 400, body, method=method)
     found, _ = over_all(rule, [answered], RuleContext("1.1.1", 3.0))
@@ -109,7 +109,7 @@ def test_a_body_that_is_no_error_is_told_by_its_kind(body, text, method, grade):
 
 
 def texted(number, code):
-    """Return a send, with the code that the phone received."""
+    """Return a send with the code that the phone received."""
     sent = exchange("send-code", 200, {"authenticationId": "an-id"})
     body = json.dumps({"phoneNumber": number, "message": "{{code}}"}).encode()
     return attrs.evolve(
@@ -134,7 +134,7 @@ def texted(number, code):
     ],
 )
 def test_codes_that_can_be_known_beforehand_are_no_secret(texts, text):
-    """Where they are many and long enough to be no chance."""
+    """Only if they are many, and too long to match by chance."""
     rule = next(rule for rule in RULES if rule.tag == TEXT)
     found, _ = over_all(rule, [texted(*each) for each in texts], RuleContext("1.1.1", 3.0))
 

@@ -1,4 +1,4 @@
-"""Who plays when, on which phone, and what it costs: decided before anything is sent."""
+"""The plan of a check: which scenario runs when, on which phone, and at which cost."""
 
 import pytest
 
@@ -17,17 +17,17 @@ def planned(release="1.1.1", **settings):
 
 
 def skipped(made):
-    """Return why steps are left out, by tag."""
+    """Return the reasons of skipped steps, by tag."""
     return {step.scenario.tag: step.skip for step in made.steps if step.skip}
 
 
 def playing(made):
-    """Return the steps that are played."""
+    """Return the steps that are run."""
     return [step for lanes in made.phases for lane in lanes for step in lane]
 
 
 def test_nothing_known_means_no_text():
-    """What can be asked without a phone is asked; the rest says what is missing."""
+    """Requests that need no phone are sent; the other scenarios name the missing setting."""
     made = planned()
 
     assert made.texts == 0
@@ -38,12 +38,12 @@ def test_nothing_known_means_no_text():
 
 
 def test_a_request_that_has_to_be_refused_reaches_no_stranger():
-    """Without a phone it carries a number that nobody has."""
+    """Without a phone it has a reserved number."""
     assert {step.number for step in playing(planned()) if step.number} == {"+447700900123"}
 
 
 def test_no_sms_is_the_subset_that_costs_nothing():
-    """Even with phones at hand."""
+    """It sends no SMS even if there are phones."""
     made = planned(numbers={"reachable": PHONES}, sms=False, read=HTTP)
 
     assert made.texts == 0
@@ -51,7 +51,7 @@ def test_no_sms_is_the_subset_that_costs_nothing():
 
 
 def test_a_budget_is_kept():
-    """Scenarios are left out before it is exceeded."""
+    """Scenarios that would exceed it are skipped."""
     made = planned(numbers={"reachable": PHONES}, max_texts=3, read=HTTP)
 
     assert made.texts == 3
@@ -60,7 +60,7 @@ def test_a_budget_is_kept():
 
 @pytest.mark.parametrize("phones", [1, 2, 6, 40])
 def test_no_phone_gets_more_texts_than_the_operator_allows(phones):
-    """So that no scenario fails for the texts of another."""
+    """So no scenario fails because of the SMS of another."""
     reachable = [f"+346000002{index:02d}" for index in range(phones)]
     made = planned(numbers={"reachable": reachable}, limits={"max_send": 4, "max_try": 3}, read=HTTP, expire=HTTP)
 
@@ -72,7 +72,7 @@ def test_no_phone_gets_more_texts_than_the_operator_allows(phones):
 
 
 def test_the_send_that_is_one_too_many_uses_what_the_phone_got_before():
-    """It goes last on its phone, and often costs nothing."""
+    """It is the last one on its phone, and often costs no SMS."""
     made = planned(numbers={"reachable": PHONES[:1]}, limits={"max_send": 4})
     lane = next(lane for lane in made.phases[3] if lane[0].number == PHONES[0])
 
@@ -80,8 +80,8 @@ def test_the_send_that_is_one_too_many_uses_what_the_phone_got_before():
     assert sum(step.texts for step in playing(made) if step.number == PHONES[0]) == 4
 
 
-def test_a_reset_makes_room():
-    """And a reset that hits everybody means one after the other."""
+def test_a_reset_allows_more_scenarios():
+    """A reset of all phones means that scenarios run one after the other."""
     reset = {"how": "http", "url": "http://127.0.0.1/reset"}
     limits = {"max_send": 3, "max_try": 3}
     everybody = planned(numbers={"reachable": PHONES[:1]}, limits=limits, read=HTTP, reset=reset)
@@ -95,14 +95,14 @@ def test_a_reset_makes_room():
 
 
 def test_what_takes_more_than_a_phone_may_get_is_left_out_even_with_a_reset():
-    """Two texts do not fit where the second is refused."""
+    """A scenario with two SMS cannot run if the second is refused."""
     made = planned(numbers={"reachable": PHONES}, limits={"max_send": 2}, read=HTTP, reset=HTTP)
 
     assert skipped(made)["camara_otp_validate_code_newest_of_two"] == TOO_MANY.format(2, 2)
 
 
 def test_a_person_is_asked_one_thing_at_a_time():
-    """Everything goes in one lane."""
+    """All scenarios run in one lane."""
     assert {len(lanes) for lanes in planned(numbers={"reachable": PHONES}, read={"how": "ask"}).phases} <= {0, 1}
 
 
@@ -117,14 +117,14 @@ def test_a_person_is_asked_one_thing_at_a_time():
     ],
 )
 def test_what_lets_every_code_expire_goes_alone(expire, alone):
-    """At the end; what is about one code does not have to."""
+    """It runs at the end; a scenario about one code need not."""
     made = planned(numbers={"reachable": PHONES}, read=HTTP, expire=expire)
 
     assert [step.scenario.flow for lane in made.phases[4] for step in lane] == ([too_late] if alone else [])
 
 
 def test_the_last_send_waits_for_what_goes_alone_on_its_phone():
-    """Else it would use up that phone's texts."""
+    """Otherwise it would use up the SMS of that phone."""
     made = planned(numbers={"reachable": PHONES[:1]}, limits={"max_send": 20}, read=HTTP, expire=HTTP)
 
     assert [step.scenario.flow for lane in made.phases[4] for step in lane] == [too_late, one_send_too_many]
@@ -132,7 +132,7 @@ def test_the_last_send_waits_for_what_goes_alone_on_its_phone():
 
 @pytest.mark.parametrize(("release", "count"), [("1.0.0", 37), ("1.1.0", 32), ("1.1.1", 32)])
 def test_every_published_scenario_is_there(release, count):
-    """As many as the release has, each under its own tag, in one order for any runner."""
+    """As many as the release has, each under its own tag, in the same order for every runner."""
     published = scenarios(release, added=False)
     made = planned(release)
 

@@ -1,4 +1,4 @@
-"""The proof that a check judges right: the sandbox passes, and each wrong operator is caught by what should."""
+"""The sandbox passes the check, and each wrong operator fails the expected scenarios."""
 
 import time
 from functools import partial
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long  # a whole check for each wrong operator
 
 
 def failed(report):
-    """Return the tags of what failed."""
+    """Return the tags of failed scenarios."""
     return {outcome.tag for outcome in report.outcomes if outcome.verdict is Verdict.FAIL}
 
 
@@ -28,7 +28,7 @@ def check(settings, transport):
 
 @pytest.mark.parametrize("release", ["1.0.0", "1.1.0", "1.1.1"])
 def test_the_sandbox_passes_all(release):
-    """Nothing fails, and only what needs other tokens is left out."""
+    """Nothing fails, and only scenarios that need other tokens are skipped."""
     sandbox = Sandbox(release=release)
     settings = settings_from(sandbox_settings("http://127.0.0.1:9091", {**DEFAULTS, "release": release}))
 
@@ -55,7 +55,7 @@ def test_the_sandbox_passes_all(release):
     ],
 )
 def test_an_operator_with_other_limits_is_not_judged_by_the_usual_ones(limits, skipped, reason):
-    """What its limits leave no room for is left out, with the reason; nothing fails."""
+    """Scenarios that do not fit its limits are skipped with the reason; none fails."""
     sandbox = Sandbox(**limits)
     with httpx.Client(transport=sandbox.transport()) as client:
         told = client.get("http://127.0.0.1:9091/_sandbox/state").json()["settings"]

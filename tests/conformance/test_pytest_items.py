@@ -1,4 +1,4 @@
-"""The scenarios as test items, run as a team's CI would: in a process of its own."""
+"""The scenarios as test items, run in a process of its own, as in the CI of a user."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def items(tmp_path):
 
 
 def test_every_scenario_is_an_item(items):
-    """And passes on the sandbox."""
+    """Each passes on the sandbox."""
     with Sandbox().serve() as url:
         done = items("--otp-base-url", url, "-v")
 
@@ -49,7 +49,7 @@ def test_every_scenario_is_an_item(items):
 
 
 def test_a_deviation_fails_its_item(items, tmp_path):
-    """With the scenario, the rule and what came back; settings come from a file."""
+    """The message has the scenario, the rule and the response; settings come from a file."""
     file = tmp_path / "operator.toml"
     file.write_text('[numbers]\nlandline = "+34910000001"\n', "utf-8")
     with Sandbox(landline_numbers=[]).serve() as url:
@@ -76,7 +76,6 @@ def test_a_deviation_fails_its_item(items, tmp_path):
     ],
 )
 def test_what_is_missing_is_said_once(items, arguments, environ, words):
-    """Not once for each scenario."""
     done = items(*arguments, **environ)
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
@@ -86,7 +85,6 @@ def test_what_is_missing_is_said_once(items, arguments, environ, words):
 
 
 def test_a_token_file_will_do_and_no_text_need_be_sent(items, tmp_path):
-    """As on the command line."""
     (tmp_path / "token").write_text("t\n", "utf-8")
     sandbox = Sandbox()
     with sandbox.serve() as url:
@@ -101,7 +99,7 @@ def test_a_token_file_will_do_and_no_text_need_be_sent(items, tmp_path):
 
 
 def test_no_entry_point_adds_options_to_other_test_runs(items):
-    """Importing pytest loads nothing of the package unless it is told to."""
+    """Pytest loads the package only if it is told to."""
     from importlib.metadata import distribution
 
     assert not [entry for entry in distribution("camara-otp").entry_points if entry.group == "pytest11"]
@@ -110,7 +108,7 @@ def test_no_entry_point_adds_options_to_other_test_runs(items):
 
 
 def test_items_without_the_plugin_say_how_to_switch_it_on(items):
-    """In one line, not with a traceback."""
+    """The message is one line without a traceback."""
     done = items(is_on=False)
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

@@ -1,4 +1,4 @@
-"""The reports: what they say, and what they never show."""
+"""The content of the reports, and the masking of secrets in them."""
 
 import base64
 import hashlib
@@ -111,7 +111,7 @@ WRITERS = [as_html, as_json, as_junit, on_terminal]
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_no_report_shows_a_secret(checked, write):
-    """Neither token nor code nor id nor number, whatever the operator repeats."""
+    """Neither token, code, id nor number, whatever the operator repeats."""
     made, operator = checked
     text = write(made)
 
@@ -129,12 +129,12 @@ LONG_TOKEN = "l0ng-t0ken-" + "".join(chr(97 + place * 7 % 26) for place in range
 
 
 def pieces(text):
-    """Return every piece of a text of a length that may not appear."""
+    """Return every piece of a string of a length that must not appear."""
     return {text[start : start + 8] for start in range(len(text) - 7)}
 
 
 def repeats_as_json(request):
-    """ReceivedResponse as a gateway does that repeats the request in its error, cut off by a report at any place."""
+    """Respond like a gateway that repeats the request in its error, which a report cuts at any place."""
     said = {**{name: [value] for name, value in request.headers.items()}, "url": str(request.url)}
     padding = "z" * (len(request.headers.get("authorization", "")) * 7 % 1900)
     seen = {name: request.headers.get(name, "") for name in ("x-correlator", "x-api-key")}
@@ -146,7 +146,7 @@ def repeats_as_json(request):
 
 
 def repeats_as_page(request):
-    """ReceivedResponse with a page that shows the request, escaped; a body without spaces, cut off by a report."""
+    """Respond with a page that shows the request, escaped; its body has no spaces, and a report cuts it."""
     shown = "<br>".join(f"{name}={html.escape(value)}" for name, value in request.headers.items())
     padding = "z" * (1300 - len(request.content) * 31 % 900)
     return httpx.Response(502, html=f"<pre>{html.escape(str(request.url))}{padding}{shown}</pre>")
@@ -163,7 +163,7 @@ def repeated(request):
 @pytest.mark.long
 @pytest.mark.parametrize("write", WRITERS)
 def test_no_report_shows_a_piece_of_what_an_operator_repeats(repeated, write):
-    """Keys in headers and in the URL, and the token: as they are, and as they stand in JSON, in a URL, in a page."""
+    """Keys in headers and in the URL, and the token, in plain form and as in JSON, in a URL and in a page."""
     text = write(repeated)
 
     for secret in (*HEADERS.values(), *PARAMS.values(), LONG_TOKEN):
@@ -181,7 +181,7 @@ def test_a_report_says_which_key_was_repeated(repeated):
 
 @pytest.mark.parametrize("cut", range(1960, 2040))
 def test_a_secret_at_the_place_where_a_body_is_cut_is_masked_whole(cut):
-    """Half a secret looks like none."""
+    """A part of a secret is not recognized as one."""
     secret = "s3cr3t-0f-thirty-two-letters-abcd"
     answer = ReceivedResponse(400, (), b"z" * (cut - 20) + secret.encode() + b"z" * 100, 0.1)
     made = shown(
@@ -221,7 +221,7 @@ def test_every_report_names_what_failed(checked, write):
 
 
 class Page(HTMLParser):
-    """What a page is made of."""
+    """The elements of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -243,7 +243,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_self_contained(checked):
-    """No script, no handler, nothing loaded, and a policy that would forbid it; every tag is closed."""
+    """It has no script and no handler, loads nothing, and has a policy that would forbid it; every tag is closed."""
     text = as_html(checked[0])
     page = Page(text)
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
@@ -268,7 +268,7 @@ def test_the_page_leads_from_the_table_to_the_deviation(checked):
 
 
 def test_the_page_escapes_what_an_operator_says():
-    """Markup in an answer stays text."""
+    """Markup in a response is shown as text."""
     text = as_html(report(outcome()))
 
     assert "<b>no</b>" not in text
@@ -295,7 +295,7 @@ def test_the_page_says_at_once_how_bad_it_is(findings, words):
 
 
 def test_a_check_without_an_answer_has_no_chart():
-    """The report is written all the same."""
+    """The report is written."""
     made = report(outcome(verdict=Verdict.SKIP, reason="no <number>", findings=(), exchanges=()), latencies=())
 
     assert "<svg" not in as_html(made)
@@ -305,12 +305,12 @@ def test_a_check_without_an_answer_has_no_chart():
 
 @pytest.mark.parametrize(("seconds", "top"), [(0.0, 1e-4), (0.00015, 2e-4), (0.03, 0.04), (1.0, 1.0), (7.1, 8.0)])
 def test_the_chart_ends_at_a_round_number(seconds, top):
-    """Not below the slowest answer."""
+    """It is not below the slowest response."""
     assert _round_up(seconds) == pytest.approx(top)
 
 
 def test_junit_is_what_ci_systems_read():
-    """Suites, counts, failures with type, skips; and no character that XML forbids."""
+    """Suites, counts, failures with type, skips; no character that XML forbids."""
     made = report(
         outcome(),
         outcome(tag="s", verdict=Verdict.SKIP, reason="why", findings=()),
@@ -342,7 +342,7 @@ def test_json_is_plain_data(checked):
 
 
 def test_the_terminal_is_not_taken_over_by_what_an_operator_says():
-    """Markup of Rich's is text, too, and long answers are cut."""
+    """Markup of Rich is shown as text, and long responses are cut."""
     long = "\n".join(f"line {index}" for index in range(40))
     text = on_terminal(report(outcome(exchanges=(Shown("judged", "POST", f"[bold red]{long}", 0.1),), tag="[red]x")))
 
@@ -351,7 +351,7 @@ def test_the_terminal_is_not_taken_over_by_what_an_operator_says():
 
 
 def test_progress_is_shown_at_a_terminal_only():
-    """A log gets none of it; at a terminal failures show as they come."""
+    """A log gets no progress; a terminal shows failures when they happen."""
     case = next(case for case in CASES if case.name.startswith("a landline"))
     transport, settings = case.operator()
     todo = plan(settings, scenarios(settings.release))
@@ -368,7 +368,7 @@ def test_progress_is_shown_at_a_terminal_only():
 
 
 def test_a_question_pauses_the_progress(monkeypatch):
-    """Else it would be overwritten."""
+    """Otherwise the progress would overwrite the question."""
 
     async def prompt(question):
         return "1234"
@@ -393,7 +393,7 @@ def test_a_question_pauses_the_progress(monkeypatch):
     ],
 )
 def test_secrets_and_numbers_are_masked(text, shown):
-    """Known ones wherever they stand, unknown ones by their form."""
+    """Known ones anywhere, unknown ones by their form."""
     assert mask(text, {"s3cret": "<code>", "s3cret-id": "<id>", **number_names("+34600000100")}) == shown
 
 

@@ -1,4 +1,4 @@
-"""A check in progress: what it does about operators that are away, slow, odd or busy, and what it advises."""
+"""A check in progress, with operators that are unreachable, slow, faulty or busy, and its advice."""
 
 from collections import defaultdict
 from functools import partial
@@ -27,7 +27,7 @@ URL = "http://127.0.0.1:9091"
 
 
 def checked(settings, transport, only="", **options):
-    """Run the scenarios whose tags hold some words."""
+    """Run the scenarios whose tags contain some words."""
     chosen = [scenario for scenario in scenarios(settings.release) if only in scenario.tag]
     return anyio.run(partial(run, settings, plan(settings, chosen), "good-token", transport=transport, **options))
 
@@ -60,8 +60,6 @@ def test_it_runs_on_both_event_loops(backend):
     [(httpx.ConnectError("no"), "no connection could be made"), (httpx.ReadTimeout("late"), "timed out")],
 )
 def test_an_operator_that_is_away_is_no_finding(error, words):
-    """There is nothing to check."""
-
     def away(request):
         raise error
 
@@ -70,7 +68,7 @@ def test_an_operator_that_is_away_is_no_finding(error, words):
 
 
 def test_an_answer_that_does_not_come_fails_its_scenario():
-    """Within its time, and no other scenario."""
+    """It fails within its time, and fails no other scenario."""
     inner = Sandbox().transport()
 
     async def handler(request):
@@ -89,7 +87,7 @@ def test_an_answer_that_does_not_come_fails_its_scenario():
     ("path", "settings"), [("/one-time-password-sms/v0", {}), ("/otpvalidation", {}), ("/x/y", {"api_path": "/x/y/"})]
 )
 def test_the_operations_are_found(path, settings):
-    """Where operators have them, or where the settings say."""
+    """At the paths that operators use, or at the path of the settings."""
     report = checked(told(**settings), Sandbox(api_paths=[path]).transport(), only="401")
 
     assert report.api_path == path
@@ -98,7 +96,7 @@ def test_the_operations_are_found(path, settings):
 
 
 def test_operations_that_are_nowhere_fail_everything():
-    """At the first place of all, which is not said to be right."""
+    """They are sent to the first path, which the report does not call right."""
     report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(404)), only="40")
 
     assert report.api_path == "/one-time-password-sms/v1"
@@ -108,7 +106,7 @@ def test_operations_that_are_nowhere_fail_everything():
 
 
 def gateway(sandbox, refuses, status=401):
-    """Return an operator behind a gateway that refuses some requests alike, wherever they go."""
+    """Return an operator behind a gateway that refuses some requests in the same way, whatever their path."""
 
     async def handler(request):
         if refuses(request):
@@ -120,14 +118,14 @@ def gateway(sandbox, refuses, status=401):
 
 
 def without_token(request):
-    """Tell whether a gateway that wants a good token turns a request away."""
+    """Return whether a gateway that requires a valid token refuses a request."""
     return request.headers.get("authorization") != "Bearer good-token" or request.headers.get("x-api-key") != "k"
 
 
 @pytest.mark.parametrize("status", [401, 404])
 @pytest.mark.parametrize("path", ["/one-time-password-sms/v1", "/v1/otp", "/otpvalidation"])
 def test_the_operations_are_found_behind_a_gateway_that_asks_for_the_token_first(path, status):
-    """No 401 or 404 is proof of what is there; a request without members is, where it is refused as such."""
+    """A 401 or 404 proves nothing; a request without properties does, if it is refused as such."""
     operator = gateway(Sandbox(api_paths=[path]), without_token, status)
     report = checked(told(headers={"X-Api-Key": "k"}), operator, only="01_")
 
@@ -137,14 +135,14 @@ def test_the_operations_are_found_behind_a_gateway_that_asks_for_the_token_first
 
 
 def test_the_operations_are_found_where_what_is_not_there_is_forbidden():
-    """Some gateways say 403 of every route that they do not have."""
+    """Some gateways respond with 403 for unknown paths."""
     operator = gateway(Sandbox(api_paths=["/v1/otp"]), lambda request: not request.url.path.startswith("/v1/otp"), 403)
 
     assert checked(told(), operator, only="01_").api_path == "/v1/otp"
 
 
 def test_operations_that_nothing_tells_from_other_paths_are_said_to_be_guessed():
-    """All that fails may be about a place that is not there."""
+    """Then all failures may be due to a wrong path."""
     report = checked(told(), gateway(Sandbox(), lambda _: True), only="01_")
     outcome = by_tag(report)["contract_path"]
 
@@ -156,7 +154,7 @@ def test_operations_that_nothing_tells_from_other_paths_are_said_to_be_guessed()
 
 @pytest.mark.parametrize("dialect", ["mock", "v2", "omantel", "camara"])
 def test_a_sandbox_says_where_its_operations_are(dialect):
-    """Also where no operator is known to have them."""
+    """Also at paths that no operator is known to use."""
     sandbox = Sandbox(dialect=dialect)
     with sandbox.client() as http:
         described = http.get(f"{URL}/_sandbox/state").json()["settings"]
@@ -167,7 +165,7 @@ def test_a_sandbox_says_where_its_operations_are(dialect):
 
 
 def test_an_operator_that_drops_what_is_not_there_is_found():
-    """No answer at another path says nothing against the one that answers."""
+    """A path without a response does not exclude the path with one."""
 
     def handler(request):
         if not request.url.path.startswith("/one-time-password-sms/v1"):
@@ -181,7 +179,7 @@ def test_an_operator_that_drops_what_is_not_there_is_found():
 
 
 def test_a_large_body_is_cut():
-    """The rest of the body takes no memory."""
+    """The rest of the body is not stored."""
     body = b'{"authenticationId": "' + b"x" * 10**6 + b'"}'
     report = checked(told(), httpx.MockTransport(lambda _: httpx.Response(200, content=body)), only="01_send")
 
@@ -190,7 +188,7 @@ def test_a_large_body_is_cut():
 
 @pytest.mark.parametrize("retry_after", ["0", "soon", "-1", "inf", None])
 def test_a_request_turned_away_for_its_rate_goes_again(retry_after, monkeypatch):
-    """A few times, after the pause that was asked for; then it is judged."""
+    """It is repeated a few times after the requested pause, then judged."""
     pauses = []
 
     async def sleep(seconds):
@@ -213,7 +211,7 @@ def test_a_request_turned_away_for_its_rate_goes_again(retry_after, monkeypatch)
 
 
 class Bucket:
-    """An operator that takes so many requests at a time, then one more with each pause."""
+    """An operator that accepts a number of requests at a time, then one more after each pause."""
 
     def __init__(self, inner, room):
         self.inner, self.room, self.left = inner, room, room
@@ -234,7 +232,7 @@ class Bucket:
 
 @pytest.mark.parametrize("room", [1, 3, 20])
 def test_an_operator_that_limits_rates_is_asked_as_it_wishes(room, monkeypatch):
-    """Requests side by side would take the room from each other, and fail scenarios that are about something else."""
+    """Parallel requests would use up the rate of each other, and fail scenarios about something else."""
     sandbox = Sandbox()
     bucket = Bucket(sandbox.transport(), room)
     monkeypatch.setattr("camara_otp.conformance.throttle.anyio.sleep", bucket.pause)
@@ -250,7 +248,7 @@ def test_an_operator_that_limits_rates_is_asked_as_it_wishes(room, monkeypatch):
 
 
 def test_who_asks_one_at_a_time_does_not_judge_two_at_once():
-    """The scenario would pass whatever the operator does, and cost a text."""
+    """The scenario would pass with any operator, and cost an SMS."""
     sandbox = Sandbox()
     tag = "camara_otp_validate_code_twice_at_once"
     report = checked(told(concurrency=1), sandbox.transport(), only=tag)
@@ -260,7 +258,7 @@ def test_who_asks_one_at_a_time_does_not_judge_two_at_once():
 
 
 def test_one_that_is_turned_away_for_good_leaves_the_others_their_patience(monkeypatch):
-    """As where an operator limits the rate for one number."""
+    """An operator may limit the rate for one number only."""
     answered = defaultdict(list)
 
     async def sleep(_):
@@ -279,7 +277,7 @@ def test_one_that_is_turned_away_for_good_leaves_the_others_their_patience(monke
 
 
 def test_patience_is_lost_once(monkeypatch):
-    """An operator that turns everything away does not hold a check up for hours."""
+    """An operator that rate-limits every request does not delay a check for hours."""
     pauses = []
 
     async def sleep(seconds):
@@ -295,7 +293,7 @@ def test_patience_is_lost_once(monkeypatch):
 
 
 def test_a_quota_that_is_used_up_is_not_pressed():
-    """It does not come back by waiting."""
+    """Waiting does not renew it."""
     asked = []
 
     def handler(request):
@@ -325,7 +323,7 @@ def advised(name):
     ],
 )
 def test_the_advice_fits_the_operator(name, client, advice):
-    """As settings of a client, where they help."""
+    """The advice is a setting of a client, if one helps."""
     report = advised(name)
 
     assert client in report.client
@@ -333,7 +331,7 @@ def test_the_advice_fits_the_operator(name, client, advice):
 
 
 def test_the_client_line_names_headers_but_not_their_values():
-    """Header values may be API keys."""
+    """A value may be an API key."""
     settings = told(headers={"X-Sender": "s3cret-1"}, params={"mock-key": "s3cret-2"})
     report = checked(settings, Sandbox().transport(), only="400.1")
 
@@ -343,7 +341,7 @@ def test_the_client_line_names_headers_but_not_their_values():
 
 
 def test_a_refused_token_is_recognised():
-    """Else the person would look for the fault in every scenario."""
+    """Otherwise the report would name a fault in every scenario."""
     for only in ("", "01_send_code_success"):
         report = checked(told(), Sandbox(tokens=["another"]).transport(), only=only)
         assert "is the access token good" in report.recommendations[0]
@@ -360,12 +358,12 @@ def test_a_refused_token_is_recognised():
     ],
 )
 def test_a_good_token_is_not_doubted_for_what_bad_ones_meet(name):
-    """What must be refused with 401 and is not, says nothing about the token of the check."""
+    """A request that must be refused with 401, but is not, proves nothing about the token of the check."""
     assert "is the access token good" not in " ".join(advised(name).recommendations)
 
 
 def test_a_request_that_gets_no_answer_does_not_mean_that_correlators_are_refused():
-    """Neither in the advice nor in what is said of long ones."""
+    """Neither the advice nor the result for long correlators says so."""
     inner = Sandbox().transport()
 
     async def handler(request):
@@ -388,7 +386,7 @@ def test_a_send_without_an_id_is_said_to_be_one():
 
 
 def test_helpers_that_fail_block_their_scenarios_only():
-    """They are skipped with the reason; nothing is held against the operator."""
+    """They are skipped with the reason; the operator is not blamed."""
     broken = {"how": "http", "url": "http://127.0.0.1:9091/_sandbox/nothing", "timeout": 0.05}
     settings = told(
         read=broken, reset=broken, expire=broken, numbers={"reachable": ["+34600000100"]}, limits={"max_send": 4}
@@ -416,7 +414,7 @@ RESET = {"how": "http", "method": "POST", "url": "{base_url}/_sandbox/reset"}
 @pytest.mark.parametrize("phones", [1, 2, 3, 7])
 @pytest.mark.parametrize("only", ["", "03_send_code_max"])
 def test_a_reset_lets_few_phones_do_again_and_again(phones, only):
-    """However few texts the operator allows, however many an earlier check sent, and though it resets everybody."""
+    """Whatever the operator's limit, the SMS of earlier checks, and a reset of all phones."""
     sandbox = Sandbox()
     reachable = [f"+346000001{index:02d}" for index in range(phones)]
     settings = told(numbers={**sandbox_settings(URL, DEFAULTS)["numbers"], "reachable": reachable}, reset=RESET)
@@ -445,7 +443,7 @@ def test_a_reset_of_one_phone_leaves_the_others_side_by_side():
 
 
 def test_a_mistyped_code_is_thought_of():
-    """Before the operator is blamed."""
+    """The report considers a typing error before it blames the operator."""
 
     async def prompt(_):
         return "9999x"
@@ -457,7 +455,7 @@ def test_a_mistyped_code_is_thought_of():
 
 
 def test_a_token_that_was_never_issued_and_gets_to_the_rules_behind_it_is_grave():
-    """Whatever refuses the request then."""
+    """Any later refusal of the request does not change this."""
 
     def handler(request):
         if request.headers.get("authorization") != "Bearer good-token" and request.content:
@@ -472,7 +470,7 @@ def test_a_token_that_was_never_issued_and_gets_to_the_rules_behind_it_is_grave(
 
 
 def test_a_person_is_not_asked_for_what_can_do_without():
-    """A wrong code needs no right one: only scenarios that need the text ask."""
+    """A wrong code needs no SMS, so only scenarios that need it ask."""
     sandbox = Sandbox()
     asked = []
 
@@ -488,7 +486,7 @@ def test_a_person_is_not_asked_for_what_can_do_without():
 
 @pytest.mark.parametrize("answer", [httpx.Response(302), httpx.ReadTimeout("late")])
 def test_a_request_that_may_have_brought_a_text_counts_as_one(answer):
-    """Nobody can tell whether it did."""
+    """It is unknown whether it did."""
     asked = []
 
     def silent(request):
@@ -505,7 +503,7 @@ def test_a_request_that_may_have_brought_a_text_counts_as_one(answer):
 
 
 def test_a_token_that_runs_out_between_two_requests_at_once_is_no_crash():
-    """Whoever could not be asked is said, and the report is kept."""
+    """The report names the scenarios that were not run."""
     given = []
 
     async def token():
@@ -523,7 +521,7 @@ def test_a_token_that_runs_out_between_two_requests_at_once_is_no_crash():
 
 @pytest.mark.parametrize("limit", [{"sms": False}, {"max_texts": 1}, {"max_texts": 5}, {}])
 def test_an_operator_that_texts_everything_gets_no_more_sends_than_were_announced(limit):
-    """What has to be refused and is not, costs a person money; the finding is there all the same."""
+    """A send that must be refused, but is not, costs an SMS; the deviation is reported."""
     texts = []
 
     def accepting(request):

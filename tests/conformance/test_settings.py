@@ -1,4 +1,4 @@
-"""The TOML file of a check: what it may hold, and how it says no."""
+"""The TOML file of a check: its settings and their errors."""
 
 import pytest
 
@@ -104,7 +104,7 @@ def test_an_operator_has_to_be_named():
 
 @pytest.mark.parametrize("content", [None, b"[", b"\xff"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
-    """Missing, not TOML, not text."""
+    """It is missing, is not TOML, or is not text."""
     file = tmp_path / "operator.toml"
     if content is not None:
         file.write_bytes(content)

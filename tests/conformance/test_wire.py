@@ -1,4 +1,4 @@
-"""A check over real HTTP: what one answer leaves behind is not held against the next, and none fills the memory."""
+"""A check over real HTTP: a response does not affect the next one, and none fills the memory."""
 
 import gzip
 import socket
@@ -56,7 +56,7 @@ def test_an_unknown_host_name_is_named(backend, monkeypatch):
 
 @contextmanager
 def operator(sandbox, more_headers=(), rest=b"", turned=lambda asked, answer: answer):
-    """Serve a sandbox, with more headers and bytes after each 204, and other answers turned into others."""
+    """Serve a sandbox with more headers and bytes after each 204, and other changed responses."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -112,7 +112,7 @@ def operator(sandbox, more_headers=(), rest=b"", turned=lambda asked, answer: an
 )
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_body_after_a_204_fails_its_rule_and_no_other_scenario(headers, rest, grade, backend):
-    """HTTP ends the answer before it, so that the rest stands where the next answer begins."""
+    """HTTP ends the response before it, so its bytes come where the next response begins."""
     with operator(Sandbox(), headers, rest) as url:
         settings = settings_from({**sandbox_settings(url, DEFAULTS), "concurrency": 2})
         todo = plan(settings, scenarios("1.1.1"))
@@ -124,7 +124,7 @@ def test_a_body_after_a_204_fails_its_rule_and_no_other_scenario(headers, rest, 
 
 
 def test_a_cookie_of_one_answer_does_not_let_the_next_request_in():
-    """As it would where a gateway keeps a session; what is judged is the token."""
+    """A gateway may keep a session; the check judges the token."""
     seen = []
 
     def turned(asked, answer):
@@ -141,8 +141,8 @@ def test_a_cookie_of_one_answer_does_not_let_the_next_request_in():
 
 
 @pytest.mark.parametrize(("coding", "times"), [("gzip, gzip", 2), ("br", 0), ("gzip", 0)])
-def test_a_body_in_a_coding_that_nobody_asked_for_ends_at_once(coding, times):
-    """Packed twice, a few kilobytes hold gigabytes."""
+def test_a_body_in_an_unrequested_coding_ends_at_once(coding, times):
+    """Compressed twice, a few kilobytes become gigabytes."""
     body = b"0" * 3 * 10**8 if times else b"what is not packed"
     for _ in range(times):
         body = gzip.compress(body, 1)

@@ -1,4 +1,4 @@
-"""Deliberately wrong operators: the sandbox with one deviation each, and what has to notice it."""
+"""Deliberately wrong operators: the sandbox with one deviation each, and the scenarios that detect it."""
 
 import json
 from collections.abc import Callable
@@ -85,7 +85,7 @@ VALIDATES = {V01, V02, NEWEST, AT_LAST, AT_ONCE} | MESSAGES
 
 
 class Ask:
-    """A request on its way to the sandbox, easy to look at and to change."""
+    """A request to the sandbox, easy to read and to change."""
 
     def __init__(self, request, sandbox):
         self.request = request
@@ -114,7 +114,7 @@ class Ask:
 
     @property
     def text(self):
-        """Return the text message that the request's id belongs to."""
+        """Return the SMS of the request's id."""
         found = [item for item in self.sandbox.messages() if item.authentication_id == self.get("authenticationId")]
         return found[0] if found else None
 
@@ -125,7 +125,7 @@ class Ask:
 
 @attrs.frozen
 class Said:
-    """The sandbox's answer, easy to look at and to change."""
+    """A response of the sandbox, easy to read and to change."""
 
     status: int
     headers: dict
@@ -149,7 +149,7 @@ SUCCESS = Said(204, {}, b"")
 
 
 def refusal(status, code, said=None):
-    """Return an error as the contract wants it, with the headers of the answer that it replaces."""
+    """Return an error that follows the contract, with the headers of the response that it replaces."""
     headers = {**(said.headers if said else {}), "content-type": "application/json"}
     return Said(status, headers, json.dumps({"status": status, "code": code, "message": "No."}).encode())
 
@@ -234,7 +234,7 @@ def on(operation, status=None, code=None, then=lambda ask, said: None):
 
 
 def validates_when(condition):
-    """ReceivedResponse a refused validation with success under a condition."""
+    """Turn a refused validation into a success under a condition."""
     return on(
         "validate-code", 400, then=lambda ask, said: SUCCESS if ask.get("code") and condition(ask, said) else None
     )
@@ -253,7 +253,7 @@ def info(**members):
 
 
 class OnePerNumber:
-    """ReceivedResponse every send to a number with the id of the first, whose verification moves on."""
+    """Respond to every send to a number with the id of the first, whose code changes."""
 
     def __init__(self):
         self.first = {}
@@ -272,7 +272,7 @@ class OnePerNumber:
 
 
 class Stumbling:
-    """Turn every request away once for its rate, before anything is done about it."""
+    """Rate-limit every request once, before it has an effect."""
 
     def __init__(self):
         self.seen = set()

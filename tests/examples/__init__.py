@@ -1,1 +1,1 @@
-"""Tests of the examples, each as a person would run it. They need the web frameworks: `make test-examples`."""
+"""Tests of the examples, run as a user runs them. They need the web frameworks: `make test-examples`."""

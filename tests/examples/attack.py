@@ -1,4 +1,4 @@
-"""Attack the example logins for an hour of simulated time, without and with the guard, and count the texts.
+"""Attack the example logins for an hour of simulated time, without and with the guard, and count the SMS.
 
     python -m tests.examples.attack
 
@@ -64,7 +64,7 @@ def flask_site(operator: Sandbox) -> Iterator[tuple[ModuleType, Post]]:
 
 @contextmanager
 def django_site(operator: Sandbox) -> Iterator[tuple[ModuleType, Post]]:
-    """Open the Django example; its CSRF protection stops no script, which can load the form first."""
+    """Open the Django example. A script can load the form first, so CSRF protection does not stop it."""
     folder = str(ROOT / "examples/django_login")
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -110,7 +110,7 @@ SITES: Final = {"FastAPI": fastapi_site, "Django": django_site, "Flask": flask_s
 
 
 def texts_sent(site: str, attack: str, *, guarded: bool) -> int:
-    """Run one attack and return how many texts the operator sent."""
+    """Run one attack, and return the number of SMS that the operator sent."""
     now = 1_000_000.0
 
     def clock() -> float:
@@ -133,7 +133,7 @@ def texts_sent(site: str, attack: str, *, guarded: bool) -> int:
 
 
 def table() -> str:
-    """Attack every example and return the table of texts sent."""
+    """Attack every example, and return the table of SMS sent."""
     lines = ["| attack | without the guard | with the guard |", "|---|---|---|"]
     for attack in ATTACKS:
         counts = {(texts_sent(site, attack, guarded=False), texts_sent(site, attack, guarded=True)) for site in SITES}

@@ -16,7 +16,7 @@ NUMBER = "+34666111222"
 
 @attrs.frozen
 class Served:
-    """An operator and where it listens."""
+    """An operator and its URL."""
 
     operator: Sandbox
     url: str
@@ -26,7 +26,7 @@ class Served:
         return os.environ | {"CAMARA_BASE_URL": self.url, "CAMARA_BEARER_TOKEN": "any", "PYTHONUNBUFFERED": "1"} | more
 
     def start(self, *arguments, **options):
-        """Start an example as a person would, with pipes."""
+        """Start an example as a user does, with pipes."""
         return subprocess.Popen(
             [sys.executable, *map(str, arguments)],
             cwd=ROOT,

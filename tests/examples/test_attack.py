@@ -1,4 +1,4 @@
-"""The attack on the example logins: the figures that the docs print are those of a run."""
+"""The figures on the page about the guard are those of a run of the attack."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from tests.examples.attack import PAGE, ROOT, printed
 
 
 def test_the_page_prints_the_figures_of_a_run(tmp_path):
-    """In a process of its own, since Django is set up once; the page itself stays as it is."""
+    """In a process of its own, because Django is set up once per process; the page is not changed."""
     page = PAGE.read_text("utf-8")
     copy = tmp_path / "page.md"
     copy.write_text(page.replace(printed(page), "not measured"), "utf-8")

@@ -1,4 +1,4 @@
-"""The tasks on real workers: one in this process, and one of several processes that the errors have to leave."""
+"""The tasks on real workers: one in this process, and one with several processes."""
 
 import copy
 import importlib
@@ -45,14 +45,13 @@ def worker(example):
 
 @pytest.fixture
 def tasks(served, example, worker):
-    """Let the worker meet this test's operator."""
+    """Connect the worker to the operator of this test."""
     yield example
     example.otp().close()
     example.otp.cache_clear()
 
 
 def test_a_code_is_sent_and_checked_by_tasks(tasks, served):
-    """Plain values go in and come out."""
     authentication_id = tasks.send_code.delay(NUMBER).get(timeout=30)
 
     assert authentication_id == served.operator.messages(NUMBER)[-1].authentication_id
@@ -60,7 +59,7 @@ def test_a_code_is_sent_and_checked_by_tasks(tasks, served):
 
 
 def test_a_refusal_arrives_whole(tasks, served):
-    """Class and attributes, as if it had been raised here."""
+    """With class and attributes."""
     authentication_id = tasks.send_code.delay(NUMBER).get(timeout=30)
 
     with pytest.raises(InvalidOTPError) as caught:
@@ -73,7 +72,7 @@ def test_a_refusal_arrives_whole(tasks, served):
 
 
 def test_an_unknown_outcome_is_not_retried(tasks, served):
-    """One text went out, perhaps; the caller is told, and the queue leaves it at that."""
+    """An SMS may have been sent; the caller gets the error, and the queue does not repeat the task."""
     served.operator.add_fault(Fault(drop="after", acts=True, times=1))
 
     with pytest.raises(OutcomeUnknownError) as caught:
@@ -84,13 +83,13 @@ def test_an_unknown_outcome_is_not_retried(tasks, served):
 
 
 def test_what_was_never_sent_is_retried_by_the_queue(example, monkeypatch):
-    """Only errors after which the operator cannot have seen anything are on the list."""
+    """Only errors after which the operator cannot have seen the request are retried."""
     began = []
 
     class Unreachable:
         def send_code(self, number, message):
             began.append(number)
-            raise RequestNotSentError("nobody at home")
+            raise RequestNotSentError("the operator does not listen")
 
     monkeypatch.setattr(example, "otp", Unreachable)
     with pytest.raises(RequestNotSentError):
@@ -129,7 +128,7 @@ module.app.worker_main(["worker", *options])
 
 
 def test_errors_leave_a_worker_of_several_processes(served, queues):
-    """From the child to the worker, to the result file, to the caller: still the same error."""
+    """The error passes from the child to the worker, to the result file, and to the caller."""
     broker, backend, settings = queues
     caller = Celery("caller", broker=broker, backend=backend)
     caller.conf.update(settings, result_serializer="pickle", result_accept_content=["json", "pickle"])
@@ -173,12 +172,12 @@ def test_errors_leave_a_worker_of_several_processes(served, queues):
         InternalError(500, "INTERNAL"),
         RequestValidationError("phone_number", "is too short"),
         OutcomeUnknownError("the connection was lost"),
-        RequestNotSentError("nobody at home"),
+        RequestNotSentError("the operator does not listen"),
     ],
     ids=lambda error: type(error).__name__,
 )
 def test_with_json_results_an_error_keeps_its_class_and_arguments(error):
-    """Without pickle the caller can still branch, as Celery stores and rebuilds exceptions."""
+    """Celery stores and rebuilds the exception."""
     backend = Celery("caller", backend="cache+memory://").backend
 
     arrived = backend.exception_to_python(json.loads(json.dumps(backend.prepare_exception(error, "json"))))
@@ -192,7 +191,6 @@ def test_with_json_results_an_error_keeps_its_class_and_arguments(error):
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_an_error_of_a_real_call_crosses_borders_whole(tasks, served, again):
-    """Everything that a page reads is still there."""
     served.operator.add_fault(Fault(code="TOO_MANY_REQUESTS", retry_after=7, times=1))
     with pytest.raises(OTPError) as caught:
         tasks.otp().send_code(NUMBER, tasks.MESSAGE)

@@ -42,7 +42,7 @@ def site(served):
 
 
 class Browser:
-    """Fill in forms as a browser does."""
+    """Submit forms like a browser."""
 
     def __init__(self, url):
         self.http = httpx.Client(base_url=url, follow_redirects=True, trust_env=False)
@@ -63,7 +63,7 @@ def browser(site):
 
 
 def test_a_user_logs_in(browser, served):
-    """A number with spaces, a wrong code, the right code; the session is renamed at the login."""
+    """A number with spaces, a wrong code, the right code; the session gets a new name at the login."""
     assert browser.http.get("/welcome").url.path == "/login"
     page = browser.submit("/login", phone_number="666 111 222")
     assert page.url.path == "/code"
@@ -121,7 +121,7 @@ def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, sa
     ],
 )
 def test_the_cool_down_holds_where_a_text_may_have_gone_out(browser, served, fault, said, again):
-    """A plain refusal may be followed by another try at once; an unknown outcome may not."""
+    """After a refusal the user may try again at once; after an unknown outcome not."""
     served.operator.add_fault(fault)
     assert said in browser.submit("/login", phone_number=NUMBER).text
 

@@ -27,7 +27,7 @@ def browser(example):
 
 
 def test_a_user_logs_in(browser, served, example):
-    """A number with spaces, a wrong code, the right code; then the login is gone from the server."""
+    """A number with spaces, a wrong code, the right code; then the server has removed the login."""
     assert browser.get("/login").status_code == 200
     assert browser.post("/login", data={"phone_number": "666 111 222"}).location == "/code"
     page = browser.get("/code")
@@ -72,7 +72,7 @@ def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, st
 
 
 def test_after_an_unknown_outcome_the_user_is_asked_to_wait(browser, served):
-    """And the operator sent one text."""
+    """The operator sent one SMS."""
     served.operator.add_fault(Fault(drop="after", acts=True, times=1))
 
     answer = browser.post("/login", data={"phone_number": NUMBER})
@@ -152,7 +152,7 @@ def test_an_operator_that_fails_while_checking(browser, served):
 
 
 def test_logins_that_were_not_finished_end(browser, example, monkeypatch):
-    """Each new login drops them."""
+    """Each new login removes them."""
     browser.post("/login", data={"phone_number": NUMBER})
     monkeypatch.setattr(example, "LIFETIME", -1.0)
 

@@ -1,4 +1,4 @@
-"""The notebook, executed in a kernel as a reader would, cell by cell."""
+"""The notebook, run in a kernel cell by cell."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_the_batch_is_counted_and_drawn(executed):
 
 
 def test_nothing_complains_and_nothing_personal_is_shown(executed):
-    """No warning of the event loop, no number, no id, no code in any output."""
+    """No warning of the event loop, and no number, id or code in any output."""
     outputs = [output for cell in executed.cells for output in cell.get("outputs", ())]
     text = json.dumps([output for output in outputs if "image/png" not in output.get("data", {})])
 
@@ -64,7 +64,7 @@ def test_nothing_complains_and_nothing_personal_is_shown(executed):
 
 
 def test_the_notebook_is_kept_without_outputs():
-    """So that a change of it can be read."""
+    """So its changes can be reviewed."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
 
     assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)

@@ -1,4 +1,4 @@
-"""A partner's own tests, run as a partner runs them."""
+"""The example tests of an operator, run as a user runs them."""
 
 import shlex
 import subprocess
@@ -36,7 +36,7 @@ def run(served, tmp_path, **environment):
 
 
 def test_an_operator_that_keeps_the_contract_passes(served, tmp_path):
-    """All five, with three texts: operators limit them."""
+    """All five tests pass with three SMS, because operators limit them."""
     done = run(served, tmp_path)
 
     assert done.returncode == 0, done.stdout
@@ -45,7 +45,7 @@ def test_an_operator_that_keeps_the_contract_passes(served, tmp_path):
 
 
 def test_an_operator_that_does_not_fails(tmp_path):
-    """One that takes tokens of nobody, and calls an unknown id something else, is found out."""
+    """It accepts an invalid token, and reports another code for an unknown id."""
     operator = Sandbox(unknown_id="INVALID_ARGUMENT", invalid_tokens=[])
     with operator.serve() as url:
         done = run(Served(operator, url), tmp_path)

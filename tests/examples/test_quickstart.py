@@ -1,4 +1,4 @@
-"""The two quickstarts, run as programs with a person at the keyboard."""
+"""The two quickstarts, run as programs with a user at the keyboard."""
 
 import pytest
 
@@ -9,7 +9,7 @@ QUICKSTART_ASYNC = "examples/quickstart_async.py"
 
 
 def read_until(stream, words):
-    """Read a prompt, which ends without a line end."""
+    """Read a prompt, which has no line end."""
     text = ""
     while not text.endswith(words):
         character = stream.read(1)
@@ -19,7 +19,6 @@ def read_until(stream, words):
 
 
 def test_a_person_types_a_wrong_code_and_then_the_right_one(served):
-    """The number, a typing error, the code: verified."""
     with served.start(QUICKSTART) as program:
         read_until(program.stdout, "(+...): ")
         print(NUMBER, file=program.stdin, flush=True)
@@ -52,7 +51,7 @@ def test_a_refusal_is_one_line_that_says_what_happened(served, number, said):
 
 
 def test_codes_go_to_several_phones_at_once(served):
-    """Each phone gets one, a barred one is named by its last digits, and the first is verified."""
+    """Each phone gets one, a blocked one is named by its last digits, and the first is verified."""
     phones = [NUMBER, "+34600000002", "+34666111333"]
     with served.start(QUICKSTART_ASYNC, *phones) as program:
         output = read_until(program.stdout, "The code in the first SMS: ")

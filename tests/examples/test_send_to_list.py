@@ -1,4 +1,4 @@
-"""The script over a list of numbers: bounded, resumable, and never a second text, whatever happens to it."""
+"""The script for a list of numbers: limited, resumable, and never a second SMS."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def files(tmp_path):
 
 
 def finish(program):
-    """Wait for the end and return what was printed."""
+    """Wait for the end, and return the output."""
     output, errors = program.communicate(timeout=60)
     assert program.returncode == 0, errors
     return output, errors
@@ -35,12 +35,12 @@ def states(results):
 
 
 def texts(served):
-    """Return how many texts each phone got."""
+    """Return the number of SMS of each phone."""
     return Counter(message.phone_number for message in served.operator.messages())
 
 
-def test_every_number_gets_one_text(served, files):
-    """All of them, each once, with the id kept, and a bar that reaches its end."""
+def test_every_number_gets_one_sms(served, files):
+    """Each number gets one, the id is stored, and the progress reaches its end."""
     output, errors = finish(served.start(SCRIPT, *files))
 
     assert texts(served) == dict.fromkeys(NUMBERS, 1)
@@ -54,7 +54,7 @@ def test_every_number_gets_one_text(served, files):
 
 
 def test_a_second_run_sends_nothing(served, files):
-    """The result file is the memory."""
+    """The result file has the states of the first run."""
     finish(served.start(SCRIPT, *files))
     before = files[1].read_bytes()
 
@@ -66,8 +66,8 @@ def test_a_second_run_sends_nothing(served, files):
 
 
 @pytest.mark.parametrize("after", [1, 9, 25])
-def test_killed_in_the_middle_nobody_is_texted_twice(served, files, after):
-    """What was in flight when it died is reported as unknown; the rest is sent by the next run, once."""
+def test_a_killed_run_sends_no_second_sms(served, files, after):
+    """Calls in flight are reported as unknown; the next run sends the rest once."""
     slow = served.operator.add_fault(Fault(delay=0.05))
     program = served.start(SCRIPT, *files, "--at-once", "4")
     deadline = time.monotonic() + 30
@@ -95,7 +95,7 @@ def test_killed_in_the_middle_nobody_is_texted_twice(served, files, after):
 
 
 def test_only_what_was_not_sent_is_tried_again(served, files):
-    """A refused connection may be repeated; a broken answer may not."""
+    """A refused connection may be repeated; a lost response may not."""
     served.operator.add_fault(Fault(code="TOO_MANY_REQUESTS", phone_number=NUMBERS[0], times=1))
     served.operator.add_fault(Fault(drop="after", acts=True, phone_number=NUMBERS[1], times=1))
     served.operator.add_fault(Fault(code="PHONE_NUMBER_BLOCKED", phone_number=NUMBERS[2], times=1))
@@ -108,8 +108,8 @@ def test_only_what_was_not_sent_is_tried_again(served, files):
     assert texts(served) == dict.fromkeys([number for number in NUMBERS if number != NUMBERS[2]], 1)
 
 
-def test_nobody_at_home_means_that_all_can_be_tried_again(served, files):
-    """Without an operator, nothing was sent and nothing is lost."""
+def test_without_an_operator_all_can_be_tried_again(served, files):
+    """Without an operator, nothing was sent."""
     output, _ = finish(served.start(SCRIPT, *files, CAMARA_BASE_URL="http://127.0.0.1:9"))
     assert output == "    40 not sent\n"
 
@@ -119,7 +119,7 @@ def test_nobody_at_home_means_that_all_can_be_tried_again(served, files):
 
 @pytest.mark.parametrize("at_once", [1, 7])
 def test_no_more_than_so_many_are_in_flight(served, files, at_once):
-    """The result file shows as many calls at once as were allowed, and never one more."""
+    """The result file shows as many calls at the same time as allowed, and never one more."""
     served.operator.add_fault(Fault(delay=0.02))
 
     finish(served.start(SCRIPT, *files, "--at-once", str(at_once)))
@@ -133,7 +133,7 @@ def test_no_more_than_so_many_are_in_flight(served, files, at_once):
 
 @pytest.mark.skipif(os.name != "posix", reason="the example locks files as POSIX does")
 def test_two_runs_do_not_share_a_result_file(served, files):
-    """The second gives up before it sends anything."""
+    """The second run ends before it sends anything."""
     served.operator.add_fault(Fault(delay=0.3))
     first = served.start(SCRIPT, *files)
     while not (files[1].exists() and files[1].stat().st_size):

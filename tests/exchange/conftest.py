@@ -65,7 +65,7 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Give a server that counts what reaches it."""
+    """Run a server that counts its requests."""
     running = Server()
     yield running
     running.close()
@@ -105,8 +105,8 @@ def parts(answer):
     return answer.status, list(answer.headers), bytes(answer.body), answer.fault
 
 
-class Room:
-    """An exchange, called as if it were synchronous."""
+class DrivenExchange:
+    """An exchange whose methods are called synchronously."""
 
     def __init__(self, shell: Shell, origin: str, cap: int = 65536, http_client=None) -> None:
         self._shell = shell
@@ -126,14 +126,14 @@ class Room:
 
 
 @pytest.fixture
-def room(shell):
+def new_exchange(shell):
     """Open exchanges that are closed when the test ends."""
-    rooms = []
+    exchanges = []
 
-    def opened(*args, **options) -> Room:
-        rooms.append(Room(shell, *args, **options))
-        return rooms[-1]
+    def opened(*args, **options) -> DrivenExchange:
+        exchanges.append(DrivenExchange(shell, *args, **options))
+        return exchanges[-1]
 
     yield opened
-    for each in rooms:
+    for each in exchanges:
         each.close()

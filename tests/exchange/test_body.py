@@ -28,7 +28,7 @@ def decoded(coding, *chunks):
 
 @pytest.mark.parametrize("coding", [None, b"", b"identity", b" Identity , identity"])
 def test_a_plain_body_is_taken_as_it_is(coding):
-    """With or without saying so."""
+    """With or without `Content-Encoding: identity`."""
     assert decoded(coding, b"ab", b"", b"c") == (b"abc", None)
 
 
@@ -48,7 +48,7 @@ def test_one_coding_is_decoded(coding, data):
 
 @pytest.mark.parametrize("coding", [b"br", b"zstd", b"gzip, gzip", b"deflate,gzip", b"compress"])
 def test_any_other_coding_is_refused(coding):
-    """Nothing of it is decoded or kept."""
+    """Nothing of it is decoded or stored."""
     assert decoded(coding, gzip.compress(b"abc", mtime=0)) == (b"", "its content coding was not requested")
 
 
@@ -63,12 +63,12 @@ def test_any_other_coding_is_refused(coding):
     ],
 )
 def test_a_broken_coding_is_a_fault(chunks):
-    """Wrong, cut short, or followed by something else."""
+    """It is wrong, cut, or followed by other bytes."""
     assert decoded(b"gzip", *chunks)[1] == "its content coding is broken"
 
 
 def test_an_empty_body_with_a_coding_is_empty():
-    """Servers label what has no content."""
+    """Servers send the header without a body."""
     assert decoded(b"gzip") == (b"", None)
 
 
@@ -77,7 +77,7 @@ def test_an_empty_body_with_a_coding_is_empty():
     [(None, [b"x" * (CAP + 1)]), (None, [b"x"] * (CAP + 1)), (b"gzip", [gzip.compress(b"x" * (CAP + 1))])],
 )
 def test_a_body_ends_at_the_cap(coding, chunks):
-    """What is kept is never longer, and the rest is not wanted."""
+    """The stored part is never longer, and the rest is not read."""
     body, fault = decoded(coding, *chunks)
     assert body == b"x" * CAP
     assert fault == "it is longer than 1000 bytes"
@@ -96,14 +96,14 @@ def test_a_bomb_stops_at_the_cap():
 
 
 def test_a_coding_that_yields_nothing_ends_too():
-    """Empty blocks without end count as what they are on the wire."""
+    """Endless empty blocks count with their size on the wire."""
     packer = zlib.compressobj(wbits=31)
     chunks = [packer.flush(zlib.Z_FULL_FLUSH) or b"" for _ in range(1)] + [b"\x00\x00\x00\xff\xff"] * CAP
     assert decoded(b"gzip", *chunks)[1] == "it is longer than 1000 bytes"
 
 
 def test_memory_stays_at_the_cap_whatever_the_chunks_are():
-    """Two bytes at a time cost no more than the bytes."""
+    """Chunks of two bytes need no more memory than their bytes."""
     cap = 2**20
     chunks = [bytes([n % 256, 1]) for n in range(cap // 2)]
     body = Body([], cap)

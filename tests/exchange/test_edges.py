@@ -1,4 +1,4 @@
-"""The edges of the exchange: names, threads, event loops, interrupts, and what other libraries replace."""
+"""The edges of the exchange: names, threads, event loops, interrupts, and replaced functions of other libraries."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ def test_a_dot_at_the_end_of_the_host_is_not_part_of_the_certificates_name(fault
     "error", [ValueError("secret"), LookupError("secret"), RuntimeError("secret"), OSError("secret")]
 )
 def test_a_resolver_that_raises_anything_is_a_request_that_was_not_sent(shell, monkeypatch, error):
-    """A replaced resolver may raise what it likes; its words are not shown."""
+    """A replaced resolver may raise any exception; its message is not shown."""
 
     def broken(*_, **__):
         raise error
@@ -77,7 +77,7 @@ def test_a_resolver_that_raises_anything_is_a_request_that_was_not_sent(shell, m
 
 
 def test_a_resolver_that_finds_no_address_is_a_request_that_was_not_sent(shell, monkeypatch):
-    """The standard library's raises in this case; a replaced one may return an empty list."""
+    """The standard resolver raises in this case; a replaced one may return an empty list."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
     with pytest.raises(RequestNotSentError, match="could not be resolved"):
         shell.client("https://raises.example", retry=None).send_code(NUMBER, MESSAGE)
@@ -98,7 +98,7 @@ def test_a_host_that_only_tls_finds_invalid_is_not_sent(faults, shell, monkeypat
 
 
 def test_an_exception_of_a_signal_handler_in_the_check_of_a_kept_connection_passes_through(monkeypatch, faults):
-    """It must not be taken for a connection that is closed."""
+    """It must not look like a closed connection."""
     listener = faults.listen(replies(raw(), raw()))
 
     def interrupted(self):
@@ -113,7 +113,7 @@ def test_an_exception_of_a_signal_handler_in_the_check_of_a_kept_connection_pass
 
 
 def test_hanging_lookups_do_not_hold_up_the_end_of_the_event_loop(monkeypatch):
-    """They run outside the thread pool of the loop, which `asyncio.run` waits for."""
+    """They run outside the thread pool of the loop, for which `asyncio.run` waits."""
     release = threading.Event()
     threads = []
 
@@ -140,7 +140,7 @@ def test_hanging_lookups_do_not_hold_up_the_end_of_the_event_loop(monkeypatch):
 
 
 def test_the_certificates_are_read_outside_the_event_loop(monkeypatch, faults):
-    """Other tasks run meanwhile: here one of them has to, or reading would never end."""
+    """Other tasks run meanwhile: here one of them has to, or the read would never end."""
     reading, done = threading.Event(), threading.Event()
     real = connect.ssl.create_default_context
 
@@ -169,7 +169,7 @@ def test_the_certificates_are_read_outside_the_event_loop(monkeypatch, faults):
 
 
 def test_a_key_log_that_cannot_be_written_is_named(shell, monkeypatch, tmp_path):
-    """The variable is for debugging; without its file nothing is sent."""
+    """The variable SSLKEYLOGFILE is for debugging; without its file nothing is sent."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none" / "keys.log"))
     with pytest.raises(RequestNotSentError, match="SSLKEYLOGFILE") as caught:
         shell.client("https://127.0.0.1:1").send_code(NUMBER, MESSAGE)
@@ -224,7 +224,7 @@ def open_sockets():
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("kept", [False, True], ids=["a new connection", "a kept connection"])
 def test_an_interrupt_at_any_line_loses_no_socket_and_no_place(faults, monkeypatch, tls, kept):
-    """In a thread: the next call works, nothing stays checked out, and closing the client closes every socket."""
+    """In a thread: the next call works, no connection stays in use, and closing the client closes every socket."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
     listener = faults.listen(replies(raw()), tls=faults.tls if tls else None)
     url = f"http{'s' if tls else ''}://{'localhost' if tls else '127.0.0.1'}:{listener.port}"
@@ -257,7 +257,7 @@ class HandlerError(Exception):
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals")
 @pytest.mark.parametrize("error", [HandlerError, TimeoutError, ConnectionError, SystemExit, KeyboardInterrupt])
 def test_an_exception_of_a_signal_handler_passes_through_as_itself(faults, error):
-    """Whatever its class: it is the caller's, and no outcome of the request."""
+    """Its class does not matter; it is not an outcome of the request."""
 
     async def silent(c):
         await c.request()
@@ -280,7 +280,7 @@ def test_an_exception_of_a_signal_handler_passes_through_as_itself(faults, error
 
 
 def test_a_response_of_101_is_not_a_success(faults, shell):
-    """Nobody asked to change the protocol."""
+    """The client requests no other protocol."""
     listener = faults.listen(replies(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"))
     with pytest.raises((OutcomeUnknownError, UnexpectedResponseError)):
         shell.client(f"http://127.0.0.1:{listener.port}").send_code(NUMBER, MESSAGE)

@@ -1,4 +1,4 @@
-"""The default way: what the links, the sockets and the environment do to an exchange."""
+"""The default exchange: the effect of sockets, threads and the environment."""
 
 import errno
 import os
@@ -23,10 +23,10 @@ def context():
 UNREADABLE = "the certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be read: "
 
 
-def test_an_answer_is_plain_values(room, server):
-    """Status, lower-case names, body; one connection for many requests."""
+def test_an_answer_is_plain_values(new_exchange, server):
+    """Status, lower-case header names, body; one connection for many requests."""
     server.answer = b"HTTP/1.1 201 Made\r\nX-A: B\r\nContent-Length: 2\r\n\r\nok"
-    used = room(server.origin)
+    used = new_exchange(server.origin)
     for _ in range(3):
         answer = used.request(headers=[(b"X-Ours", b"1")], body=b"abc")
         assert parts(answer) == (201, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok", None)
@@ -45,34 +45,34 @@ def test_an_answer_is_plain_values(room, server):
     ("content", "problem"),
     [(None, "No such file or directory"), (b"", "no certificates"), (b"rubbish", "no certificates")],
 )
-def test_certificates_that_cannot_be_read_are_named(room, tmp_path, monkeypatch, content, problem):
-    """Nothing is sent, no slot of the pool is lost, and trying again cannot help."""
+def test_certificates_that_cannot_be_read_are_named(new_exchange, tmp_path, monkeypatch, content, problem):
+    """Nothing is sent, no place in the pool is lost, and a repeat cannot help."""
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    used = room("https://127.0.0.1:1")
+    used = new_exchange("https://127.0.0.1:1")
     for _ in range(2):
         assert used.request() == Failure(sent=False, reason=UNREADABLE + problem, permanent=True)
     assert used.exchange._pool.busy == 0
 
 
-def test_running_out_of_sockets_while_certificates_are_read_is_no_fault_of_theirs(room, monkeypatch):
-    """It passes, so it is not permanent, and not remembered."""
+def test_running_out_of_sockets_while_certificates_are_read_is_no_fault_of_theirs(new_exchange, monkeypatch):
+    """The failure is temporary, so it is not permanent and not cached."""
 
     def none_left(**_):
         raise OSError(errno.EMFILE, "x")
 
     connect._contexts.clear()
     monkeypatch.setattr(connect.ssl, "create_default_context", none_left)
-    used = room("https://127.0.0.1:1")
+    used = new_exchange("https://127.0.0.1:1")
     assert used.request() == Failure(False, f"cannot connect to 127.0.0.1:1: {os.strerror(errno.EMFILE)}")
     monkeypatch.undo()
     assert used.request() == Failure(False, f"cannot connect to 127.0.0.1:1: {os.strerror(errno.ECONNREFUSED)}")
 
 
 def test_threads_that_start_together_read_the_certificates_once(monkeypatch):
-    """A server that starts under load spends 20 ms on them, not 20 ms for each of its threads."""
+    """At a start under load, reading takes 20 ms once, not once per thread."""
     made, real = [], connect.ssl.create_default_context
     together = threading.Barrier(10)
 
@@ -96,7 +96,7 @@ def test_threads_that_start_together_read_the_certificates_once(monkeypatch):
 
 
 def test_a_child_forked_while_certificates_are_read_does_not_wait_for_a_thread_it_lacks(monkeypatch):
-    """The job of the parent process is forgotten in the child."""
+    """The child ignores the job of the parent process."""
     connect._contexts.clear()
     key = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
     monkeypatch.setitem(connect._jobs, key, connect._Job(key, dict))
@@ -105,8 +105,8 @@ def test_a_child_forked_while_certificates_are_read_does_not_wait_for_a_thread_i
 
 
 def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
-    """All calls wait for the same lookup, each within its time; the next one after it asks anew."""
-    from tests.exchange.conftest import Room
+    """All calls wait for the same lookup, each within its time; a later one starts a new lookup."""
+    from tests.exchange.conftest import DrivenExchange
 
     asked, release = [], threading.Event()
 
@@ -116,7 +116,7 @@ def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
         raise socket.gaierror(socket.EAI_AGAIN, "later")
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
-    used = Room(shell_sync, "https://slow.example")
+    used = DrivenExchange(shell_sync, "https://slow.example")
     context()  # made before, so that all the time is the resolver's
     began = time.monotonic()
     threads = [threading.Thread(target=partial(used.request, seconds=0.2)) for _ in range(20)]
@@ -136,14 +136,14 @@ def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
 
 
 def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypatch):
-    """The next call tries again instead of waiting for nothing."""
-    from tests.exchange.conftest import Room
+    """The next call tries again instead of waiting."""
+    from tests.exchange.conftest import DrivenExchange
 
     def no_thread(_):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", no_thread)
-    used = Room(shell_sync, "https://slow.example")
+    used = DrivenExchange(shell_sync, "https://slow.example")
     assert used.request() == Failure(sent=False, reason="no thread can be started")
     assert not connect._jobs
     used.close()
@@ -152,7 +152,7 @@ def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypa
 @pytest.mark.parametrize("carries", [True, False], ids=["observed", "mocked"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, monkeypatch, backend, carries):
-    """Also where calls go through httpx: nothing is sent on what belongs to a loop that is gone."""
+    """Also for calls through httpx: nothing is sent on a connection of a closed loop."""
     monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", carries=carries))
     exchange = open_async_exchange(server.origin, max_response_bytes=10)
 
@@ -173,9 +173,9 @@ def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, mon
     exchange._pool.close()
 
 
-def test_a_deadline_that_has_passed_sends_nothing(room, server):
-    """Not on a new connection, not on a kept one."""
-    used = room(server.origin)
+def test_a_deadline_that_has_passed_sends_nothing(new_exchange, server):
+    """Neither on a new connection nor on an idle one."""
+    used = new_exchange(server.origin)
     assert used.request(seconds=-1) == Failure(False, "timed out waiting for a free connection")
     assert used.request().status == 200
     assert used.request(seconds=-1) == Failure(False, "timed out waiting for a free connection")

@@ -1,4 +1,4 @@
-"""Failures say in words of this package what happened, and whether anything was sent."""
+"""Failures in the words of this package, with the information whether anything was sent."""
 
 import socket
 import ssl
@@ -53,12 +53,12 @@ INVALID = "the server closed the connection before a complete response, or did n
     ],
 )
 def test_a_failure_says_what_is_known(error, sent, expected):
-    """And nothing that the server said."""
+    """It does not show any string of the server."""
     assert failure_of(error, sent=sent, server="a:1") == expected
 
 
 def test_running_out_of_sockets_is_recognized():
-    """In this process or on the whole machine; nothing else is."""
+    """In this process or on the whole machine; no other failure is."""
     assert out_of_sockets(OSError(24, "x"))
     assert out_of_sockets(OSError(23, "x"))
     assert not out_of_sockets(OSError(111, "x"))

@@ -1,4 +1,4 @@
-"""A response ends where it ends, wherever the network cuts it, and what follows it ends the connection."""
+"""The end of a response is found however the network cuts it, and bytes after it end the connection."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ LINE_END = st.sampled_from([b"\r\n", b"\n"])
 
 @st.composite
 def answers(draw):
-    """Return a well-formed answer, its body, and whether its end can be proven."""
+    """Return a well-formed response, its body, and whether its end can be proven."""
     interim = b"".join(draw(st.lists(st.just(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"), max_size=3)))
     body = draw(CONTENT)
     kind = draw(st.sampled_from(["length", "chunked", "none"]))
@@ -36,7 +36,7 @@ def answers(draw):
 
 
 def read(pieces, cap=65536):
-    """Read one response from the pieces that arrive; return what was exchanged."""
+    """Read one response from the arriving pieces; return the exchange."""
     exchanged = Exchanged(b"", cap)
     parser = h11.Connection(h11.CLIENT)
     parser.send(h11.Request(method="POST", target="/", headers=[("host", "a"), ("content-length", "0")]))
@@ -51,7 +51,7 @@ def read(pieces, cap=65536):
 @settings(deadline=None)
 @given(answer=answers(), stray=CONTENT, cuts=st.lists(st.integers(0, 400), max_size=8))
 def test_a_response_ends_where_it_ends(answer, stray, cuts):
-    """However it is cut: its body is whole, and a stray that has arrived with it is noticed."""
+    """The body is complete, and bytes after it are detected."""
     sent, body = answer
     data = sent + stray
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
@@ -73,14 +73,14 @@ def test_a_response_ends_where_it_ends(answer, stray, cuts):
     ids=["to the end", "HTTP/1.0", "close", "HTTP/1.0 with keep-alive", "chunked with a length"],
 )
 def test_a_connection_is_not_used_again_in_doubt(response):
-    """When the end of the response, or the server's view of it, is not certain."""
+    """For example if the end of the response is not certain."""
     exchanged, _ = read([response, b""])
     assert bytes(exchanged.answer().body) == b"hello"
     assert not exchanged.reusable
 
 
 def test_interim_responses_are_counted():
-    """Many are fine; a server that sends them without end is left."""
+    """Many are accepted; endless ones end the connection."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     exchanged, _ = read([interim * 50, interim * (MAX_INTERIM - 50), b"HTTP/1.1 204 No Content\r\n\r\n"])
     assert exchanged.answer().status == 204
@@ -104,7 +104,7 @@ def test_reading_pauses_in_a_body_of_many_chunks():
 @pytest.mark.parametrize("value", [b"a\nX: y", b"a\rX: y", b"a\r\nX: y", b"a\0", b"\r\n\r\n", b"a\r\n"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_no_header_ends_its_line(value, place):
-    """Whatever an observer adds: a request is one request."""
+    """An observer cannot add a second request in a header."""
     header = [b"X-Trace", b"1"]
     header[place] = value
     with pytest.raises(InvalidHeader):

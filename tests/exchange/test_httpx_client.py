@@ -1,4 +1,4 @@
-"""The way through httpx: a caller's client stays as it is, and what it raises becomes a value."""
+"""The exchange through httpx: a caller's client is not changed, and its exceptions become values."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ ORIGIN = "https://api.example.com"
 
 
 class Basic(httpx.Auth):
-    """An auth of the caller's that says so."""
+    """An auth of the caller that marks its requests."""
 
     def auth_flow(self, request):
         request.headers["Authorization"] = "theirs"
@@ -25,17 +25,19 @@ class Basic(httpx.Auth):
 
 
 @pytest.fixture
-def through(shell, room):
-    """Open a room through a caller's client that a function answers."""
+def through(shell, new_exchange):
+    """Open an exchange through a caller's client with a handler function."""
 
     def opened(handler, cap=65536, **options):
-        return room(ORIGIN, cap, http_client=shell.http_client(transport=httpx.MockTransport(handler), **options))
+        return new_exchange(
+            ORIGIN, cap, http_client=shell.http_client(transport=httpx.MockTransport(handler), **options)
+        )
 
     return opened
 
 
 def seen(requests, response=None):
-    """Answer requests and keep them."""
+    """Respond to requests, and store them."""
 
     def handler(request):
         requests.append(request)
@@ -45,7 +47,7 @@ def seen(requests, response=None):
 
 
 def test_what_is_the_clients_own_stays_and_ours_wins(through):
-    """Its headers, parameters and cookies go along; its auth only where we bring none."""
+    """Its headers, parameters and cookies are sent; its auth only if the client has no token."""
     requests = []
     used = through(
         seen(requests),
@@ -64,7 +66,7 @@ def test_what_is_the_clients_own_stays_and_ours_wins(through):
 
 
 def test_redirects_are_not_followed(through):
-    """Whatever the client was made to do."""
+    """The setting of the caller's client does not matter."""
     requests = []
     used = through(
         seen(requests, httpx.Response(307, headers={"location": "https://x.example/"})), follow_redirects=True
@@ -92,7 +94,6 @@ def test_what_is_raised_becomes_a_value(through, error, expected):
 
 
 def test_our_close_leaves_the_clients_open(through, shell):
-    """It is its owner's to close."""
     used = through(seen([]))
     used.request()
     used.close()
@@ -101,7 +102,7 @@ def test_our_close_leaves_the_clients_open(through, shell):
 
 
 def test_a_client_of_the_other_kind_is_refused():
-    """With the name of the right one."""
+    """The message names the right class."""
     with pytest.raises(ConfigurationError, match=r"OTPClient needs an httpx\.Client or an httpx2\.Client, not"):
         open_exchange(ORIGIN, max_response_bytes=1, http_client=httpx.AsyncClient())
     with (
@@ -112,7 +113,7 @@ def test_a_client_of_the_other_kind_is_refused():
 
 
 def test_each_operation_gets_what_is_left(through):
-    """A transport that takes its time over one thing has less for the next."""
+    """A slow step of a transport leaves less time for the next."""
     left = []
 
     def handler(request):
@@ -131,17 +132,17 @@ def test_each_operation_gets_what_is_left(through):
     assert later_read < others[0] - 0.09
 
 
-def test_a_silent_server_ends_with_the_deadline(shell, room, server):
-    """On the wire, also where connecting took a part of the time."""
+def test_a_silent_server_ends_with_the_deadline(shell, new_exchange, server):
+    """Also if connecting took a part of the time."""
     server.pause = 3
-    used = room(server.origin, http_client=shell.http_client())
+    used = new_exchange(server.origin, http_client=shell.http_client())
     began = time.monotonic()
     assert used.request(seconds=0.3) == Failure(True, "timed out before a complete response")
     assert time.monotonic() - began < 0.6
 
 
 def test_an_answer_is_an_answer(through):
-    """With its headers in lower case."""
+    """Its header names are in lower case."""
     used = through(seen([], httpx.Response(200, headers={"X-A": "B"}, content=b"ok")))
     assert parts(used.request()) == (200, [(b"x-a", b"B"), (b"content-length", b"2")], b"ok", None)
 
@@ -180,7 +181,7 @@ OURS = st.lists(
     )
 )
 def test_a_request_after_a_pattern_is_the_one_that_the_client_builds(rounds):
-    """Whatever the client's headers, parameters and cookies were in the call before."""
+    """Whatever the headers, parameters and cookies of the client were in the call before."""
     with httpx.Client() as client:
         requests = httpx_client.HttpxExchange(client, "Client", ORIGIN, 65536)
         for each in (*rounds, *rounds):
@@ -200,7 +201,7 @@ def test_a_request_after_a_pattern_is_the_one_that_the_client_builds(rounds):
 
 @pytest.mark.parametrize("way", ["class", "instance", "subclass"])
 def test_a_build_request_of_somebodys_own_is_asked_each_time(monkeypatch, way):
-    """An instrumentation may put into each request what belongs to it alone."""
+    """An instrumentation may add a value of its own to each request."""
     calls = []
     kind = type("Own", (httpx.Client,), {}) if way == "subclass" else httpx.Client
 
@@ -221,7 +222,7 @@ def test_a_build_request_of_somebodys_own_is_asked_each_time(monkeypatch, way):
 
 
 def test_a_build_request_that_signs_gets_the_request_itself():
-    """A signature of a placeholder would be rejected by every server."""
+    """Servers would reject the signature of a placeholder."""
 
     class Signing(httpx.Client):
         def build_request(self, *args, **options):
@@ -238,7 +239,7 @@ def test_a_build_request_that_signs_gets_the_request_itself():
 
 
 def test_patterns_are_bounded_and_hold_no_secret():
-    """Texts may have any length, and what is kept between calls is nobody's."""
+    """Strings may have any length, and nothing of a call is stored for the next."""
     with httpx.Client() as client:
         requests = httpx_client.HttpxExchange(client, "Client", ORIGIN, 65536)
         headers = [(b"Authorization", b"Bearer zq-token"), (b"x-correlator", b"zq-1")]
@@ -250,7 +251,7 @@ def test_patterns_are_bounded_and_hold_no_secret():
 
 
 def test_a_transport_with_a_cancellation_of_its_own_does_not_break_the_deadline():
-    """At the deadline the call ends as ours; a cancellation from outside stays one."""
+    """At the deadline the call raises an error; a cancellation from outside is still raised."""
 
     class Replacing(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request):

@@ -1,4 +1,4 @@
-"""Mocks and observers see every call: a partner's mocked test never sends a real text, an observed call is seen."""
+"""Mocks and observers see every call, so a mocked test never sends a real SMS."""
 
 import subprocess
 import sys
@@ -31,14 +31,13 @@ def untouched(faults):
 
 
 def test_nothing_is_intercepted_by_default():
-    """The fast path is taken."""
     assert patched(by_httpx=False) is None
 
 
 @pytest.mark.parametrize("using", ["httpcore", "httpx"])
 @pytest.mark.parametrize("theirs", [False, True], ids=["default transport", "caller's client"])
 def test_respx_sees_every_call(shell, untouched, using, theirs):
-    """In both of its modes; answers, errors and side effects arrive as they would from a server."""
+    """In both of its modes; responses, errors and side effects arrive as from a server."""
     with respx.mock(using=using) as mock:
         route = mock.post(f"{untouched}/otpvalidation/send-code")
         route.side_effect = [
@@ -64,7 +63,7 @@ def test_respx_sees_every_call(shell, untouched, using, theirs):
 
 
 def test_an_unmatched_call_under_respx_is_not_sent_to_the_network(shell, untouched):
-    """A route that was forgotten fails the test with the mock's own error, and no text is sent."""
+    """A forgotten route fails the test with the exception of the mock, and no SMS is sent."""
     with respx.mock(assert_all_called=False) as mock:
         mock.get("https://elsewhere.example").respond(200)
         with pytest.raises(AssertionError, match="not mocked"):
@@ -73,7 +72,7 @@ def test_an_unmatched_call_under_respx_is_not_sent_to_the_network(shell, untouch
 
 @pytest.mark.parametrize("theirs", [False, True], ids=["default transport", "caller's client"])
 def test_a_replaced_transport_of_httpx_sees_every_call(shell, untouched, theirs, monkeypatch):
-    """As pytest-httpx and others replace it."""
+    """pytest-httpx and other tools replace it."""
     seen = []
 
     def handle_request(self, request):
@@ -118,7 +117,7 @@ PYTEST_HTTPX = """
 
 
 def test_pytest_httpx_sees_every_call(tmp_path):
-    """Run as a partner would, in a suite of its own."""
+    """Run in a suite of its own."""
     (tmp_path / "test_partner.py").write_text(textwrap.dedent(PYTEST_HTTPX))
 
     done = subprocess.run(
@@ -159,7 +158,7 @@ OTEL = """
 
 @pytest.mark.parametrize("early", [True, False], ids=["instrumented late", "instrumented early"])
 def test_opentelemetry_sees_every_call(faults, early):
-    """Whether httpx was instrumented before or after this package was imported."""
+    """The instrumentation happens before or after the import of this package."""
 
     async def script(c):
         while await c.request():

@@ -1,4 +1,4 @@
-"""What mocks and watches httpx or httpcore sees every call, on the default transport and on a caller's client."""
+"""Mocks and observers of httpx or httpcore see every call, on the default transport and on a caller's client."""
 
 import sys
 import types
@@ -22,7 +22,7 @@ CALL = ("ea0840f3-3663-4149-bd10-c7c6b8912105", "AJY3")
 
 @pytest.fixture(params=["default", "caller"])
 def client(request, shell, server):
-    """Give a client that would reach a real server, used once already so that a connection may be kept."""
+    """Return a client of a real server, with an idle connection."""
     server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
     options = {"http_client": shell.http_client()} if request.param == "caller" else {}
     driven = shell.client(server.origin, **options)
@@ -47,7 +47,7 @@ def test_respx_sees_every_call_and_none_reaches_the_network(client, server, usin
 
 
 def test_opentelemetry_sees_every_call(client, server):
-    """Its global instrumentation gets a span for each call, and its context travels with it."""
+    """Its global instrumentation creates a span for each call, and sends its context."""
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
@@ -80,7 +80,7 @@ def test_opentelemetry_sees_every_call(client, server):
     ],
 )
 def test_a_replaced_entry_point_is_noticed(kind, name):
-    """By a function, by a mock, and no longer than it lasts."""
+    """A function or a mock, and only while it is in place."""
     assert patched(by_httpx=False) is None
     for replacement in (lambda *_: None, mock.MagicMock()):
         with mock.patch.object(kind, name, replacement):
@@ -96,7 +96,7 @@ def test_a_replaced_class_is_noticed():
 
 
 def test_a_module_that_is_being_imported_is_no_hindrance(monkeypatch):
-    """Another thread may be half-way through its import."""
+    """Another thread may have imported a part of it."""
     monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))
     assert patched(by_httpx=False) is None
 
@@ -110,7 +110,7 @@ LOST = {
 @pytest.mark.parametrize("then", LOST)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_observer_that_copies_a_request_and_gives_up_causes_no_second_one(server, monkeypatch, backend, then):
-    """The body that was given to httpx was never read, and yet the request has left."""
+    """The body of the original request was not read, but the request was sent."""
     real = httpx.AsyncHTTPTransport.handle_async_request
     server.pause = 0.5
 
@@ -138,7 +138,7 @@ def test_an_observer_that_copies_a_request_and_gives_up_causes_no_second_one(ser
 
 
 def test_an_observer_that_fails_after_the_response_does_not_hide_it(server, monkeypatch):
-    """An AssertionError of a hook is no message of a mock: the operator has acted."""
+    """An AssertionError of a hook is not one of a mock: the operator has acted."""
     real = httpx.HTTPTransport.handle_request
     server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
 

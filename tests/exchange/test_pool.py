@@ -1,4 +1,4 @@
-"""The pool: in turn, within its bound, whatever comes back, and whatever interrupts it."""
+"""The pool: order, limit, failures and interrupts."""
 
 import pytest
 
@@ -20,7 +20,7 @@ class Fake:
 
 @pytest.fixture
 def now(monkeypatch):
-    """Give a clock that is set by hand."""
+    """Return a clock that the test sets."""
 
     class Clock:
         at = 1000.0
@@ -47,7 +47,7 @@ def keep(pool, turn):
 
 
 def test_the_last_connection_in_is_the_first_out():
-    """So that the old ones age and are closed."""
+    """So old connections are closed."""
     pool = Pool(Fake, 2)
     first, second = take(pool), take(pool)
     keep(pool, first)
@@ -58,7 +58,7 @@ def test_the_last_connection_in_is_the_first_out():
 
 
 def test_a_connection_goes_to_the_turn_that_waits_longest():
-    """No turn overtakes another, not even one that is taken at the right moment."""
+    """No other one gets it, not even one that asks at that moment."""
     pool, log = Pool(Fake, 1), []
     holder = take(pool)
     one, two = (take(pool, log, name) for name in "ab")
@@ -73,7 +73,7 @@ def test_a_connection_goes_to_the_turn_that_waits_longest():
 
 
 def test_a_turn_that_left_is_passed_over():
-    """And the connection that it was given goes to the next."""
+    """Its connection goes to the next one."""
     pool, log = Pool(Fake, 1), []
     holder = take(pool)
     gone, granted, last = (take(pool, log, name) for name in "abc")
@@ -89,7 +89,7 @@ def test_a_turn_that_left_is_passed_over():
 
 
 def test_old_connections_are_closed(now):
-    """From the old end, after their time."""
+    """The oldest first, after their time."""
     pool = Pool(Fake, 3)
     old, fresh = take(pool), take(pool)
     keep(pool, old)
@@ -102,7 +102,7 @@ def test_old_connections_are_closed(now):
 
 
 def test_without_sockets_the_connections_there_are_serve_all_in_turn():
-    """An exchange that finds no socket waits for a connection; no other one is sent to fail as well."""
+    """An exchange without a socket waits for a connection; no further socket is opened."""
     pool = Pool(Fake, 10)
     holder, without = take(pool), take(pool)
     assert pool.shrink()
@@ -114,14 +114,14 @@ def test_without_sockets_the_connections_there_are_serve_all_in_turn():
 
 
 def test_a_lone_exchange_without_a_socket_has_nothing_to_wait_for():
-    """Then the failure is the outcome."""
+    """It fails."""
     pool = Pool(Fake, 10)
     take(pool)
     assert not pool.shrink()
 
 
 def test_the_bound_grows_back_and_waiting_turns_are_served_first(now):
-    """A shortage that has passed costs nothing later."""
+    """A past shortage has no effect later."""
     pool = Pool(Fake, 4)
     take(pool)
     without = take(pool)
@@ -140,7 +140,7 @@ def test_the_bound_grows_back_and_waiting_turns_are_served_first(now):
 
 
 def test_a_closed_pool_keeps_nothing():
-    """Idle connections are closed at once, the others when they come back; waiting turns may still finish."""
+    """Idle connections are closed at once, others when they are released; waiting exchanges may finish."""
     pool = Pool(Fake, 2)
     idle, used = take(pool), take(pool)
     waits = take(pool)
@@ -155,7 +155,7 @@ def test_a_closed_pool_keeps_nothing():
 
 
 def test_a_new_process_begins_with_nothing():
-    """Idle connections are closed here, and busy ones still return to the old pool."""
+    """Idle connections are closed in the child; busy ones return to the old pool."""
     pool = Pool(Fake, 2)
     idle, busy = take(pool), take(pool)
     keep(pool, idle)
@@ -168,7 +168,7 @@ def test_a_new_process_begins_with_nothing():
 
 
 def test_a_signal_handler_or_a_finalizer_may_enter_again():
-    """The thread that holds the lock is let in, and every count is right afterwards."""
+    """The thread that has the lock may take it again, and every count is right afterwards."""
     pool = Pool(Fake, 3)
     first, second = take(pool), take(pool)
     keep(pool, first)
@@ -181,7 +181,7 @@ def test_a_signal_handler_or_a_finalizer_may_enter_again():
 
 
 def scenarios():
-    """Give pools in different states, the turn that is interrupted, and a turn that waits."""
+    """Return pools in different states, the exchange that is interrupted, and one that waits."""
     for name in ("alone", "with an idle one", "with an old one", "with one waiting", "full"):
         pool = Pool(Fake, 2)
         others = [take(pool)]
@@ -200,7 +200,7 @@ def scenarios():
 @pytest.mark.parametrize("reusable", [True, False])
 @pytest.mark.parametrize("index", range(5))
 def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
-    """Whatever was interrupted, `leave` settles it, and two exchanges never share a connection."""
+    """`leave` restores the counts, and two exchanges never share a connection."""
     for line in range(1, 200):
         name, pool, others = list(scenarios())[index]
         turn, done = Turn(), [False, False]

@@ -1,4 +1,4 @@
-"""Proxies come from the environment, by httpx's rules, and never stand before this machine itself."""
+"""Proxies of the environment, by the rules of httpx; loopback is never reached through one."""
 
 import base64
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ from camara_otp._exchange.proxies import proxy_of
     ],
 )
 def test_the_rules_are_those_of_httpx(monkeypatch, environment, origin, expected):
-    """Both ways of spelling, the exceptions, and the scheme of the origin."""
+    """Both spellings, the exceptions, and the scheme of the origin."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     scheme, host = origin.split("://")
@@ -46,7 +46,7 @@ def test_the_rules_are_those_of_httpx(monkeypatch, environment, origin, expected
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
 def test_this_machine_is_never_behind_a_proxy(monkeypatch, host):
-    """The token of a local test stays here."""
+    """The token of a local test does not leave the machine."""
     monkeypatch.setenv("ALL_PROXY", "http://p.example:1")
     assert not proxy_of("http", host, 80)
 
@@ -93,7 +93,7 @@ def test_no_proxy_is_read_as_curl_and_requests_read_it(monkeypatch, entry, origi
 
 
 def test_a_proxy_url_is_read_with_its_credentials(monkeypatch):
-    """They are percent-decoded; the text of the proxy shows where it is, and no credentials."""
+    """They are percent-decoded; the string of the proxy shows host and port only."""
     proxy = proxy_for(monkeypatch, HTTPS_PROXY="http://us%40er:pa%3Ass@p.example:3128/")
     assert (proxy.host, proxy.port, proxy.problem) == ("p.example", 3128, None)
     assert proxy.headers == ((b"Proxy-Authorization", b"Basic " + base64.b64encode(b"us@er:pa:ss")),)
@@ -110,7 +110,7 @@ def test_other_forms_of_a_proxy_url(monkeypatch, url, host, port):
 
 
 def test_an_unusable_entry_matters_only_for_an_origin_that_would_use_it(monkeypatch):
-    """A desktop sets ALL_PROXY=socks://... beside a good HTTPS_PROXY."""
+    """A desktop sets ALL_PROXY=socks://... and a valid HTTPS_PROXY."""
     environment = {"HTTPS_PROXY": "http://good.example:1", "ALL_PROXY": "socks://x"}
     assert proxy_for(monkeypatch, **environment).problem is None
     problem = proxy_for(monkeypatch, "http://api.example.com", **environment).problem
@@ -120,7 +120,7 @@ def test_an_unusable_entry_matters_only_for_an_origin_that_would_use_it(monkeypa
 
 @pytest.mark.parametrize("url", ["foo://p:1", "http://", "http://p:abc", "http://[::1", "http://a b:1"])
 def test_an_invalid_proxy_url_is_named_by_its_variable(monkeypatch, url):
-    """With the form to set, and without the value, which may hold credentials."""
+    """The message has the right form, and not the value, which may have credentials."""
     problem = proxy_for(monkeypatch, https_proxy=url).problem
     assert problem.startswith("https_proxy: ")
     assert "http://[user:password@]host:port" in problem
@@ -128,5 +128,5 @@ def test_an_invalid_proxy_url_is_named_by_its_variable(monkeypatch, url):
 
 @pytest.mark.parametrize("url", ["socks5://p:1", "socks5h://u:p@p:1", "https://p:1"])
 def test_proxies_of_other_kinds_are_left_to_httpx(monkeypatch, url):
-    """It knows SOCKS, and TLS to the proxy."""
+    """It supports SOCKS, and TLS to the proxy."""
     assert proxy_for(monkeypatch, HTTPS_PROXY=url).by_httpx

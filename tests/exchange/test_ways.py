@@ -1,4 +1,4 @@
-"""The ways to the operator: names, addresses, proxies, the caller's client."""
+"""The ways to the operator: names, addresses, proxies, and the caller's client."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ def url(listener, host="127.0.0.1"):
 
 
 def test_a_name_is_resolved_and_each_address_tried(faults, shell, monkeypatch):
-    """The first address refuses, the second answers; nothing is lost."""
+    """The first address refuses, the second responds."""
     listener = faults.listen(replies(raw()))
     closed = ("127.0.0.2", listener.port)
     real = socket.getaddrinfo
@@ -47,8 +47,6 @@ def test_a_name_is_resolved_and_each_address_tried(faults, shell, monkeypatch):
 
 
 def test_a_name_that_does_not_resolve_is_not_sent(shell, monkeypatch):
-    """The error is a RequestNotSentError."""
-
     def none(*args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -60,13 +58,13 @@ def test_a_name_that_does_not_resolve_is_not_sent(shell, monkeypatch):
 
 
 def test_a_name_that_cannot_be_asked_for_is_not_sent(shell):
-    """A label of more than 63 characters fails before any server is asked."""
+    """A label of more than 63 characters fails before a DNS request."""
     with pytest.raises(RequestNotSentError, match="could not be resolved"):
         shell.client(f"https://{'x' * 70}.example", retry=None).send_code(NUMBER, MESSAGE)
 
 
 def test_a_stuck_resolver_ends_with_the_deadline(shell, monkeypatch):
-    """Name resolution cannot be interrupted, and is not waited for."""
+    """The call does not wait for the lookup, which cannot be interrupted."""
     release = threading.Event()
 
     def stuck(*args, **kwargs):
@@ -87,7 +85,7 @@ def test_a_stuck_resolver_ends_with_the_deadline(shell, monkeypatch):
 
 
 def test_an_address_that_takes_no_connection_ends_with_the_connect_timeout(shell):
-    """A listening socket whose queue is full stands for a host that drops packets."""
+    """A listening socket with a full queue stands for a host that drops packets."""
     from camara_otp import RetryPolicy
 
     with socket.socket() as full:
@@ -128,14 +126,14 @@ def test_other_forms_of_loopback_reach_it(shell, host):
 
 
 async def proxy(c):
-    """Answer as the operator behind the proxy, whatever is asked for."""
+    """Respond like an operator behind the proxy, whatever the target."""
     while await c.request():
         c.listener.asked = c.head.split(b"\r\n")[0]
         await c.send(raw())
 
 
 def test_a_proxy_of_the_environment_is_used(faults, shell, monkeypatch):
-    """By the default transport, for any host that is not loopback."""
+    """For any host other than loopback."""
     listener = faults.listen(proxy)
     monkeypatch.setenv("HTTP_PROXY", url(listener))
 
@@ -146,7 +144,6 @@ def test_a_proxy_of_the_environment_is_used(faults, shell, monkeypatch):
 
 
 def test_loopback_never_goes_through_a_proxy(faults, shell, monkeypatch):
-    """The variables of the environment do not change this."""
     through, direct = faults.listen(proxy), faults.listen(replies(raw()))
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, url(through))
@@ -174,7 +171,7 @@ def test_a_proxy_that_refuses_means_not_sent(faults, shell, monkeypatch, refusal
 
 
 def test_the_callers_client_is_bounded_too(faults, shell):
-    """The cap holds, bombs stop, and a 4xx is a 4xx whatever its body."""
+    """The cap applies to bombs too, and a 4xx with any body is a refusal."""
     for script, expected in (
         (steps("request", ("send", b"HTTP/1.1 200 OK\r\n\r\n"), ("flood", b"x" * 65536, 200)), UnexpectedResponseError),
         (replies(raw(200, BOMB, b"Content-Encoding: gzip")), UnexpectedResponseError),
@@ -188,7 +185,7 @@ def test_the_callers_client_is_bounded_too(faults, shell):
 
 
 def test_a_drip_of_the_body_ends_with_the_deadline_on_the_callers_client(faults, shell):
-    """Between two chunks the time is looked at; a drip of the head is bounded in the async case alone."""
+    """The deadline is checked between chunks; slow headers are limited in the async case only."""
     listener = faults.listen(steps("request", ("send", raw()[:-40]), ("drip", raw()[-40:], 0.05)))
     client = shell.client(url(listener), http_client=shell.http_client(), timeout=0.3)
     began = time.monotonic()
@@ -200,7 +197,7 @@ def test_a_drip_of_the_body_ends_with_the_deadline_on_the_callers_client(faults,
 
 
 def test_a_hook_that_reads_the_response_is_no_hindrance(faults, shell):
-    """Logging hooks do; what they decoded is used."""
+    """Logging hooks do; the decoded body is used."""
     import gzip
 
     seen = []
@@ -224,7 +221,7 @@ def test_a_hook_that_reads_the_response_is_no_hindrance(faults, shell):
 
 
 def test_a_long_body_that_a_hook_has_read_is_still_refused(faults, shell):
-    """The cap is the cap."""
+    """The cap applies to it."""
 
     def read(response):
         response.read()
@@ -240,7 +237,7 @@ def test_a_long_body_that_a_hook_has_read_is_still_refused(faults, shell):
 
 
 def test_a_hook_that_raises_is_an_unknown_outcome(faults, shell):
-    """Nobody can tell what it did; no exception of its own leaves the call."""
+    """It may have sent the request; its exception does not leave the call."""
 
     def broken(request):
         raise KeyError("hook")
@@ -265,7 +262,7 @@ def test_a_closed_client_of_the_caller_is_named(shell):
 
 
 def test_no_time_left_is_not_sent(shell):
-    """A deadline that is over before the request is built."""
+    """The deadline has passed before the request is built."""
     from camara_otp._exchange import open_exchange
     from camara_otp._exchange.answer import Failure, Outgoing
 
@@ -279,7 +276,7 @@ def test_no_time_left_is_not_sent(shell):
 
 
 def test_cookies_are_never_kept(faults, shell):
-    """By the default transport; a second request carries none."""
+    """A second request of the default transport has none."""
     heads = []
 
     async def script(c):
@@ -296,7 +293,7 @@ def test_cookies_are_never_kept(faults, shell):
 
 
 def test_the_certificates_of_the_environment_are_used(monkeypatch, faults):
-    """SSL_CERT_FILE and SSL_CERT_DIR as httpx has them, else those of certifi; one context for each."""
+    """Those of SSL_CERT_FILE and SSL_CERT_DIR as in httpx, else those of certifi; one context for each."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
     theirs = drive(connect.tls_context(), time.monotonic() + 5)
     assert drive(connect.tls_context(), time.monotonic() + 5) is theirs
@@ -312,7 +309,7 @@ def test_the_certificates_of_the_environment_are_used(monkeypatch, faults):
 
 
 def test_a_foreign_transport_that_calls_a_lost_connection_a_connect_timeout_is_not_believed(shell):
-    """Transports over other libraries do; to believe them would text the person three times."""
+    """Transports over other libraries do; a repeat would send three SMS."""
     sent = []
 
     class LostError(Exception):
@@ -331,7 +328,7 @@ def test_a_foreign_transport_that_calls_a_lost_connection_a_connect_timeout_is_n
 
 @pytest.mark.parametrize("wraps", [True, False])
 def test_a_mock_transport_that_sends_by_other_means_is_not_believed(faults, shell_sync, wraps):
-    """Its handler has sent the request through another client before it raises what a mock would raise."""
+    """Its handler has sent the request through another client before it raises a connect error."""
 
     async def loses(c):
         await c.request()
@@ -376,7 +373,7 @@ def test_a_proxy_over_tls_is_used_whatever_the_other_entries_are(faults, shell, 
 
 
 def test_a_hook_whose_own_request_fails_says_nothing_about_ours(faults, shell):
-    """The request went out and was answered; that a hook could not reach its log server proves nothing else."""
+    """The request has a response; the failure is that of the hook's log server."""
     listener = faults.listen(replies(raw()))
 
     def hook(response):
@@ -395,7 +392,7 @@ def test_a_hook_whose_own_request_fails_says_nothing_about_ours(faults, shell):
 
 
 def test_a_drip_of_the_head_ends_with_the_deadline_also_under_an_observer(faults, shell, monkeypatch):
-    """The exchange that the client of httpx carries keeps its deadline."""
+    """The client of httpx uses the exchange of this package, with its deadline."""
 
     async def dripping(c):
         await c.request()
@@ -414,7 +411,7 @@ def test_a_drip_of_the_head_ends_with_the_deadline_also_under_an_observer(faults
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "foo://127.0.0.1:9", "http://[::1"])
 def test_a_proxy_that_cannot_be_used_is_not_sent(shell, monkeypatch, proxy):
-    """And no exception of another library leaves the call."""
+    """No exception of another library leaves the call."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(RequestNotSentError, match="HTTPS_PROXY") as caught:
         shell.client("https://operator.example").send_code(NUMBER, MESSAGE)
@@ -423,7 +420,7 @@ def test_a_proxy_that_cannot_be_used_is_not_sent(shell, monkeypatch, proxy):
 
 @pytest.mark.parametrize("reads", [True, False], ids=["read", "not read"])
 def test_a_hook_that_raises_for_status_does_not_hide_the_refusal(faults, shell, reads):
-    """The common hook of an app; the code is there only where the hook has read the body."""
+    """The code is known only if the hook has read the body."""
 
     def strict(response):
         if reads:
@@ -477,7 +474,7 @@ def test_a_hook_that_reads_the_body_without_keeping_it_leaves_the_status(faults,
 
 @pytest.mark.parametrize("timeout", [1e9, 1e10, 1e300])
 def test_a_huge_timeout_is_as_good_as_any(faults, shell, timeout):
-    """Sockets and locks take no number of any size."""
+    """Sockets and locks do not accept every number."""
 
     async def script(c):
         while await c.request():
@@ -488,7 +485,7 @@ def test_a_huge_timeout_is_as_good_as_any(faults, shell, timeout):
 
 
 def test_a_client_whose_loop_has_ended_in_a_call_serves_the_next_loop(faults):
-    """The call that was cut off belongs to a loop that will never run again."""
+    """The interrupted call belongs to a closed loop."""
     silent = [True]
 
     async def script(c):

@@ -1,1 +1,1 @@
-"""Tests of what stands beside the client: phone numbers, messages, telemetry."""
+"""Tests of phone numbers, messages, telemetry and notebooks."""

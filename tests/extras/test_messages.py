@@ -73,7 +73,7 @@ def test_counts_parts_as_they_are_billed(text, expected):
 @given(st.text(alphabet=st.sampled_from([*"aé{€", "ы", "👋"]), max_size=400))
 @example("a" * 152 + "€" * 200)
 def test_parts_hold_the_whole_text(text):
-    """Units fit into the parts, and no part more than needed is counted."""
+    """The units fit into the parts, and no more parts than needed are counted."""
     result = segments_of(text)
     single, part = (160, 153) if result.encoding == "GSM-7" else (70, 67)
 
@@ -87,7 +87,7 @@ def test_parts_hold_the_whole_text(text):
 
 
 def test_the_label_is_counted_as_the_code_and_not_as_braces():
-    """Braces cost two septets each, but never travel; the code's length does."""
+    """Braces cost two septets each, but are never sent."""
     template = MessageTemplate("{{code}} is your code")
 
     assert template.segments() == Segments(1, "GSM-7", 6 + 13, 160 - 19)
@@ -152,7 +152,7 @@ def parse_origin_bound(message):
 @pytest.mark.parametrize("embedded", [None, "pay.example"])
 @pytest.mark.parametrize("code", ["123456", "AJY3", "0000"])
 def test_the_last_line_reads_as_a_domain_bound_code(code, embedded):
-    """Filled in by the operator, it parses by the published steps."""
+    """With the code filled in, it parses by the published steps."""
     template = MessageTemplate("{{code}} is your Cool App code.").bound_to("example.com", embedded=embedded)
 
     received = template.text.replace("{{code}}", code)
@@ -164,7 +164,7 @@ def test_the_last_line_reads_as_a_domain_bound_code(code, embedded):
 
 @pytest.mark.parametrize("words", ["Your code for Cool App:", ""])
 def test_the_label_can_stand_in_the_last_line_alone(words):
-    """For operators that fill in one label only."""
+    """Some operators replace one label only."""
     template = MessageTemplate.domain_bound(words, "example.com")
 
     assert template.text.count("{{code}}") == 1
@@ -191,7 +191,7 @@ def test_the_label_can_stand_in_the_last_line_alone(words):
     ],
 )
 def test_finds_the_domain_that_a_phone_would_find(text, domain):
-    """A label that is not alone between # and the next blank would be filled in wrong, so it does not count."""
+    """A label that is not alone between # and the next space does not count: the phone would fill in a wrong code."""
     assert MessageTemplate(text).domain == domain
     parsed = parse_origin_bound(text)
     assert (parsed[0] if parsed and parsed[1] == "{{code}}" else None) == domain
@@ -199,7 +199,7 @@ def test_finds_the_domain_that_a_phone_would_find(text, domain):
 
 @given(st.text(alphabet="@# %ab.\n\r\t\f", max_size=12), st.text(alphabet="@# %ab.\n\r\t\f", max_size=6))
 def test_agrees_with_the_published_steps(before, after):
-    """On any text around the label."""
+    """With any text around the label."""
     text = f"{before}#{{{{code}}}}{after}"
     parsed = parse_origin_bound(text)
 
@@ -207,12 +207,12 @@ def test_agrees_with_the_published_steps(before, after):
 
 
 def test_a_domain_is_written_in_small_letters():
-    """As the browser compares it."""
+    """Browsers compare it in lower case."""
     assert MessageTemplate("{{code}}").bound_to("Example.COM").domain == "example.com"
 
 
 def test_the_frame_may_be_marked_as_chrome_has_it():
-    """The draft and Chrome's instructions differ in one sign."""
+    """The draft and Chrome's documentation differ in one character."""
     template = MessageTemplate("{{code}} is your code.").bound_to("a.example", embedded="b.example", embedded_mark="@")
 
     assert template.text.splitlines()[-1] == "@a.example #{{code}} @b.example"
@@ -236,7 +236,7 @@ def test_another_mark_is_refused():
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["domain", "embedded"])
 def test_refuses_what_is_no_host_name(domain, field):
-    """Under the argument's name, with the form to use."""
+    """The message has the name of the argument and the right form."""
     arguments = {"domain": "example.com", field: domain}
 
     with pytest.raises(RequestValidationError, match="must be a host name alone") as caught:
@@ -246,7 +246,7 @@ def test_refuses_what_is_no_host_name(domain, field):
 
 
 def test_asks_for_the_ascii_form_of_an_international_domain():
-    """One letter outside ASCII would more than halve the text, and browsers compare the ASCII form."""
+    """A letter outside ASCII more than halves the length of an SMS, and browsers compare the ASCII form."""
     with pytest.raises(RequestValidationError, match="xn--"):
         MessageTemplate("{{code}}").bound_to("bücher.example")
 
@@ -254,18 +254,17 @@ def test_asks_for_the_ascii_form_of_an_international_domain():
 
 
 def test_the_last_line_counts_towards_the_limit():
-    """A message that no longer fits is refused before anything is sent."""
+    """A message that does not fit is refused before anything is sent."""
     with pytest.raises(RequestValidationError, match="at most 160"):
         MessageTemplate("{{code}}" + "a" * 140).bound_to("example.com")
 
 
 def test_shows_no_message_in_repr():
-    """Requests do not show it either."""
     assert repr(MessageTemplate("{{code}} secret words")) == "MessageTemplate()"
 
 
 def test_arrives_at_a_phone_as_it_was_built():
-    """End to end: the operator fills in both places, and the phone finds domain and code."""
+    """End to end: the operator replaces both labels, and the phone finds domain and code."""
     operator = Sandbox()
     template = MessageTemplate("{{code}} is your Cool App code.").bound_to("example.com")
     with operator.serve() as url, OTPClient(url, token="any") as otp:

@@ -1,4 +1,4 @@
-"""What a notebook shows of results and errors: the facts, escaped, and nothing personal."""
+"""Results and errors in a notebook: escaped, and without secrets."""
 
 import html
 
@@ -20,7 +20,7 @@ from camara_otp import (
 
 
 def test_a_sent_code_shows_its_correlator_and_hides_its_id():
-    """The id stays in the object."""
+    """The attribute of the object has the id."""
     shown = SendCodeResponse("ea0840f3-3663-4149-bd10-c7c6b8912105", "abc-1")._repr_html_()
 
     assert "<caption>SendCodeResponse</caption>" in shown
@@ -30,14 +30,14 @@ def test_a_sent_code_shows_its_correlator_and_hides_its_id():
 
 
 def test_a_verified_number_says_so():
-    """And has no row for what is not known."""
+    """Unknown values have no row."""
     shown = ValidateCodeResponse()._repr_html_()
 
     assert shown == "<table><caption>ValidateCodeResponse</caption><tr><th>verified</th><td>yes</td></tr></table>"
 
 
 def test_an_error_shows_what_a_page_would_branch_on():
-    """Class, status, code, the wait, and whether the operator may have acted."""
+    """Class, status, code, retry_after and outcome_unknown."""
     error = TooManyRequestsError(429, "TOO_MANY_REQUESTS", "slow down", retry_after=7.0)
     error.operation, error.attempts, error.x_correlator = "send_code", 1, "abc-1"
 
@@ -72,7 +72,7 @@ def test_every_error_shows_its_reason_its_cause_and_its_remedy(error, reason):
     "error", [OTPError("x"), InvalidOTPError(400, "<script>", "<img src=x onerror=alert(1)> & \"'")]
 )
 def test_an_operator_cannot_write_into_the_page(error):
-    """Its words are text, whatever they hold."""
+    """Its strings are escaped."""
     error.x_correlator = "<b>"
 
     shown = error._repr_html_()

@@ -1,4 +1,4 @@
-"""What a person types becomes E.164, or a reason that a login page can show."""
+"""Typed numbers become E.164, or a reason that a login page can show."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ from camara_otp.phone import Kind, PhoneNumber
     ],
 )
 def test_reads_what_people_write(typed, region, e164, country):
-    """Blanks, brackets, prefixes and other digits all lead to one number, with its country."""
+    """Spaces, brackets, prefixes and other digits give the same number, with its country."""
     number = PhoneNumber.parse(typed, region=region)
 
     assert (number.e164, number.region) == (e164, country)
@@ -77,7 +77,7 @@ def test_reads_what_people_write(typed, region, e164, country):
     ],
 )
 def test_says_what_to_ask_for(typed, region, reason):
-    """Every refusal is a sentence with a remedy, under the field's name."""
+    """Every refusal names the field, and is a sentence with a remedy."""
     with pytest.raises(RequestValidationError) as caught:
         PhoneNumber.parse(typed, region=region)
 
@@ -89,7 +89,7 @@ def test_says_what_to_ask_for(typed, region, reason):
     ("region", "hint"), [("UK", "GB"), ("fr", "capitals"), ("", "FR"), ("FRA", "FR"), ("001", "FR")]
 )
 def test_a_region_is_a_country_code_in_capitals(region, hint):
-    """A wrong region is named as such, and UK is led to GB."""
+    """A wrong region is named, and UK gets the hint GB."""
     with pytest.raises(RequestValidationError, match=hint) as caught:
         PhoneNumber.parse("0612345678", region=region)
 
@@ -107,14 +107,13 @@ def test_a_region_is_a_country_code_in_capitals(region, hint):
     ],
 )
 def test_knows_a_landline_from_a_mobile(typed, kind, may_get_texts):
-    """A page can spare a text that cannot arrive."""
+    """A page can avoid an SMS that cannot arrive."""
     number = PhoneNumber.parse(typed)
 
     assert (number.kind, number.may_get_texts) == (kind, may_get_texts)
 
 
 def test_every_kind_of_the_metadata_has_a_name():
-    """No number of a valid plan falls through the table."""
     names = {phonenumbers.PhoneNumberType.to_string(value) for value in phonenumbers.PhoneNumberType.values()}
 
     assert names == set(Kind.__members__)
@@ -123,7 +122,7 @@ def test_every_kind_of_the_metadata_has_a_name():
 # Tristan da Cunha has no mobile network.
 @pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS - {"TA"}))
 def test_reads_every_countrys_own_mobile_example(region):
-    """A national form goes in, E.164 within the API's limits comes out."""
+    """The national form becomes E.164 within the limits of the API."""
     example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
     typed = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
 
@@ -136,7 +135,7 @@ def test_reads_every_countrys_own_mobile_example(region):
 
 @given(st.text(alphabet="0123456789+ -./()#,;~x/\\?", max_size=24))
 def test_no_digit_is_lost(typed):
-    """Whatever is accepted ends in the digits that were typed last, so that a second number is never dropped."""
+    """An accepted number ends with the last typed digits, so a second number is never dropped."""
     try:
         number = PhoneNumber.parse(typed, region="FR")
     except RequestValidationError:
@@ -147,7 +146,7 @@ def test_no_digit_is_lost(typed):
 
 
 def test_shows_no_number_in_repr_nor_in_a_traceback_with_locals():
-    """Only the last two digits are seen, and nothing when parsing fails."""
+    """Only the last two digits are shown, and none if parsing fails."""
     assert (
         repr(PhoneNumber.parse("+33612345678")) == "PhoneNumber(e164=***78, region='FR', kind=<Kind.MOBILE: 'mobile'>)"
     )
@@ -160,7 +159,7 @@ def test_shows_no_number_in_repr_nor_in_a_traceback_with_locals():
 
 
 def test_without_the_extra_the_remedy_is_named():
-    """Importing the module says what to install."""
+    """The import error names the package to install."""
     program = "import sys; sys.modules['phonenumbers'] = None\nimport camara_otp.phone"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""Spans, metrics and plain records of calls: complete, in the right place, and without anything personal."""
+"""Spans, metrics and plain records of calls are complete and contain no personal data."""
 
 import logging
 import subprocess
@@ -39,7 +39,7 @@ CORRELATOR = "b4333c46-49c0-4f62-80d7-f0ef930f1c46"
 
 
 class Telemetry:
-    """What was exported, in memory."""
+    """The exported spans and metrics, in memory."""
 
     def __init__(self):
         self._spans = InMemorySpanExporter()
@@ -84,7 +84,7 @@ def operator():
 
 @pytest.fixture
 def driven(shell, operator):
-    """Return a driven client of each kind, in front of the operator."""
+    """Return a driven client of each kind, connected to the operator."""
 
     def make(**options):
         options.setdefault("x_correlator", lambda: CORRELATOR)
@@ -94,7 +94,7 @@ def driven(shell, operator):
 
 
 def everything_exported(exported):
-    """Return all that left the process, as text."""
+    """Return all exported values as a string."""
     metrics = [exported.points(name) for name in (telemetry.DURATION, telemetry.REQUESTS)]
     return "".join(span.to_json() for span in exported.spans) + str(metrics)
 
@@ -124,7 +124,7 @@ def test_a_call_is_a_span_with_what_is_known_of_it(driven, exported):
 
 
 def test_a_refusal_is_named_by_class_and_code(driven, exported, operator):
-    """A wrong code shows as such, with the HTTP status."""
+    """For a wrong code, with the HTTP status."""
     client = driven()
     exported.instrument(client.client)
     sent = client.send_code(NUMBER, MESSAGE)
@@ -143,7 +143,7 @@ def test_a_refusal_is_named_by_class_and_code(driven, exported, operator):
 
 
 def test_metrics_count_calls_and_requests(driven, exported, operator):
-    """A duration for each call, by outcome, and every request that was begun."""
+    """A duration for each call, by outcome, and every started request."""
     client = driven()
     exported.instrument(client.client)
     operator.add_fault(Fault(drop="connect", times=1))
@@ -164,7 +164,7 @@ def test_metrics_count_calls_and_requests(driven, exported, operator):
 
 
 def test_metrics_have_no_label_of_many_values(driven, exported):
-    """Correlators and attempts stay on spans; a code outside the contract becomes one value."""
+    """Correlators and attempts are on spans only; a code outside the contract becomes one value."""
     client = driven()
     exported.instrument(client.client)
     client.send_code(NUMBER, MESSAGE)
@@ -185,7 +185,7 @@ def test_metrics_have_no_label_of_many_values(driven, exported):
     [("BRAND_NEW", "_OTHER"), (NUMBER, "_OTHER"), ("INTERNAL_ERROR", "INTERNAL_ERROR"), ("INTERNAL", "INTERNAL")],
 )
 def test_a_code_outside_the_contract_is_not_repeated(shell, code, reported):
-    """An operator cannot write what it likes into spans and metrics."""
+    """An operator cannot write arbitrary strings into spans and metrics."""
     records = []
     client = shell.mocked(lambda _: httpx.Response(500, json={"status": 500, "code": code, "message": "x"}))
     telemetry.observe(client.client, records.append)
@@ -198,7 +198,7 @@ def test_a_code_outside_the_contract_is_not_repeated(shell, code, reported):
 
 
 def test_nothing_personal_is_exported(driven, exported, operator):
-    """No number, code, message, id or token, whatever happens."""
+    """No number, code, message, id or token."""
     client = driven(token=TOKEN)
     exported.instrument(client.client)
     sent = client.send_code(NUMBER, MESSAGE)
@@ -251,7 +251,7 @@ def test_an_answer_outside_the_contract_keeps_its_status(shell):
 
 
 def test_a_missing_token_is_reported(driven):
-    """The token's failure is the call's, with no request begun."""
+    """No request was started."""
 
     def no_token():
         raise LookupError
@@ -267,7 +267,7 @@ def test_a_missing_token_is_reported(driven):
 
 
 def test_spans_of_an_instrumented_http_client_are_children(shell, exported, operator):
-    """Each attempt's HTTP span hangs under the call's span."""
+    """The HTTP span of each attempt is below the span of the call."""
     http_client = shell.http_client(transport=operator.transport())
     HTTPXClientInstrumentor.instrument_client(http_client, tracer_provider=exported.tracers)
     client = shell.client(http_client=http_client)
@@ -295,7 +295,7 @@ def http_instrumented(request, exported):
 
 @pytest.mark.usefixtures("http_instrumented")
 def test_spans_of_the_global_http_instrumentation_are_children(shell, exported, operator):
-    """A client with its own transport takes part as well, over HTTP."""
+    """Also with the default transport, over HTTP."""
     with operator.serve() as url:
         client = shell.client(url)
         exported.instrument(client.client)
@@ -308,7 +308,7 @@ def test_spans_of_the_global_http_instrumentation_are_children(shell, exported, 
 
 
 def test_a_call_is_a_child_of_the_callers_span_and_leaves_none_behind(driven, exported, shell):
-    """The caller's span is current before and after."""
+    """The span of the caller is current before and after."""
     client = driven()
     exported.instrument(client.client)
     tracer = exported.tracers.get_tracer("login page")
@@ -333,7 +333,7 @@ def test_a_call_is_a_child_of_the_callers_span_and_leaves_none_behind(driven, ex
 
 
 def test_a_hook_that_fails_does_not_lose_the_answer(driven, operator, caplog):
-    """A text that was sent stays sent; the hook's fault is logged, without its words."""
+    """The result stays; the failure of the hook is logged without its message."""
 
     def broken(record):
         raise LookupError("secret words of the hook")
@@ -352,7 +352,7 @@ def test_a_hook_that_fails_does_not_lose_the_answer(driven, operator, caplog):
 
 
 def test_a_watcher_that_cannot_begin_does_not_stop_the_call(driven, caplog):
-    """An exporter that is broken costs the telemetry, never the text."""
+    """A broken exporter costs the telemetry, not the call."""
 
     class Broken:
         def get_tracer(self, *args, **options):
@@ -370,7 +370,7 @@ def test_a_watcher_that_cannot_begin_does_not_stop_the_call(driven, caplog):
 
 @pytest.mark.anyio
 async def test_a_cancelled_call_is_reported_as_unknown(operator):
-    """The request had begun, so the operator may have texted."""
+    """The request had started, so the operator may have sent an SMS."""
     records = []
     operator.add_fault(Fault(delay=30))
     http = httpx.AsyncClient(transport=operator.transport())
@@ -385,7 +385,7 @@ async def test_a_cancelled_call_is_reported_as_unknown(operator):
 
 
 def test_an_interrupted_call_is_reported_and_the_interruption_passes(operator):
-    """Control-C reaches the caller."""
+    """Ctrl-C reaches the caller."""
     records = []
 
     def interrupted(request):
@@ -416,7 +416,7 @@ def test_an_interruption_before_the_request_is_no_unknown_outcome():
 
 @pytest.mark.anyio
 async def test_tasks_do_not_mix_their_spans(exported, operator):
-    """Calls that overlap have spans of their own, each under its own caller's."""
+    """Overlapping calls have separate spans, each below the span of its caller."""
     http = httpx.AsyncClient(transport=operator.transport())
     tracer = exported.tracers.get_tracer("page")
     operator.add_fault(Fault(delay=0.02, times=20))
@@ -462,7 +462,7 @@ def test_threads_do_not_mix_their_records(operator):
 
 
 def test_a_client_that_is_not_instrumented_is_untouched(operator):
-    """Neither the class nor another client changes: what is not used costs nothing."""
+    """Neither the class nor another client changes."""
     with httpx.Client(transport=operator.transport()) as http:
         watched, other = (OTPClient("https://api.example.com", token="any", http_client=http) for _ in range(2))
         before = OTPClient.__dict__["_run"]
@@ -474,7 +474,7 @@ def test_a_client_that_is_not_instrumented_is_untouched(operator):
 
 
 def test_observing_needs_no_extra():
-    """The plain hook works on a base install."""
+    """`on_call` works on a base install."""
     program = (
         "import sys; sys.modules['opentelemetry'] = None\n"
         "from camara_otp import OTPClient, telemetry\n"

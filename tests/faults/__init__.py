@@ -1,1 +1,1 @@
-"""The client under faults: a server that misbehaves by script, one table of scenarios, and who drives them."""
+"""The client under faults: a scripted server, one table of scenarios, and the functions that run them."""

@@ -1,4 +1,4 @@
-"""The table of faults: what a server does, and what the client has to make of it, in every mode."""
+"""The table of faults: the action of the server, and the expected result of the client, in every mode."""
 
 import gzip
 import json
@@ -74,14 +74,14 @@ ROWS: list[Scenario] = []
 
 
 def row(name, script, expected, unknown=None, **more):
-    """Add a row; what is unknown follows from the class where the class decides."""
+    """Add a row; `outcome_unknown` follows from the class if the class decides it."""
     if unknown is None and expected not in (SendCodeResponse, ValidateCodeResponse, TransportError):
         unknown = expected in (OutcomeUnknownError, UnexpectedResponseError)
     ROWS.append(Scenario(name, script, expected, unknown, **more))
 
 
 def raw(status=200, body=SENT, *headers, reason="X", length=None, version="1.1"):
-    """Return the bytes of an answer."""
+    """Return the bytes of a response."""
     lines = [f"HTTP/{version} {status} {reason}".encode()]
     if length is None and not any(h.lower().startswith(b"transfer-encoding") for h in headers) and status != 204:
         lines.append(b"Content-Length: %d" % len(body))
@@ -96,7 +96,7 @@ def chunked(*pieces):
 
 
 def replies(*answers, then=None):
-    """Answer each request with the next answer, the last one for ever; then do what `then` names."""
+    """Respond to each request with the next response, the last one for ever; then do `then`."""
 
     async def script(c):
         left = list(answers)
@@ -123,7 +123,7 @@ def steps(*actions):
 
 
 def reused(*actions):
-    """Answer the first request well, and do this to the second one, on the same connection alone."""
+    """Respond well to the first request, and do this to the second one, on the same connection only."""
 
     async def script(c):
         await c.request()
@@ -563,7 +563,7 @@ WRONG = raw(400, b'{"code":"ONE_TIME_PASSWORD_SMS.INVALID_OTP"}')
 
 
 def first_then(first, rest):
-    """Answer the first request of the first connection, and refuse a second one on it; answer all others."""
+    """Respond to the first request of the first connection, and refuse a second one on it; respond to all others."""
 
     async def script(c):
         used = False
@@ -641,7 +641,7 @@ for host in MISBEHAVING:
 
 
 def transport(retries=0, mounted=False):
-    """Make a client whose transport sends a request again by itself, and in the end fails over to a dead server."""
+    """Create a client whose transport sends a request again, and at last fails over to a dead server."""
 
     def make(http, asynchronous):
         class FailOver(http.AsyncBaseTransport if asynchronous else http.BaseTransport):
@@ -672,7 +672,7 @@ def transport(retries=0, mounted=False):
 
 
 def hook(event, error):
-    """Make a client with a hook that raises."""
+    """Create a client with a hook that raises."""
 
     def make(http, asynchronous):
         def raising(_):
@@ -687,7 +687,7 @@ def hook(event, error):
 
 
 def auth(error=None):
-    """Make a client with an auth flow that sends again after a 401, or raises after the response."""
+    """Create a client with an auth flow that sends again after a 401, or raises after the response."""
 
     def make(http, asynchronous):
         class Auth(http.Auth):

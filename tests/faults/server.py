@@ -27,7 +27,7 @@ class Connection:
         self._writer = writer
 
     async def request(self) -> bool:
-        """Read one whole request and count it; tell whether there was one."""
+        """Read one whole request and count it; return whether there was one."""
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
             length = next(
@@ -61,14 +61,14 @@ class Connection:
             await self.send(chunk)
 
     async def hold(self) -> None:
-        """Say nothing for longer than anyone waits."""
+        """Send nothing for longer than any caller waits."""
         await asyncio.sleep(4)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     def close(self) -> None:
-        """End the connection politely."""
+        """Close the connection."""
         self._writer.close()
 
     def reset(self) -> None:

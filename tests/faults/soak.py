@@ -31,7 +31,7 @@ GROWTH = 8 * 2**20
 
 
 async def script(c):
-    """Answer well, mostly; cut, stray and break now and then."""
+    """Respond well to most requests; cut, stray and break some."""
     while await c.request():
         answer = ANSWERS[c.listener.posts % len(ANSWERS)]
         await c.send(answer)
@@ -47,12 +47,12 @@ def resident():
 
 
 def descriptors():
-    """Return how many files and sockets this process holds."""
+    """Return the number of open files and sockets of this process."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def soak(minutes: float) -> int:
-    """Run; print what was done; return 1 where something grew."""
+    """Run, print the counts, and return 1 if memory or descriptors grew."""
     ends = Counter()
     until = time.monotonic() + minutes * 60
     first_tenth = time.monotonic() + minutes * 6

@@ -10,7 +10,7 @@ from tests.faults.scenarios import ROWS
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_fault_has_its_defined_end(faults, runtime, monkeypatch, pytestconfig):
-    """Our exception, in time, with the right `outcome_unknown`, sent once, without a secret."""
+    """An exception of this package, in time, with the right `outcome_unknown`, one request, and no secret."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
 
     results = drive.run(faults, MODES["direct"], runtime)

@@ -1,4 +1,4 @@
-"""Nothing gets in: what a caller passes on, and what the environment says, never changes the request or who gets it."""
+"""The values of a caller and of the environment never add to the request or change its target."""
 
 import http.cookiejar
 
@@ -32,7 +32,7 @@ _hunting = settings(max_examples=80, deadline=None, suppress_health_check=[Healt
 
 @pytest.fixture
 def wire(faults):
-    """Run a server that keeps what it reads."""
+    """Run a server that stores the bytes that it reads."""
 
     class Wire:
         pass
@@ -63,7 +63,6 @@ EXPECTED = sorted((
 
 
 def test_what_travels_is_known_to_the_last_header(wire, shell):
-    """No header comes of itself."""
     shell.client(wire.url).send_code("+346661113334", "{{code}}")
 
     assert sorted(names(wire.heads[0])) == EXPECTED
@@ -71,7 +70,7 @@ def test_what_travels_is_known_to_the_last_header(wire, shell):
 
 @pytest.mark.parametrize("where", ["token", "callable", "x_correlator", "factory", "headers", "name"])
 def test_no_text_breaks_out_of_a_header(wire, shell_sync, where):
-    """It is refused, or it travels as the one value that it is."""
+    """The string is refused, or sent as one header value."""
 
     @_hunting
     @given(TEXTS)
@@ -108,7 +107,7 @@ def test_no_text_breaks_out_of_a_header(wire, shell_sync, where):
 @_hunting
 @given(message=TEXTS.map("{{{{code}}}}{}".format), code=TEXTS)
 def test_no_text_breaks_out_of_the_body(wire, shell_sync, message, code):
-    """What is read back is what was given, and nothing beside it."""
+    """The server reads the given value and nothing else."""
     import json
 
     client = shell_sync.client(wire.url)
@@ -123,13 +122,13 @@ def test_no_text_breaks_out_of_the_body(wire, shell_sync, message, code):
             assert len(wire.bodies) == before
             continue
         except OTPError:
-            pass  # 200 verifies nobody
+            pass  # 200 does not verify
         (body,) = wire.bodies[before:]
         assert json.loads(body) == expected
 
 
 def test_netrc_is_not_read(wire, shell, monkeypatch, tmp_path):
-    """The Authorization is the token's, whatever a .netrc says about the host."""
+    """The Authorization header has the token, whatever a .netrc has for the host."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login evil password evil\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -142,7 +141,7 @@ def test_netrc_is_not_read(wire, shell, monkeypatch, tmp_path):
 
 
 def test_cookies_are_not_kept(wire, shell):
-    """What a server sets does not come back, not even on the same connection."""
+    """A cookie of a response is not sent with the next request, not even on the same connection."""
     client = shell.client(wire.url)
     for _ in range(3):
         client.send_code("+346661113334", "{{code}}")
@@ -151,7 +150,7 @@ def test_cookies_are_not_kept(wire, shell):
 
 
 def test_cookies_are_not_kept_on_the_way_through_a_proxy(faults, shell, monkeypatch):
-    """Nor where a proxy of the environment leads through httpx."""
+    """Also if a proxy of the environment leads through httpx."""
     heads = []
 
     async def proxy(c):
@@ -173,7 +172,7 @@ def test_cookies_are_not_kept_on_the_way_through_a_proxy(faults, shell, monkeypa
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"])
 def test_loopback_never_goes_through_a_proxy(wire, shell, monkeypatch, name):
-    """A sandbox on this machine is asked directly."""
+    """A sandbox on this machine is called directly."""
     monkeypatch.setenv(name, "http://127.0.0.1:9")
 
     shell.client(wire.url).send_code("+346661113334", "{{code}}")
@@ -182,7 +181,7 @@ def test_loopback_never_goes_through_a_proxy(wire, shell, monkeypatch, name):
 
 
 def test_a_proxy_that_refuses_is_not_sent(shell, monkeypatch, faults):
-    """CONNECT refused: the operator saw nothing, and the token never left in the clear."""
+    """CONNECT was refused, so neither the request nor the token was sent."""
     heads = []
 
     async def proxy(c):
@@ -203,7 +202,7 @@ def test_a_proxy_that_refuses_is_not_sent(shell, monkeypatch, faults):
 
 @pytest.mark.parametrize("variable", ["PYTHONHTTPSVERIFY", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSLKEYLOGFILE"])
 def test_no_variable_turns_the_certificate_check_off(faults, shell, monkeypatch, variable, tmp_path):
-    """What switches it off elsewhere does not here."""
+    """The variables of other programs have no effect."""
     monkeypatch.setenv(variable, "0" if variable == "PYTHONHTTPSVERIFY" else str(tmp_path / "none"))
 
     async def script(c):
@@ -219,7 +218,7 @@ def test_no_variable_turns_the_certificate_check_off(faults, shell, monkeypatch,
 
 
 def test_the_signature_offers_no_way_to_skip_the_check():
-    """No `verify`, no `insecure`: who wants that gives an httpx client, and knows it."""
+    """There is no `verify` or `insecure`; a caller can only pass an httpx client."""
     import inspect
 
     from camara_otp import AsyncOTPClient, OTPClient
@@ -229,7 +228,6 @@ def test_the_signature_offers_no_way_to_skip_the_check():
 
 
 def test_a_cookie_jar_of_the_callers_client_stays_its_own(wire, shell):
-    """With `http_client`, its jar works as it always does."""
     http_client = shell.http_client(cookies=httpx.Cookies(http.cookiejar.CookieJar()))
     client = shell.client(wire.url, http_client=http_client)
     client.send_code("+346661113334", "{{code}}")

@@ -1,4 +1,4 @@
-"""Sharing, cancelling, forking, closing: each works or says clearly why not, and no answer goes astray."""
+"""Sharing, cancelling, forking and closing: each works or raises a clear error, and no response is mixed up."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ BACKENDS = ["asyncio", "trio"]
 
 
 async def echo(c):
-    """Answer each request with the number in it, so that an answer shows whose it is."""
+    """Respond to each request with its number, to identify the response."""
     while await c.request():
         number = json.loads(c.body)["phoneNumber"]
         await c.send(raw(200, json.dumps({"authenticationId": number}).encode()))
@@ -33,7 +33,7 @@ def url(listener):
 
 
 def open_sockets():
-    """Return how many sockets this process holds."""
+    """Return the number of open sockets of this process."""
     gc.collect()
     held = 0
     for entry in Path("/proc/self/fd").iterdir():
@@ -44,7 +44,7 @@ def open_sockets():
 
 @pytest.mark.long
 def test_32_threads_share_a_client(faults):
-    """16,000 calls, and every answer belongs to its request."""
+    """16,000 calls, and every response belongs to its request."""
     listener = faults.listen(echo)
     with OTPClient(url(listener), token=TOKEN, timeout=30) as client:
 
@@ -66,7 +66,7 @@ def test_32_threads_share_a_client(faults):
 @pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_1000_tasks_share_a_client(faults, backend):
-    """Every answer belongs to its request."""
+    """Every response belongs to its request."""
     listener = faults.listen(echo)
     wrong = []
 
@@ -92,7 +92,7 @@ def test_1000_tasks_share_a_client(faults, backend):
 @pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_1000_cancellations_leave_the_pool_usable(faults, backend):
-    """At any point of a call; nothing leaks, and no stray answer is taken."""
+    """At any point of a call; nothing leaks, and no stray response is used."""
 
     async def slow_echo(c):
         while await c.request():
@@ -127,7 +127,7 @@ def test_1000_cancellations_leave_the_pool_usable(faults, backend):
 
 @pytest.mark.long
 def test_1000_deadline_hits_leave_the_pool_usable(faults, shell):
-    """The connection of a late answer is closed, and the answer never taken for another's."""
+    """The connection of a late response is closed, and the response is used for no other call."""
 
     async def slow(c):
         while await c.request():
@@ -147,7 +147,7 @@ def test_1000_deadline_hits_leave_the_pool_usable(faults, shell):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_shares_no_connection(faults):
-    """Parent and child each get their own answers."""
+    """Parent and child each get their own responses."""
     listener = faults.listen(echo)
     with OTPClient(url(listener), token=TOKEN, timeout=5) as client:
         client.send_code(NUMBER, MESSAGE)
@@ -177,7 +177,7 @@ def test_a_forked_child_shares_no_connection(faults):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_event_loops_in_a_row(faults, backend):
-    """A client that outlives its loop starts anew on the next; each text is sent once."""
+    """A client can be used on a second event loop after the first; each SMS is sent once."""
     listener = faults.listen(echo)
     client = AsyncOTPClient(url(listener), token=TOKEN)
 
@@ -192,7 +192,7 @@ def test_two_event_loops_in_a_row(faults, backend):
 
 
 def test_two_event_loops_at_once_are_refused_before_anything_is_sent(faults):
-    """The second one is told to have a client of its own."""
+    """The message says to create a second client."""
 
     async def slow(c):
         while await c.request():
@@ -215,7 +215,7 @@ def test_two_event_loops_at_once_are_refused_before_anything_is_sent(faults):
 
 
 def test_closing_during_a_call_lets_it_finish(faults, shell):
-    """The call ends well, the next one is refused, no connection stays."""
+    """The call succeeds, the next one is refused, and no connection stays open."""
 
     async def slow(c):
         while await c.request():
@@ -239,7 +239,7 @@ def test_closing_during_a_call_lets_it_finish(faults, shell):
 
 @pytest.fixture
 def _ctrl_c_raises():
-    """Handle SIGINT as a terminal's: a shell has jobs in the background ignore it."""
+    """Handle SIGINT as in a terminal: a shell lets background jobs ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -247,7 +247,7 @@ def _ctrl_c_raises():
 
 @pytest.mark.usefixtures("_ctrl_c_raises")
 def test_ctrl_c_during_a_call_passes_through_and_leaves_the_client_usable(faults):
-    """KeyboardInterrupt is nobody's OTPError; the connection that was cut off is gone."""
+    """KeyboardInterrupt is raised unchanged; the interrupted connection is closed."""
 
     async def script(c):
         while await c.request():
@@ -270,7 +270,7 @@ def test_ctrl_c_during_a_call_passes_through_and_leaves_the_client_usable(faults
 
 
 def test_the_number_of_connections_is_bounded_and_waited_for_in_turn(faults, shell, monkeypatch):
-    """More calls than connections wait, first come first served, and none fails."""
+    """If there are more calls than connections, they wait in order, and none fails."""
     from camara_otp._exchange.connect import Connection
     from camara_otp._exchange.pool import Pool
 
@@ -295,12 +295,12 @@ def test_the_number_of_connections_is_bounded_and_waited_for_in_turn(faults, she
 
     assert listener.connections == 2
     assert len(order) == 12
-    # Two are under way at a time, so that neighbours may arrive in either order, and nobody is overtaken by more.
+    # Two calls are in flight at a time, so a call may overtake one or two others, and no more.
     assert all(abs(sorted(order).index(number) - place) <= 2 for place, number in enumerate(order))
 
 
 def test_waiting_for_a_connection_ends_with_the_deadline(faults, shell):
-    """Not sent, and said so; the place in the queue is given up."""
+    """The request was not sent, and the error says so; the place in the queue is released."""
     from camara_otp._exchange.connect import Connection
     from camara_otp._exchange.pool import Pool
 
@@ -325,7 +325,7 @@ def test_waiting_for_a_connection_ends_with_the_deadline(faults, shell):
 
 
 def test_running_out_of_sockets_uses_the_connections_there_are(faults, shell, monkeypatch):
-    """EMFILE is no failure while another connection comes back."""
+    """EMFILE is no failure if another connection is released in time."""
     from camara_otp._exchange import connect
 
     made = []
@@ -354,7 +354,7 @@ def test_running_out_of_sockets_uses_the_connections_there_are(faults, shell, mo
 
 
 def test_without_any_socket_the_request_is_not_sent(faults, shell, monkeypatch):
-    """And the error says why."""
+    """The error has the reason."""
     from camara_otp._exchange import connect
 
     def none(family):
@@ -370,7 +370,7 @@ def test_without_any_socket_the_request_is_not_sent(faults, shell, monkeypatch):
 @pytest.mark.long
 @pytest.mark.parametrize("operation", ["send_code", "validate_code"])
 def test_a_soak_retains_nothing(faults, shell, operation):
-    """The short form of `make soak`: memory after 2,000 calls is what it was after 500."""
+    """The short form of `make soak`: memory after 2,000 calls is that after 500."""
     import tracemalloc
 
     async def script(c):
@@ -404,7 +404,7 @@ def test_a_soak_retains_nothing(faults, shell, operation):
 
 
 def test_an_outcome_that_is_unknown_is_not_hidden_by_a_later_call(faults, shell):
-    """A lost answer stays lost: the next call is a new one, with a correlator of its own."""
+    """The next call is a new one, with its own correlator."""
 
     async def script(c):
         if await c.request() and c.number > 1:

@@ -1,4 +1,4 @@
-"""Memory stays within the cap plus 8 MiB, whatever comes."""
+"""Memory stays within the cap plus 8 MiB."""
 
 import tracemalloc
 

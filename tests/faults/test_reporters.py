@@ -25,7 +25,7 @@ KEY = "zq-key-zq"
 
 
 class _Captured(Transport):
-    """Keep the events instead of sending them."""
+    """Store the events instead of sending them."""
 
     def __init__(self, options=None):
         super().__init__(options)
@@ -85,7 +85,7 @@ def leaks(error, only="/camara_otp/"):
 
 @pytest.fixture(params=["silent", "half a response"])
 def operator(faults, request):
-    """Return the URL of an operator that does not answer, or echoes the request in half a response."""
+    """Return the URL of an operator that does not respond, or echoes the request in half a response."""
 
     async def script(c):
         await c.request()
@@ -173,7 +173,7 @@ GRANTS = {
 @pytest.mark.parametrize("refused", REFUSED)
 @pytest.mark.parametrize("make", [OTPClient, AsyncOTPClient])
 def test_a_refused_argument_of_a_client_is_in_no_frame(make, refused):
-    """With warnings as errors, as `python -W error` turns them."""
+    """With warnings as errors, as with `python -W error`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises((ConfigurationError, UserWarning)) as caught:

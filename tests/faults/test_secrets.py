@@ -36,7 +36,7 @@ WORDS = st.text(st.sampled_from("abcxyz" + "ABCXYZ"), min_size=6, max_size=12)
 
 
 def secret(alphabet, low, high):
-    """Draw texts that no message of ours holds by chance: a run of letters inside keeps them apart."""
+    """Draw strings that no message of the package contains by chance: letters inside keep them apart."""
     return st.builds("{}{}".format, WORDS.map("Qj{}".format), st.text(alphabet, min_size=low, max_size=high))
 
 
@@ -83,7 +83,7 @@ ECHOES = {
 
 
 def decoded(text):
-    """Return the readings of a text, with its escapings undone."""
+    """Return the readings of a string, with its escapes undone."""
     seen = {text}
     if not re.search(r"[%&\\+]", text):
         return seen
@@ -105,7 +105,7 @@ def _without_backslashes(text):
 
 
 def left_behind(outcome):
-    """Return every text that a result or an error can turn into, by name."""
+    """Return every string that a result or an error can become, by name."""
     yield "str", str(outcome)
     yield "repr", repr(outcome)
     yield "notebook", outcome._repr_html_()
@@ -128,7 +128,7 @@ def left_behind(outcome):
 
 
 def hunt(texts, secrets):
-    """Fail if a secret is in a text, in any reading of it."""
+    """Fail if a secret is in a string, in any reading of it."""
     for text, where in {text: where for where, text in texts}.items():
         for reading in decoded(text):
             for name, value in secrets.items():
@@ -146,7 +146,7 @@ class _Records(logging.Handler):
 
 @pytest.fixture
 def records():
-    """Listen to every logger there is, at DEBUG."""
+    """Listen to every logger at DEBUG."""
     handler, root = _Records(), logging.getLogger()
     before = root.level
     levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
@@ -207,7 +207,7 @@ def _outcome(call):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_secret_is_left_behind_by_a_failure(faults, shell_sync, records, shape):
-    """Whatever is echoed, wherever, however escaped."""
+    """In any place of the response, and with any escaping."""
     answer = [b""]
 
     async def script(c):
@@ -268,7 +268,7 @@ def test_no_secret_is_left_behind_by_a_failure(faults, shell_sync, records, shap
 
 @pytest.mark.parametrize("cap", range(20, 64, 4))
 def test_a_secret_cut_by_the_cap_is_not_shown_in_part(faults, shell_sync, cap):
-    """A body that is cut in the middle of an echo shows no beginning of it either."""
+    """If a body is cut within an echo, the beginning of the echo is not shown."""
     token = "QjTokenThatIsLongEnoughToBeCutSomewhere"
 
     async def script(c):
@@ -287,7 +287,7 @@ HOSTILE = ["\\", "\\u", "\\u0041", "&", "&amp;", "&#", "%", "%25", "%41", "Qj", 
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_no_body_makes_looking_for_secrets_slow(piece):
-    """What fills the cap is read in far less than a deadline, whatever it repeats."""
+    """A body that fills the cap is searched in far less time than a deadline, whatever it repeats."""
     body = (piece * 65536)[:65536]
     for secret in ("QjQjQjQjQjx", "AAAAAAAAAAB", "\\\\\\\\x", "&&&&&&&&x", "+46661113334", "J77"):
         began = time.process_time()
@@ -296,7 +296,7 @@ def test_no_body_makes_looking_for_secrets_slow(piece):
 
 
 def test_no_secret_is_left_behind_on_the_way_to_success(faults, shell, records):
-    """Results, logs of every library and warnings, in all modes, headers echoing the request included."""
+    """Results, logs of every library and warnings, in all modes, with headers that echo the request."""
     secrets = {
         "token": "QjToken/abc+def==",
         "number": "34666111333444",
@@ -348,7 +348,7 @@ def test_no_secret_is_left_behind_when_nothing_answers(faults, shell, records):
 @_slow
 @given(token=st.text(min_size=8, max_size=30), number=st.text(max_size=25), message=st.text(max_size=200))
 def test_a_refused_argument_is_not_repeated(shell_sync, token, number, message):
-    """Local checks name field, rule and remedy, and never the value."""
+    """The message has field, rule and remedy, and never the value."""
     number, message, token = f"Qjnumber{number}", f"Qjmessage{message}", f"Qjtoken {token}"
     client = shell_sync.client("https://api.example.com")
     for call in (
@@ -367,7 +367,7 @@ def test_a_refused_argument_is_not_repeated(shell_sync, token, number, message):
 
 @pytest.mark.parametrize("echo", ECHOES)
 def test_the_client_secret_is_not_repeated_by_a_token_error(faults, shell_sync, records, echo):
-    """A token endpoint that echoes what it was sent, in every escaping."""
+    """The token endpoint echoes the request in every escaping."""
     from camara_otp.auth import ClientCredentials
 
     client_secret = "QjClient/Secret+of=the&tests"
@@ -407,7 +407,7 @@ class _Interruption(BaseException):
 @pytest.mark.parametrize("method", ["send_code", "validate_code"])
 @pytest.mark.parametrize("theirs", [False, True], ids=["default transport", "caller's client"])
 def test_an_interrupted_call_leaves_no_secret_in_the_traceback(faults, echo, method, theirs):
-    """By a signal or a timeout: no frame that waits shows what was sent, and no frame of ours what was received."""
+    """By a signal or a timeout: no waiting frame shows the request, and no frame of the package the response."""
 
     async def script(c):
         await c.request()
@@ -452,7 +452,7 @@ def test_an_interrupted_call_leaves_no_secret_in_the_traceback(faults, echo, met
 
 
 def frames_of(error):
-    """Give every frame of an exception and of what it came from, with its locals, but for the tests' own."""
+    """Return every frame of an exception and its chain, with locals, without those of the tests."""
     while error is not None:
         stack = traceback.TracebackException.from_exception(error, capture_locals=True).stack
         yield from (frame for frame in stack if "/tests/" not in frame.filename)

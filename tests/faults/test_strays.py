@@ -1,4 +1,4 @@
-"""An answer is never taken for another request's: what a server leaves on a kept connection ends that connection."""
+"""A response is never used for another request: unread bytes on an idle connection end that connection."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ STRAYS = {
 
 
 def leaves(first, stray, pause, left):
-    """Answer the first request and leave a stray behind; refuse every other one, on any connection."""
+    """Respond to the first request with extra bytes after the response; refuse all others, on any connection."""
 
     async def script(c):
         while await c.request():
@@ -54,8 +54,8 @@ def leaves(first, stray, pause, left):
 @pytest.mark.parametrize("pause", [None, 0.02], ids=["at once", "a moment later"])
 @pytest.mark.parametrize("stray", STRAYS)
 @pytest.mark.parametrize("first", FIRST)
-def test_a_smuggled_success_verifies_nobody(faults, shell, monkeypatch, first, stray, pause, tls):
-    """The next request goes out on a new connection and gets its own answer."""
+def test_a_smuggled_success_verifies_no_number(faults, shell, monkeypatch, first, stray, pause, tls):
+    """The next request is sent on a new connection and gets its own response."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
     left = threading.Event()
     listener = faults.listen(leaves(FIRST[first], STRAYS[stray], pause, left), tls=tls and faults.tls)
@@ -74,7 +74,7 @@ def test_a_smuggled_success_verifies_nobody(faults, shell, monkeypatch, first, s
 @pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
 @pytest.mark.parametrize("first", FIRST)
 def test_a_connection_without_strays_is_kept(faults, shell, monkeypatch, first, tls):
-    """Ten calls, one connection: the proof of the end costs no reconnection."""
+    """Ten calls use one connection."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
 
     async def script(c):
@@ -93,7 +93,7 @@ def test_a_connection_without_strays_is_kept(faults, shell, monkeypatch, first, 
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
 def test_a_connection_that_the_server_closed_while_idle_is_not_used(faults, shell, monkeypatch, tls, end):
-    """The next call connects anew, and is sent once."""
+    """The next call opens a new connection, and is sent once."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
 
     async def script(c):
@@ -130,8 +130,8 @@ def test_a_connection_that_the_server_announces_to_close_is_not_kept(faults, she
 
 
 @pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
-def test_a_success_that_was_sent_before_the_request_verifies_nobody(faults, shell, monkeypatch, tls):
-    """A new connection on which a response waits already is closed, and nothing is sent on it."""
+def test_a_success_that_was_sent_before_the_request_verifies_no_number(faults, shell, monkeypatch, tls):
+    """A new connection with a waiting response is closed, and nothing is sent on it."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
     waits = threading.Event()
     steps = Connection.connect, Connection.start_tls
@@ -159,8 +159,8 @@ def test_a_success_that_was_sent_before_the_request_verifies_nobody(faults, shel
 
 
 @pytest.mark.parametrize("held", [10, 37], ids=["in its content", "in its header"])
-def test_a_success_in_a_tls_record_that_arrives_in_two_parts_verifies_nobody(faults, shell, monkeypatch, held):
-    """TLS decrypts whole records only, so that nothing can be read while the connection is idle."""
+def test_a_success_in_a_tls_record_that_arrives_in_two_parts_verifies_no_number(faults, shell, monkeypatch, held):
+    """TLS decrypts whole records only, so nothing can be read while the connection is idle."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
     stray = threading.Event()
     split = threading.Event()

@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of what reads a hostile server's bytes."""
+"""Coverage-guided fuzzing of the code that reads the bytes of a hostile server."""

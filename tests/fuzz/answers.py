@@ -1,4 +1,4 @@
-"""Fuzz the reading of answers: from raw bytes of a connection to a model or an error (`make fuzz`).
+"""Fuzz the reading of responses: from raw bytes of a connection to a model or an error (`make fuzz`).
 
 An input is two bytes that choose operation, status and how the bytes arrive, then the head, a blank line, and the
 body. What has to hold is checked in `check`, which the tests run over the corpus too.
@@ -17,7 +17,7 @@ CAP = 4096
 
 
 def check(data: bytes) -> None:
-    """Read an answer, and fail if the result is not one that was promised."""
+    """Read a response, and fail if the result is not a defined one."""
     import h11
 
     from camara_otp import (

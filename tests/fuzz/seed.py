@@ -1,4 +1,4 @@
-"""Write the seeds of the corpus: `python -m tests.fuzz.seed`. What the fuzzer finds worth keeping is added by hand."""
+"""Write the seeds of the corpus: `python -m tests.fuzz.seed`. Useful inputs of the fuzzer are added by hand."""
 
 import gzip
 import json

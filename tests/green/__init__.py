@@ -1,1 +1,1 @@
-"""Tokens shared through a real Redis."""
+"""Calls under gevent and eventlet."""

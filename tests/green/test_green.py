@@ -1,4 +1,4 @@
-"""gevent and eventlet replace sockets, threads and TLS; a call works all the same."""
+"""gevent and eventlet replace sockets, threads and TLS; calls still work."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The guard on the memory store, with the real client and the sandbox: what it refuses, keeps and gives back."""
+"""The guard on the memory store, with the real client and the sandbox: refusals, counts, and undone counts."""
 
 import contextlib
 import functools
@@ -24,7 +24,7 @@ MESSAGE = "{{code}} is your code"
 
 
 class Clock:
-    """A clock that moves when a test says so."""
+    """A clock that the test moves."""
 
     def __init__(self):
         self.now = 1_000.0
@@ -73,7 +73,7 @@ def send(guard, otp, number=NUMBER, **keys):
 
 
 def refusal(guard, number=NUMBER, **keys):
-    """Return how a text is refused, or None if it may be sent."""
+    """Return the refusal of an SMS, or None if it may be sent."""
     try:
         with guard.sending(number, **keys):
             return None
@@ -114,7 +114,7 @@ def test_each_limit_counts_its_own_key(make, clock):
 
 
 def test_a_refused_text_counts_in_no_limit(make, clock):
-    """Otherwise a script could keep a user out by asking again and again."""
+    """Otherwise a script could lock out a user by many requests."""
     guard = make(cooldown=30.0, limits=[Limit("number", 5, per=3600), Limit("ip", 5, per=3600)])
     assert refusal(guard, ip="192.0.2.1") is None
     for _ in range(100):
@@ -295,7 +295,7 @@ def interrupted_at(step, function):
 
 @pytest.mark.parametrize("refused", [False, True], ids=["sent", "refused by the operator"])
 def test_an_interrupt_at_any_line_leaves_no_text_without_a_place(make, otp, operator, refused):
-    """A text that went out is counted, whichever line of the guard is interrupted."""
+    """An SMS that was sent is counted, whichever line of the guard is interrupted."""
     if refused:
         operator.add_fault(Fault(code="PHONE_NUMBER_BLOCKED"))
 
@@ -490,7 +490,7 @@ def test_a_guard_without_rules_asks_no_store(make):
 
 
 def test_no_number_and_no_key_is_shown_anywhere(make, events):
-    """Neither by repr, nor by a traceback that prints locals, nor in an event."""
+    """Neither in repr, nor in a traceback with locals, nor in an event."""
     guard = make(limits=[Limit("ip", 3, per=60)])
     shown = [repr(guard), repr(guard.store), repr(guard.sending(NUMBER, ip="192.0.2.77"))]
     with guard.sending(NUMBER, ip="192.0.2.77"):
@@ -532,7 +532,7 @@ def test_the_text_of_a_refusal_is_for_the_user_and_names_no_limit(rule, retry_af
 
 
 def test_memory_is_bounded_by_the_texts_of_the_longest_window(clock):
-    """Ten thousand texts, a hundred in each window: what is over is dropped."""
+    """Ten thousand SMS, a hundred in each window: older ones are dropped."""
     store = MemoryCounters(clock=clock)
     guard = Guard(cooldown=30.0, limits=[Limit("ip", 1, per=100)], store=store)
     for i in range(10_000):

@@ -1,4 +1,4 @@
-"""The decisions of the guard, without a store: windows, countries, prefixes, and what gives a place back."""
+"""The decisions of the guard, without a store: windows, countries, prefixes, and undone counts."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ gaps = st.lists(st.integers(0, 4000), max_size=60)
 
 @given(gaps=gaps, count=st.integers(1, 5), window=st.integers(1, 20_000))
 def test_a_window_never_holds_more_texts_than_its_limit(gaps, count, window):
-    """Any two texts that are `count` apart are at least a window apart."""
+    """Any two SMS that are `count` apart are at least a window apart."""
     now = 0
     store, passed = MemoryCounters(clock=lambda: now / 1000), []
     for gap in gaps:
@@ -43,7 +43,7 @@ def test_a_window_never_holds_more_texts_than_its_limit(gaps, count, window):
 
 @given(gaps=gaps, count=st.integers(1, 5), window=st.integers(10, 20_000))
 def test_retry_after_is_the_first_moment_that_passes(gaps, count, window):
-    """A retry passes after that time, not before it, and that time is at most one slot longer than needed."""
+    """A retry succeeds after that time and not before it; the time is at most one slot longer than needed."""
     rule, now, slots, passed = Rule("limit", window, count), 0, {}, []
     for gap in gaps:
         now += gap
@@ -112,7 +112,7 @@ def test_a_slot_counts_up_and_down(slot, change, after):
 
 
 def failed(kind, *args, operation="send_code", unknown=None):
-    """Return an error as a call raises it."""
+    """Return an error with the attributes that a call sets."""
     error = kind(*args)
     error.operation = operation
     if unknown is not None:

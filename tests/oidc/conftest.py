@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def keys() -> dict[str, Any]:
-    """Return a private key for each algorithm that the provider is told to accept."""
+    """Return a private key for each algorithm that the provider accepts."""
     return {
         "RS256": jwk.RSAKey.generate_key(2048),
         "PS256": jwk.RSAKey.generate_key(2048),
@@ -26,7 +26,7 @@ def keys() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def issuer(keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run the provider, knowing the public halves, and return its issuer URL."""
+    """Run the provider with the public keys, and return its issuer URL."""
     node = shutil.which("node")
     assert node, "node is not installed"
     public = {name: key.as_dict(private=False) | {"kid": name} for name, key in keys.items()}

@@ -1,4 +1,4 @@
-"""The three grants and every way of logging in, against an OpenID provider that is not ours."""
+"""The three grants and every client authentication, against an independent OpenID provider."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ HINT = "tel:+34600000007"
 
 
 def get(provider, rejected=None):
-    """Ask as the sync client does."""
+    """Get a token as the sync client does."""
     return provider.get_token(rejected=rejected, timeout=10)
 
 
@@ -41,7 +41,7 @@ def pem(keys, alg):
     ("client_id", "client_auth"), [("basic client:1", "client_secret_basic"), ("post", "client_secret_post")]
 )
 def test_client_credentials_with_a_secret(issuer, client_id, client_auth, where):
-    """Characters that need encoding, in id and secret, arrive as they are."""
+    """Characters that need encoding arrive unchanged."""
     place = {"token_url": f"{issuer}/token"} if where == "url" else {"issuer": issuer}
     provider = ClientCredentials(
         **place, client_id=client_id, client_secret=SECRET, client_auth=client_auth, scope=WITH_PURPOSE
@@ -59,7 +59,7 @@ def test_client_credentials_with_a_secret(issuer, client_id, client_auth, where)
 @pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256", "EdDSA"])
 @pytest.mark.parametrize("shape", ["pem", "jwk"])
 def test_client_credentials_with_an_assertion(issuer, keys, alg, shape):
-    """Signature, audience, lifetime and jti please a provider that checks them all, again and again."""
+    """A provider that checks signature, audience, lifetime and jti accepts each one."""
     key = pem(keys, alg) if shape == "pem" else keys[alg].as_dict(private=True)
     provider = ClientCredentials(f"{issuer}/token", alg, private_key=key, alg=alg, kid=alg)
     tokens = [get(provider)]
@@ -71,7 +71,7 @@ def test_client_credentials_with_an_assertion(issuer, keys, alg, shape):
 
 
 def test_another_audience(issuer, keys):
-    """The issuer instead of the endpoint, as some operators want it; anything else is refused."""
+    """The issuer instead of the endpoint, as some operators require; any other value is refused."""
     made = ClientCredentials(f"{issuer}/token", "ES256", private_key=pem(keys, "ES256"), audience=issuer)
     assert get(made)
     made = ClientCredentials(f"{issuer}/token", "ES256", private_key=pem(keys, "ES256"), audience="https://x.example")
@@ -81,14 +81,14 @@ def test_another_audience(issuer, keys):
 
 
 def test_jwt_tokens(issuer):
-    """A token that is a JWT is as opaque as any."""
+    """A token that is a JWT is treated like any other."""
     made = ClientCredentials(f"{issuer}/token", "jwt-tokens", client_secret=SECRET, client_auth="client_secret_post")
 
     assert get(made).count(".") == 2
 
 
 def test_three_second_tokens(issuer):
-    """Never an expired one, with four callers at once, for two lifetimes."""
+    """No token is expired, with four callers at once, for two lifetimes."""
     made = ClientCredentials(
         f"{issuer}/token", "short", client_secret=SECRET, client_auth="client_secret_post", timeout=5
     )
@@ -110,7 +110,7 @@ def test_three_second_tokens(issuer):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_async_client_is_served(issuer, backend):
-    """The same object, on both event loops."""
+    """The same object works on both event loops."""
     made = ClientCredentials(f"{issuer}/token", "post", client_secret=SECRET, client_auth="client_secret_post")
 
     async def ask():
@@ -129,7 +129,7 @@ def test_the_async_client_is_served(issuer, backend):
     ],
 )
 def test_refusals_are_named(issuer, client_id, options, error):
-    """The provider's own error codes; the secret in none of the texts."""
+    """The error codes of the provider; no message has the secret."""
     options = {"client_secret": SECRET, "client_auth": "client_secret_post"} | options
     with pytest.raises(TokenError) as caught:
         get(ClientCredentials(f"{issuer}/token", client_id, **options))
@@ -148,7 +148,7 @@ def test_a_narrower_grant_is_refused_by_name(issuer):
 
 
 def test_a_key_that_the_provider_does_not_know(issuer, keys):
-    """Said by the provider, with the remedies for assertions."""
+    """The error is the provider's, with the remedies for assertions."""
     made = ClientCredentials(f"{issuer}/token", "RS256", private_key=pem(keys, "PS256"), alg="RS256", kid="RS256")
     with pytest.raises(TokenError, match="kid") as caught:
         get(made)
@@ -158,7 +158,7 @@ def test_a_key_that_the_provider_does_not_know(issuer, keys):
 
 @pytest.mark.parametrize("how", ["sync", "asyncio", "trio"])
 def test_a_ciba_login(issuer, keys, how):
-    """Asked, polled while the user takes a moment, done; then refreshed, with rotation."""
+    """Requested, polled until the user confirms, then refreshed with rotation."""
     made = CIBA(
         issuer=issuer,
         client_id="ciba",
@@ -184,7 +184,7 @@ def test_a_ciba_login(issuer, keys, how):
     ("hint", "error"), [("tel:+34600000008", "access_denied"), ("tel:+34600000009", "unknown_user_id")]
 )
 def test_a_refused_ciba_login(issuer, keys, hint, error):
-    """By the user, or because the number is unknown."""
+    """The user refuses, or the number is unknown."""
     made = CIBA(f"{issuer}/token", f"{issuer}/backchannel", "ciba", private_key=pem(keys, "ES256"), login_hint=hint)
     with pytest.raises(TokenError) as caught:
         made.authorize(timeout=30)
@@ -194,7 +194,7 @@ def test_a_refused_ciba_login(issuer, keys, hint, error):
 
 
 def test_jwt_bearer(issuer, keys):
-    """An assertion alone, checked by another library: audience, age, every mandatory claim."""
+    """Another library checks the assertion: audience, age, and every mandatory claim."""
     made = JWTBearer(f"{issuer}/bearer", "bearer", private_key=pem(keys, "ES256"), subject=HINT, scope=WITH_PURPOSE)
     token = get(made)
 
@@ -202,7 +202,7 @@ def test_jwt_bearer(issuer, keys):
     assert (known["active"], known["sub"], known["scope"]) == (True, HINT, WITH_PURPOSE)
 
 
-def test_a_jwt_bearer_assertion_for_somebody_else(issuer, keys):
+def test_a_jwt_bearer_assertion_for_another_server(issuer, keys):
     """A wrong audience is rejected as an invalid grant."""
     made = JWTBearer(
         f"{issuer}/bearer", "bearer", private_key=pem(keys, "ES256"), subject=HINT, audience="https://x.example"

@@ -1,1 +1,1 @@
-"""Tokens shared through a real Redis."""
+"""Tokens and counters in a real Redis."""

@@ -1,4 +1,4 @@
-"""The guard on a real Redis: the script decides as the memory store does, for threads, tasks, processes and crashes."""
+"""The guard on a real Redis: the script decides like the memory store, for threads, tasks, processes and crashes."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ def operator():
 
 
 def refusal(guard, number=NUMBER, **keys):
-    """Return the rule that refuses a text, or None if it may be sent."""
+    """Return the rule that refuses an SMS, or None if it may be sent."""
     try:
         with guard.sending(number, **keys):
             return None
@@ -137,7 +137,7 @@ def test_each_operation_is_one_round_trip(server):
 
 
 def test_time_is_the_servers(server, store):
-    """A cool-down of one second ends after it, whatever clock this process has."""
+    """A cool-down of one second ends after it, whatever the clock of this process."""
     guard = Guard(cooldown=1.0, store=store)
     assert [refusal(guard), refusal(guard)] == [None, "cooldown"]
     time.sleep(1.01)
@@ -233,7 +233,7 @@ def test_nothing_secret_is_in_the_repr(store):
 
 
 def start(server, url, *arguments):
-    """Start a worker that sends one text through a guard."""
+    """Start a worker that sends one SMS through a guard."""
     return subprocess.Popen(
         [sys.executable, str(WORKER), server.url, url, *map(str, arguments)], stdin=subprocess.PIPE, text=True
     )
@@ -252,7 +252,7 @@ def test_of_many_processes_one_passes(server, operator):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a fork at each line")
 @pytest.mark.parametrize("blocked", [False, True], ids=["sent", "refused by the operator"])
 def test_a_worker_killed_at_any_line_leaves_no_text_without_a_place(server, operator, blocked):
-    """SIGKILL at each line of the guard: the place of a text that went out is in Redis."""
+    """SIGKILL at each line of the guard: Redis has counted an SMS that was sent."""
     if blocked:
         operator.add_fault(Fault(code="PHONE_NUMBER_BLOCKED"))
     with operator.serve() as url:
@@ -288,7 +288,7 @@ def test_a_cancelled_task_keeps_the_place(server):
 
 @pytest.mark.parametrize("kind", ["asyncio client", "plain client"])
 def test_a_task_cancelled_at_any_step_leaves_no_text_without_a_place(server, kind):
-    """One more turn of the event loop before each cancellation, until the task ends before it."""
+    """One more step of the event loop before each cancellation, until the task ends before it."""
 
     async def run():
         client = redis.asyncio.Redis.from_url(server.url) if kind == "asyncio client" else server.client
@@ -364,7 +364,7 @@ def test_a_store_that_hangs_or_is_gone_costs_no_more_than_its_time_limit(server,
 
 
 def test_a_name_that_resolves_slowly_costs_no_more_than_the_time_limit(monkeypatch):
-    """Socket timeouts do not limit the look-up of a name."""
+    """Socket timeouts do not limit the lookup of a name."""
     release = time.monotonic() + 1.5
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(release - time.monotonic()) or [])
     guard = Guard(store=RedisCounters(redis.Redis("slow.test"), secret=SECRET, timeout=0.1))
@@ -375,7 +375,7 @@ def test_a_name_that_resolves_slowly_costs_no_more_than_the_time_limit(monkeypat
 
 
 def test_calls_that_hang_do_not_pile_up_threads(server):
-    """Sixty-four wait for a store that hangs; any further call fails at once, until the store is back."""
+    """Sixty-four wait for a store that hangs; further calls fail at once, until the store responds."""
     entered = []
 
     class Counting(redis.Redis):

@@ -1,4 +1,4 @@
-"""RedisStore and a fleet of processes, against a real Redis."""
+"""RedisStore and several processes, with a real Redis."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 class Fleet:
-    """Worker processes that are asked for tokens all at once."""
+    """Worker processes that fetch tokens at the same time."""
 
     def __init__(self, stack, server, tokens, number):
         self.processes = [
@@ -52,7 +52,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(server, tokens):
-    """Give a function that starts workers."""
+    """Return a function that starts workers."""
     with ExitStack() as stack:
         yield lambda number: Fleet(stack, server, tokens, number)
 
@@ -64,12 +64,12 @@ def provider(server, tokens, **options):
 
 
 def get(made, rejected=None, timeout=20.0):
-    """Ask as the sync client does."""
+    """Get a token as the sync client does."""
     return made.get_token(rejected=rejected, timeout=timeout)
 
 
 def test_values_live_as_long_as_they_are_told(server):
-    """Redis removes them itself."""
+    """Redis removes them."""
     store = RedisStore.from_url(server.url)
     store.save("a", b"\x00\xff", 0.3)
     value, left = store.load("a")
@@ -82,7 +82,7 @@ def test_values_live_as_long_as_they_are_told(server):
 
 
 def test_the_lock_is_lent_once_and_runs_out(server):
-    """Only the holder can give it back."""
+    """Only its holder can release it."""
     store, other = RedisStore.from_url(server.url), RedisStore.from_url(server.url)
     first = store.acquire("a", 0.2)
 
@@ -98,7 +98,7 @@ def test_the_lock_is_lent_once_and_runs_out(server):
 
 
 def test_a_lock_without_expiry_blocks_no_worker(server, tokens):
-    """A restored backup or an operator of the database may have removed the expiry; the lock gets one again."""
+    """A restored backup or an administrator may have removed the expiry; the lock gets one again."""
     made = provider(server, tokens)
     get(made)
     [name] = server.kept("camara-otp:token:*")
@@ -112,7 +112,7 @@ def test_a_lock_without_expiry_blocks_no_worker(server, tokens):
 
 
 def test_a_value_without_expiry_is_no_token(server, tokens):
-    """It would be used for ever; a new one is fetched and saved with its expiry."""
+    """It would be used for ever; a new one is fetched and stored with its expiry."""
     get(provider(server, tokens))
     [name] = server.kept("camara-otp:token:*")
     server.client.persist(name)
@@ -122,7 +122,7 @@ def test_a_value_without_expiry_is_no_token(server, tokens):
 
 
 def test_a_client_that_decodes_is_fine(server):
-    """Some applications set `decode_responses=True` everywhere."""
+    """Some applications set `decode_responses=True`."""
     store = RedisStore(redis.Redis.from_url(server.url, decode_responses=True), prefix="mine:")
     store.save("a", b"text", 10)
 
@@ -132,7 +132,7 @@ def test_a_client_that_decodes_is_fine(server):
 
 
 def test_nothing_in_redis_is_secret_or_readable(server, tokens):
-    """Neither names nor values hold token, secret, client or endpoint."""
+    """Neither names nor values show token, secret, client or endpoint."""
     token = get(provider(server, tokens))
     dump = b" ".join(part for entry in server.kept().items() for part in entry)
 
@@ -142,7 +142,7 @@ def test_nothing_in_redis_is_secret_or_readable(server, tokens):
 
 
 def test_eight_workers_cost_one_request(fleet, tokens):
-    """Eight processes at once, cold; then all refused with the same token; then once more."""
+    """Eight processes at once without a token; then all rejected with the same token; then once more."""
     workers = fleet(8)
 
     assert workers.ask() == ["token-1"] * 8
@@ -165,7 +165,7 @@ def test_a_slow_endpoint_is_asked_once(fleet, tokens):
 
 
 def test_a_killed_worker_delays_others_until_its_lock_expires(fleet, tokens):
-    """Killed while it fetches under the lock: the others have a token soon after the lock runs out."""
+    """It is killed while it fetches with the lock: the others have a token soon after the lock expires."""
     workers = fleet(3)
     doomed = workers.processes.pop()
     tokens.gate.clear()
@@ -183,7 +183,7 @@ def test_a_killed_worker_delays_others_until_its_lock_expires(fleet, tokens):
 
 
 def test_a_killed_worker_costs_a_few_requests(fleet, tokens):
-    """Eight workers that wait when it is killed all get a token, also if a fetch takes a while."""
+    """Eight workers that wait when it is killed all get a token, even if a fetch takes a while."""
     workers = fleet(9)
     assert workers.ask() == ["token-1"] * 9
     doomed = workers.processes.pop()
@@ -203,7 +203,7 @@ def test_a_killed_worker_costs_a_few_requests(fleet, tokens):
 
 
 def test_eight_workers_renew_once(fleet, tokens):
-    """Eight processes at work with tokens of six seconds: one request for each token, seconds apart."""
+    """Eight processes with tokens of six seconds: one request for each token."""
     began = []
 
     def reply(_):
@@ -235,7 +235,7 @@ def test_workers_survive_a_flush_and_garbage(server, fleet, tokens):
 
 
 def test_a_redis_that_hangs_in_the_middle_costs_no_call(server, tokens):
-    """The caller has two seconds; the token arrives, and Redis is silent from then on."""
+    """The caller has two seconds; the token arrives, although Redis stops responding."""
     made = provider(server, tokens)
 
     def reply(_):
@@ -248,7 +248,7 @@ def test_a_redis_that_hangs_in_the_middle_costs_no_call(server, tokens):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_store_that_is_down_degrades(server, tokens, how):
-    """Gone or hanging: each worker fetches a token of its own, in bounded time."""
+    """Stopped or hanging: each worker fetches a token of its own, in limited time."""
     one, other = provider(server, tokens), provider(server, tokens)
     get(one)
     server.signal(how)
@@ -260,7 +260,7 @@ def test_a_store_that_is_down_degrades(server, tokens, how):
 
 
 def test_a_store_that_comes_back_is_used_again(server, tokens):
-    """A pause costs one fetch more, nothing else."""
+    """A pause costs one more fetch."""
     one, other = provider(server, tokens), provider(server, tokens)
     server.signal(signal.SIGSTOP)
     assert get(one) == "token-1"
@@ -272,7 +272,7 @@ def test_a_store_that_comes_back_is_used_again(server, tokens):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_async_workers_share_too(server, tokens, backend):
-    """The event loop stays free while Redis is asked."""
+    """The event loop is not blocked by requests to Redis."""
     one, other = provider(server, tokens), provider(server, tokens)
 
     async def both():
@@ -300,7 +300,7 @@ def test_short_tokens_are_renewed_by_one(server, tokens):
 
 
 def test_a_refusal_is_reported_to_each_worker(server, tokens):
-    """A wrong secret is told to each worker, and nothing is stored."""
+    """Each worker gets the error for a wrong secret, and nothing is stored."""
     tokens.reply = lambda seen: answer(401, error="invalid_client")
     made = provider(server, tokens)
 

@@ -1,4 +1,4 @@
-"""One worker of a fleet: print a token for each line that comes in, the line being the rejected one or empty."""
+"""A worker process: print a token for each input line, which is the rejected token or empty."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A raw HTTP client in front of a sandbox: no code of the client takes part in these tests."""
+"""A raw HTTP client for a sandbox: these tests use no code of the client."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,14 +18,14 @@ CAMARA = "/one-time-password-sms/v1"
 
 @attrs.define
 class Caller:
-    """Someone who calls a sandbox by hand."""
+    """A caller of a sandbox that uses plain HTTP."""
 
     sandbox: Sandbox
     http: httpx.Client
     layout: str = DOCUMENTED
 
     def post(self, operation: str, json: Any = None, *, token: str | None = "any", **options: Any) -> httpx.Response:
-        """Post to an operation as a well-behaved client would, unless told otherwise."""
+        """Post to an operation like a well-behaved client, unless told otherwise."""
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         headers |= options.pop("headers", {})
         if json is not None:
@@ -33,18 +33,18 @@ class Caller:
         return self.http.post(f"{self.layout}/{operation}", headers=headers, **options)
 
     def send(self, phone_number: str = PHONE, message: str = MESSAGE, **options: Any) -> httpx.Response:
-        """Ask for a text message."""
+        """Send a code."""
         return self.post("send-code", {"phoneNumber": phone_number, "message": message}, **options)
 
     def sent(self, phone_number: str = PHONE) -> str:
-        """Ask for a text message and return the id."""
+        """Send a code, and return the id."""
         answer = self.send(phone_number)
         assert answer.status_code == 200, answer.text
         identifier: str = answer.json()["authenticationId"]
         return identifier
 
     def check(self, authentication_id: str, code: str, **options: Any) -> httpx.Response:
-        """Ask whether a code is right."""
+        """Check a code."""
         return self.post("validate-code", {"authenticationId": authentication_id, "code": code}, **options)
 
     def code(self, phone_number: str = PHONE) -> str:
@@ -65,14 +65,14 @@ def _standing_server() -> Iterator[tuple[Sandbox, str]]:
 
 @pytest.fixture
 def standing(_standing_server: tuple[Sandbox, str]) -> tuple[Sandbox, str]:
-    """Return a fresh sandbox with the default settings and the address it is served at."""
+    """Return a new sandbox with the default settings, and its URL."""
     _standing_server[0].reset()
     return _standing_server
 
 
 @pytest.fixture(params=["in process", "over HTTP"])
 def calling(request: pytest.FixtureRequest, standing: tuple[Sandbox, str]) -> Iterator[Callable[..., Caller]]:
-    """Open sandboxes with given settings, in process and over HTTP, and return someone to call each."""
+    """Open sandboxes with given settings, in process and over HTTP, and return a caller of each."""
     with ExitStack() as stack:
 
         def call(layout: str = DOCUMENTED, **settings: Any) -> Caller:
@@ -92,12 +92,12 @@ def calling(request: pytest.FixtureRequest, standing: tuple[Sandbox, str]) -> It
 
 @pytest.fixture
 def caller(calling: Callable[..., Caller]) -> Caller:
-    """Return someone to call a sandbox with the default settings."""
+    """Return a caller of a sandbox with the default settings."""
     return calling()
 
 
 def outcome(answer: httpx.Response) -> tuple[int, str | None]:
-    """Return status and code of an answer, after checking that an error has CAMARA's form."""
+    """Return status and code of a response, after checking that an error has CAMARA's form."""
     if answer.status_code < 400:
         return answer.status_code, None
     body = answer.json()

@@ -1,4 +1,4 @@
-"""Check answers against the published OpenAPI, from the facts committed in data/."""
+"""Compare responses with the published OpenAPI, from the facts in data/."""
 
 from functools import cache
 from typing import Any
@@ -39,7 +39,7 @@ def _error_info(release: str) -> Any:
 
 
 def assert_published(answer: httpx.Response, release: str, operation: str) -> None:
-    """Fail unless an answer is one that the release's OpenAPI allows for the operation."""
+    """Fail unless the OpenAPI of the release allows a response of the operation."""
     documented = _responses(release, operation).get(str(answer.status_code))
     if documented is None:
         assert answer.status_code in GATEWAY

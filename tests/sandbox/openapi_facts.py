@@ -1,4 +1,4 @@
-"""Cut the published OpenAPI documents down to their facts: run as a script with the folder that holds them."""
+"""Reduce the published OpenAPI documents to their facts: run as a script with the folder of the documents."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ PROSE = {"description", "summary", "example", "examples", "tags", "license", "ex
 
 
 def facts(value: Any, *, named: bool = False) -> Any:
-    """Drop what is prose; what merely has a prose-like name, as a property, stays."""
+    """Remove prose, but keep properties with the name of a prose field."""
     if isinstance(value, list):
         return [facts(item) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""SandboxOptions: their limits, where they come from, and who wins."""
+"""SandboxOptions: limits, sources, and precedence."""
 
 import inspect
 from pathlib import Path
@@ -15,19 +15,19 @@ from tests.sandbox.conftest import CAMARA, MESSAGE, PHONE, Caller, outcome
 
 
 def caller(layout: str = CAMARA, **settings: Any) -> Caller:
-    """Return someone to call a sandbox in process."""
+    """Return a caller of a sandbox in process."""
     sandbox = Sandbox(**settings)
     return Caller(sandbox, httpx.Client(transport=sandbox.transport(), base_url="https://a.test"), layout)
 
 
 def test_keyword_arguments_are_the_fields() -> None:
-    """What a type checker allows as an argument is exactly what the configuration holds."""
+    """A type checker accepts exactly the arguments that the configuration has."""
     assert set(SandboxOptions.__annotations__) == {field.name for field in attrs.fields(Config)}
     assert {*SETTINGS, "faults"} - {"dialect"} == set(SandboxOptions.__annotations__)
 
 
 def test_every_field_is_described() -> None:
-    """The class's docstring, which the command line prints, tells about each field."""
+    """The command line prints a description of each field."""
     for field in attrs.fields(Config):
         assert f"\n    {field.name}: " in (inspect.getdoc(Config) or "")
 
@@ -78,31 +78,31 @@ def test_limits(wrong: dict[str, Any]) -> None:
 
 
 def test_numbers_may_come_without_plus() -> None:
-    """As people write them; the phone is the same."""
+    """Both forms are the same phone."""
     answer = caller(blocked_numbers=["34600000009"]).send("+34600000009")
     assert outcome(answer) == (403, "PHONE_NUMBER_BLOCKED")
 
 
 def test_a_fault_finds_a_number_without_plus() -> None:
-    """Whether the fault leaves the sign out or, where the release allows it, the request."""
+    """The fault or, if the release allows it, the request leaves out the plus sign."""
     calling = caller(release="0.5.0", faults=[Fault(code="INTERNAL", phone_number="34600000009")])
     assert [calling.send(number).status_code for number in ("+34600000009", "34600000009", PHONE)] == [500, 500, 200]
 
 
 def test_operations_at_the_root() -> None:
-    """An operator may have no path between root and operation."""
+    """The path between root and operation may be empty."""
     calling = caller("", api_paths=["/"])
     assert calling.check(calling.sent(), calling.code()).status_code == 204
 
 
 def test_arguments_change_a_configuration() -> None:
-    """A whole configuration can be given, and single settings on top of it."""
+    """Single settings can be changed in addition to a configuration."""
     sandbox = Sandbox(Config(max_try=5, max_send=9), max_send=7)
     assert (sandbox.config.max_try, sandbox.config.max_send) == (5, 7)
 
 
 def test_secrets_stay_out_of_repr() -> None:
-    """Neither tokens nor numbers nor the seed show in a repr."""
+    """A repr shows neither tokens, numbers nor the seed."""
     config = Config(tokens=["real-token"], seed=424242)
     assert not any(secret in repr(config) for secret in ("real-token", "424242", "+34600000001"))
 
@@ -128,7 +128,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_precedence(file: Path) -> None:
-    """Dialect, file, environment and arguments win in this order, the last one most."""
+    """Dialect, file, environment and arguments, in this order; the last one wins."""
     environ = {"CAMARA_SANDBOX_CONFIG": str(file), "CAMARA_SANDBOX_MAX_TRY": "8", "CAMARA_SANDBOX_MAX_SEND": "8"}
     config = load(environ=environ, max_send=7)
     assert config.unknown_id == "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED"
@@ -138,7 +138,7 @@ def test_precedence(file: Path) -> None:
 
 
 def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an environment given, the process's own counts; a sandbox made in a test ignores it."""
+    """Without an environment, the environment of the process counts; a sandbox created in a test ignores it."""
     monkeypatch.setenv("CAMARA_SANDBOX_CODE_LENGTH", "4")
     assert load().code_length == 4
     assert Sandbox().config.code_length == 6
@@ -160,12 +160,12 @@ def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_environment(name: str, text: str, value: object) -> None:
-    """Every kind of setting can be written as a text."""
+    """Every kind of setting can be written as a string."""
     assert getattr(load(environ={f"CAMARA_SANDBOX_{name.upper()}": text}), name) == value
 
 
 def test_empty_variables_count_as_unset(tmp_path: Path) -> None:
-    """As do those that a shell or a compose file sets to blanks; a file's value stays in force."""
+    """A variable with spaces counts as unset too; the value of a file stays."""
     file = tmp_path / "sandbox.toml"
     file.write_text("max_try = 7\n", "utf-8")
     names = [f"CAMARA_SANDBOX_{name.upper()}" for name in (*SETTINGS, "config", "host", "port")]
@@ -184,7 +184,7 @@ def test_empty_variables_count_as_unset(tmp_path: Path) -> None:
     ],
 )
 def test_unreadable_environment(environ: dict[str, str], hint: str) -> None:
-    """A text that is not of the setting's kind is refused by the setting's name."""
+    """A string that is not of the setting's kind is refused by the setting's name."""
     with pytest.raises(ValueError, match=hint):
         load(environ=environ)
 
@@ -205,7 +205,7 @@ def test_unreadable_environment(environ: dict[str, str], hint: str) -> None:
     ],
 )
 def test_wrong_file(tmp_path: Path, text: str, hint: str) -> None:
-    """A file that cannot be meant is refused with the reason."""
+    """An invalid file is refused with the reason."""
     path = tmp_path / "wrong.toml"
     path.write_text(text, "utf-8")
     with pytest.raises(ValueError, match=hint):
@@ -214,7 +214,7 @@ def test_wrong_file(tmp_path: Path, text: str, hint: str) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_dialects_serve_the_flow(dialect: str) -> None:
-    """In every dialect a code can be sent and checked, on the dialect's own paths."""
+    """In every dialect a code can be sent and checked, on the paths of the dialect."""
     sandbox = Sandbox(dialect=dialect)
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
         someone = Caller(sandbox, http, sandbox.config.api_paths[0])
@@ -225,7 +225,7 @@ def test_dialects_serve_the_flow(dialect: str) -> None:
 
 
 def test_dialect_settings_can_be_overridden() -> None:
-    """A dialect is a set of defaults, no more."""
+    """A dialect is a set of defaults."""
     assert Sandbox(dialect="omantel", release="1.1.1").config.release == "1.1.1"
 
 
@@ -234,7 +234,7 @@ def test_dialect_settings_can_be_overridden() -> None:
     [("html", "text/html"), ("empty", None), ("nested", "application/json")],
 )
 def test_error_forms(form: Any, content_type: str | None) -> None:
-    """Errors can look as gateways make them look."""
+    """Errors can have the form of gateways."""
     answer = caller(error_form=form).send(token=None)
     assert answer.status_code == 401
     assert answer.headers.get("content-type") == content_type
@@ -243,7 +243,7 @@ def test_error_forms(form: Any, content_type: str | None) -> None:
 
 
 def test_old_release_takes_a_number_without_plus() -> None:
-    """Release 0.5.0 lets the plus sign out; the phone is the same."""
+    """In release 0.5.0 the plus sign is optional; both forms are the same phone."""
     someone = caller(release="0.5.0")
     someone.sent(PHONE[1:])
     assert [message.phone_number for message in someone.sandbox.messages(PHONE)] == [PHONE]
@@ -265,14 +265,14 @@ def test_old_release_takes_a_number_without_plus() -> None:
     ],
 )
 def test_correlator_rules(release: Any, correlator: str, accepted: bool) -> None:
-    """A correlator that the release allows is echoed; another is refused and not echoed."""
+    """A correlator that the release allows is echoed; any other is refused and not echoed."""
     answer = caller(release=release).send(headers={"x-correlator": correlator})
     assert answer.status_code == (200 if accepted else 400)
     assert (answer.headers["x-correlator"] == correlator) is accepted
 
 
 def test_strict_release() -> None:
-    """The coming release refuses undeclared properties and malformed ids, and names a foreign number's error anew."""
+    """The coming release refuses undeclared properties and malformed ids, and has a new code for a foreign number."""
     someone = caller(release="2.0.0")
     body = {"phoneNumber": PHONE, "message": MESSAGE, "more": 1}
     assert outcome(someone.post("send-code", body)) == (400, "INVALID_ARGUMENT")
@@ -285,7 +285,7 @@ def test_strict_release() -> None:
 
 
 def test_tokens() -> None:
-    """Only the listed tokens are accepted, and those without the scope are told so."""
+    """Only the listed tokens are accepted; those without the scope get their own error."""
     someone = caller(tokens=["good", "weak"], forbidden_tokens=["weak"])
     assert outcome(someone.send(token="good")) == (200, None)
     assert outcome(someone.send(token="weak")) == (403, "PERMISSION_DENIED")
@@ -293,7 +293,7 @@ def test_tokens() -> None:
 
 
 def test_latency_is_added() -> None:
-    """Every answer takes the configured time, beyond a read timeout if need be."""
+    """Every response takes the configured time, even beyond a read timeout."""
     someone = caller(latency=0.05)
     assert someone.send().elapsed.total_seconds() >= 0.05
     with pytest.raises(httpx.ReadTimeout):

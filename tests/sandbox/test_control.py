@@ -1,4 +1,4 @@
-"""The control API: what it answers, and that its own description is true."""
+"""The control API: its responses, and its description."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ DOCUMENT = json.loads(control.DESCRIPTION.read_text("utf-8"))
 
 
 def _plain(value: Any) -> Any:
-    """Put references in place and turn `nullable` into a choice."""
+    """Replace references, and turn `nullable` into a choice."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, dict):
@@ -28,7 +28,7 @@ def _plain(value: Any) -> Any:
 
 
 def described(answer: httpx.Response) -> httpx.Response:
-    """Return an answer after checking it against the description."""
+    """Return a response after comparing it with the description."""
     path = answer.request.url.path.partition("/_sandbox")[2]
     response = DOCUMENT["paths"][path][answer.request.method.lower()]["responses"][str(answer.status_code)]
     if "content" in response:
@@ -39,19 +39,19 @@ def described(answer: httpx.Response) -> httpx.Response:
 
 
 def test_description_lists_what_there_is() -> None:
-    """Every name and method of the API is described, and nothing else but the server's event stream."""
+    """Every name and method of the API is described, and nothing else but the event stream of the server."""
     listed = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
     there = {(f"/{name}", method.lower()) for name, methods in control._TABLE.items() for method in methods}
     assert listed == there | {("/events", "get")}
 
 
 def test_description_is_served(caller: Caller) -> None:
-    """The description can be read from the sandbox itself."""
+    """The sandbox serves its description."""
     assert described(caller.http.get("/_sandbox/openapi.json")).json() == DOCUMENT
 
 
 def test_messages(caller: Caller) -> None:
-    """A text shows what the phone received, the code, and what became of it."""
+    """A message has the SMS, the code, and its state."""
     authentication_id = caller.sent()
     caller.check(authentication_id, caller.wrong())
     [message] = described(caller.http.get("/_sandbox/messages")).json()
@@ -61,7 +61,7 @@ def test_messages(caller: Caller) -> None:
 
 
 def test_calls(caller: Caller) -> None:
-    """Requests are listed with their outcome, those to nowhere with their path."""
+    """Requests are listed with their outcome, those to unknown paths with their path."""
     caller.send()
     caller.http.post("/nowhere")
     calls = described(caller.http.get("/_sandbox/calls")).json()
@@ -72,7 +72,7 @@ def test_calls(caller: Caller) -> None:
 
 
 def test_refused_calls_say_why_and_for_whom(caller: Caller) -> None:
-    """A refused request stands with the phone and the id it was about, and with the sentence of its answer."""
+    """A refused request is listed with its phone, its id, and the message of its response."""
     authentication_id = caller.sent()
     answers = [
         caller.send(message="no label"),
@@ -91,7 +91,7 @@ def test_refused_calls_say_why_and_for_whom(caller: Caller) -> None:
 
 
 def test_refused_numbers_without_plus_are_one_phone(calling: Callable[..., Caller]) -> None:
-    """Where a release lets the plus sign be left out, refused and accepted sends stand with the same phone."""
+    """If a release allows numbers without plus, refused and accepted sends have the same phone."""
     caller = calling("/one-time-password-sms/v0", dialect="v0")
     caller.sandbox.add_fault(Fault(code="INTERNAL", phone_number=PHONE, times=1))
     answers = [caller.send(PHONE[1:]), caller.send(PHONE[1:], token=None), caller.send(PHONE[1:])]
@@ -100,7 +100,7 @@ def test_refused_numbers_without_plus_are_one_phone(calling: Callable[..., Calle
 
 
 def test_state_since(caller: Caller) -> None:
-    """The state since a version holds what is new or changed, and everything after a reset."""
+    """The state since a version has new and changed entries, and all entries after a reset."""
     first = caller.sent()
     before = described(caller.http.get("/_sandbox/state")).json()
     assert before["fresh"]
@@ -121,7 +121,7 @@ def test_state_since(caller: Caller) -> None:
 
 
 def test_state_is_limited_to_the_newest() -> None:
-    """A large inbox can be asked for its newest entries only."""
+    """A request can ask for the newest entries of a large inbox only."""
     sandbox = Sandbox(max_send=100)
     with httpx.Client(transport=sandbox.transport(), base_url="http://localhost") as http:
         ids = [Caller(sandbox, http).sent() for _ in range(9)]
@@ -143,12 +143,12 @@ def test_advance(caller: Caller) -> None:
     "body", [None, {}, [], {"seconds": "1"}, {"seconds": True}, {"seconds": -1}, {"seconds": 1e99}]
 )
 def test_advance_refuses(caller: Caller, body: Any) -> None:
-    """The clock moves by a sensible number of seconds only."""
+    """The clock accepts a limited number of seconds only."""
     assert described(caller.http.post("/_sandbox/advance", json=body)).status_code == 400
 
 
 def test_time_has_an_end() -> None:
-    """Moving the clock again and again stops at a hundred years."""
+    """The clock stops at a hundred years."""
     sandbox = Sandbox()
     sandbox.advance(99 * 366 * 86400.0)
     with pytest.raises(ValueError, match="hundred"):
@@ -156,7 +156,7 @@ def test_time_has_an_end() -> None:
 
 
 def test_faults(caller: Caller) -> None:
-    """A fault is added, listed with what is left of it, and taken back, one or all."""
+    """A fault is added, listed with its remaining times, and removed, alone or with all others."""
     fault = {"code": "TOO_MANY_REQUESTS", "retryAfter": 5, "phoneNumber": PHONE, "times": 2, "headers": {"X-A": "b"}}
     number = described(caller.http.post("/_sandbox/faults", json=fault)).json()["number"]
     assert outcome(caller.send()) == (429, "TOO_MANY_REQUESTS")
@@ -170,14 +170,14 @@ def test_faults(caller: Caller) -> None:
 
 
 def test_a_number_left_out_by_mistake_clears_no_faults(caller: Caller) -> None:
-    """An empty number, as from a variable that was never set, is refused and takes nothing back."""
+    """An empty number, as from an unset variable, is refused and removes nothing."""
     caller.sandbox.add_fault(Fault(code="INTERNAL"))
     assert described(caller.http.delete("/_sandbox/faults?number=")).status_code == 400
     assert len(caller.sandbox.faults()) == 1
 
 
 def test_an_empty_phone_number_means_all(caller: Caller) -> None:
-    """As if the parameter was not there."""
+    """An empty parameter counts as missing."""
     caller.sent()
     assert len(described(caller.http.get("/_sandbox/messages?phoneNumber=")).json()) == 1
 
@@ -236,7 +236,7 @@ def test_errors_name_field_and_rule(caller: Caller, method: str, path: str, body
     [("GET", "nothing", 404), ("PUT", "reset", 405), ("POST", "messages", 405), ("GET", "state?since=x", 400)],
 )
 def test_wrong_calls(caller: Caller, method: str, path: str, status: int) -> None:
-    """Unknown names, wrong methods and unreadable parameters are told apart."""
+    """Unknown names, wrong methods and invalid parameters have different errors."""
     answer = caller.http.request(method, f"/_sandbox/{path}")
     assert (answer.status_code, answer.json()["status"]) == (status, status)
     assert ("allow" in answer.headers) == (status == 405)
@@ -249,7 +249,7 @@ def test_unreadable_body(caller: Caller, content: bytes) -> None:
 
 
 def test_authorization_server(caller: Caller) -> None:
-    """The settings of the authorization server are described as they are answered."""
+    """The description matches the settings of the authorization server."""
     assert described(caller.http.get("/_sandbox/tokens")).json()["live"] == 0
     assert described(caller.http.post("/_sandbox/tokens", json={"lifetime": 5})).json()["lifetime"] == 5
     assert described(caller.http.post("/_sandbox/tokens", json={"colour": 5})).status_code == 400
@@ -258,7 +258,7 @@ def test_authorization_server(caller: Caller) -> None:
 
 
 def test_no_text_no_code(caller: Caller) -> None:
-    """Asking for the code on an empty phone says what became of the last request, if there was one."""
+    """If a phone has no SMS, the error has the outcome of its last request."""
     with pytest.raises(LookupError, match="no request came in"):
         caller.sandbox.last_code(PHONE)
     caller.send(message="no label")
@@ -275,7 +275,7 @@ def test_no_text_no_code(caller: Caller) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Ten times as many requests as are kept leave no more than are kept."""
+    """After ten times as many requests as are kept, only the newest are left."""
     sandbox = Sandbox(keep_total=50, keep_per_number=3, max_send=1000)
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
         caller = Caller(sandbox, http)
@@ -285,7 +285,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_long_correlators_are_not_remembered_whole() -> None:
-    """A release without a limit for correlators echoes a long one, but does not let it fill the memory."""
+    """A release without a limit for correlators echoes a long one, but the sandbox stores only a part."""
     sandbox = Sandbox(release="1.0.0")
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
         answer = Caller(sandbox, http).send(headers={"x-correlator": "x" * 60_000})
@@ -294,7 +294,7 @@ def test_long_correlators_are_not_remembered_whole() -> None:
 
 
 def test_injected_clock() -> None:
-    """Time can be made to stand still."""
+    """The test can stop the clock."""
     sandbox = Sandbox(clock=lambda: 1000.0)
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
         Caller(sandbox, http).sent()
@@ -302,7 +302,7 @@ def test_injected_clock() -> None:
 
 
 def test_listeners() -> None:
-    """Whoever listens hears of every change until it stops listening."""
+    """A listener gets every change until it stops listening."""
     sandbox, heard = Sandbox(), []
     stop = sandbox.listen(lambda: heard.append(sandbox.version))
     sandbox.advance(1)

@@ -1,4 +1,4 @@
-"""The sandbox's page in the docs is true: its examples run, its tables are complete."""
+"""The page about the sandbox: its examples run, and its tables are complete."""
 
 import re
 import tomllib
@@ -21,12 +21,11 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("example", blocks("python"))
 def test_examples_run(example: str) -> None:
-    """Every example in Python runs as it stands."""
     exec(compile(example, "docs/sandbox.md", "exec"), {})
 
 
 def test_file_loads(tmp_path: Path) -> None:
-    """The example of a file is a file that the sandbox takes."""
+    """The sandbox accepts the example of a file."""
     [text] = blocks("toml")
     file = tmp_path / "sandbox.toml"
     file.write_text(text, "utf-8")
@@ -36,7 +35,7 @@ def test_file_loads(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_listed() -> None:
-    """The table names each setting with its default and what it means."""
+    """The table has each setting with its default and meaning."""
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .+ \|$", PAGE, re.MULTILINE))
     assert list(rows) == [field.name for field in attrs.fields(Config)]
     for name, shown in rows.items():

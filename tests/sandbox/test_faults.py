@@ -1,4 +1,4 @@
-"""Faults on demand: what strikes, whom, how often, and what the client sees, in process and over HTTP."""
+"""Faults on request: their effect, target and frequency, in process and over HTTP."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ OTHER = "+346661113335"
 
 
 def test_any_error_any_number_of_times(caller: Caller) -> None:
-    """A documented error strikes the next requests and then no more."""
+    """A documented error applies to the next requests, and then no more."""
     caller.sandbox.add_fault(Fault(code="MAX_OTP_CODES_EXCEEDED", times=2))
     outcomes = [outcome(caller.send()) for _ in range(3)]
     assert outcomes == [(403, "MAX_OTP_CODES_EXCEEDED")] * 2 + [(200, None)]
@@ -27,13 +27,13 @@ def test_any_error_any_number_of_times(caller: Caller) -> None:
 
 
 def test_correlator_is_echoed_on_faults(caller: Caller) -> None:
-    """An error that was asked for echoes the correlator as a real one does."""
+    """The error of a fault echoes the correlator like a real one."""
     caller.sandbox.add_fault(Fault(status=503, code="UNAVAILABLE"))
     assert caller.send(headers={"x-correlator": "abc"}).headers["x-correlator"] == "abc"
 
 
 def test_only_one_number(caller: Caller) -> None:
-    """A fault for one number strikes both operations on it, and nobody else."""
+    """A fault for one number applies to both operations, and to no other number."""
     authentication_id, other = caller.sent(), caller.sent(OTHER)
     caller.sandbox.add_fault(Fault(code="TIMEOUT", phone_number=PHONE))
     assert outcome(caller.send()) == (504, "TIMEOUT")
@@ -44,14 +44,14 @@ def test_only_one_number(caller: Caller) -> None:
 
 
 def test_only_one_operation(caller: Caller) -> None:
-    """A fault for one operation leaves the other alone."""
+    """A fault for one operation does not apply to the other."""
     caller.sandbox.add_fault(Fault(code="INTERNAL", operation="validate-code"))
     assert outcome(caller.check(caller.sent(), caller.code())) == (500, "INTERNAL")
 
 
 @pytest.mark.parametrize(("rate", "least", "most"), [(0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)])
 def test_rate(rate: float, least: int, most: int) -> None:
-    """A fault at a rate strikes about that share of the requests."""
+    """A fault with a rate applies to about that share of the requests."""
     sandbox = Sandbox(faults=[Fault(code="INTERNAL", rate=rate)], seed=3)
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
         struck = sum(Caller(sandbox, http).check("x", "1").status_code == 500 for _ in range(200))
@@ -70,7 +70,7 @@ def test_rate(rate: float, least: int, most: int) -> None:
     ],
 )
 def test_any_status_any_body(caller: Caller, fault: Fault, status: int, content_type: str | None, text: str) -> None:
-    """An answer can be made of any status, headers and body."""
+    """A response can have any status, headers and body."""
     caller.sandbox.add_fault(fault)
     answer = caller.send(follow_redirects=False)
     assert (answer.status_code, answer.headers.get("content-type"), answer.text) == (status, content_type, text)
@@ -78,7 +78,7 @@ def test_any_status_any_body(caller: Caller, fault: Fault, status: int, content_
 
 
 def test_gateway_page(caller: Caller) -> None:
-    """A gateway's page is HTML with status 502, or another."""
+    """The page of a gateway is HTML with status 502, or another."""
     caller.sandbox.add_fault(Fault(html=True, times=1))
     caller.sandbox.add_fault(Fault(html=True, status=503, message="Service Unavailable"))
     page = caller.send()
@@ -89,7 +89,7 @@ def test_gateway_page(caller: Caller) -> None:
 
 @pytest.mark.parametrize(("message", "shown"), [("<script>", "&lt;script&gt;"), ("a\ud800b", "a?b"), ("é", "é")])
 def test_a_page_holds_any_message(caller: Caller, message: str, shown: str) -> None:
-    """As text, even where it is none that can be encoded."""
+    """Also a string that cannot be encoded."""
     caller.sandbox.add_fault(Fault(html=True, message=message))
     answer = caller.send()
     assert (answer.status_code, f"<h1>502 {shown}</h1>" in answer.content.decode()) == (502, True)
@@ -97,7 +97,7 @@ def test_a_page_holds_any_message(caller: Caller, message: str, shown: str) -> N
 
 @pytest.mark.parametrize("value", [7, "Fri, 31 Dec 1999 23:59:59 GMT"])
 def test_rate_limit(caller: Caller, value: int | str) -> None:
-    """A 429 can say when to come back, in seconds or as a date."""
+    """A 429 can have Retry-After in seconds or as a date."""
     caller.sandbox.add_fault(Fault(code="TOO_MANY_REQUESTS", retry_after=value, message="Slow down"))
     answer = caller.send()
     assert (answer.status_code, answer.headers["retry-after"]) == (429, str(value))
@@ -105,7 +105,7 @@ def test_rate_limit(caller: Caller, value: int | str) -> None:
 
 
 def test_delay(caller: Caller) -> None:
-    """A late answer comes after the operator has acted; a client that gives up has still caused a text."""
+    """A late response comes after the operator has acted: if a client gives up, the SMS was sent."""
     caller.sandbox.add_fault(Fault(delay=0.1, times=2))
     start = time.monotonic()
     assert caller.send().status_code == 200
@@ -117,7 +117,7 @@ def test_delay(caller: Caller) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_delay_leaves_the_event_loop_free(backend: str) -> None:
-    """In process a late answer keeps only its own caller waiting."""
+    """In process, a late response delays only its own caller."""
     sandbox = Sandbox(faults=[Fault(delay=0.1, phone_number=PHONE)])
     order: list[str] = []
 
@@ -138,7 +138,7 @@ def test_delay_leaves_the_event_loop_free(backend: str) -> None:
 
 @pytest.mark.parametrize(("drop", "texts"), [("before", 0), ("after", 1)])
 def test_connection_dropped(caller: Caller, drop: Any, texts: int) -> None:
-    """The connection goes down without an answer, before or after the text was sent; the next one works."""
+    """The connection is closed without a response, before or after the SMS was sent; the next one works."""
     caller.sandbox.add_fault(Fault(drop=drop, times=1))
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         caller.send()
@@ -148,7 +148,7 @@ def test_connection_dropped(caller: Caller, drop: Any, texts: int) -> None:
 
 
 def test_refused_in_process() -> None:
-    """In process a connection can be refused, as if no server were there."""
+    """In process, a connection can be refused, as without a server."""
     sandbox = Sandbox(faults=[Fault(drop="connect")])
     with httpx.Client(transport=sandbox.transport()) as http, pytest.raises(httpx.ConnectError) as caught:
         http.post("https://a.test/otpvalidation/send-code")
@@ -186,14 +186,14 @@ def test_a_client_of_either_library_gets_responses_and_errors_of_its_own_library
 
 
 def test_acting_although_failing(caller: Caller) -> None:
-    """An operator can send the text and still answer with an error."""
+    """An operator can send the SMS and still respond with an error."""
     caller.sandbox.add_fault(Fault(code="TIMEOUT", acts=True))
     assert outcome(caller.send()) == (504, "TIMEOUT")
     assert len(caller.sandbox.messages(PHONE)) == 1
 
 
 def test_first_fault_wins_and_can_be_taken_back(caller: Caller) -> None:
-    """Faults strike in the order they were added; one can be removed, and all."""
+    """Faults apply in the order of adding; one can be removed, or all."""
     sandbox = caller.sandbox
     first, second = sandbox.add_fault(Fault(code="INTERNAL")), sandbox.add_fault(Fault(code="UNAVAILABLE"))
     assert outcome(caller.send()) == (500, "INTERNAL")
@@ -206,7 +206,7 @@ def test_first_fault_wins_and_can_be_taken_back(caller: Caller) -> None:
 
 
 def test_calls_tell_what_was_asked_for(caller: Caller) -> None:
-    """The record of requests marks those that a fault shaped."""
+    """The record of requests marks those with a fault."""
     caller.send()
     caller.sandbox.add_fault(Fault(code="INTERNAL", times=1))
     caller.send()
@@ -229,7 +229,7 @@ def test_calls_tell_what_was_asked_for(caller: Caller) -> None:
     ],
 )
 def test_calls_tell_what_a_fault_said(fault: Fault, code: str | None, message: str | None) -> None:
-    """The record of requests has code and sentence of the answer that went out, whoever worded it."""
+    """The record of requests has the code and message of the response, whatever its source."""
     sandbox = Sandbox()
     sandbox.add_fault(fault)
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http, suppress(httpx.TransportError):
@@ -239,7 +239,7 @@ def test_calls_tell_what_a_fault_said(fault: Fault, code: str | None, message: s
 
 
 def test_configured_faults_survive_a_reset() -> None:
-    """Faults of the configuration are in force from the start and again after a reset."""
+    """Faults of the configuration apply from the start, and again after a reset."""
     sandbox = Sandbox(faults=[Fault(code="INTERNAL", times=1)])
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
         caller = Caller(sandbox, http)
@@ -280,7 +280,7 @@ def test_configured_faults_survive_a_reset() -> None:
     ],
 )
 def test_impossible_faults(wrong: dict[str, Any]) -> None:
-    """What no server could do is refused when it is described."""
+    """A fault that no server can have is refused when it is created."""
     with pytest.raises(ValueError, match=r"must|needs"):
         Fault(**wrong)
 
@@ -305,7 +305,7 @@ def test_faults_are_bounded(calling: Callable[..., Caller]) -> None:
 
 
 def test_whole_call(caller: Caller) -> None:
-    """A fault for a whole call strikes its repeats as well, and then neither the next call nor the list of faults."""
+    """A fault for a whole call applies to its repeats too, but not to the next call or the list of faults."""
     caller.sandbox.add_fault(Fault(code="UNAVAILABLE", times=1, whole_call=True))
     outcomes = [outcome(caller.send(headers={"x-correlator": name})) for name in ("a", "a", "b", "a")]
     assert outcomes == [(503, "UNAVAILABLE"), (503, "UNAVAILABLE"), (200, None), (200, None)]
@@ -315,13 +315,13 @@ def test_whole_call(caller: Caller) -> None:
 
 
 def test_status_alone_brings_a_code_that_fits() -> None:
-    """An error status without a code gets the first one that the catalogue has for it."""
+    """An error status without a code gets the first code of the catalogue for it."""
     assert b'"code":"UNAVAILABLE"' in Fault(status=503).answer(()).body
     assert b'"code":"UNKNOWN"' in Fault(status=418).answer(()).body
 
 
 def test_book_hands_out_copies() -> None:
-    """Counting down in the book does not change what was read from it."""
+    """Counting down in the book does not change a copy."""
     from random import Random
 
     book = FaultBook(Random(1))
@@ -346,5 +346,5 @@ def test_respx() -> None:
 
 
 def test_called_by_hand() -> None:
-    """Calling the sandbox with a request gives an answer that is read already."""
+    """Calling the sandbox with a request returns a response that is already read."""
     assert Sandbox()(httpx.Request("POST", "https://a.test/nothing")).json()["code"] == "NOT_FOUND"

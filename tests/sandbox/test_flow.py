@@ -14,7 +14,7 @@ from tests.sandbox.conftest import CAMARA, DOCUMENTED, MESSAGE, PHONE, Caller, o
 
 @pytest.mark.parametrize("layout", [DOCUMENTED, CAMARA])
 def test_code_sent_and_checked(calling: Callable[..., Caller], layout: str) -> None:
-    """A code arrives on the phone inside the message and is accepted with 204 and no body."""
+    """A code arrives on the phone in the message, and is accepted with 204 and no body."""
     caller = calling(layout)
     authentication_id = caller.sent()
     [message] = caller.sandbox.messages(PHONE)
@@ -27,7 +27,7 @@ def test_code_sent_and_checked(calling: Callable[..., Caller], layout: str) -> N
 
 
 def test_correlator_echoed(caller: Caller) -> None:
-    """Success and error both carry the correlator that was sent, and one of their own when none was."""
+    """Success and error have the correlator of the request, or a new one."""
     headers = {"x-correlator": "b4333c46-49c0-4f62-80d7-f0ef930f1c46"}
     assert caller.send(headers=headers).headers["x-correlator"] == headers["x-correlator"]
     assert caller.check("unknown", "1", headers=headers).headers["x-correlator"] == headers["x-correlator"]
@@ -35,7 +35,7 @@ def test_correlator_echoed(caller: Caller) -> None:
 
 
 def test_control_api(caller: Caller) -> None:
-    """Messages, clock and reset are within reach of any HTTP client."""
+    """Any HTTP client can use messages, clock and reset."""
     first, second = caller.sent(), caller.sent("+346661113335")
     listed = caller.http.get("/_sandbox/messages", params={"phoneNumber": PHONE}).json()
     assert [(item["authenticationId"], item["code"]) for item in listed] == [(first, caller.code())]
@@ -47,7 +47,7 @@ def test_control_api(caller: Caller) -> None:
 
 
 def test_plus_sign_in_query_may_be_unescaped(caller: Caller) -> None:
-    """A number typed into a URL as it is still finds its messages."""
+    """A number with an unescaped plus sign in a URL finds its messages."""
     caller.sent()
     for spelled in (PHONE, PHONE.replace("+", "%2B"), PHONE[1:]):
         assert len(caller.http.get(f"/_sandbox/messages?phoneNumber={spelled}").json()) == 1
@@ -69,7 +69,7 @@ def test_async_client_in_process(backend: str) -> None:
 
 
 def test_threads_share_a_sandbox() -> None:
-    """Sends from many threads all arrive, each with an id of its own."""
+    """Sends from many threads all arrive, each with its own id."""
     sandbox = Sandbox(max_send=1000)
     caller = Caller(sandbox, httpx.Client(transport=sandbox.transport(), base_url="https://a.test"))
     threads = [threading.Thread(target=lambda: [caller.sent() for _ in range(20)]) for _ in range(8)]
@@ -83,7 +83,7 @@ def test_threads_share_a_sandbox() -> None:
 
 @pytest.mark.skipif(engine._THROUGH_SLEEP is None, reason="this system has no such clock by name")
 def test_codes_age_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A laptop that is closed for a night finds yesterday's codes expired."""
+    """After a night of sleep of the machine, the codes of the day before have expired."""
     asleep, real = 0.0, time.clock_gettime
     monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + asleep * (clock == engine._THROUGH_SLEEP))
     sandbox = Sandbox()

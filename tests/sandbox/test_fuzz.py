@@ -1,4 +1,4 @@
-"""Whatever comes in, the answer is one that the published OpenAPI allows, and never the sandbox's own failure."""
+"""Every request gets a response that the published OpenAPI allows, and never an internal error."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ HEADERS = st.fixed_dictionaries(
 @pytest.mark.parametrize("operation", ["send-code", "validate-code"])
 @pytest.mark.parametrize("release", RELEASES)
 def test_openapi_tester_finds_nothing(release: str, operation: str) -> None:
-    """An OpenAPI tester, fed with a release's document, finds no answer that breaks it."""
+    """An OpenAPI tester with the document of a release finds no wrong response."""
     document = load(release)
     # The same pattern in a spelling that the tester can combine with a length.
     document["components"]["schemas"]["Message"]["pattern"] = "[{][{]code[}][}]"
@@ -84,7 +84,7 @@ NAMES = [(path, method) for path, methods in CONTROL["paths"].items() for method
 
 @pytest.mark.parametrize(("path", "method"), NAMES)
 def test_openapi_tester_finds_nothing_in_the_control_api(path: str, method: str) -> None:
-    """An OpenAPI tester, fed with the control API's own description, finds it true."""
+    """An OpenAPI tester with the description of the control API finds no wrong response."""
     tested = schemathesis.openapi.from_dict(CONTROL)[path][method]
     takes_something = "requestBody" in CONTROL["paths"][path][method] or "parameters" in CONTROL["paths"][path][method]
     modes = st.sampled_from(list(schemathesis.GenerationMode)[: 2 if takes_something else 1])
@@ -102,7 +102,7 @@ def test_openapi_tester_finds_nothing_in_the_control_api(path: str, method: str)
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_any_request_gets_a_published_answer(release: str) -> None:
-    """Arbitrary methods, headers and bodies end in an answer of the published form."""
+    """Arbitrary methods, headers and bodies get a response of the published form."""
     sandbox = Sandbox(release=release, max_send=20)
     http = httpx.Client(transport=sandbox.transport(), base_url="https://a.test/root" + CAMARA)
 
@@ -132,7 +132,7 @@ def test_any_request_gets_a_published_answer(release: str) -> None:
     BODIES | st.fixed_dictionaries({"seconds": JSON}).map(json.dumps).map(str.encode),
 )
 def test_control_api_never_fails(method: str, name: str, query: dict[str, str], body: bytes) -> None:
-    """The control API answers nonsense with a 4xx."""
+    """The control API responds to invalid requests with a 4xx."""
     http = httpx.Client(transport=Sandbox().transport())
     answer = http.request(method, f"http://localhost/_sandbox/{name}", params=query, content=body)
     assert answer.status_code < 500
@@ -141,13 +141,13 @@ def test_control_api_never_fails(method: str, name: str, query: dict[str, str], 
 
 
 def _jwt(*parts: Any) -> str:
-    """Return parts as a JWT, whatever they are; nobody has signed it."""
+    """Return parts in the form of a JWT without a valid signature."""
     encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
     return ".".join([*encoded, "c2ln"])
 
 
 def _spoiled(right: dict[str, Any], wrong: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return what is right but for one value or two: nonsense throughout is refused at the first look."""
+    """Return a valid value but for one or two parts; entirely invalid ones are refused too early."""
     changes = st.dictionaries(st.sampled_from(sorted(right)), wrong, min_size=1, max_size=2)
     return changes.map(lambda changed: right | changed)
 
@@ -177,7 +177,7 @@ GRANTS = st.fixed_dictionaries(
 def test_authorization_server_never_fails(
     name: str, grant: dict[str, str], login: dict[str, str], authorization: str | None
 ) -> None:
-    """The authorization server answers nonsense with an OAuth error."""
+    """The authorization server responds to invalid requests with an OAuth error."""
     http = httpx.Client(transport=Sandbox(clock=lambda: float(NOW)).transport())
     headers = {} if authorization is None else {b"authorization": authorization.encode("latin-1")}
     answer = http.post(f"http://localhost/oauth2/{name}", data=grant | login, headers=headers)
@@ -205,7 +205,7 @@ FIELDS: dict[str, Any] = {
 @settings(bounded, max_examples=300)
 @given(st.fixed_dictionaries({}, optional=FIELDS))
 def test_faults_are_refused_or_served(fault: dict[str, Any]) -> None:
-    """A fault described in JSON is either refused with a reason or shapes the next answer, and is listed as JSON."""
+    """A fault in JSON is refused with a reason, or changes the next response, and is listed as JSON."""
     http = httpx.Client(transport=Sandbox().transport(), base_url="http://localhost")
     added = http.post("/_sandbox/faults", content=json.dumps(fault))
     assert added.status_code in (201, 400), added.text
@@ -216,7 +216,7 @@ def test_faults_are_refused_or_served(fault: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
 def test_every_documented_error_on_demand(code: str) -> None:
-    """Each code of the catalogue can be had, with its status and in CAMARA's form."""
+    """A fault can cause each code of the catalogue, with its status and in CAMARA's form."""
     sandbox = Sandbox(faults=[Fault(code=code)])
     http = httpx.Client(transport=sandbox.transport())
     answer = http.post("https://a.test/otpvalidation/send-code", json={})

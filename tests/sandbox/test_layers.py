@@ -1,4 +1,4 @@
-"""The modules of the sandbox import in one direction, and nothing of ours outside the sandbox."""
+"""The modules of the sandbox import in one direction, and nothing else of this package."""
 
 import ast
 from pathlib import Path
@@ -27,7 +27,7 @@ MODULES = sorted(Path(camara_otp.sandbox.__file__).parent.glob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
-    """Return the modules of ours that a file imports."""
+    """Return the modules of this package that a file imports."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The operator's rules, by hand, with the time as an argument."""
+"""The rules of the operator, with the time as an argument."""
 
 from collections.abc import Callable
 from itertools import count
@@ -19,7 +19,7 @@ def operator(**settings: Any) -> Operator:
 
 
 def sent(subject: Operator, now: float = 0.0, phone: str = PHONE) -> Message:
-    """Send a code, which must succeed."""
+    """Send a code; fail if it is refused."""
     return subject.send_code(phone, "{{code}} or {{code}}", now)
 
 
@@ -42,7 +42,7 @@ def refusal(act: Callable[[], object]) -> str | None:
 
 
 def state(subject: Operator, message: Message, now: float) -> State:
-    """Return the state that the inbox shows."""
+    """Return the state in the inbox."""
     [found] = [item for item in subject.messages(now) if item.authentication_id == message.authentication_id]
     return found.state
 
@@ -53,13 +53,12 @@ def wrong(message: Message) -> str:
 
 
 def test_every_label_is_replaced() -> None:
-    """Each place that holds the label shows the code."""
+    """Each label becomes the code."""
     message = sent(operator())
     assert message.text == f"{message.code} or {message.code}"
 
 
 def test_code_has_the_configured_length_and_alphabet() -> None:
-    """Codes are made of the alphabet's characters only."""
     assert sent(operator(code_length=10, code_alphabet="A")).code == "A" * 10
 
 
@@ -82,7 +81,7 @@ def test_single_use() -> None:
 
 
 def test_one_live_id_per_number() -> None:
-    """A send closes the number's earlier verification, and no other number's."""
+    """A send closes the earlier verification of the number, and of no other number."""
     subject = operator()
     first, other, second = sent(subject), sent(subject, phone="+34612"), sent(subject)
     states = [state(subject, item, 0.0) for item in (first, other, second)]
@@ -91,7 +90,7 @@ def test_one_live_id_per_number() -> None:
 
 
 def test_settled_ids_are_not_superseded() -> None:
-    """A message that was verified before a new send is still shown as verified."""
+    """A verified message stays verified after a new send."""
     subject = operator()
     first = sent(subject)
     assert check(subject, first, 0.0) is None
@@ -100,7 +99,7 @@ def test_settled_ids_are_not_superseded() -> None:
 
 
 def test_wrong_codes_are_counted() -> None:
-    """The max_try-th wrong code closes the verification for the right one too."""
+    """After the max_try-th wrong code, the right one is refused too."""
     subject = operator(max_try=3)
     message = sent(subject)
     outcomes = [check(subject, message, 0.0, wrong(message)) for _ in range(4)]
@@ -119,7 +118,7 @@ def test_codes_are_compared_exactly() -> None:
 
 
 def test_sends_are_counted_within_the_window() -> None:
-    """The max_send-th send is refused until the oldest that counts has left the window; refusals do not count."""
+    """The max_send-th send is refused until the oldest one has left the window; refusals do not count."""
     subject = operator(max_send=3, send_window=100.0)
     sent(subject, now=0.0)
     sent(subject, now=50.0)
@@ -131,7 +130,7 @@ def test_sends_are_counted_within_the_window() -> None:
 
 
 def test_a_refused_send_leaves_the_earlier_id_alive() -> None:
-    """A send that is refused does not invalidate the code on the phone."""
+    """It does not invalidate the code on the phone."""
     subject = operator(max_send=2)
     message = sent(subject)
     assert send(subject, 1.0) == "MAX_OTP_CODES_EXCEEDED"
@@ -139,7 +138,7 @@ def test_a_refused_send_leaves_the_earlier_id_alive() -> None:
 
 
 def test_no_send_at_all() -> None:
-    """With max_send 1 the first send is the one refused, and nothing is stored for the number."""
+    """With max_send 1 the first send is refused, and nothing is stored for the number."""
     subject = operator(max_send=1)
     assert send(subject, 0.0) == "MAX_OTP_CODES_EXCEEDED"
     assert subject.messages(0.0, PHONE) == []
@@ -156,14 +155,14 @@ def test_no_send_at_all() -> None:
     ],
 )
 def test_special_numbers(setting: str, expected: str) -> None:
-    """Numbers that cannot receive texts are refused for their reason and get nothing."""
+    """Numbers that cannot receive SMS are refused with their reason."""
     subject = operator(**{setting: [PHONE]})
     assert send(subject, 0.0) == expected
     assert subject.messages(0.0) == []
 
 
 def test_unknown_id() -> None:
-    """An id that was never issued has an error of its own, which is a setting."""
+    """The error of an id that was never issued is a setting."""
     for code in ("NOT_FOUND", "ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED"):
         subject = operator(unknown_id=code)
         with pytest.raises(RefusedError, match=code):
@@ -177,7 +176,7 @@ def test_same_seed_same_codes() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """The newest are kept, per number and in all, and what is forgotten is forgotten in every index."""
+    """The newest messages are kept, per number and in all; dropped ones are removed from every index."""
     subject = operator(keep_per_number=2, keep_total=5, max_send=1_000_000)
     for round_ in range(200):
         for phone in ("+34611", f"+3462{round_}"):

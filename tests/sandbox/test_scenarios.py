@@ -177,7 +177,7 @@ def served() -> Iterator[dict[str, Caller]]:
 
 
 def test_every_scenario_is_here() -> None:
-    """All 42 scenarios are played: 37 of release 1.0.0, 32 of 1.1.0 and 32 of 1.1.1."""
+    """All 42 scenarios run: 37 of release 1.0.0, 32 of 1.1.0 and 32 of 1.1.1."""
     assert len({tag for tag, *_ in SCENARIOS}) == len(SCENARIOS) == 42
     assert [sum(release in scenario[5] for scenario in SCENARIOS) for release in ALL] == [37, 32, 32]
 
@@ -193,7 +193,7 @@ def test_every_scenario_is_here() -> None:
 def test_scenario(
     served: dict[str, Caller], release: str, operation: str, play: Play, status: int, code: str | None
 ) -> None:
-    """The answer has the status and code that the scenario expects, the published form, and the correlator sent."""
+    """The response has the expected status and code, the published form, and the correlator of the request."""
     caller = served[release]
     caller.http.post("/_sandbox/reset")
     answer = play(caller)
@@ -207,7 +207,7 @@ def test_scenario(
 
 @pytest.mark.parametrize(("tag", "play", "status", "code"), [(s[0], s[2], s[3], s[4]) for s in SCENARIOS])
 def test_default_settings_play_all(tag: str, play: Play, status: int, code: str | None) -> None:
-    """A sandbox nobody configured passes the scenarios of every release."""
+    """A sandbox without settings passes the scenarios of every release."""
     sandbox = Sandbox()
     with httpx.Client(transport=sandbox.transport(), base_url="https://a.test") as http:
         answer = play(Caller(sandbox, http))

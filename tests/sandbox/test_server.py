@@ -1,4 +1,4 @@
-"""The server on a real port: how it starts, whom it lets in, what it streams, and how it ends."""
+"""The server on a real port: start, access, event streams, and end."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from tests.sandbox.conftest import PHONE, Caller, outcome
 
 @pytest.fixture
 def caller(standing: tuple[Sandbox, str]) -> Iterator[Caller]:
-    """Return someone to call a sandbox over HTTP."""
+    """Return a caller of a sandbox over HTTP."""
     sandbox, url = standing
     with httpx.Client(base_url=url, trust_env=False) as http:
         yield Caller(sandbox, http)
@@ -45,7 +45,7 @@ def test_ends_cleanly() -> None:
 
 
 def test_ends_with_a_stream_open() -> None:
-    """A page that follows the events does not hold up the end."""
+    """An open event stream does not delay the end."""
     sandbox, before = Sandbox(), set(threading.enumerate())
     with httpx.Client(trust_env=False) as http:
         with sandbox.serve() as url, http.stream("GET", url + "/_sandbox/events") as stream:
@@ -73,13 +73,13 @@ def test_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
 def test_beyond_loopback_only_when_asked(host: str) -> None:
-    """An address that others can reach needs the explicit flag, and the refusal says what is at stake."""
+    """An address that others can reach needs the explicit flag; the error explains the risk."""
     with pytest.raises(ValueError, match="read every text and code"):
         Sandbox().serve(host)
 
 
 def test_exposed_when_asked() -> None:
-    """With the flag the inbox is served under any name."""
+    """With the flag, the inbox is served under any host name."""
     with Sandbox().serve("0.0.0.0", expose=True) as url:
         local = url.replace("0.0.0.0", "127.0.0.1")
         answer = httpx.get(local + "/_sandbox/messages", headers={"Host": "phones.test"}, trust_env=False)
@@ -87,7 +87,7 @@ def test_exposed_when_asked() -> None:
 
 
 def test_ipv6() -> None:
-    """The server listens on IPv6's loopback as well."""
+    """The server can listen on IPv6 loopback."""
     if not has_ipv6():
         pytest.skip("this machine has no IPv6")
     with Sandbox().serve("::1") as url:
@@ -116,12 +116,12 @@ def test_other_web_pages_are_kept_out(caller: Caller, headers: dict[str, str], s
 
 
 def test_operations_are_open_to_any_name(caller: Caller) -> None:
-    """A container that knows the machine by another name can send codes."""
+    """A container can send codes with another name for the machine."""
     assert outcome(caller.send(headers={"Host": "operator.internal"})) == (200, None)
 
 
 def test_page(caller: Caller) -> None:
-    """The page is one file under a policy that allows its own script and style only."""
+    """The page is one file with a policy that allows only its own script and style."""
     answer = caller.http.get("/")
     policy = answer.headers["content-security-policy"]
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -132,21 +132,21 @@ def test_page(caller: Caller) -> None:
 
 
 def test_page_is_only_read(caller: Caller) -> None:
-    """A request that went to the root by mistake is refused as any operation refuses a wrong method."""
+    """An operation request to the root gets the error for a wrong method."""
     answer = caller.http.post("/", json={}, headers={"x-correlator": "abc"})
     assert outcome(answer) == (405, "METHOD_NOT_ALLOWED")
     assert (answer.headers["x-correlator"], answer.headers["allow"]) == ("abc", "GET, HEAD")
 
 
 def test_body_beyond_all_measure(caller: Caller) -> None:
-    """A huge body is refused without being read to the end, in CAMARA's form."""
+    """A huge body is refused in CAMARA's form, without being read to the end."""
     answer = caller.post("send-code", content=b"x" * 3_000_000, headers={"Content-Type": "application/json"})
     assert outcome(answer) == (400, "INVALID_ARGUMENT")
     assert outcome(caller.send()) == (200, None)
 
 
 def test_body_beyond_all_measure_is_not_read(caller: Caller) -> None:
-    """The answer comes as soon as it is clear that the body is too large, however much is announced."""
+    """The response comes as soon as the body is known to be too large."""
     head = b"POST /otpvalidation/send-code HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer any\r\n"
     with socket.create_connection((caller.http.base_url.host, caller.http.base_url.port or 0), timeout=5) as link:
         link.sendall(head + b"Content-Type: application/json\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 70_000)
@@ -154,7 +154,7 @@ def test_body_beyond_all_measure_is_not_read(caller: Caller) -> None:
 
 
 def test_answers_do_not_wait_for_the_network() -> None:
-    """Small packets are sent at once: else every second answer on a connection waits 40 ms for an acknowledgement."""
+    """Otherwise every second response on a connection waits 40 ms for an acknowledgement."""
     with server.listen("127.0.0.1", 0) as listener:
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
@@ -174,7 +174,7 @@ def test_limits_of_a_check(caller: Caller, authentication_id: str, code: str, ex
 
 
 def test_client_that_leaves_mid_body(caller: Caller) -> None:
-    """A client that goes away before its body is complete disturbs nobody."""
+    """A client that disconnects before its body is complete does not affect others."""
     for path in ("/otpvalidation/send-code", "/_sandbox/advance"):
         with socket.create_connection((caller.http.base_url.host, caller.http.base_url.port or 0)) as link:
             link.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{".encode())
@@ -250,14 +250,14 @@ def test_head_of_a_request(caller: Caller, headers: dict[str, str], status: int)
     ],
 )
 def test_malformed_bodies(caller: Caller, body: bytes) -> None:
-    """What is not the JSON object that the release describes is an invalid argument."""
+    """A body that is not the described JSON object is an invalid argument."""
     answer = caller.post("send-code", content=body, headers={"Content-Type": "application/json"})
     assert outcome(answer) == (400, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("message", ["line\n{{code}}\nline", "{{code}}" + "é" * 152, "{{code}}\u0000\U0001f600"])
 def test_legal_messages(caller: Caller, message: str) -> None:
-    """Several lines, 160 characters of several bytes and odd characters are all legal."""
+    """Several lines, 160 characters of several bytes, and unusual characters are valid."""
     caller.send(message=message)
     [sent] = caller.sandbox.messages()
     assert sent.text == message.replace("{{code}}", sent.code)
@@ -272,7 +272,7 @@ class Events:
         self.last = ""
 
     def __next__(self) -> dict[str, Any]:
-        """Return the next event's value; comments are passed over."""
+        """Return the value of the next event; comments are skipped."""
         for line in self._lines:
             if line.startswith("id: "):
                 self.last = line[4:]
@@ -283,7 +283,7 @@ class Events:
 
 
 def test_events(caller: Caller) -> None:
-    """The stream tells everything first, then what changes, and resumes where it was left."""
+    """The stream sends the whole state first, then the changes, and can be resumed."""
     first = caller.sent()
     with caller.http.stream("GET", "/_sandbox/events") as stream:
         assert stream.headers["content-type"] == "text/event-stream"
@@ -303,7 +303,7 @@ def test_events(caller: Caller) -> None:
 
 
 def test_quiet_streams_are_kept_alive(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream on which nothing happens still shows that it is there."""
+    """A stream without events sends a comment from time to time."""
     monkeypatch.setattr(server, "_KEEP_ALIVE", 0.02)
     with caller.http.stream("GET", "/_sandbox/events") as stream:
         lines = stream.iter_lines()
@@ -311,7 +311,7 @@ def test_quiet_streams_are_kept_alive(caller: Caller, monkeypatch: pytest.Monkey
 
 
 def test_events_for_a_sandbox_used_in_process(caller: Caller) -> None:
-    """What happens in this process shows on the page as well, from whatever thread, and after the server is gone."""
+    """Changes from any thread of this process are shown on the page, also after the server has ended."""
     with caller.http.stream("GET", "/_sandbox/events") as stream:
         events = Events(stream)
         next(events)
@@ -320,7 +320,7 @@ def test_events_for_a_sandbox_used_in_process(caller: Caller) -> None:
 
 
 def test_dropped_connection_is_really_gone(caller: Caller) -> None:
-    """Over HTTP the client's socket reads the end of the stream, not an answer."""
+    """Over HTTP the client reads the end of the stream, not a response."""
     caller.sandbox.add_fault(Fault(drop="after"))
     request = b"POST /otpvalidation/send-code HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     with socket.create_connection((caller.http.base_url.host, caller.http.base_url.port or 0)) as link:
@@ -345,7 +345,7 @@ def run(*arguments: str, **environ: str) -> subprocess.Popen[str]:
 
 
 def test_command(tmp_path: Path) -> None:
-    """The command says where the inbox is, gives a line that works, obeys its settings, and ends on Ctrl+C."""
+    """The command prints the URL of the inbox and a working request, uses its settings, and ends on Ctrl+C."""
     file = tmp_path / "sandbox.toml"
     file.write_text("code_length = 4\n[[faults]]\ncode = 'INTERNAL'\noperation = 'validate-code'\n", "utf-8")
     process = run("--port", "0", "--config", str(file), "--code-alphabet", "Z", CAMARA_SANDBOX_MAX_SEND="9")
@@ -370,7 +370,7 @@ def test_command(tmp_path: Path) -> None:
 
 
 def test_command_warns_when_exposed() -> None:
-    """An exposed server says what it exposes."""
+    """An exposed server says what other machines can read."""
     process = run("--port", "0", "--host", "0.0.0.0", "--expose")
     assert process.stdout is not None
     try:
@@ -392,7 +392,7 @@ def test_command_warns_when_exposed() -> None:
     ],
 )
 def test_command_refuses(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be meant ends with the reason and exit code 2."""
+    """Invalid options end with the reason and exit code 2."""
     with pytest.raises(SystemExit) as caught:
         __main__.main(arguments, {})
     assert caught.value.code == 2
@@ -400,7 +400,7 @@ def test_command_refuses(arguments: list[str], hint: str, capsys: pytest.Capture
 
 
 def test_a_port_in_use_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """The message tells how to choose another port."""
+    """The message names `--port`."""
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as caught:
         __main__.main(["--port", str(taken.getsockname()[1])], {})
     assert caught.value.code == 2
@@ -408,7 +408,7 @@ def test_a_port_in_use_names_the_option(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help lists each setting with what it means."""
+    """The help lists each setting with its meaning."""
     with pytest.raises(SystemExit):
         __main__.main(["--help"], {})
     text = " ".join(capsys.readouterr().out.split())
@@ -488,7 +488,7 @@ with Sandbox().serve() as url, httpx.Client(base_url=url, trust_env=False) as ht
 
 
 def test_it_runs_from_a_zip(tmp_path: Path) -> None:
-    """Page and description are read through the package's loader."""
+    """The page and the description are read through the loader of the package."""
     package = Path(server.__file__).parents[1]
     archive = tmp_path / "app.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -539,7 +539,7 @@ def test_forms_of_a_foreign_page_change_nothing(
 
 
 def test_a_notebook_starts_and_stops_a_server() -> None:
-    """A cell that runs twice does not start a second server, and a stopped one can be started again."""
+    """Running a cell twice does not start a second server; a stopped one can be started again."""
     sandbox = Sandbox()
     url = sandbox.start()
     assert sandbox.start() == url
@@ -556,7 +556,7 @@ def test_a_notebook_starts_and_stops_a_server() -> None:
 
 
 def test_a_notebook_shows_the_inbox_as_a_table(caller: Caller) -> None:
-    """The newest text first, escaped."""
+    """The newest SMS first, escaped."""
     assert "no texts yet" in caller.sandbox._repr_html_()
     caller.send(PHONE, "first {{code}} <b>")
     caller.send("+34600000009", "second {{code}}")
@@ -584,7 +584,7 @@ main([])
 
 
 def test_without_the_extra() -> None:
-    """In process nothing beyond the base is needed; asking for the server says what to install."""
+    """In process, the base install is enough; the server needs the extra, and the error names it."""
     done = subprocess.run([sys.executable, "-c", BLOCK], capture_output=True, text=True, check=False, timeout=60)
     assert "pip install 'camara-otp[sandbox]'" in done.stdout
     assert "pip install 'camara-otp[sandbox]'" in done.stderr
@@ -592,13 +592,13 @@ def test_without_the_extra() -> None:
 
 
 def test_phone_of_a_wrong_body_is_not_guessed(caller: Caller) -> None:
-    """A fault for a number ignores requests whose number cannot be told."""
+    """A fault for a number ignores requests whose number cannot be read."""
     caller.sandbox.add_fault(Fault(code="INTERNAL", phone_number=PHONE))
     assert outcome(caller.post("send-code", {"phoneNumber": 5})) == (400, "INVALID_ARGUMENT")
 
 
 def test_a_late_answer_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither a client that has given up nor the end of the server waits for it, and nobody is told of a failure."""
+    """Neither a client that gave up nor the end of the server waits for it, and no failure is logged."""
     body = {"phoneNumber": PHONE, "message": "{{code}}"}
     sandbox = Sandbox(latency=60)
     with ThreadPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""The sandbox's authorization server, asked by hand: no code of the client takes part."""
+"""The authorization server of the sandbox; these tests use no code of the client."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ class AnyAlgorithm(JWSRegistry):
 
 @attrs.define
 class Asking:
-    """Someone who asks a sandbox for tokens, and its control API for changes."""
+    """A caller of the authorization server and its control API."""
 
     caller: object
 
@@ -61,7 +61,7 @@ class Asking:
 
 @pytest.fixture
 def asking():
-    """Ask a sandbox that accepts no token but its own, in process."""
+    """Call a sandbox that accepts only its own tokens, in process."""
     sandbox = Sandbox(tokens=())
     with httpx.Client(transport=sandbox.transport(), base_url="https://api.example.com/camara") as http:
         yield Asking(Caller(sandbox, http))
@@ -69,7 +69,7 @@ def asking():
 
 @pytest.fixture
 def both(calling):
-    """Ask such a sandbox in process and over HTTP."""
+    """Call such a sandbox in process and over HTTP."""
     return Asking(calling(tokens=()))
 
 
@@ -89,7 +89,7 @@ KEY = jwk.ECKey.generate_key("P-256")
 
 
 def assertion(url, *, key=KEY, alg="ES256", **claims):
-    """Sign what a client would."""
+    """Return a signed assertion, like that of a client."""
     now = int(time.time())
     claims = {
         "iss": "client",
@@ -104,7 +104,7 @@ def assertion(url, *, key=KEY, alg="ES256", **claims):
 
 
 def test_a_token_opens_the_api(both):
-    """Only issued tokens pass where the setting says so."""
+    """With the setting, only issued tokens are accepted."""
     assert both.caller.send(token="any").status_code == 401
     answer = both.token()
 
@@ -116,7 +116,7 @@ def test_a_token_opens_the_api(both):
 
 
 def test_tokens_expire_by_the_sandboxs_clock(asking):
-    """Short lifetimes, and time that is moved forward."""
+    """With short lifetimes and a clock that is moved."""
     asking.settings(lifetime=3)
     body = asking.token().json()
     assert body["expires_in"] == 3
@@ -159,14 +159,14 @@ def test_revocation_of_all(asking):
 
 @pytest.mark.parametrize("scope", [API_SCOPE, f"dpv:X {API_SCOPE}", f"dpv:X#{API_SCOPE}"])
 def test_both_forms_of_a_purpose_open_the_api(asking, scope):
-    """The forms are separate and joined scopes."""
+    """A scope with a separate and with a joined purpose."""
     token = asking.token(scope=scope).json()["access_token"]
 
     assert asking.caller.send(token=token).status_code == 200
 
 
 def test_a_token_without_the_scope_is_forbidden(asking):
-    """403, not 401: a new token of the same kind would not help."""
+    """The status is 403, because a new token of the same kind would not help."""
     token = asking.token(scope="other:scope").json()["access_token"]
     answer = asking.caller.send(token=token)
 
@@ -191,7 +191,7 @@ def test_basic_is_form_encoded(asking):
 
 
 def test_registered_clients_only(asking):
-    """With the first registration the doors close for others."""
+    """After the first registration, other clients are refused."""
     assert asking.control("POST", "clients", secretly("known", "right")).status_code == 204
 
     assert asking.token(**secret("known", "right")).status_code == 200
@@ -233,7 +233,7 @@ def test_wrong_requests_are_refused(asking, form, error, status):
 
 
 def test_what_is_no_form_is_refused(asking):
-    """Another method, another type, a field twice, broken encoding, too much."""
+    """Another method, another type, a field twice, broken encoding, too many bytes."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     other_method = asking.http.get("/oauth2/token")
     refused(other_method, "invalid_request", 405)
@@ -244,7 +244,7 @@ def test_what_is_no_form_is_refused(asking):
 
 
 def test_an_assertion_logs_in(both):
-    """The public half is registered, the private half signs."""
+    """The public key is registered, the private key signs."""
     both.control("POST", "clients", {"clientId": "client", "jwks": {"keys": [KEY.as_dict(private=False)]}})
     form = {"grant_type": "client_credentials", "scope": API_SCOPE, "client_assertion_type": TYPE}
 
@@ -287,7 +287,7 @@ def test_an_assertion_logs_in(both):
     ],
 )
 def test_a_wrong_assertion_is_refused(asking, claims):
-    """Each claim that the security profile demands, although nobody is registered."""
+    """Each claim of the security profile is checked, also without a registered client."""
     form = {"grant_type": "client_credentials", "scope": API_SCOPE, "client_assertion_type": TYPE}
 
     refused(asking.post("token", form | {"client_assertion": assertion(asking.url(), **claims)}), "invalid_client", 401)
@@ -302,7 +302,7 @@ def test_what_is_no_jwt_is_refused(asking, text):
 
 
 def test_an_unsigned_assertion_is_refused(asking):
-    """Alg none and symmetric ones are not among the algorithms."""
+    """`none` and symmetric algorithms are not accepted."""
     form = {"grant_type": "client_credentials", "scope": API_SCOPE, "client_assertion_type": TYPE}
     key = jwk.OctKey.import_key("x" * 64)
 
@@ -311,7 +311,7 @@ def test_an_unsigned_assertion_is_refused(asking):
 
 
 def test_an_assertion_works_once(asking):
-    """Its jti is remembered."""
+    """Its jti is stored."""
     form = {"grant_type": "client_credentials", "scope": API_SCOPE, "client_assertion_type": TYPE}
     form |= {"client_assertion": assertion(asking.url())}
 
@@ -320,7 +320,7 @@ def test_an_assertion_works_once(asking):
 
 
 def test_jwt_bearer(asking):
-    """The assertion alone; scope inside, never openid."""
+    """The assertion is enough; it has the scope, and never openid."""
 
     def ask(more=None, **claims):
         claims = {"sub": HINT, "scope": f"dpv:X {API_SCOPE}"} | claims
@@ -339,7 +339,7 @@ def test_jwt_bearer(asking):
 
 
 def test_a_login_is_polled_for(both):
-    """Pending until the user has answered, too fast is slowed down, and the id works once."""
+    """Pending until the user has answered; polling too fast is slowed down, and the id works once."""
     both.settings(loginAfter=10)
     body = both.login().json()
     assert (body["interval"], body["expires_in"]) == (1.0, 120)
@@ -366,7 +366,7 @@ def test_a_login_is_polled_for(both):
     ],
 )
 def test_a_login_can_fail(asking, settings, seconds, error):
-    """The user denies it, or does not answer."""
+    """The user denies it, or does not respond."""
     asking.settings(**settings)
     identifier = asking.login().json()["auth_req_id"]
     asking.caller.sandbox.advance(seconds)
@@ -385,12 +385,12 @@ def test_a_login_can_fail(asking, settings, seconds, error):
     ],
 )
 def test_a_wrong_login_is_refused(asking, form, error):
-    """A plus sign that was not encoded arrives as a blank."""
+    """A plus sign that was not encoded arrives as a space."""
     refused(asking.login(**form), error)
 
 
 def test_refresh_tokens_rotate(asking):
-    """Only with offline_access, each good once, all gone with a revocation."""
+    """Only with offline_access, each valid once, all invalid after a revocation."""
     identifier = asking.login(scope=f"openid offline_access {API_SCOPE}").json()["auth_req_id"]
     asking.caller.sandbox.advance(1)
     first = asking.poll(identifier).json()
@@ -407,7 +407,7 @@ def test_refresh_tokens_rotate(asking):
 
 
 def test_discovery(both):
-    """The endpoints, under the root that was asked."""
+    """The endpoints are under the root of the request."""
     found = both.http.get("/.well-known/openid-configuration").json()
 
     assert found["issuer"] == str(both.http.base_url).rstrip("/")
@@ -466,7 +466,7 @@ def test_without_the_signing_package_keys_are_refused_with_the_remedy(asking, mo
 
 
 def test_what_is_kept_is_bounded(asking, monkeypatch):
-    """The oldest token and the oldest client go first."""
+    """The oldest token and the oldest client are dropped first."""
     monkeypatch.setattr("camara_otp.sandbox.authorization._KEPT", 2)
     first, *others = (asking.token().json()["access_token"] for _ in range(3))
 
@@ -481,7 +481,7 @@ LONG = "x" * 257
 
 
 def test_what_is_stored_has_a_limit(asking):
-    """Scopes, client ids, subjects and jti of any length would fill the memory of a sandbox that runs for days."""
+    """Long scopes, client ids, subjects and jti would fill the memory of a sandbox that runs for days."""
     assert asking.token(scope="s" * 1000).status_code == 200
     refused(asking.token(scope="s" * 1001), "invalid_scope", 400)
     refused(asking.token(client_id=LONG), "invalid_client", 401)

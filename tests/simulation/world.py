@@ -87,7 +87,7 @@ class World:
             raise Violation(f"stuck: {sorted(task.call.name for task in self.active)}")
 
     def check(self) -> None:
-        """Check what has to hold after every step."""
+        """Check the invariants after every step."""
         pool = self.pool()
         held = pool._open
         connected = sum(connection.sock is not None and connection.sock in self.open for connection in held)
@@ -123,7 +123,7 @@ class World:
 
 
 class Call:
-    """What the operator knows about one call, and what is expected of it."""
+    """The knowledge of the operator about one call, and the expected result."""
 
     def __init__(self, name: str, operation: str, *, may_renew: bool, rate_limited: bool) -> None:
         self.name = name
@@ -172,7 +172,7 @@ class Task:
         world.active.add(self)
 
     def resume(self, ticket: int, *, late: bool = False) -> None:
-        """Go on until the next wait, unless something else has resumed the call before."""
+        """Continue until the next wait, unless something else has resumed the call before."""
         if ticket != self.ticket:
             return
         self.ticket += 1
@@ -388,7 +388,7 @@ class Peer:
         self._world.at(self._arrival - self._world.now, self._read)
 
     def lose(self) -> None:
-        """The client has closed the connection; what it has sent still arrives."""
+        """Close the connection of the client; bytes that were sent still arrive."""
 
     def _read(self) -> None:
         data = self._coming.popleft()  # events of one moment have no order
@@ -458,7 +458,7 @@ class Peer:
         self._sock.end(reset=reset)
 
     def later(self, event: Callable[[], None]) -> None:
-        """Let something happen while the connection is idle, if it is then."""
+        """Schedule an event for an idle connection."""
 
         def if_idle() -> None:
             if self._sock.is_idle():
@@ -493,7 +493,7 @@ def response(status: int, body: bytes = b"", *headers: bytes, version: bytes = b
 
 
 def success(call: Call, *headers: bytes, version: bytes = b"1.1") -> bytes:
-    """Return the response that a call wants."""
+    """Return the response for a successful call."""
     if call.operation == "validate_code":
         return response(204, b"", *headers, version=version)
     return response(200, json.dumps({"authenticationId": f"id-{call.name}"}).encode(), *headers, version=version)

@@ -1,4 +1,4 @@
-"""What a user writes, for the type checkers: checked by mypy and pyright, never run."""
+"""Code of a user for the type checkers: checked by mypy and pyright, never run."""
 
 from collections.abc import Awaitable
 from typing import assert_type
@@ -23,7 +23,7 @@ from camara_otp.auth import StaticToken
 
 
 class Mine:
-    """A provider of the user's own."""
+    """A provider of the user."""
 
     def get_token(self, *, rejected: str | None, timeout: float) -> str:
         return rejected or str(timeout)
