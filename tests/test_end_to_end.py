@@ -105,7 +105,7 @@ def test_the_rules_of_the_operator_arrive_as_classes(client, operator):
         ("+447700900001", NotFoundError),
     ],
 )
-def test_special_numbers_are_refused_without_a_text(client, operator, number, error):
+def test_special_numbers_are_refused_without_an_sms(client, operator, number, error):
     """Not allowed, landline, barred, foreign."""
     with pytest.raises(error) as caught:
         client.send_code(number, MESSAGE)

@@ -311,7 +311,7 @@ def test_retry_after_stands_on_the_error():
     ids=["plain", "json", "json utf-8", "html", "html of json", "percent", "form", "inside a word"],
 )
 @pytest.mark.parametrize("status", [400, 401, 503])
-def test_no_text_of_a_server_repeats_a_secret(wrap, status):
+def test_no_string_of_a_server_repeats_a_secret(wrap, status):
     """Token, number, message, id and code are masked in code, message and excerpt."""
     request = SendCodeRequest(NUMBER, MESSAGE)
     call = context(request, "eyJhb.Gci-Oi_J")

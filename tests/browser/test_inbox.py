@@ -374,7 +374,7 @@ def test_accessible(
             page.get_by_role("button", name="Back to the phones").click()
 
 
-def test_many_texts(open_page: Open, sandbox: Sandbox, http: httpx.Client) -> None:
+def test_many_messages(open_page: Open, sandbox: Sandbox, http: httpx.Client) -> None:
     """An inbox with thousands of SMS opens, and a new one is drawn without drawing the others again."""
     body = {"message": "{{code}}"}
     with httpx.Client(transport=sandbox.transport(), headers={"Authorization": "Bearer any"}) as inside:

@@ -82,7 +82,7 @@ def test_a_person_logs_in(page, site, sandbox):
     assert sandbox.sent_count == 1
 
 
-def test_a_number_that_gets_no_texts_is_explained_on_the_page(page, site, sandbox):
+def test_a_number_that_gets_no_sms_is_explained_on_the_page(page, site, sandbox):
     """The user can correct the number; nothing is sent."""
     page.goto(f"{site}/login")
     page.get_by_label("Phone number").fill("12")

@@ -66,7 +66,7 @@ def test_it_sends_nothing_without_a_terminal_and_without_yes(cli, ready, sandbox
     assert sandbox.sent_count == 0
 
 
-def test_no_text_is_sent_where_none_may_be(cli, ready, sandbox):
+def test_no_sms_is_sent_with_no_sms(cli, ready, sandbox):
     ran = cli("check", ready, "--no-sms", "--json")
 
     assert ran.code == Exit.NOT_JUDGED
@@ -195,7 +195,7 @@ def test_numbers_may_be_given_in_passing(cli, ready, sandbox, monkeypatch):
     assert {message.phone_number for message in sandbox.messages()} == {"+34600000124"}
 
 
-def test_a_person_reads_the_text(cli, sandbox, person, monkeypatch):
+def test_a_person_reads_the_sms(cli, sandbox, person, monkeypatch):
     """The user types the code if no hook can read it."""
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", TOKEN)
     monkeypatch.setattr("camara_otp.conformance.hooks.sandbox_at", lambda _: None)

@@ -39,7 +39,7 @@ def hooks(handler=lambda request: httpx.Response(200, text="1234 is your code (c
         ("", SENT, None, None),
     ],
 )
-def test_a_code_is_found_in_a_text(text, sent, pattern, code):
+def test_a_code_is_found_in_an_sms(text, sent, pattern, code):
     """It is in the place of the label, whatever the operator adds around it; the newest SMS counts."""
     found = find(text, sent, pattern=pattern)
 
@@ -63,7 +63,7 @@ def test_a_place_in_json_is_found(value, field, found):
 
 
 @pytest.mark.anyio
-async def test_a_text_is_read_over_http():
+async def test_an_sms_is_read_over_http():
     """The hook is called again until the SMS has arrived."""
     asked = []
 
@@ -96,7 +96,7 @@ async def test_a_text_is_read_over_http():
         (httpx.ConnectError("no"), "GET cannot reach its url: no connection could be made"),
     ],
 )
-async def test_a_text_that_does_not_come_is_given_up(answer, words):
+async def test_an_sms_that_does_not_arrive_ends_the_wait(answer, words):
     """The wait ends in time, with the reason."""
 
     def handler(request):
@@ -118,7 +118,7 @@ async def test_an_answer_that_is_not_json_is_said():
 
 
 @pytest.mark.anyio
-async def test_a_text_is_read_by_a_command():
+async def test_an_sms_is_read_by_a_command():
     """The SMS is the output of the command."""
     program = "import sys; print(sys.argv[1][-3:] + '1 is your code (check 7)')"
     read = {"how": "command", "command": [sys.executable, "-c", program, "{phone_number}"], "timeout": 20}

@@ -125,7 +125,7 @@ def test_a_hook_follows_no_redirect():
 @pytest.mark.parametrize("deviation", ["label-not-required", "text-before-token", "any-token", "length-unlimited"])
 @pytest.mark.parametrize("phones", [1, 8])
 @pytest.mark.parametrize("limit", [{}, {"max_texts": 5}, {"max_texts": 3}, {"sms": False}])
-def test_no_operator_sends_more_texts_than_were_announced(deviation, phones, limit):
+def test_no_operator_sends_more_sms_than_were_announced(deviation, phones, limit):
     operator = Operator(deviation)
     settings = told(operator, numbers={"reachable": PHONES[:phones]}, **limit)
     announced = plan(settings, scenarios("1.1.1")).texts

@@ -73,7 +73,7 @@ def test_the_label_is_never_taken_for_a_code(inbox, message):
 
 
 @pytest.mark.parametrize("inbox", [in_json, in_xml, in_lines])
-def test_a_text_of_another_send_is_not_taken(inbox):
+def test_an_sms_of_another_send_is_not_used(inbox):
     assert find(inbox("1234 is your code (check 54321)"), FIRST) is None
 
 
@@ -110,7 +110,7 @@ def test_a_pattern_does_not_take_the_number_of_the_check_for_a_code():
     assert found.code == "4711"
 
 
-def test_texts_of_one_send_are_counted():
+def test_sms_of_one_send_are_counted():
     text = texted(FIRST, "4711")
 
     assert find(json.dumps([{"text": text, "raw": text}]), FIRST).copies == 1

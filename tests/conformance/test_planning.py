@@ -26,7 +26,7 @@ def playing(made):
     return [step for lanes in made.phases for lane in lanes for step in lane]
 
 
-def test_nothing_known_means_no_text():
+def test_without_settings_no_sms_is_sent():
     """Requests that need no phone are sent; the other scenarios name the missing setting."""
     made = planned()
 
@@ -59,7 +59,7 @@ def test_a_budget_is_kept():
 
 
 @pytest.mark.parametrize("phones", [1, 2, 6, 40])
-def test_no_phone_gets_more_texts_than_the_operator_allows(phones):
+def test_no_phone_gets_more_sms_than_the_operator_allows(phones):
     """So no scenario fails because of the SMS of another."""
     reachable = [f"+346000002{index:02d}" for index in range(phones)]
     made = planned(numbers={"reachable": reachable}, limits={"max_send": 4, "max_try": 3}, read=HTTP, expire=HTTP)

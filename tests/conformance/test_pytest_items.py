@@ -84,7 +84,7 @@ def test_what_is_missing_is_said_once(items, arguments, environ, words):
     assert (done.stdout + done.stderr).count(words) <= 3
 
 
-def test_a_token_file_will_do_and_no_text_need_be_sent(items, tmp_path):
+def test_a_token_file_is_enough_and_no_sms_is_sent(items, tmp_path):
     (tmp_path / "token").write_text("t\n", "utf-8")
     sandbox = Sandbox()
     with sandbox.serve() as url:

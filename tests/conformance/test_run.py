@@ -485,7 +485,7 @@ def test_a_person_is_not_asked_for_what_can_do_without():
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(302), httpx.ReadTimeout("late")])
-def test_a_request_that_may_have_brought_a_text_counts_as_one(answer):
+def test_a_request_that_may_have_caused_an_sms_counts_as_one(answer):
     """It is unknown whether it did."""
     asked = []
 
@@ -520,7 +520,7 @@ def test_a_token_that_runs_out_between_two_requests_at_once_is_no_crash():
 
 
 @pytest.mark.parametrize("limit", [{"sms": False}, {"max_texts": 1}, {"max_texts": 5}, {}])
-def test_an_operator_that_texts_everything_gets_no_more_sends_than_were_announced(limit):
+def test_an_operator_that_refuses_no_send_gets_no_more_than_were_announced(limit):
     """A send that must be refused, but is not, costs an SMS; the deviation is reported."""
     texts = []
 

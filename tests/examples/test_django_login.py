@@ -79,7 +79,7 @@ def test_a_user_logs_in(browser, served):
     assert served.operator.messages(NUMBER)[0].authentication_id not in str(browser.http.cookies)
 
 
-def test_a_second_text_waits_for_the_cool_down(browser, site, served):
+def test_a_second_sms_waits_for_the_cool_down(browser, site, served):
     """Also from another browser, which has no session yet."""
     browser.submit("/login", phone_number=NUMBER)
     other = Browser(site)
@@ -102,7 +102,7 @@ def test_a_second_text_waits_for_the_cool_down(browser, site, served):
         ("+447400123456", "Use another number"),
     ],
 )
-def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, said):
+def test_a_number_that_cannot_receive_sms_is_explained(browser, served, number, said):
     """The page explains it before anything is sent."""
     assert said in browser.submit("/login", phone_number=number).text
     assert served.operator.calls() == []
@@ -120,7 +120,7 @@ def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, sa
         (Fault(code="INTERNAL", times=1), "We do not know whether it worked", False),
     ],
 )
-def test_the_cool_down_holds_where_a_text_may_have_gone_out(browser, served, fault, said, again):
+def test_the_cool_down_holds_if_an_sms_may_have_been_sent(browser, served, fault, said, again):
     """After a refusal the user may try again at once; after an unknown outcome not."""
     served.operator.add_fault(fault)
     assert said in browser.submit("/login", phone_number=NUMBER).text

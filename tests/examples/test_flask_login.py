@@ -63,7 +63,7 @@ def test_the_browser_holds_neither_the_id_nor_the_number(browser, served):
         ("", 422, "This number is not a phone number"),
     ],
 )
-def test_a_number_that_cannot_be_texted_is_explained(browser, served, number, status, said):
+def test_a_number_that_cannot_receive_sms_is_explained(browser, served, number, status, said):
     """The page says what to do, and nothing is sent."""
     answer = browser.post("/login", data={"phone_number": number})
 
@@ -92,7 +92,7 @@ def test_a_number_of_another_operator_is_not_tried_again(browser, served, code):
     assert "Use another number" in answer.text
 
 
-def test_a_second_text_waits_for_the_cool_down(browser, example, served):
+def test_a_second_sms_waits_for_the_cool_down(browser, example, served):
     """Also from another browser, which has no session yet."""
     browser.post("/login", data={"phone_number": NUMBER})
 

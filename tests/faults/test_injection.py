@@ -69,7 +69,7 @@ def test_what_travels_is_known_to_the_last_header(wire, shell):
 
 
 @pytest.mark.parametrize("where", ["token", "callable", "x_correlator", "factory", "headers", "name"])
-def test_no_text_breaks_out_of_a_header(wire, shell_sync, where):
+def test_no_string_breaks_out_of_a_header(wire, shell_sync, where):
     """The string is refused, or sent as one header value."""
 
     @_hunting
@@ -106,7 +106,7 @@ def test_no_text_breaks_out_of_a_header(wire, shell_sync, where):
 
 @_hunting
 @given(message=TEXTS.map("{{{{code}}}}{}".format), code=TEXTS)
-def test_no_text_breaks_out_of_the_body(wire, shell_sync, message, code):
+def test_no_string_breaks_out_of_the_body(wire, shell_sync, message, code):
     """The server reads the given value and nothing else."""
     import json
 

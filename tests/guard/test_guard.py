@@ -81,7 +81,7 @@ def refusal(guard, number=NUMBER, **keys):
         return error.rule, error.retry_after
 
 
-def test_a_second_text_waits_for_the_cooldown(make, otp, operator, clock):
+def test_a_second_sms_waits_for_the_cooldown(make, otp, operator, clock):
     guard = make(cooldown=30.0)
     send(guard, otp)
 
@@ -294,7 +294,7 @@ def interrupted_at(step, function):
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["sent", "refused by the operator"])
-def test_an_interrupt_at_any_line_leaves_no_text_without_a_place(make, otp, operator, refused):
+def test_an_interrupt_at_any_line_leaves_no_sms_uncounted(make, otp, operator, refused):
     """An SMS that was sent is counted, whichever line of the guard is interrupted."""
     if refused:
         operator.add_fault(Fault(code="PHONE_NUMBER_BLOCKED"))
@@ -531,7 +531,7 @@ def test_the_text_of_a_refusal_is_for_the_user_and_names_no_limit(rule, retry_af
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
 
 
-def test_memory_is_bounded_by_the_texts_of_the_longest_window(clock):
+def test_memory_is_bounded_by_the_sms_of_the_longest_window(clock):
     """Ten thousand SMS, a hundred in each window: older ones are dropped."""
     store = MemoryCounters(clock=clock)
     guard = Guard(cooldown=30.0, limits=[Limit("ip", 1, per=100)], store=store)

@@ -33,7 +33,7 @@ def points(reader):
     }
 
 
-def test_refusals_texts_and_verified_texts_are_counted():
+def test_refusals_sms_and_verified_numbers_are_counted():
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader], shutdown_on_exit=False)
     guard = Guard(

@@ -28,7 +28,7 @@ gaps = st.lists(st.integers(0, 4000), max_size=60)
 
 
 @given(gaps=gaps, count=st.integers(1, 5), window=st.integers(1, 20_000))
-def test_a_window_never_holds_more_texts_than_its_limit(gaps, count, window):
+def test_a_window_never_has_more_sms_than_its_limit(gaps, count, window):
     """Any two SMS that are `count` apart are at least a window apart."""
     now = 0
     store, passed = MemoryCounters(clock=lambda: now / 1000), []
@@ -78,11 +78,11 @@ def test_the_refusal_that_lasts_longest_is_named():
     ("sent", "verified", "refused"),
     [(9, 0, False), (10, 0, True), (10, 1, True), (10, 2, False), (100, 19, True), (100, 20, False)],
 )
-def test_conversion_decides_once_enough_texts_were_sent(sent, verified, refused):
+def test_conversion_decides_once_enough_sms_were_sent(sent, verified, refused):
     assert (Rule("conversion", 1000, 10, 0.2).wait({0: Slot(sent, verified, 0)}, 1) > 0) is refused
 
 
-def test_a_prefix_opens_again_when_its_texts_leave_the_window():
+def test_a_prefix_is_allowed_again_when_its_sms_leave_the_window():
     """Slot by slot: here as soon as fewer than the sample are left."""
     rule = Rule("conversion", 1000, 10, 0.2)
 

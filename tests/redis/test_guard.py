@@ -251,7 +251,7 @@ def test_of_many_processes_one_passes(server, operator):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a fork at each line")
 @pytest.mark.parametrize("blocked", [False, True], ids=["sent", "refused by the operator"])
-def test_a_worker_killed_at_any_line_leaves_no_text_without_a_place(server, operator, blocked):
+def test_a_worker_killed_at_any_line_leaves_no_sms_uncounted(server, operator, blocked):
     """SIGKILL at each line of the guard: Redis has counted an SMS that was sent."""
     if blocked:
         operator.add_fault(Fault(code="PHONE_NUMBER_BLOCKED"))
@@ -287,7 +287,7 @@ def test_a_cancelled_task_keeps_the_place(server):
 
 
 @pytest.mark.parametrize("kind", ["asyncio client", "plain client"])
-def test_a_task_cancelled_at_any_step_leaves_no_text_without_a_place(server, kind):
+def test_a_task_cancelled_at_any_step_leaves_no_sms_uncounted(server, kind):
     """One more step of the event loop before each cancellation, until the task ends before it."""
 
     async def run():

@@ -257,7 +257,7 @@ def test_authorization_server(caller: Caller) -> None:
     assert described(caller.http.post("/_sandbox/clients", json={"clientId": "me"})).status_code == 204
 
 
-def test_no_text_no_code(caller: Caller) -> None:
+def test_without_an_sms_there_is_no_code(caller: Caller) -> None:
     """If a phone has no SMS, the error has the outcome of its last request."""
     with pytest.raises(LookupError, match="no request came in"):
         caller.sandbox.last_code(PHONE)
