@@ -20,7 +20,7 @@ BAR = 2.0
 def provider() -> CIBA | ClientCredentials:
     """Return a provider that holds a token for an hour."""
     made = ClientCredentials("https://op.example/token", "client", client_secret="secret")
-    made._cache.put(Token("token", 3600, 3600), time.monotonic())
+    made._cache.put(Token("token", 3600, time.monotonic() + 3600))
     return made
 
 

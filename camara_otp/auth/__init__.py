@@ -4,9 +4,8 @@
 between workers. `StaticToken` and `CallableToken` stand for `token="..."` and `token=function`; any object with the
 two methods of `TokenProvider` is accepted.
 
-One renewal passes through these modules in one direction: a grant (`client_credentials`, `jwt_bearer`, `ciba`) builds
-the form, `token_endpoint` sends it and `answers` reads the response, `sharing` looks in the store first if there is
-one, `cache` lets one fetch serve every caller, and the client reads the cache.
+A renewal goes from the client to `cache`, where one fetch serves every caller, to `sharing` if there is a store, and to
+the grant (`client_credentials`, `jwt_bearer`, `ciba`), which has `token_endpoint` send its form.
 """
 
 from importlib import import_module
@@ -34,14 +33,7 @@ __all__ = [
     "scope",
 ]
 
-_MODULES = {
-    "ciba": ("CIBA",),
-    "client_credentials": ("ClientCredentials",),
-    "jwt_bearer": ("JWTBearer",),
-    "providers": ("CallableToken", "StaticToken", "TokenProvider", "TokenSource"),
-    "scopes": ("scope",),
-    "stores": ("MemoryStore", "RedisStore", "TokenStore"),
-}
+_MODULES = ("providers", "scopes", "stores", "client_credentials", "jwt_bearer", "ciba")
 
 
 def __dir__() -> list[str]:
@@ -50,7 +42,8 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     # The client needs `providers` alone, and importing it should not cost the import of the grants.
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
+    for module in _MODULES if name in __all__ else ():
+        found = getattr(import_module(f"{__name__}.{module}"), name, None)
+        if found is not None:
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

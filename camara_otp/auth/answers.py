@@ -55,29 +55,23 @@ _CREDENTIALS_REFUSED: Final = "check client_id and its secret or key, client_aut
 
 @frozen
 class Token:
-    """A token as it was just obtained.
-
-    `lifetime` and `left` are seconds; they differ when the token comes from a store. A `final` token cannot be
-    renewed, so no renewal is tried ahead of its expiry.
-    """
+    """A token, its whole lifetime in seconds, and its expiry on the monotonic clock; `final` if it cannot be renewed."""
 
     value: str = field(repr=False)
     lifetime: float
-    left: float
+    expires_at: float
     refresh: str | None = field(default=None, repr=False)
     final: bool = False
 
-    def renew_ahead(self, leeway: float) -> float:
-        """Return how many seconds ahead of its expiry the token is renewed; fewer for a short lifetime."""
-        return min(max(leeway, 2.0), max(self.lifetime / 4, min(3.0, self.lifetime / 2)))
+    def renew_at(self, leeway: float) -> float:
+        """Return the moment to renew the token: `leeway` seconds ahead of its expiry, fewer for a short lifetime."""
+        if self.final:
+            return self.usable_until()
+        return self.expires_at - min(max(leeway, 2.0), max(self.lifetime / 4, min(3.0, self.lifetime / 2)))
 
-    def is_due(self, leeway: float) -> bool:
-        """Tell whether it is time to renew the token."""
-        return self.left <= self.renew_ahead(leeway)
-
-    def safety_margin(self) -> float:
-        """Return how many seconds ahead of its expiry the token is no longer used: servers count whole seconds."""
-        return min(2.0, self.lifetime / 3)
+    def usable_until(self) -> float:
+        """Return the moment to stop using the token: ahead of its expiry, because servers count whole seconds."""
+        return self.expires_at - min(2.0, self.lifetime / 3)
 
 
 @define(eq=False)
@@ -106,11 +100,16 @@ class StartedLogin:
 
 @frozen
 class Reply:
-    """A response, the server's name for messages, the secrets of the request, and the wall-clock time of receipt."""
+    """A response, and what is known about its request.
+
+    `server` is its name in messages, `began` the beginning of the request on the monotonic clock, and `now` the
+    wall-clock time of the response.
+    """
 
     server: str
     answer: Answer
     secrets: Secrets
+    began: float
     now: float
 
     def cleaned(self, words: str) -> str:
@@ -143,7 +142,8 @@ def read_token(reply: Reply, scope: str | None) -> Token:
         )
     lifetime = read_seconds(document.get("expires_in"), UNSTATED_LIFETIME)
     refresh = document.get("refresh_token")
-    return Token(value, lifetime, lifetime, refresh if isinstance(refresh, str) and refresh else None)
+    refresh = refresh if isinstance(refresh, str) and refresh else None
+    return Token(value, lifetime, reply.began + lifetime, refresh)
 
 
 def read_started_login(reply: Reply) -> StartedLogin:

@@ -3,14 +3,11 @@
 The client calls `get_token`. The cache returns the token at hand, or has a thread fetch one: through the store if there
 is one (`sharing`), from the token endpoint (`token_endpoint`), with the form of the grant (`_fetch` of each provider).
 
-The token at hand is read without a lock: it is a reference to an immutable value. Everything else is decided under a
-lock that is held for microseconds and never across I/O or an await.
-
-A fetch runs in a thread of its own. Callers, in threads or in tasks of any event loop, only wait for it, each for as
-long as its own call allows. No caller owns the fetch, so a caller that is cancelled or times out does not affect the
-others, and a token that comes too late for one caller serves the next. A fetch that exceeds its time is abandoned and
-replaced. Ahead of a token's expiry a fetch starts in the background, and callers get the token at hand. A forked child
-starts with the token and without the fetch, whose thread exists in the parent only.
+Callers, in threads or in tasks of any event loop, only wait for the fetch, each for as long as its own call allows. So
+a caller that is cancelled or times out does not affect the others, and a token that comes too late for one caller
+serves the next. A fetch that exceeds its time is replaced. Ahead of a token's expiry a fetch starts in the background,
+and callers get the token at hand. A forked child starts with the token and without the fetch, whose thread exists in
+the parent only. The lock is held for microseconds, never across I/O or an await.
 """
 
 import logging
@@ -22,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from camara_otp._checks import seconds
 from camara_otp._threads import await_future, start_thread, wait
@@ -46,23 +43,6 @@ GRACE: Final = 2.0
 _LATE: Final = TokenRefusal("no token within the time of the call; the token endpoint is slow, or timeout is too short")
 
 
-@frozen
-class CachedToken:
-    """A token with the moments, on the monotonic clock, at which to renew it and to stop using it."""
-
-    value: str = field(repr=False)
-    renew_at: float
-    expires_at: float
-    final: bool = False
-
-
-def cached_token(token: Token, began: float, leeway: float) -> CachedToken:
-    """Return the token of a request that began at `began`, with its moments."""
-    expires_at = began + token.left - token.safety_margin()
-    renew_at = expires_at if token.final else began + token.left - token.renew_ahead(leeway)
-    return CachedToken(token.value, renew_at, expires_at, token.final)
-
-
 class Fetch(Future[Token | TokenRefusal | None]):
     """A fetch that has started, to replace the token `unwanted`; another one replaces it at `until`.
 
@@ -79,18 +59,14 @@ class Fetch(Future[Token | TokenRefusal | None]):
 class TokenCache:
     """Serve a token to any number of threads and tasks, with one fetch at a time.
 
-    Attributes:
-        source: fetches a token, within `patience` seconds, in a thread.
-        leeway: renew this many seconds ahead of the expiry, fewer for a short lifetime.
-        patience: seconds after which a fetch is abandoned.
-        clock: monotonic seconds.
+    A token is renewed `leeway` seconds ahead of its expiry. A fetch is replaced if it takes `patience` seconds.
     """
 
     source: Source
     leeway: float = field(kw_only=True)
     patience: float = field(kw_only=True)
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
-    _token: CachedToken | None = field(default=None, init=False)
+    _token: Token | None = field(default=None, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
     _fetch: Fetch | None = field(default=None, init=False)
     _quiet_until: float = field(default=0.0, init=False)
@@ -98,12 +74,12 @@ class TokenCache:
     def __attrs_post_init__(self) -> None:
         _caches.add(self)
 
-    def put(self, token: Token, began: float) -> None:
+    def put(self, token: Token) -> None:
         """Take a token that was obtained elsewhere; it replaces the fetch that is under way."""
         with self._lock:
             self._fetch = None
             self._quiet_until = 0.0
-            self._token = cached_token(token, began, self.leeway)
+            self._token = token
 
     def get(self, rejected: str | None, timeout: float) -> str:
         """Return a token other than `rejected` within `timeout` seconds, or raise TokenError."""
@@ -132,16 +108,16 @@ class TokenCache:
     def _decide(self, rejected: str | None, deadline: float) -> str | Fetch:
         """Return a token to serve at once, or the fetch to wait for."""
         token = self._token
-        if token is not None and token.value != rejected and self.clock() < token.renew_at:
+        if token is not None and token.value != rejected and self.clock() < token.renew_at(self.leeway):
             return token.value  # the usual case, without the lock
         with self._lock:
             now = self.clock()
             token = self._token
             if token is not None and token.value == rejected and not token.final:
                 token = self._token = None  # no other caller shall get a token that the operator rejects
-            if token is not None and now >= token.expires_at:
+            if token is not None and now >= token.usable_until():
                 token = None
-            if token is not None and (now < token.renew_at or now < self._quiet_until):
+            if token is not None and (now < token.renew_at(self.leeway) or now < self._quiet_until):
                 return token.value
             fetch = self._fetch
             if fetch is None or now >= fetch.until:
@@ -166,14 +142,14 @@ class TokenCache:
         # between leaves no noted fetch without a thread.
         fetch = Fetch(unwanted, now + self.patience)
         try:
-            start_thread(self._run, fetch, now, wait_budget)
+            start_thread(self._run, fetch, wait_budget)
         except RuntimeError:
             fetch.set_result(TokenRefusal("no token: this process cannot start another thread to fetch one"))
         else:
             self._fetch = fetch
         return fetch
 
-    def _run(self, fetch: Fetch, began: float, wait_budget: float) -> None:
+    def _run(self, fetch: Fetch, wait_budget: float) -> None:
         try:
             outcome: Token | TokenRefusal = self.source(fetch.unwanted, wait_budget)
         except TokenRefusal as refusal:
@@ -181,23 +157,19 @@ class TokenCache:
         except BaseException as error:  # noqa: BLE001 - a caller's own http_client or store may raise anything
             outcome = TokenRefusal(f"no token: fetching it raised {type(error).__name__}")
         with self._lock:
+            now = self.clock()
             is_replaced = self._fetch is not fetch
-            is_served = self._token is not None and self.clock() < self._token.expires_at
+            is_served = self._token is not None and now < self._token.usable_until()
             if not is_replaced:
                 self._fetch = None
-                self._take(outcome, began)
+                if isinstance(outcome, Token):
+                    self._token = outcome
+                if isinstance(outcome, TokenRefusal) or now >= outcome.renew_at(self.leeway):
+                    self._quiet_until = now + RETRY_PAUSE
         fetch.set_result(None if is_replaced else outcome)
         if is_served and isinstance(outcome, TokenRefusal) and not is_replaced:
             # No caller waits for a renewal ahead of the expiry, so no caller would report its failure.
             _log.warning("the token could not be renewed ahead of its expiry: %s", outcome.reason)
-
-    def _take(self, outcome: Token | TokenRefusal, began: float) -> None:
-        now = self.clock()
-        if isinstance(outcome, Token):
-            self._token = cached_token(outcome, began, self.leeway)
-            if now < self._token.renew_at:
-                return
-        self._quiet_until = now + RETRY_PAUSE
 
     def after_fork(self) -> None:
         """Keep the token, and forget the lock and the fetch of the parent's threads."""

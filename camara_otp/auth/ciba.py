@@ -153,13 +153,13 @@ class CIBA(CachedProvider):
         try:
             build = self._builder({"scope": self._scope, "login_hint": self._login_hint.reveal()})
             started = self._endpoint.ask("backchannel_url", build, read_started_login, ask_until())
-            token, began = poll_login(started, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
+            token = poll_login(started, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
         except TokenRefusal as refusal:
             return refusal.with_traceback(None)  # its frames hold tokens
         except Exception as error:  # noqa: BLE001 - a caller's own http_client may raise anything
             return TokenRefusal(f"the login failed: it raised {type(error).__name__}")
         self._login = login = _Login(token.refresh)
-        self._cache.put(evolve(token, final=token.refresh is None), began)
+        self._cache.put(evolve(token, final=token.refresh is None))
         return login
 
     def _builder(self, fields: dict[str, str], *secrets: str) -> FormBuilder:
@@ -196,8 +196,8 @@ def poll_login(
     deadline: float,
     clock: Callable[[], float],
     stopped: Callable[[float], bool],
-) -> tuple[Token, float]:
-    """Poll until a login is done; return the token and when its request began.
+) -> Token:
+    """Poll until a login is done, and return the token.
 
     `stopped` waits so many seconds and tells whether the login was given up meanwhile.
 
@@ -217,9 +217,8 @@ def poll_login(
             )
         if stopped(pause):
             raise TokenRefusal("the login was given up")
-        began = clock()
         try:
-            return poll(login.auth_req_id), began
+            return poll(login.auth_req_id)
         except TokenRefusal as refusal:
             if refusal.code == "slow_down":
                 interval += SLOW_DOWN

@@ -10,15 +10,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from attrs import define, field
 
 from camara_otp._threads import run_in_thread
 from camara_otp.auth.answers import Token
 from camara_otp.auth.stores import StoreKey, TokenStore
-
-T = TypeVar("T")
 
 _log: Final = logging.getLogger("camara_otp.auth")
 
@@ -60,84 +58,84 @@ class SharedTokenSource:
         began = self.clock()
         if unwanted is not None:
             self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]
-        self._key = self._key or self.store_key()
+        self._key = key = self._key or self.store_key()
         budget = max(min(wait_budget, self.timeout), 0.0)
-        store = _BoundedStore(self.store, self._key, max(_STORE_BUDGET[0], min(_STORE_BUDGET[1], budget / 4)))
-        found = self._token_or_lease(store, give_up_at=began + budget / 2)
+        store = _BoundedStore(self.store, key.name, max(_STORE_BUDGET[0], min(_STORE_BUDGET[1], budget / 4)))
+        found = self._token_or_lease(store, key, give_up_at=began + budget / 2)
         if isinstance(found, Token):
             return found
         try:
             # Another worker may have saved a token between our look and our lock.
-            token = None if found is None else store.load(self._unwanted)
-            if token is None or token.is_due(self.leeway):
+            token = None if found is None else self._look(store, key)
+            if token is None or self._is_due(token):
                 token = self.fetch(self.timeout - (self.clock() - began))
-                store.save(token)
+                left = token.expires_at - self.clock()
+                if left > 0:
+                    store.ask("save", key.pack(token, encrypt=self.store.encrypt), left)
             return token
         finally:
             if found is not None:
-                store.release(found)
+                store.ask("release", found)
 
-    def _token_or_lease(self, store: "_BoundedStore", give_up_at: float) -> Token | str | None:
+    def _token_or_lease(self, store: "_BoundedStore", key: StoreKey, give_up_at: float) -> Token | str | None:
         """Return a shared token, or the lease of the lock, or None when neither comes in time."""
         while True:
-            token = store.load(self._unwanted)
-            if token is not None and not token.is_due(self.leeway):
+            token = self._look(store, key)
+            if token is not None and not self._is_due(token):
                 return token
-            lease = store.acquire()
+            lease: str | None = store.ask("acquire", LOCK_SECONDS)
             if lease is not None or store.has_failed:
                 return lease
-            if token is not None and token.left > token.safety_margin():
+            now = self.clock()
+            if token is not None and now < token.usable_until():
                 return token  # another worker renews it; it serves until then
-            left = give_up_at - self.clock()
-            if left <= 0:
+            if now >= give_up_at:
                 return None
-            self.sleep(min(_PAUSE, left))
+            self.sleep(min(_PAUSE, give_up_at - now))
+
+    def _look(self, store: "_BoundedStore", key: StoreKey) -> Token | None:
+        """Return the shared token unless it is an unwanted one, or None."""
+        now = self.clock()
+        kept = store.ask("load")
+        try:
+            value, left = kept or (b"", 0.0)
+            left = float(left)
+        except (TypeError, ValueError):  # from a store of the caller's own
+            store.fail("load must return bytes and seconds, or None")
+            return None
+        token = key.unpack(value, now + left, encrypt=self.store.encrypt) if 0 < left < math.inf else None
+        return None if token is None or token.value in self._unwanted else token
+
+    def _is_due(self, token: Token) -> bool:
+        return self.clock() >= token.renew_at(self.leeway)
 
 
 @define(eq=False)
 class _BoundedStore:
-    """The store during one fetch. Its operations together may take `seconds`; one that fails returns None."""
+    """The store during one fetch: all its operations together may take `seconds`."""
 
     store: TokenStore
-    key: StoreKey
+    name: str
     seconds: float
     has_failed: bool = False
 
-    def load(self, unwanted: tuple[str, ...]) -> Token | None:
-        kept = self._ask(self.store.load)
-        try:
-            value, left = kept or (b"", 0.0)
-            token = self.key.unpack(value, float(left), encrypt=self.store.encrypt)
-        except (TypeError, ValueError):  # from a store of the caller's own
-            self._fail("load must return bytes and seconds, or None")
-            return None
-        return token if token is not None and token.value not in unwanted and 0 < token.left < math.inf else None
-
-    def acquire(self) -> str | None:
-        return self._ask(self.store.acquire, LOCK_SECONDS)
-
-    def save(self, token: Token) -> None:
-        if token.left > 0:
-            self._ask(self.store.save, self.key.pack(token, encrypt=self.store.encrypt), token.left)
-
-    def release(self, lease: str) -> None:
-        self._ask(self.store.release, lease)
-
-    def _ask(self, method: Callable[..., T], *args: object) -> T | None:
+    def ask(self, method: str, *args: object) -> Any:
+        """Return the answer of the store, or None if it fails or is out of time."""
         began = time.monotonic()
         problem = "too slow"
         if self.seconds > 0:
             try:
                 # In a thread of its own, so that a store which hangs does not hold this one.
-                return run_in_thread(method, self.key.name, *args).result(self.seconds)
+                return run_in_thread(getattr(self.store, method), self.name, *args).result(self.seconds)
             except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
                 problem = type(error).__name__
             finally:
                 self.seconds -= time.monotonic() - began
-        self._fail(problem)
+        self.fail(problem)
         return None
 
-    def _fail(self, problem: str) -> None:
+    def fail(self, problem: str) -> None:
+        """Log the first failure."""
         if not self.has_failed:
             _log.warning("the token store failed (%s): the token may not be shared with other workers", problem)
         self.has_failed = True

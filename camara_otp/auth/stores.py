@@ -86,11 +86,11 @@ class StoreKey:
         value = json.dumps({"token": token.value, "lifetime": token.lifetime}).encode()
         return _fernet(self.key).encrypt(value) if encrypt else value
 
-    def unpack(self, value: bytes, left: float, *, encrypt: bool) -> Token | None:
+    def unpack(self, value: bytes, expires_at: float, *, encrypt: bool) -> Token | None:
         """Return the token, or None when the bytes are not a packed token."""
         try:
             content = json.loads(_fernet(self.key).decrypt(value) if encrypt else value)
-            return Token(str(content["token"]), float(content["lifetime"]), left)
+            return Token(str(content["token"]), float(content["lifetime"]), expires_at)
         except Exception:  # noqa: BLE001 - foreign or damaged bytes count as no token
             return None
 

@@ -216,6 +216,7 @@ class TokenEndpoint:
     def _send(self, exchange: "Exchange", which: str, build: FormBuilder, deadline: float) -> Reply:
         where, server = self._urls[which], _ENDPOINTS[which][0]
         form = build(where.url, time.time())
+        began = time.monotonic()
         method = "POST" if form.body else "GET"
         headers = (_USER_AGENT, *form.headers)
         answer = exchange.request(Outgoing(method, where.target, headers, form.body, deadline, _CONNECT_TIMEOUT))
@@ -223,4 +224,4 @@ class TokenEndpoint:
             # A request to the backchannel endpoint rings the user's phone.
             again = not answer.permanent and not (answer.sent and which == "backchannel_url")
             raise TokenRefusal(f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}", again=again)
-        return Reply(server, answer, form.secrets, time.time())
+        return Reply(server, answer, form.secrets, began, time.time())

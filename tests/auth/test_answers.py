@@ -22,6 +22,7 @@ from camara_otp.auth.answers import (
 from camara_otp.auth.token_endpoint import issuer_of, read_configuration
 
 SCOPE = "one-time-password-sms:send-validate"
+BEGAN = 500.0
 NOW = 1_800_000_000.0
 NOW_AS_DATE = b"Fri, 15 Jan 2027 08:00:00 GMT"
 SECRET = "s3cr3t/+ value"
@@ -30,7 +31,7 @@ SECRET = "s3cr3t/+ value"
 def heard(body, status=200, headers=(), fault=None, secrets=(SECRET,)):
     """Return the reply of a token endpoint."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply("the token endpoint", Answer(status, tuple(headers), raw, fault), Secrets(*secrets), NOW)
+    return Reply("the token endpoint", Answer(status, tuple(headers), raw, fault), Secrets(*secrets), BEGAN, NOW)
 
 
 def good(**more):
@@ -52,8 +53,8 @@ def read(body, **options):
 
 
 def test_a_good_answer_gives_a_token():
-    """Value, lifetime and the refresh token."""
-    assert read(good(refresh_token="r")) == Token("t0ken", 3600.0, 3600.0, "r")
+    """Value, lifetime, expiry and the refresh token; the lifetime counts from the beginning of the request."""
+    assert read(good(refresh_token="r")) == Token("t0ken", 3600.0, BEGAN + 3600.0, "r")
 
 
 @pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER", "BearerToken", "bearertoken"])

@@ -13,7 +13,7 @@ import trio
 from camara_otp._threads import await_future, run_in_thread, wait
 from camara_otp.auth import cache as cache_module
 from camara_otp.auth.answers import Token, TokenRefusal
-from camara_otp.auth.cache import RETRY_PAUSE, TokenCache, cached_token
+from camara_otp.auth.cache import RETRY_PAUSE, TokenCache
 from camara_otp.errors import TokenError
 
 DOWN = TokenRefusal("down", again=True)
@@ -29,11 +29,17 @@ class Clock:
         return self.now
 
 
+def token(value, lifetime=3600.0, **options):
+    """Return a token that was just obtained."""
+    return Token(value, lifetime, time.monotonic() + lifetime, **options)
+
+
 class Source:
     """A source of tokens: `t1`, `t2`, ..., or the queued outcomes; it waits while its gate is closed."""
 
-    def __init__(self, lifetime=3600.0):
+    def __init__(self, lifetime=3600.0, clock=time.monotonic):
         self.lifetime = lifetime
+        self.clock = clock
         self.queue = []
         self.asked = []
         self.hurries = []
@@ -45,7 +51,8 @@ class Source:
         self.hurries.append(hurry)
         number = len(self.asked)
         assert self.gate.wait(10)
-        outcome = self.queue.pop(0) if self.queue else Token(f"t{number}", self.lifetime, self.lifetime)
+        made = Token(f"t{number}", self.lifetime, self.clock() + self.lifetime)
+        outcome = self.queue.pop(0) if self.queue else made
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -70,31 +77,30 @@ def settle(made):
 )
 def test_margins_shrink_with_the_lifetime(lifetime, renew, expire):
     """An hour is renewed a minute ahead, three seconds a fraction ahead."""
-    held = cached_token(Token("t", lifetime, lifetime), 0.0, 60.0)
+    held = Token("t", lifetime, lifetime)
 
-    assert (held.renew_at, held.expires_at) == pytest.approx((renew, expire))
+    assert (held.renew_at(60.0), held.usable_until()) == pytest.approx((renew, expire))
 
 
 def test_a_leeway_of_zero_renews_just_before_the_end():
     """Never after the token has stopped being used."""
-    held = cached_token(Token("t", 3600, 3600), 0.0, 0.0)
+    held = Token("t", 3600, 3600)
 
-    assert held.renew_at == held.expires_at == 3598
+    assert held.renew_at(0.0) == held.usable_until() == 3598
 
 
 def test_a_token_from_a_store_keeps_its_moment_of_renewal():
     """The remaining time counts, but the time of renewal follows from the whole lifetime."""
-    held = cached_token(Token("t", 3600, 100), 0.0, 60.0)
+    held = Token("t", 3600, 100)
 
-    assert (held.renew_at, held.expires_at) == (40, 98)
-    assert Token("t", 3600, 100).renew_ahead(60.0) == 60
+    assert (held.renew_at(60.0), held.usable_until()) == (40, 98)
 
 
 def test_a_final_token_is_used_to_its_end():
     """A token that cannot be renewed is used until it expires."""
-    held = cached_token(Token("t", 3600, 3600, final=True), 0.0, 60.0)
+    held = Token("t", 3600, 3600, final=True)
 
-    assert held.renew_at == held.expires_at
+    assert held.renew_at(60.0) == held.usable_until()
 
 
 def test_the_first_caller_fetches_and_the_next_does_not():
@@ -118,7 +124,7 @@ def test_the_hot_path_takes_no_lock():
 def test_a_fetch_is_told_how_long_a_caller_waits():
     """The fetch gets the time of the first caller; before the expiry no caller waits, so it gets its full time."""
     clock = Clock()
-    source = Source()
+    source = Source(clock=clock)
     made = cache(source, clock=clock)
     made.get(None, 3.0)
     clock.now += 3550
@@ -186,7 +192,8 @@ def test_threads_and_loops_share_a_fetch():
 
 def test_the_old_token_is_served_while_one_renewal_runs():
     """No caller waits ahead of the expiry, not even the caller that starts the renewal."""
-    source, clock = Source(), Clock()
+    clock = Clock()
+    source = Source(clock=clock)
     made = cache(source, clock=clock)
     made.get(None, 5)
     clock.now += 3550
@@ -202,7 +209,8 @@ def test_the_old_token_is_served_while_one_renewal_runs():
 
 def test_a_failed_early_renewal_is_not_repeated_at_once():
     """The token is still valid; the next attempt comes later, and the token is not used after its expiry."""
-    source, clock = Source(), Clock()
+    clock = Clock()
+    source = Source(clock=clock)
     made = cache(source, clock=clock)
     made.get(None, 5)
     source.queue = [DOWN, DOWN]
@@ -222,7 +230,8 @@ def test_a_failed_early_renewal_is_not_repeated_at_once():
 
 def test_a_failed_early_renewal_is_logged(caplog):
     """No caller waits for it, so no exception reports it; a caller that waits gets the refusal instead."""
-    source, clock = Source(), Clock()
+    clock = Clock()
+    source = Source(clock=clock)
     made = cache(source, clock=clock)
     made.get(None, 5)
     source.queue = [DOWN, DOWN]
@@ -243,7 +252,8 @@ def test_a_failed_early_renewal_is_logged(caplog):
 
 def test_an_expired_token_is_never_served():
     """After the expiry, callers wait for the next token."""
-    source, clock = Source(), Clock()
+    clock = Clock()
+    source = Source(clock=clock)
     made = cache(source, clock=clock)
     made.get(None, 5)
     clock.now += 3599
@@ -373,7 +383,8 @@ def test_a_loop_that_dies_takes_nothing_with_it():
 
 def test_an_abandoned_fetch_is_replaced():
     """A fetch that hangs beyond its time blocks no caller, and its late token does not replace a later one."""
-    source, clock = Source(), Clock()
+    clock = Clock()
+    source = Source(clock=clock)
     source.gate.clear()
     made = cache(source, clock=clock, patience=3)
     first = made._decide(None, 1e9)
@@ -402,7 +413,7 @@ def test_a_caller_that_waits_for_an_abandoned_fetch_takes_part_in_the_next():
     opener.join()
 
 
-@pytest.mark.parametrize("outcome", [Token("old", 9999.0, 9999.0), TokenRefusal("dead", "invalid_grant")])
+@pytest.mark.parametrize("outcome", [token("old", 9999.0), TokenRefusal("dead", "invalid_grant")])
 def test_a_fetch_from_before_a_token_was_put_changes_nothing(outcome):
     """A late answer of the login before neither replaces the new token nor keeps the next renewal waiting."""
     source = Source()
@@ -410,7 +421,7 @@ def test_a_fetch_from_before_a_token_was_put_changes_nothing(outcome):
     source.gate.clear()
     made = cache(source)
     late = made._decide(None, 1e9)
-    made.put(Token("new", 3600.0, 3600.0), time.monotonic())
+    made.put(token("new"))
     source.gate.set()
     assert late.result(5) is None
 
@@ -428,7 +439,7 @@ def test_a_caller_that_waits_while_a_token_is_put_gets_that_token(how):
     made = cache(source)
 
     def log_in():
-        made.put(Token("new", 3600.0, 3600.0), time.monotonic())
+        made.put(token("new"))
         source.gate.set()
 
     timer = threading.Timer(0.1, log_in)
@@ -486,7 +497,7 @@ def test_a_rejected_token_is_served_to_no_other_caller():
 def test_the_same_token_again_is_given_as_it_is():
     """Some servers return the same token again; then the call ends with the 401."""
     source = Source()
-    source.queue = [Token("same", 60, 60), Token("same", 60, 60)]
+    source.queue = [token("same", 60), token("same", 60)]
     made = cache(source)
     made.get(None, 5)
 
@@ -498,7 +509,7 @@ def test_a_fetch_older_than_the_rejection_is_followed_by_another():
     """A fetch that started before the 401 of this caller may return the rejected token."""
     source = Source()
     source.gate.clear()
-    source.queue = [Token("bad", 60, 60), Token("good", 60, 60)]
+    source.queue = [token("bad", 60), token("good", 60)]
     made = cache(source)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(made.get, None, 5)
@@ -516,7 +527,7 @@ def test_a_final_token_is_returned_although_it_is_rejected():
     """There is no other; the client raises the 401."""
     source = Source()
     made = cache(source)
-    made.put(Token("final", 60, 60, final=True), time.monotonic())
+    made.put(token("final", 60, final=True))
 
     assert made.get("final", 5) == "final"
     assert source.asked == []
@@ -533,7 +544,8 @@ def test_a_token_without_a_lifetime_serves_the_callers_that_waited():
 
 def test_three_second_tokens_work():
     """A short lifetime is used for most of its length, with early renewals in the background."""
-    source, clock = Source(lifetime=3.0), Clock()
+    clock = Clock()
+    source = Source(3.0, clock)
     made = cache(source, clock=clock)
     served = []
     for _ in range(100):

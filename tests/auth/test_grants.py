@@ -144,6 +144,19 @@ def test_a_hundred_threads_cost_one_request(tokens):
     assert tokens.count == 1
 
 
+def test_the_lifetime_of_a_token_counts_from_its_request(tokens):
+    """A response that takes a while does not make its token expire later."""
+    tokens.gate.clear()
+    opener = threading.Timer(0.5, tokens.gate.set)
+    opener.start()
+    provider = secret(tokens)
+    began = time.monotonic()
+    get(provider)
+
+    assert 3600 <= provider._cache._token.expires_at - began < 3600.4
+    opener.join()
+
+
 def test_a_short_token_is_renewed_in_time(tokens):
     """Real time, real server: never an expired token, and no fetch per call."""
     tokens.expires_in = 1

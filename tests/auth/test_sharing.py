@@ -49,7 +49,7 @@ class Worker:
             self.during()
         if self.refuse:
             raise TokenRefusal("down")
-        return Token(f"{id(self)}-{self.fetched}", self.lifetime, self.lifetime)
+        return Token(f"{id(self)}-{self.fetched}", self.lifetime, self.clock() + self.lifetime)
 
     def fetch(self, unwanted=None, wait_budget=10.0):
         return self.source(unwanted, wait_budget)
@@ -62,7 +62,7 @@ def source(store, own, timeout=10.0, **options):
 
 def shared_token(_seconds):
     """Fetch a token that lives for an hour."""
-    return Token("t", 3600.0, 3600.0)
+    return Token("t", 3600.0, time.monotonic() + 3600.0)
 
 
 @pytest.fixture
@@ -87,7 +87,8 @@ def test_one_fetch_serves_thesharing(store, clock):
     clock.now += 100
 
     found = other.fetch()
-    assert (found.value, found.lifetime, found.left) == (token.value, 3600.0, 3500.0)
+    assert (found.value, found.lifetime, found.expires_at) == (token.value, 3600.0, token.expires_at)
+    assert found.expires_at == clock.now + 3500
     assert (one.fetched, other.fetched) == (1, 0)
 
 
@@ -125,7 +126,7 @@ def test_one_worker_renews_ahead_of_the_end(store, clock):
     one.during = lambda: during.append(other.fetch())
 
     new = one.fetch(unwanted=old.value)
-    assert during == [Token(old.value, 3600.0, 50.0)]
+    assert during == [Token(old.value, 3600.0, clock.now + 50)]
     assert other.fetch().value == new.value
     assert (one.fetched, other.fetched) == (2, 0)
 
@@ -469,7 +470,7 @@ def counting(seconds, *outcomes):
         time.sleep(seconds)
         if number <= len(outcomes):
             raise outcomes[number - 1]
-        return Token(f"t{number}", 3600.0, 3600.0)
+        return Token(f"t{number}", 3600.0, time.monotonic() + 3600.0)
 
     return own, fetched
 
