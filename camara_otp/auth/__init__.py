@@ -5,7 +5,7 @@ between workers. `StaticToken` and `CallableToken` stand for `token="..."` and `
 two methods of `TokenProvider` is accepted.
 
 A renewal goes from the client to `cache`, where one fetch serves every caller, to `sharing` if there is a store, and to
-the grant (`client_credentials`, `jwt_bearer`, `ciba`), which has `token_endpoint` send its form.
+the grant (`client_credentials`, `jwt_bearer`, `ciba`), which has `token_endpoint` send its fields.
 """
 
 from importlib import import_module

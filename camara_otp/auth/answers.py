@@ -55,7 +55,7 @@ _CREDENTIALS_REFUSED: Final = "check client_id and its secret or key, client_aut
 
 @frozen
 class Token:
-    """A token, its whole lifetime in seconds, and its expiry on the monotonic clock; `final` if it cannot be renewed."""
+    """A token, its lifetime in seconds, and its expiry on the monotonic clock; `final` if it cannot be renewed."""
 
     value: str = field(repr=False)
     lifetime: float

@@ -1,7 +1,7 @@
 """Keep one token, and let one fetch serve every caller that waits for it.
 
 The client calls `get_token`. The cache returns the token at hand, or has a thread fetch one: through the store if there
-is one (`sharing`), from the token endpoint (`token_endpoint`), with the form of the grant (`_fetch` of each provider).
+is one (`sharing`), from the token endpoint (`token_endpoint`), with the fields of the grant (`_fetch` of its provider).
 
 Callers, in threads or in tasks of any event loop, only wait for the fetch, each for as long as its own call allows. So
 a caller that is cancelled or times out does not affect the others, and a token that comes too late for one caller
@@ -10,6 +10,7 @@ and callers get the token at hand. A forked child starts with the token and with
 the parent only. The lock is held for microseconds, never across I/O or an await.
 """
 
+import functools
 import logging
 import os
 import threading
@@ -203,6 +204,7 @@ class CachedProvider(Bounded):
         """Cache the tokens that `_fetch` returns; share them through the store if there is one, under this identity."""
         leeway, timeout = seconds("leeway", leeway, zero=True), self._endpoint.timeout
 
+        @functools.cache  # at the first fetch, because it is slow on purpose
         def store_key() -> StoreKey:
             return StoreKey.derive(secret(), self._endpoint.name, *identity)
 

@@ -5,7 +5,7 @@ OpenID Connect Client-Initiated Backchannel Authentication (CIBA) Core 1.0.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field
@@ -14,9 +14,9 @@ from camara_otp._checks import seconds
 from camara_otp._threads import await_future, run_in_thread
 from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal, read_started_login, read_token
 from camara_otp.auth.cache import GRACE, CachedProvider
-from camara_otp.auth.credentials import ClientAuth, PrivateKey, checked_user, client_credential
+from camara_otp.auth.credentials import ClientAuth, Form, PrivateKey, checked_user, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
-from camara_otp.auth.token_endpoint import FormBuilder, TokenEndpoint
+from camara_otp.auth.token_endpoint import TokenEndpoint
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -82,17 +82,18 @@ class CIBA(CachedProvider):
         http_client: "Client | None" = None,
     ) -> None:
         try:
-            self._endpoint = TokenEndpoint(
-                {"token_url": token_url, "backchannel_url": backchannel_url},
-                issuer,
-                timeout=timeout,
-                allow_http=allow_http,
-                http_client=http_client,
-            )
             self._credential = client_credential(
                 client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
             )
             self._login_hint = checked_user("login_hint", login_hint, ("ipport:", "operatortoken:"))
+            self._endpoint = TokenEndpoint(
+                {"token_url": token_url, "backchannel_url": backchannel_url},
+                issuer,
+                self._form,
+                timeout,
+                allow_http=allow_http,
+                http_client=http_client,
+            )
             self._scope = checked_scope(scope)
             self._login: _Login | None = None
             self._keep_tokens(leeway, None, self._credential.material)
@@ -145,14 +146,14 @@ class CIBA(CachedProvider):
             return min(deadline, time.monotonic() + self._endpoint.timeout)
 
         def poll(auth_req_id: str) -> Token:
-            build = self._builder({"grant_type": _GRANT, "auth_req_id": auth_req_id}, auth_req_id)
+            fields = {"grant_type": _GRANT, "auth_req_id": auth_req_id}
             return self._endpoint.ask(
-                "token_url", build, lambda reply: read_token(reply, self._scope), ask_until(), attempts=1
+                "token_url", fields, lambda reply: read_token(reply, self._scope), ask_until(), attempts=1
             )
 
         try:
-            build = self._builder({"scope": self._scope, "login_hint": self._login_hint.reveal()})
-            started = self._endpoint.ask("backchannel_url", build, read_started_login, ask_until())
+            fields = {"scope": self._scope, "login_hint": self._login_hint.reveal()}
+            started = self._endpoint.ask("backchannel_url", fields, read_started_login, ask_until())
             token = poll_login(started, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
         except TokenRefusal as refusal:
             return refusal.with_traceback(None)  # its frames hold tokens
@@ -162,9 +163,8 @@ class CIBA(CachedProvider):
         self._cache.put(evolve(token, final=token.refresh is None))
         return login
 
-    def _builder(self, fields: dict[str, str], *secrets: str) -> FormBuilder:
-        hint = self._login_hint.reveal()
-        return lambda url, now: self._credential.form(fields, url, now, (*secrets, hint, hint.partition(":")[2]))
+    def _form(self, fields: Mapping[str, str], url: str, now: float) -> Form:
+        return self._credential.form(fields, url, now).hiding(self._login_hint)
 
     def _fetch(self, timeout: float) -> Token:
         """Fetch a token with the refresh token of the last login, or raise TokenRefusal."""
@@ -177,9 +177,9 @@ class CIBA(CachedProvider):
                 "the login has expired, and no refresh token is left; authorize again, and request offline_access if "
                 "it should last"
             )
-        build = self._builder({"grant_type": "refresh_token", "refresh_token": refresh}, refresh)
         try:
-            token = self._endpoint.fetch(build, self._scope, timeout)
+            fields = {"grant_type": "refresh_token", "refresh_token": refresh}
+            token = self._endpoint.fetch(fields, self._scope, timeout)
         except TokenRefusal as refusal:
             if refusal.code == "invalid_grant" and login.refresh == refresh:
                 login.refresh = None

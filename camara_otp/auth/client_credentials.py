@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from camara_otp.auth.answers import Token
 from camara_otp.auth.cache import CachedProvider
-from camara_otp.auth.credentials import ClientAuth, Form, PrivateKey, client_credential
+from camara_otp.auth.credentials import ClientAuth, PrivateKey, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
 from camara_otp.auth.stores import TokenStore
 from camara_otp.auth.token_endpoint import TokenEndpoint
@@ -61,22 +61,24 @@ class ClientCredentials(CachedProvider):
         http_client: "Client | None" = None,
     ) -> None:
         try:
-            self._endpoint = TokenEndpoint(
-                {"token_url": token_url}, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client
-            )
-            self._credential = client_credential(
+            credential = client_credential(
                 client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
             )
+            self._endpoint = TokenEndpoint(
+                {"token_url": token_url},
+                issuer,
+                credential.form,
+                timeout,
+                allow_http=allow_http,
+                http_client=http_client,
+            )
             self._scope = None if scope is None else checked_scope(scope)
-            self._keep_tokens(leeway, store, self._credential.material, "client_credentials", client_id, scope or "")
+            self._keep_tokens(leeway, store, credential.material, "client_credentials", client_id, scope or "")
             self._shown = f"{self._endpoint!r}, {client_id!r}, scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
             del self, token_url, issuer, client_secret, private_key  # a traceback with locals would show them
             raise error.with_traceback(None) from None
 
     def _fetch(self, timeout: float) -> Token:
-        return self._endpoint.fetch(self._form, self._scope, timeout)
-
-    def _form(self, url: str, now: float) -> Form:
         scope = {} if self._scope is None else {"scope": self._scope}
-        return self._credential.form({"grant_type": "client_credentials"} | scope, url, now)
+        return self._endpoint.fetch({"grant_type": "client_credentials"} | scope, self._scope, timeout)

@@ -50,6 +50,8 @@ ALGORITHMS: Final[Mapping[str, str]] = {
 }
 
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+# Fields whose values a message may repeat.
+_PUBLIC: Final = frozenset({"client_assertion_type", "client_id", "grant_type", "scope"})
 _VISIBLE: Final = re.compile(r"[ -~]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TEL: Final = re.compile(r"tel:\+[1-9][0-9]{4,14}")
@@ -77,7 +79,13 @@ class Form:
         kind = ((b"content-type", b"application/x-www-form-urlencoded"),) if fields else ()
         self.headers: tuple[tuple[bytes, bytes], ...] = ((b"accept", b"application/json"), *kind, *headers)
         self.body: bytes = urlencode(fields).encode("ascii")
-        self.secrets: Secrets = Secrets(*secrets)
+        self.secrets: tuple[str, ...] = (*(fields[name] for name in fields if name not in _PUBLIC), *secrets)
+
+    def hiding(self, user: Secret) -> "Form":
+        """Return this form; no message may repeat the name of the user either."""
+        name = user.reveal()
+        self.secrets += (name, name.partition(":")[2])
+        return self
 
 
 @frozen
@@ -88,16 +96,15 @@ class ClientSecret:
     secret: Secret
     basic: bool
 
-    def form(self, fields: Mapping[str, str], url: str, now: float, secrets: tuple[str, ...] = ()) -> Form:  # noqa: ARG002
+    def form(self, fields: Mapping[str, str], url: str, now: float) -> Form:  # noqa: ARG002
         """Return the request with the credentials in it."""
         secret = self.secret.reveal()
         if not self.basic:
-            fields = {**fields, "client_id": self.client_id, "client_secret": secret}
-            return Form(fields, secrets=(*secrets, secret))
+            return Form({**fields, "client_id": self.client_id, "client_secret": secret})
         # RFC 6749 section 2.3.1: each part is form-encoded before the two are joined.
         pair = f"{quote_plus(self.client_id)}:{quote_plus(secret)}"
         basic = base64.b64encode(pair.encode()).decode()
-        return Form(fields, (b"Authorization", f"Basic {basic}".encode()), secrets=(*secrets, secret, basic))
+        return Form(fields, (b"Authorization", f"Basic {basic}".encode()), secrets=(secret, basic))
 
     def material(self) -> bytes:
         """Return bytes that only this client has, the same in each of its processes."""
@@ -114,11 +121,10 @@ class ClientKey:
     kid: str | None
     key: "Key" = field(repr=False)
 
-    def form(self, fields: Mapping[str, str], url: str, now: float, secrets: tuple[str, ...] = ()) -> Form:
+    def form(self, fields: Mapping[str, str], url: str, now: float) -> Form:
         """Return the request with a new assertion in it."""
         assertion = self.assertion(self.client_id, url, now)
-        fields = {**fields, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
-        return Form(fields, secrets=(*secrets, assertion))
+        return Form({**fields, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion})
 
     def assertion(self, subject: str, url: str, now: float, **claims: object) -> str:
         """Return a new assertion about a subject, for an endpoint (RFC 7523 section 3); `now` is wall-clock time."""

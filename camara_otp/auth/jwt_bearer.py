@@ -1,5 +1,6 @@
 """The JWT bearer grant: tokens of one user, obtained with only a signed assertion."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from camara_otp.auth.answers import Token
@@ -51,24 +52,23 @@ class JWTBearer(CachedProvider):
         http_client: "Client | None" = None,
     ) -> None:
         try:
-            self._endpoint = TokenEndpoint(
-                {"token_url": token_url}, issuer, timeout=timeout, allow_http=allow_http, http_client=http_client
-            )
-            self._credential = client_key(client_id, private_key, audience, alg, kid)
+            self._key = client_key(client_id, private_key, audience, alg, kid)
             self._subject = checked_user("subject", subject, ("operatortoken:",))
+            self._endpoint = TokenEndpoint(
+                {"token_url": token_url}, issuer, self._form, timeout, allow_http=allow_http, http_client=http_client
+            )
             self._scope = checked_scope(scope, openid=False)
-            self._keep_tokens(leeway, store, self._credential.material, "jwt_bearer", client_id, scope, subject)
+            self._keep_tokens(leeway, store, self._key.material, "jwt_bearer", client_id, scope, subject)
             self._shown = f"{self._endpoint!r}, {client_id!r}, subject='***', scope={scope!r}"
         except (ConfigurationError, UserWarning) as error:
             del self, token_url, issuer, private_key, subject  # a traceback with locals would show them
             raise error.with_traceback(None) from None
 
     def _fetch(self, timeout: float) -> Token:
-        return self._endpoint.fetch(self._form, self._scope, timeout)
+        fields = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+        return self._endpoint.fetch(fields, self._scope, timeout)
 
-    def _form(self, url: str, now: float) -> Form:
-        # The assertion is grant, scope and login in one, so no other field goes along.
-        user = self._subject.reveal()
-        assertion = self._credential.assertion(user, url, now, scope=self._scope)
-        fields = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
-        return Form(fields, secrets=(assertion, user, user.partition(":")[2]))
+    def _form(self, fields: Mapping[str, str], url: str, now: float) -> Form:
+        # The assertion stands for the scope and for the login of the client too, so no other field goes along.
+        assertion = self._key.assertion(self._subject.reveal(), url, now, scope=self._scope)
+        return Form({**fields, "assertion": assertion}).hiding(self._subject)

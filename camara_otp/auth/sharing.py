@@ -33,10 +33,7 @@ _REMEMBERED: Final = 8
 
 @define(eq=False)
 class SharedTokenSource:
-    """Fetch through a store, all in all within `timeout` seconds.
-
-    `store_key` derives name and key. It is called at the first fetch, because it is slow on purpose.
-    """
+    """Fetch through a store, all in all within `timeout` seconds."""
 
     store: TokenStore
     store_key: Callable[[], StoreKey]
@@ -45,7 +42,6 @@ class SharedTokenSource:
     leeway: float = field(kw_only=True)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
-    _key: StoreKey | None = field(default=None, init=False)
     _unwanted: tuple[str, ...] = field(default=(), init=False, repr=False)
 
     def __call__(self, unwanted: str | None, wait_budget: float) -> Token:
@@ -58,29 +54,29 @@ class SharedTokenSource:
         began = self.clock()
         if unwanted is not None:
             self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]
-        self._key = key = self._key or self.store_key()
         budget = max(min(wait_budget, self.timeout), 0.0)
-        store = _BoundedStore(self.store, key.name, max(_STORE_BUDGET[0], min(_STORE_BUDGET[1], budget / 4)))
-        found = self._token_or_lease(store, key, give_up_at=began + budget / 2)
+        shortest, longest = _STORE_BUDGET
+        store = _BoundedStore(self.store, self.store_key().name, max(shortest, min(longest, budget / 4)))
+        found = self._token_or_lease(store, give_up_at=began + budget / 2)
         if isinstance(found, Token):
             return found
         try:
             # Another worker may have saved a token between our look and our lock.
-            token = None if found is None else self._look(store, key)
+            token = None if found is None else self._look(store)
             if token is None or self._is_due(token):
                 token = self.fetch(self.timeout - (self.clock() - began))
                 left = token.expires_at - self.clock()
                 if left > 0:
-                    store.ask("save", key.pack(token, encrypt=self.store.encrypt), left)
+                    store.ask("save", self.store_key().pack(token, encrypt=self.store.encrypt), left)
             return token
         finally:
             if found is not None:
                 store.ask("release", found)
 
-    def _token_or_lease(self, store: "_BoundedStore", key: StoreKey, give_up_at: float) -> Token | str | None:
+    def _token_or_lease(self, store: "_BoundedStore", give_up_at: float) -> Token | str | None:
         """Return a shared token, or the lease of the lock, or None when neither comes in time."""
         while True:
-            token = self._look(store, key)
+            token = self._look(store)
             if token is not None and not self._is_due(token):
                 return token
             lease: str | None = store.ask("acquire", LOCK_SECONDS)
@@ -93,7 +89,7 @@ class SharedTokenSource:
                 return None
             self.sleep(min(_PAUSE, give_up_at - now))
 
-    def _look(self, store: "_BoundedStore", key: StoreKey) -> Token | None:
+    def _look(self, store: "_BoundedStore") -> Token | None:
         """Return the shared token unless it is an unwanted one, or None."""
         now = self.clock()
         kept = store.ask("load")
@@ -103,7 +99,9 @@ class SharedTokenSource:
         except (TypeError, ValueError):  # from a store of the caller's own
             store.fail("load must return bytes and seconds, or None")
             return None
-        token = key.unpack(value, now + left, encrypt=self.store.encrypt) if 0 < left < math.inf else None
+        if not 0 < left < math.inf:
+            return None
+        token = self.store_key().unpack(value, now + left, encrypt=self.store.encrypt)
         return None if token is None or token.value in self._unwanted else token
 
     def _is_due(self, token: Token) -> bool:

@@ -39,19 +39,15 @@ class TokenStore(Protocol):
 
     def load(self, name: str) -> tuple[bytes, float] | None:
         """Return the value and the seconds for which it is still kept, or None."""
-        ...
 
     def save(self, name: str, value: bytes, seconds: float) -> None:
         """Keep a value for so many seconds, which may be a fraction of one."""
-        ...
 
     def acquire(self, name: str, seconds: float) -> str | None:
         """Take the lock for at most so many seconds; return a lease to release it, or None if another holds it."""
-        ...
 
     def release(self, name: str, lease: str) -> None:
         """Release the lock if the lease still holds it."""
-        ...
 
 
 def checked_store(store: TokenStore) -> TokenStore:

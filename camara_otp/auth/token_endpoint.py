@@ -13,10 +13,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import frozen
-
-from camara_otp._checks import is_local, seconds, shown_url, split_url, text, warn
+from camara_otp._checks import SplitURL, is_local, seconds, shown_url, split_url, text, warn
 from camara_otp._exchange import Failure, Outgoing, open_exchange
+from camara_otp._text import Secrets
 from camara_otp.auth.answers import Reply, Token, TokenRefusal, read_document, read_token
 from camara_otp.auth.credentials import Form
 from camara_otp.errors import ConfigurationError
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from camara_otp._exchange.exchange import Exchange
 
 T = TypeVar("T")
-FormBuilder = Callable[[str, float], Form]
-"""Makes the form for an endpoint's URL and the wall-clock time."""
+FormBuilder = Callable[[Mapping[str, str], str, float], Form]
+"""Makes the form of a request from its fields, the endpoint's URL and the wall-clock time."""
 
 _QUERY: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
 _CONFIGURATION: Final = "/.well-known/openid-configuration"
@@ -44,80 +43,55 @@ _USER_AGENT: Final = (b"user-agent", b"camara-otp")  # some gateways reject requ
 _UNREACHABLE: Final = "check its URL and the network; for a proxy, or a CA of the operator's own, give http_client"
 
 
-@frozen
-class EndpointURL:
-    """A checked URL, with the parts that an exchange needs; the query may hold a key, so repr masks it."""
+def split_endpoint(name: str, url: str, *, allow_http: bool) -> SplitURL:
+    """Check a URL and return its parts, the query in the path, or raise ConfigurationError.
 
-    url: str
-    origin: str
-    target: str
-    is_clear_text: bool
-
-    def __repr__(self) -> str:
-        return f"EndpointURL({shown_url(self.url)!r})"
-
-    @property
-    def is_local(self) -> bool:
-        """Tell whether the URL is an address of this machine or link."""
-        return is_local(urlsplit(self.origin).hostname or "")
-
-
-def endpoint_url(name: str, url: object, *, allow_http: bool) -> EndpointURL:
-    """Check a URL, or raise ConfigurationError. Unlike a base_url, it may carry a query (RFC 6749 section 3.2)."""
-    url = text(name, url)
+    Unlike a base_url, the URL of an endpoint may carry a query (RFC 6749 section 3.2).
+    """
     path, mark, query = url.partition("?")
     if not _QUERY.fullmatch(query):
         raise ConfigurationError(f"{name}: has a query with characters that must be percent-encoded, or a fragment")
     if "@" in path:
         raise ConfigurationError(f"{name}: must hold no user name or password; give client_id and its secret instead")
     parts = split_url(name, path, allow_http=allow_http)
-    return EndpointURL(url, parts.origin, f"{parts.path or '/'}{mark}{query}", parts.in_the_clear)
+    return parts._replace(path=f"{parts.path or '/'}{mark}{query}")
 
 
-@frozen
-class Issuer:
-    """An issuer: the names that its configuration may state, and the URL of that configuration."""
-
-    names: tuple[str, ...]
-    configuration: EndpointURL
-
-
-def issuer_of(issuer: object, *, allow_http: bool) -> Issuer:
-    """Return the issuer for its name or for the URL of its configuration.
+def issuer_of(issuer: str) -> tuple[tuple[str, ...], str]:
+    """Return the names that an issuer's configuration may state, and the URL of that configuration.
 
     A configuration URL does not tell whether the issuer's name ends in a slash, so both names are accepted for it.
     """
-    given = text("issuer", issuer)
-    name = given.removesuffix(_CONFIGURATION)
-    names = (name,) if name == given else (name, f"{name}/")
-    return Issuer(names, endpoint_url("issuer", name.removesuffix("/") + _CONFIGURATION, allow_http=allow_http))
+    name = issuer.removesuffix(_CONFIGURATION)
+    names = (name,) if name == issuer else (name, f"{name}/")
+    return names, name.removesuffix("/") + _CONFIGURATION
 
 
-def read_configuration(
-    reply: Reply, issuer: Issuer, wanted: Iterable[str], *, allow_http: bool
-) -> dict[str, EndpointURL]:
+def read_configuration(reply: Reply, issuer: str, wanted: Iterable[str], *, allow_http: bool) -> dict[str, str]:
     """Read the wanted endpoints in an OpenID configuration, which must state the issuer exactly as the caller did."""
     document = read_document(reply)
     stated = document.get("issuer")
-    if stated not in issuer.names:
+    if stated not in issuer_of(issuer)[0]:
         shown = reply.cleaned(stated) if isinstance(stated, str) else "none"
         raise TokenRefusal(
             f"the issuer's configuration is another issuer's ({shown}); give issuer exactly as it is there"
         )
-    endpoints: dict[str, EndpointURL] = {}
+    endpoints: dict[str, str] = {}
     for name in wanted:
         key = _ENDPOINTS[name][1]
-        if not isinstance(document.get(key), str):
+        url = document.get(key)
+        if not isinstance(url, str):
             raise TokenRefusal(f"the issuer's configuration names no {key}; the operator may not offer this grant")
         try:
-            endpoints[name] = endpoint_url(f"the issuer's {key}", document[key], allow_http=allow_http)
+            split_endpoint(f"the issuer's {key}", url, allow_http=allow_http)
         except ConfigurationError as error:
             raise TokenRefusal(str(error)) from None
-        if endpoints[name].is_local and not issuer.configuration.is_local:
+        if is_local(urlsplit(url).hostname or "") and not is_local(urlsplit(issuer).hostname or ""):
             raise TokenRefusal(
                 f"the issuer's {key} is an address of this machine or link, which its configuration must not name; "
                 "report it to the operator"
             )
+        endpoints[name] = url
     return endpoints
 
 
@@ -136,6 +110,7 @@ class TokenEndpoint:
     Args:
         urls: the grant's arguments for them, `token_url` first; all are None if `issuer` is given.
         issuer, allow_http, http_client: the arguments of the providers.
+        build: adds the client's credentials to the fields of a request.
         timeout: seconds for one token: discovery, every attempt and every wait.
     """
 
@@ -143,8 +118,9 @@ class TokenEndpoint:
         self,
         urls: Mapping[str, str | None],
         issuer: str | None,
-        *,
+        build: FormBuilder,
         timeout: float,
+        *,
         allow_http: bool,
         http_client: "Client | None",
     ) -> None:
@@ -159,32 +135,37 @@ class TokenEndpoint:
             # The exchange checks what else it cannot use.
             open_exchange("https://localhost", max_response_bytes=1, http_client=http_client).close()
         self.timeout: float = seconds("timeout", timeout)
+        self._build = build
         self._http_client = http_client
         self._allow_http = allow_http
         self._wanted = tuple(urls)
-        self._urls: dict[str, EndpointURL]
-        if issuer is not None:
-            self._issuer = issuer_of(issuer, allow_http=allow_http)
-            self._urls = {"issuer": self._issuer.configuration}
-            self.name: str = self._issuer.names[0]
+        if issuer is None:
+            self._urls = {name: text(name, url) for name, url in urls.items()}
+            self.name: str = self._urls["token_url"]
         else:
-            self._urls = {name: endpoint_url(name, url, allow_http=allow_http) for name, url in urls.items()}
-            self.name = self._urls["token_url"].url
-        for name, found in self._urls.items():
-            if found.is_clear_text:
+            self._issuer = text("issuer", issuer)
+            self._urls = {"issuer": issuer_of(self._issuer)[1]}
+            self.name = issuer_of(self._issuer)[0][0]
+        for name, url in self._urls.items():
+            if split_endpoint(name, url, allow_http=allow_http).in_the_clear:
                 warn(f"{name}: the credentials travel over plain http, readable by everyone on the way")
 
     def __repr__(self) -> str:
         return repr(shown_url(getattr(self, "name", "")))
 
-    def fetch(self, build: FormBuilder, scope: str | None, timeout: float) -> Token:
-        """Fetch a token with the grant that `build` makes the form of, or raise TokenRefusal."""
-        return self.ask("token_url", build, lambda reply: read_token(reply, scope), time.monotonic() + timeout)
+    def fetch(self, fields: Mapping[str, str], scope: str | None, timeout: float) -> Token:
+        """Fetch a token with the fields of a grant, or raise TokenRefusal."""
+        return self.ask("token_url", fields, lambda reply: read_token(reply, scope), time.monotonic() + timeout)
 
     def ask(
-        self, which: str, build: FormBuilder, read: Callable[[Reply], T], deadline: float, attempts: int = _ATTEMPTS
+        self,
+        which: str,
+        fields: Mapping[str, str],
+        read: Callable[[Reply], T],
+        deadline: float,
+        attempts: int = _ATTEMPTS,
     ) -> T:
-        """Send a form to an endpoint, repeat that within attempts and deadline, and return what `read` returns.
+        """Send fields to an endpoint, repeat that within attempts and deadline, and return what `read` returns.
 
         Raises:
             TokenRefusal: the last attempt failed, or must not be repeated.
@@ -192,20 +173,19 @@ class TokenEndpoint:
         if which not in self._urls:
             self._urls |= self.ask(
                 "issuer",
-                lambda _url, _now: Form({}),
+                {},
                 lambda reply: read_configuration(reply, self._issuer, self._wanted, allow_http=self._allow_http),
                 deadline,
             )
+        origin, target, _ = split_endpoint(which, self._urls[which], allow_http=True)
         # The connection is closed at the end, since the next token is due in an hour.
         with closing(
-            open_exchange(
-                self._urls[which].origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client
-            )
+            open_exchange(origin, max_response_bytes=_MAX_RESPONSE_BYTES, http_client=self._http_client)
         ) as exchange:
             attempt = 1
             while True:
                 try:
-                    return read(self._send(exchange, which, build, deadline))
+                    return read(self._send(exchange, which, target, fields, deadline))
                 except TokenRefusal as refusal:
                     attempt += 1
                     pause = pause_before(attempt, refusal, deadline - time.monotonic())
@@ -213,15 +193,15 @@ class TokenEndpoint:
                         raise
                 time.sleep(pause)
 
-    def _send(self, exchange: "Exchange", which: str, build: FormBuilder, deadline: float) -> Reply:
-        where, server = self._urls[which], _ENDPOINTS[which][0]
-        form = build(where.url, time.time())
-        began = time.monotonic()
-        method = "POST" if form.body else "GET"
+    def _send(self, exchange: "Exchange", which: str, target: str, fields: Mapping[str, str], deadline: float) -> Reply:
+        form = self._build(fields, self._urls[which], time.time()) if fields else Form({})
         headers = (_USER_AGENT, *form.headers)
-        answer = exchange.request(Outgoing(method, where.target, headers, form.body, deadline, _CONNECT_TIMEOUT))
+        method = "POST" if fields else "GET"
+        server = _ENDPOINTS[which][0]
+        began = time.monotonic()
+        answer = exchange.request(Outgoing(method, target, headers, form.body, deadline, _CONNECT_TIMEOUT))
         if isinstance(answer, Failure):
             # A request to the backchannel endpoint rings the user's phone.
             again = not answer.permanent and not (answer.sent and which == "backchannel_url")
             raise TokenRefusal(f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}", again=again)
-        return Reply(server, answer, form.secrets, began, time.time())
+        return Reply(server, answer, Secrets(*form.secrets), began, time.time())

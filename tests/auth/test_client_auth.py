@@ -10,6 +10,7 @@ from joserfc import jwk, jws
 from joserfc.jws import JWSRegistry
 
 from camara_otp._secret import Secret
+from camara_otp._text import Secrets
 from camara_otp.auth import credentials
 from camara_otp.auth.credentials import (
     ALGORITHMS,
@@ -64,8 +65,8 @@ def test_client_credentials_with_basic():
     assert scheme == b"Basic"
     assert base64.b64decode(value) == b"cli%3Aent+%C3%BC:s%2Fe%2Bc%25r+t"
     assert form.body == b"grant_type=client_credentials&scope=a+b"
-    assert form.secrets.hidden_in("is s/e+c%r t wrong?") == "is *** wrong?"
-    assert form.secrets.hidden_in(f"is {value.decode()} wrong?") == "is *** wrong?"
+    assert Secrets(*form.secrets).hidden_in("is s/e+c%r t wrong?") == "is *** wrong?"
+    assert Secrets(*form.secrets).hidden_in(f"is {value.decode()} wrong?") == "is *** wrong?"
 
 
 def test_client_credentials_with_post():
@@ -109,7 +110,7 @@ def test_client_credentials_with_an_assertion(keys, kind, alg, shape):
         "iat": 1_800_000_000,
         "exp": 1_800_000_120,
     }
-    assert form.secrets.hidden_in(sent["client_assertion"]) == "***"
+    assert Secrets(*form.secrets).hidden_in(sent["client_assertion"]) == "***"
     assert b"Authorization" not in dict(form.headers)
 
 

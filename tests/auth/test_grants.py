@@ -959,7 +959,7 @@ def test_a_login_that_breaks_is_a_token_error(tokens, monkeypatch):
     def broken(*_):
         raise LookupError(SECRET)
 
-    monkeypatch.setattr(provider, "_builder", broken)
+    monkeypatch.setattr(provider._endpoint, "_build", broken)
     with pytest.raises(TokenError, match="LookupError") as caught:
         provider.authorize(timeout=5)
     assert SECRET not in str(caught.value)

@@ -48,7 +48,7 @@ def asked(interval=5.0, expires_in=120.0):
 
 
 def test_polls_keep_the_interval():
-    """The interval applies before the first poll too; the token's lifetime starts at its poll."""
+    """The interval applies before the first poll too."""
     world = World(asked(), PENDING, PENDING, TOKEN)
 
     assert world.log_in(100) == TOKEN
