@@ -16,7 +16,6 @@ from urllib.parse import quote_plus, urlencode
 from attrs import field, frozen
 
 from camara_otp._checks import text, without_bom
-from camara_otp._redaction import Secrets
 from camara_otp._secret import Secret
 from camara_otp.errors import ConfigurationError, TokenError
 

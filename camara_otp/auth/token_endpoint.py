@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from camara_otp._checks import SplitURL, is_local, seconds, shown_url, split_url, text, warn
 from camara_otp._exchange import Failure, Outgoing, open_exchange
-from camara_otp._text import Secrets
+from camara_otp._redaction import Secrets
 from camara_otp.auth.answers import Reply, Token, TokenRefusal, read_document, read_token
 from camara_otp.auth.credentials import Form
 from camara_otp.errors import ConfigurationError

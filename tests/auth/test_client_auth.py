@@ -9,8 +9,8 @@ import pytest
 from joserfc import jwk, jws
 from joserfc.jws import JWSRegistry
 
+from camara_otp._redaction import Secrets
 from camara_otp._secret import Secret
-from camara_otp._text import Secrets
 from camara_otp.auth import credentials
 from camara_otp.auth.credentials import (
     ALGORITHMS,
