@@ -1,15 +1,14 @@
 """Settings of the sandbox, with defaults, and the dialects of known operators."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, Literal, TypedDict, cast, get_args
+from typing import Any, Final, TypedDict, cast, get_args
 
 import attrs
 
 from camara_otp.sandbox.faults import Fault
+from camara_otp.sandbox.http import ErrorForm
 from camara_otp.sandbox.spec import ERRORS, LABEL, NUMBER, RULES, Release, ReleaseRules, with_plus
 from camara_otp.sandbox.validators import between, flag, is_whole, must, one_of, whole
-
-ErrorForm = Literal["camara", "nested", "html", "empty"]
 
 
 class SandboxOptions(TypedDict, total=False):

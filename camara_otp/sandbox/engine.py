@@ -92,7 +92,6 @@ class Engine:
         self._versions = count(time.time_ns() // 1000)
         self.served = 0
         """The number of servers that are running."""
-        self._listeners: tuple[Callable[[], None], ...] = ()
         self._calls: deque[Call] = deque(maxlen=self.config.keep_total)
         self._start()
 
@@ -108,6 +107,7 @@ class Engine:
         self._offset = 0.0
         self._born = next(self._versions)
         self.version: int = self._born
+        """Grows with every change."""
 
     def handle(self, request: HTTPRequest, *, under_any_root: bool = False) -> HTTPResponse:
         """Respond to a request to an operation or to the authorization server; the caller waits and disconnects.
@@ -121,9 +121,7 @@ class Engine:
             if response is not None:
                 return attrs.evolve(response, delay=self.config.latency)
             read = operations.read(self.config, self._operator, request, under_any_root=under_any_root)
-            response = self._operate(read, self.now)
-        self._notify()
-        return response
+            return self._operate(read, self.now)
 
     def _operate(self, request: OperationRequest, now: float) -> HTTPResponse:
         fault, response, message = None, HTTPResponse(0), None
@@ -271,29 +269,9 @@ class Engine:
         with self._lock:
             return act(self._authorization, self.now)
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call a function after every change, in the thread that made it; return a function that ends this.
-
-        Args:
-            listener: Must be quick and must not call the sandbox.
-        """
-        with self._lock:
-            self._listeners = (*self._listeners, listener)
-
-        def stop() -> None:
-            with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
-
-        return stop
-
     @contextmanager
     def _changing(self) -> Generator[None]:
-        """Hold the lock for a change, then count it and notify the listeners."""
+        """Hold the lock for a change, then count it."""
         with self._lock:
             yield
             self.version = next(self._versions)
-        self._notify()
-
-    def _notify(self) -> None:
-        for listener in self._listeners:
-            listener()

@@ -4,15 +4,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
+
+import httpx
 
 from camara_otp.sandbox.config import Config, SandboxOptions, in_dialect
 from camara_otp.sandbox.engine import Engine
-
-if TYPE_CHECKING:
-    import httpx
-
-    from camara_otp.sandbox.transport import SandboxTransport
+from camara_otp.sandbox.transport import SandboxTransport
 
 _SHOWN = 50
 
@@ -53,28 +51,22 @@ class Sandbox(Engine):
         super().__init__(in_dialect(dialect, settings, config), clock)
         self._running: tuple[AbstractContextManager[str], str] | None = None
 
-    def transport(self) -> "SandboxTransport":
+    def transport(self) -> SandboxTransport:
         """Return a transport for `httpx.Client` and `httpx.AsyncClient` that opens no socket.
 
         The host, and what precedes the path of the operation, may be anything.
         """
-        from camara_otp.sandbox.transport import SandboxTransport  # noqa: PLC0415  (httpx only where it is used)
-
         return SandboxTransport(self)
 
-    def client(self) -> "httpx.Client":
+    def client(self) -> httpx.Client:
         """Return an `httpx.Client` of this sandbox, in process: give it to a client as `http_client`."""
-        import httpx  # noqa: PLC0415  (only where it is used)
-
         return httpx.Client(transport=self.transport(), trust_env=False)
 
-    def async_client(self) -> "httpx.AsyncClient":
+    def async_client(self) -> httpx.AsyncClient:
         """Return an `httpx.AsyncClient` of this sandbox, in process: give it to a client as `http_client`."""
-        import httpx  # noqa: PLC0415  (only where it is used)
-
         return httpx.AsyncClient(transport=self.transport(), trust_env=False)
 
-    def __call__(self, request: "httpx.Request") -> "httpx.Response":
+    def __call__(self, request: httpx.Request) -> httpx.Response:
         """Respond to an httpx request: the sandbox itself is a `side_effect` for respx.
 
         A delay sleeps in the calling thread; for async code with a delay use `transport()`.
@@ -107,8 +99,8 @@ class Sandbox(Engine):
         If the server runs already, return its URL: a notebook cell may be run again.
 
         Args:
-            host: The address to listen on.
-            port: The port; 0 takes a free one.
+            host: As in `serve()`.
+            port: As in `serve()`.
             expose: As in `serve()`.
 
         Raises:
@@ -131,13 +123,9 @@ class Sandbox(Engine):
         """Return the newest texts as the table that a notebook shows, newest first."""
         head = "<tr><th>time</th><th>phone</th><th>text</th><th>state</th></tr>"
         rows = [
-            (_time_of(message.sent_at), message.phone_number, message.text, message.state.value)
-            for message in self.messages()[: -_SHOWN - 1 : -1]
+            (f"{datetime.fromtimestamp(item.sent_at, UTC):%H:%M:%S}", item.phone_number, item.text, item.state.value)
+            for item in self.messages()[: -_SHOWN - 1 : -1]
         ]
         cells = ("".join(f"<td>{escape(value)}</td>" for value in row) for row in rows)
         body = "".join(f"<tr>{row}</tr>" for row in cells) or "<tr><td colspan=4>no texts yet</td></tr>"
         return f"<table><caption>Sandbox inbox</caption>{head}{body}</table>"
-
-
-def _time_of(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S")

@@ -10,6 +10,7 @@ import attrs
 
 Headers = tuple[tuple[str, str], ...]
 Drop = Literal["connect", "before", "after"]
+ErrorForm = Literal["camara", "nested", "html", "empty"]
 
 MAX_BODY: Final = 65536
 _GATEWAY_PAGE: Final = (
@@ -66,9 +67,17 @@ def json_response(status: int, value: object, headers: Headers = ()) -> HTTPResp
     return HTTPResponse(status, (("content-type", "application/json"), *headers), body)
 
 
-def error_response(status: int, code: str, message: str, headers: Headers = ()) -> HTTPResponse:
-    """Return an error in the form that CAMARA documents."""
-    response = json_response(status, {"status": status, "code": code, "message": message}, headers)
+def error_response(
+    status: int, code: str, message: str, headers: Headers = (), form: ErrorForm = "camara"
+) -> HTTPResponse:
+    """Return an error, by default in the form that CAMARA documents."""
+    info = {"status": status, "code": code, "message": message}
+    if form == "html":
+        response = HTTPResponse(status, (("content-type", "text/html"), *headers), html_page(status))
+    elif form == "empty":
+        response = HTTPResponse(status, headers)
+    else:
+        response = json_response(status, {"detail": info} if form == "nested" else info, headers)
     return attrs.evolve(response, code=code, message=message)
 
 

@@ -12,15 +12,7 @@ import attrs
 
 from camara_otp.sandbox.authorization import AuthorizationServer
 from camara_otp.sandbox.config import Config
-from camara_otp.sandbox.http import (
-    Headers,
-    HTTPRequest,
-    HTTPResponse,
-    error_response,
-    html_page,
-    json_object,
-    json_response,
-)
+from camara_otp.sandbox.http import Headers, HTTPRequest, HTTPResponse, error_response, json_object, json_response
 from camara_otp.sandbox.operator import Message, Operator, RefusedError
 from camara_otp.sandbox.spec import ERRORS, LABEL, MAX_CODE, MAX_ID, with_plus
 
@@ -119,16 +111,7 @@ def correlator_of(config: Config, request: HTTPRequest) -> Headers:
 def error_of(config: Config, code: str, message: str | None = None, headers: Headers = ()) -> HTTPResponse:
     """Return an error in the form that the configuration asks for."""
     status, sentence = ERRORS[code]
-    message = message or sentence
-    if config.error_form == "html":
-        response = HTTPResponse(status, (("content-type", "text/html"), *headers), html_page(status))
-    elif config.error_form == "empty":
-        response = HTTPResponse(status, headers)
-    elif config.error_form == "nested":
-        response = json_response(status, {"detail": {"status": status, "code": code, "message": message}}, headers)
-    else:
-        response = error_response(status, code, message, headers)
-    return attrs.evolve(response, code=code, message=message)
+    return error_response(status, code, message or sentence, headers, config.error_form)
 
 
 def carry_out(

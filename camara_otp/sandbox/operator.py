@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from camara_otp.sandbox.config import Config
-from camara_otp.sandbox.spec import LABEL
+from camara_otp.sandbox.spec import LABEL, full_code
 
 
 class State(StrEnum):
@@ -63,7 +63,7 @@ class RefusedError(Exception):
 
     def __init__(self, code: str, message: str | None = None) -> None:
         super().__init__(code)
-        self.code = code
+        self.code = full_code(code)
         self.message = message
 
 
@@ -98,8 +98,8 @@ class Operator:
         self._config = config
         self._refused = {
             config.rules.foreign_number: config.foreign_numbers,
-            "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED": config.unreachable_numbers | config.landline_numbers,
-            "ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED": config.blocked_numbers,
+            "PHONE_NUMBER_NOT_ALLOWED": config.unreachable_numbers | config.landline_numbers,
+            "PHONE_NUMBER_BLOCKED": config.blocked_numbers,
         }
         self._random = random
         self._versions = versions
@@ -131,7 +131,7 @@ class Operator:
         limit = self._config.max_send - 1
         phone = self._phones.get(phone_number) or _Phone(deque(maxlen=limit))
         if len(phone.sends) == limit and (not limit or now < phone.sends[0] + self._config.send_window):
-            raise RefusedError("ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED")
+            raise RefusedError("MAX_OTP_CODES_EXCEEDED")
         self._phones[phone_number] = phone
         phone.sends.append(now)
         if phone.verifications and phone.verifications[-1].at(now).state is State.WAITING:
@@ -167,16 +167,16 @@ class Operator:
             raise RefusedError(self._config.unknown_id)
         message = verification.at(now)
         if message.state is State.FAILED:
-            raise RefusedError("ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED")
+            raise RefusedError("VERIFICATION_FAILED")
         if message.state is not State.WAITING:
-            raise RefusedError("ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED")
+            raise RefusedError("VERIFICATION_EXPIRED")
         if code == message.code:
             return self._change(verification, state=State.VERIFIED)
         if message.tries_left > 1:
             self._change(verification, tries_left=message.tries_left - 1)
-            raise RefusedError("ONE_TIME_PASSWORD_SMS.INVALID_OTP")
+            raise RefusedError("INVALID_OTP")
         self._change(verification, tries_left=0, state=State.FAILED)
-        raise RefusedError("ONE_TIME_PASSWORD_SMS.VERIFICATION_FAILED")
+        raise RefusedError("VERIFICATION_FAILED")
 
     def _change(self, verification: _Verification, **changes: Any) -> Message:
         verification.message = attrs.evolve(verification.message, **changes)

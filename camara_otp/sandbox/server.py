@@ -127,36 +127,26 @@ class SandboxServer(uvicorn.Server):
 
     async def _send_events(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
         """Send changes as server-sent events, until the page or the server ends."""
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
-        def wake() -> None:
-            # The server may be gone while the sandbox lives on.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(woken.set)
-
-        async def follow(since: int) -> None:
+        async def follow() -> None:
+            last = headers.get("last-event-id", "0")
+            since = int(last) if re.fullmatch("[0-9]{1,18}", last) else 0
+            due = 0.0
             while True:
-                woken.clear()
-                changes = self._engine.changes(since)
-                chunk = b":\n\n"
-                if changes.version != since:
+                chunk = ":\n\n" if time.monotonic() >= due else ""
+                if self._engine.version != since:
+                    changes = self._engine.changes(since)
                     since = changes.version
                     text = json.dumps(control.json_members(changes), separators=(",", ":"))
-                    chunk = f"id: {since}\ndata: {text}\n\n".encode()
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                with anyio.move_on_after(_KEEP_ALIVE):
-                    await woken.wait()
+                    chunk = f"id: {since}\ndata: {text}\n\n"
+                if chunk:
+                    await send({"type": "http.response.body", "body": chunk.encode(), "more_body": True})
+                    due = time.monotonic() + _KEEP_ALIVE
                 # Under load, many changes make one event.
                 await anyio.sleep(_PACE)
 
-        last = headers.get("last-event-id", "0")
-        since = int(last) if re.fullmatch("[0-9]{1,18}", last) else 0
         await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-        stop_listening = self._engine.listen(wake)
-        try:
-            await _until_first(partial(follow, since), partial(_gone, receive), self._closing.wait)
-        finally:
-            stop_listening()
+        await _until_first(follow, partial(_gone, receive), self._closing.wait)
         await send({"type": "http.response.body", "body": b""})
 
 

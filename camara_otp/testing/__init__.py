@@ -25,7 +25,7 @@ from camara_otp.errors import (
 )
 from camara_otp.guard import MemoryCounters
 from camara_otp.sandbox import Fault, Sandbox
-from camara_otp.sandbox.config import SandboxOptions
+from camara_otp.sandbox.config import SandboxOptions, example_token
 
 __all__ = [
     "BASE_URL",
@@ -45,7 +45,7 @@ BASE_URL: Final = "https://operator.test/camara"
 # A test should not wait between attempts.
 _RETRY: Final = RetryPolicy(first_wait=0.001, max_wait=0.001)
 
-# What makes a call end in each of the errors that are no answer of the operator's.
+# The faults behind the errors that are no answer of the operator's.
 _NO_ANSWER: Final[dict[type[OTPError], Fault]] = {
     RequestNotSentError: Fault(drop="connect"),
     OutcomeUnknownError: Fault(drop="after"),
@@ -56,7 +56,7 @@ _NO_ANSWER: Final[dict[type[OTPError], Fault]] = {
 
 @pytest.fixture
 def otp_sandbox_settings() -> SandboxOptions:
-    """SandboxOptions of the sandbox; override this fixture to change them: return {"max_send": 10}."""
+    """Return the settings of the sandbox; override this fixture to change them: return {"max_send": 10}."""
     return {}
 
 
@@ -69,18 +69,16 @@ def otp_sandbox(otp_sandbox_settings: SandboxOptions) -> Sandbox:
 @pytest.fixture
 def otp_client(otp_sandbox: Sandbox) -> Iterator[OTPClient]:
     """Return a client of `otp_sandbox`, in process."""
-    path, token = _way_in(otp_sandbox)
-    with (
-        otp_sandbox.client() as http,
-        OTPClient(BASE_URL, token=token, api_path=path, http_client=http, retry=_RETRY) as client,
-    ):
+    path, token = _access(otp_sandbox)
+    http = otp_sandbox.client()
+    with http, OTPClient(BASE_URL, token=token, api_path=path, http_client=http, retry=_RETRY) as client:
         yield client
 
 
 @pytest.fixture
 def async_otp_client(otp_sandbox: Sandbox) -> AsyncOTPClient:
     """Return an asynchronous client of `otp_sandbox`, in process, for any event loop; it holds nothing to close."""
-    path, token = _way_in(otp_sandbox)
+    path, token = _access(otp_sandbox)
     http = otp_sandbox.async_client()
     return AsyncOTPClient(BASE_URL, token=token, api_path=path, http_client=http, retry=_RETRY)
 
@@ -95,7 +93,7 @@ def otp_sandbox_server(otp_sandbox: Sandbox) -> Iterator[str]:
 @pytest.fixture
 def otp_environment(otp_sandbox: Sandbox, otp_sandbox_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Point clients that are made without arguments at `otp_sandbox`, by the environment; return the base URL."""
-    path, token = _way_in(otp_sandbox)
+    path, token = _access(otp_sandbox)
     monkeypatch.setenv("CAMARA_BASE_URL", otp_sandbox_server)
     monkeypatch.setenv("CAMARA_BEARER_TOKEN", token)
     monkeypatch.setenv("CAMARA_API_PATH", path)
@@ -111,11 +109,9 @@ def otp_guard_store(otp_sandbox: Sandbox) -> MemoryCounters:
     return MemoryCounters(clock=lambda: otp_sandbox.now)
 
 
-def _way_in(sandbox: Sandbox) -> tuple[str, str]:
+def _access(sandbox: Sandbox) -> tuple[str, str]:
     """Return a path that the sandbox serves and a token that it accepts, independent of settings and environment."""
-    config = sandbox.config
-    good = (config.tokens or frozenset()) - config.forbidden_tokens - config.expired_tokens - config.invalid_tokens
-    return config.api_paths[0], min(good, default="testing")
+    return sandbox.config.api_paths[0], example_token(sandbox.config)
 
 
 def fail_next(
@@ -127,26 +123,26 @@ def fail_next(
     calls: int = 1,
     retry_after: int | None = None,
 ) -> None:
-    """Make the next calls end in an error, the client's own repetitions included.
+    """Make the next calls end in an error, including their retries.
 
     The operator does not act on them, except where the error means that it may have: the text is sent, or the code
     checked, for `OutcomeUnknownError`, `TransportError` and `UnexpectedResponseError`.
 
     Args:
         sandbox: The operator, as the fixture `otp_sandbox` gives it.
-        error: The class to be raised, or one of its subclasses is: `InvalidOTPError`, `HTTP503Error`, `APIError`.
+        error: The class to be raised, or a base class of it: `InvalidOTPError`, `HTTP503Error`, `APIError`.
         operation: `send-code` or `validate-code`, if only one of them.
         phone_number: Only calls that concern this number.
-        calls: How many calls fail.
+        calls: The number of calls that fail.
         retry_after: Seconds that the operator asks to wait, as a Retry-After header.
 
     Raises:
         ValueError: No operator can cause this error, since it arises before anything is sent; or it is
-            `RequestNotSentError` and the sandbox is served on a port, which takes every connection.
+            `RequestNotSentError` and the sandbox is served on a port, which accepts every connection.
     """
     if error is RequestNotSentError and sandbox.served:
         raise ValueError(
-            "RequestNotSentError: a sandbox that is served takes every connection; use `otp_client`, which needs no "
+            "RequestNotSentError: a sandbox that is served accepts every connection; use `otp_client`, which needs no "
             "port, or point your client at a port without a listener: http://127.0.0.1:1"
         )
     fault = attrs.evolve(
@@ -168,5 +164,5 @@ def _cause(error: type[OTPError]) -> Fault:
         code = next((code for code, kind in CODES.items() if kind is error), None)
         # An error without a status of its own, APIError itself, is what an unlisted status gives.
         return Fault(status=status or 418, code=code)
-    remedy = "give the client a `token` that raises it" if error is TokenError else "call it with what is wrong"
+    remedy = "give the client a `token` that raises it" if error is TokenError else "call the client with a wrong value"
     raise ValueError(f"{error.__name__} arises before anything is sent; no operator can cause it: {remedy}")

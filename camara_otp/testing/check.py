@@ -31,9 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the scenarios in the order of their plan, under pytest-randomly too: some use the texts of others."""
-    places = [index for index, item in enumerate(items) if _place(item) is not None]
-    ordered = sorted((items[index] for index in places), key=_place)
-    for index, item in zip(places, ordered, strict=True):
+    indexes = [index for index, item in enumerate(items) if _place(item) is not None]
+    ordered = sorted((items[index] for index in indexes), key=_place)
+    for index, item in zip(indexes, ordered, strict=True):
         items[index] = item
 
 
