@@ -44,13 +44,16 @@ TokenStatus = Literal["foreign", "good", "invalid", "out of scope"]
 
 
 class _OAuthError(Exception):
-    """An OAuth error response."""
-
     def __init__(self, error: str, description: str, status: int | None = None) -> None:
         super().__init__(error)
         status = status or (401 if error == "invalid_client" else 400)
         value = {"error": error, "error_description": description}
         self.response = _response(value, status, *_REQUIRED_HEADERS.get(status, ()))
+
+
+def _require(holds: object, error: str, description: str, status: int | None = None) -> None:
+    if not holds:
+        raise _OAuthError(error, description, status)
 
 
 @attrs.frozen(kw_only=True)
@@ -136,16 +139,14 @@ class _FormRequest:
 
     def field(self, name: str) -> str:
         """Return a field of the form, which must not be empty."""
-        if not self.form.get(name):
-            raise _OAuthError("invalid_request", f"{name} is missing.")
+        _require(self.form.get(name), "invalid_request", f"{name} is missing.")
         return self.form[name]
 
     def scope(self) -> str:
         """Return the scope."""
         scope = self.form.get("scope", "")
-        if not _is_scope(scope):
-            reason = f"scope: must be names separated by single blanks, at most {_MAX_SCOPE} characters."
-            raise _OAuthError("invalid_scope", reason)
+        rule = f"scope: must be names separated by single blanks, at most {_MAX_SCOPE} characters."
+        _require(_is_scope(scope), "invalid_scope", rule)
         return scope
 
     def is_called(self, audience: object) -> bool:
@@ -168,12 +169,9 @@ class AuthorizationServer:
         self._seen: dict[str, None] = {}
 
     def respond(self, request: HTTPRequest, *, now: float, wall: float) -> HTTPResponse | None:
-        """Respond to a request to one of the endpoints; None for any other path.
+        """Respond to a request to one of the endpoints, under any root; None for any other path.
 
-        Args:
-            request: The request; what precedes the path of an endpoint is ignored.
-            now: The sandbox's time, which tests can advance: tokens expire by it.
-            wall: The real time, by which a client dates its assertions.
+        Tokens expire by `now`, the sandbox's time, which tests can advance. A client dates its assertions by `wall`.
         """
         if request.path.endswith(DISCOVERY_PATH):
             return _discovery(request)
@@ -196,8 +194,6 @@ class AuthorizationServer:
         names = {name.rpartition("#")[2] for name in grant.scope.split()}
         return "good" if API_SCOPE in names else "out of scope"
 
-    # What a test decides.
-
     def register(self, client: RegisteredClient) -> None:
         """Register a client: from now on, clients that are not registered are rejected."""
         _store(self._clients, client.client_id, client, _MAX_CLIENTS)
@@ -215,8 +211,6 @@ class AuthorizationServer:
         """Return how many tokens are valid."""
         return sum(now < grant.expires_at for grant in self._tokens.values())
 
-    # The endpoints and grants.
-
     def token(self, request: _FormRequest) -> HTTPResponse:
         """Serve the token endpoint."""
         grant = _GRANTS.get(request.field("grant_type"))
@@ -230,25 +224,23 @@ class AuthorizationServer:
 
     def jwt_bearer(self, request: _FormRequest) -> HTTPResponse:
         """Issue a token for the user in the subject of an assertion."""
-        if "scope" in request.form:
-            raise _OAuthError("invalid_request", "scope: must be a claim of the assertion, not a field of the form.")
+        _require("scope" not in request.form, "invalid_request", "scope: must be a claim, not a field of the form.")
         claims = self._claims(request.field("assertion"), request, "invalid_grant")
-        if _USER.fullmatch(claims.sub) is None or claims.sub.startswith("ipport:"):
-            raise _OAuthError("invalid_grant", "sub: must be tel: and a number, or operatortoken:.")
-        if not isinstance(claims.scope, str) or not _is_scope(claims.scope) or "openid" in claims.scope.split():
-            raise _OAuthError("invalid_scope", "scope: the claim is missing, malformed, or holds openid.")
-        return self._issue(claims.iss, claims.scope, request.now)
+        is_user = _USER.fullmatch(claims.sub) and not claims.sub.startswith("ipport:")
+        _require(is_user, "invalid_grant", "sub: must be tel: and a number, or operatortoken:.")
+        scope = claims.scope if isinstance(claims.scope, str) else ""
+        is_good = _is_scope(scope) and "openid" not in scope.split()
+        _require(is_good, "invalid_scope", "scope: the claim is missing, malformed, or holds openid.")
+        return self._issue(claims.iss, scope, request.now)
 
     def backchannel(self, request: _FormRequest) -> HTTPResponse:
         """Serve the backchannel authentication endpoint: ask the user."""
         client_id, scope = self._authenticate(request), request.scope()
-        if "openid" not in scope.split():
-            raise _OAuthError("invalid_scope", "scope: must hold openid for a CIBA login.")
-        if "login_hint_token" in request.form or "id_token_hint" in request.form:
-            raise _OAuthError("invalid_request", "CAMARA allows login_hint only.")
-        if _USER.fullmatch(request.field("login_hint")) is None:
-            reason = "login_hint: does not identify a user; a plus sign must be percent-encoded."
-            raise _OAuthError("unknown_user_id", reason)
+        _require("openid" in scope.split(), "invalid_scope", "scope: must hold openid for a CIBA login.")
+        other_hints = {"login_hint_token", "id_token_hint"}.intersection(request.form)
+        _require(not other_hints, "invalid_request", "CAMARA allows login_hint only.")
+        rule = "login_hint: does not identify a user; a plus sign must be percent-encoded."
+        _require(_USER.fullmatch(request.field("login_hint")), "unknown_user_id", rule)
         identifier, settings = secrets.token_urlsafe(24), self.settings
         login = _Login(client_id, scope, request.now, settings, settings.interval, request.now)
         _store(self._logins, identifier, login)
@@ -263,17 +255,16 @@ class AuthorizationServer:
         if login is None or login.client_id != client_id:
             raise _OAuthError("invalid_grant", "auth_req_id: there is no such login, or it is finished.")
         since, login.polled = request.now - login.polled, request.now
-        if request.now >= login.began + login.settings.login_lifetime:
-            raise _OAuthError("expired_token", "The user did not answer in time.")
+        in_time = request.now < login.began + login.settings.login_lifetime
+        _require(in_time, "expired_token", "The user did not answer in time.")
         # Clocks and networks are not exact, so a tenth less is accepted.
         if since < login.interval * 0.9:
             login.interval += 5
             raise _OAuthError("slow_down", f"Leave {login.interval:g} s between two polls.")
-        if login.settings.login == "wait" or request.now < login.began + login.settings.login_after:
-            raise _OAuthError("authorization_pending", "The user has not answered yet.")
+        answered = login.settings.login != "wait" and request.now >= login.began + login.settings.login_after
+        _require(answered, "authorization_pending", "The user has not answered yet.")
         del self._logins[identifier]
-        if login.settings.login == "deny":
-            raise _OAuthError("access_denied", "The user denied the login.")
+        _require(login.settings.login == "approve", "access_denied", "The user denied the login.")
         return self._issue(client_id, login.scope, request.now, offline="offline_access" in login.scope.split())
 
     def refresh(self, request: _FormRequest) -> HTTPResponse:
@@ -296,40 +287,34 @@ class AuthorizationServer:
             answer["refresh_token"] = renewal
         return _response(answer)
 
-    # Client authentication.
-
     def _authenticate(self, request: _FormRequest) -> str:
         """Return the id of the client, which must authenticate in one way."""
         basic, form = request.http.header("authorization"), request.form
-        if [bool(basic), "client_secret" in form, "client_assertion" in form].count(True) != 1:
-            raise _OAuthError("invalid_client", "Log in one way: Basic, client_secret or client_assertion.")
+        ways = [bool(basic), "client_secret" in form, "client_assertion" in form].count(True)
+        _require(ways == 1, "invalid_client", "Log in one way: Basic, client_secret or client_assertion.")
         if "client_assertion" in form:
-            if form.get("client_assertion_type") != _ASSERTION:
-                raise _OAuthError("invalid_client", f"client_assertion_type: must be {_ASSERTION}.")
+            is_jwt = form.get("client_assertion_type") == _ASSERTION
+            _require(is_jwt, "invalid_client", f"client_assertion_type: must be {_ASSERTION}.")
             claims = self._claims(form["client_assertion"], request, "invalid_client")
-            if claims.sub != claims.iss:
-                raise _OAuthError("invalid_client", "iss and sub must both be the client_id.")
+            _require(claims.sub == claims.iss, "invalid_client", "iss and sub must both be the client_id.")
             return claims.iss
         client_id, secret = _basic(basic) if basic else (request.field("client_id"), form["client_secret"])
         known = self._known(client_id)
-        if not secret or (known is not None and known.client_secret != secret) or len(client_id) > _MAX_TEXT:
-            raise _OAuthError("invalid_client", "The client_secret is wrong.")
+        is_right = _is_text(client_id) and secret and (known is None or known.client_secret == secret)
+        _require(is_right, "invalid_client", "The client_secret is wrong.")
         return client_id
 
     def _known(self, client_id: str) -> RegisteredClient | None:
         known = self._clients.get(client_id)
-        if known is None and (self._clients or not client_id):
-            raise _OAuthError("invalid_client", "This client is not registered.")
+        _require(known or (client_id and not self._clients), "invalid_client", "This client is not registered.")
         return known
 
     def _claims(self, assertion: str, request: _FormRequest, error: str) -> _Claims:
-        """Return the claims of a valid assertion."""
         try:
             header, fields = map(_decoded, assertion.split(".")[:2])
         except ValueError:
             header, fields = {}, {}
-        if assertion.count(".") != 2 or not header:
-            raise _OAuthError(error, "The assertion is not a signed JWT.")
+        _require(header and assertion.count(".") == 2, error, "The assertion is not a signed JWT.")
         known = self._known(str(fields.get("iss", "")))
         try:
             named: dict[str, Any] = {field.name: fields.get(field.name) for field in attrs.fields(_Claims)}
@@ -337,8 +322,8 @@ class AuthorizationServer:
             self._check(request, header, claims)
         except ValueError as problem:
             raise _OAuthError(error, f"The assertion is refused: {problem}.") from None
-        if known is not None and not _signed(assertion, header, known):
-            raise _OAuthError(error, "The assertion is refused: its signature is wrong.")
+        is_signed = known is None or _signed(assertion, header, known)
+        _require(is_signed, error, "The assertion is refused: its signature is wrong.")
         _store(self._seen, claims.jti, None)
         return claims
 
@@ -394,17 +379,15 @@ def _discovery(request: HTTPRequest) -> HTTPResponse:
 
 
 def _form(request: HTTPRequest) -> Mapping[str, str]:
-    if request.method != "POST":
-        raise _OAuthError("invalid_request", "Use POST.", 405)
+    _require(request.method == "POST", "invalid_request", "Use POST.", 405)
     body = request.body
-    if request.media_type != "application/x-www-form-urlencoded" or len(body) > MAX_BODY:
-        raise _OAuthError("invalid_request", f"The body must be a form of at most {MAX_BODY} bytes.")
+    is_form = request.media_type == "application/x-www-form-urlencoded" and len(body) <= MAX_BODY
+    _require(is_form, "invalid_request", f"The body must be a form of at most {MAX_BODY} bytes.")
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), errors="strict")
     except ValueError:
         raise _OAuthError("invalid_request", "The form cannot be read.") from None
-    if len(dict(pairs)) != len(pairs):
-        raise _OAuthError("invalid_request", "A form field occurs twice.")
+    _require(len(dict(pairs)) == len(pairs), "invalid_request", "A form field occurs twice.")
     return dict(pairs)
 
 
@@ -419,8 +402,7 @@ def _basic(header: str) -> tuple[str, str]:
     except ValueError:
         text = ""
     client_id, colon, secret = text.partition(":")
-    if scheme.lower() != "basic" or not colon:
-        raise _OAuthError("invalid_client", "The Authorization header is not Basic.")
+    _require(colon and scheme.lower() == "basic", "invalid_client", "The Authorization header is not Basic.")
     # RFC 6749 section 2.3.1: both parts were form-encoded.
     return unquote_plus(client_id), unquote_plus(secret)
 

@@ -199,16 +199,7 @@ Config.__doc__ = "Every setting of the sandbox.\n\nArgs:\n" + "\n".join(
 
 
 def in_dialect(dialect: str, settings: Mapping[str, Any], base: Config | None = None) -> Config:
-    """Return settings on top of those of a dialect.
-
-    Args:
-        dialect: A name in `DIALECTS`.
-        settings: Fields of `Config`, stronger than the dialect's.
-        base: The settings that both change; the defaults by default.
-
-    Raises:
-        ValueError: The dialect is unknown, or a setting is out of its limits; the text names it.
-    """
+    """Return settings on top of those of a dialect, and both on top of `base`."""
     # Not looked up as a key: a file may hold a value that cannot be one.
     if dialect not in tuple(DIALECTS):
         raise ValueError(f"dialect: must be one of {', '.join(DIALECTS)}")

@@ -53,7 +53,6 @@ def any_response(engine: Engine, request: HTTPRequest, *, under_any_root: bool =
 
 
 def _control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
-    """Respond to a request to the control API."""
     methods = _TABLE.get(request.path.removeprefix(ROOT + "/"))
     if methods is None:
         return error_response(404, "NOT_FOUND", f"Unknown path; under {ROOT} there are: {', '.join(_TABLE)}")

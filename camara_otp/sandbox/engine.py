@@ -151,8 +151,6 @@ class Engine:
         self._calls.append(call)
         return attrs.evolve(response, delay=response.delay + self.config.latency)
 
-    # What tests and the inbox ask.
-
     @property
     def now(self) -> float:
         """The sandbox's time, in seconds since 1970."""

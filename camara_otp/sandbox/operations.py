@@ -35,23 +35,16 @@ _PROPERTIES: Final[Mapping[str, tuple[str, str]]] = {
 
 @attrs.frozen
 class OperationRequest:
-    """A request to one of the operations, read but not checked.
-
-    Args:
-        operation: The operation; the path if it names none.
-        http: The request as received.
-        body: The JSON object in the body; empty if there is none.
-        problem: The sentence that says why there is none, or None.
-        echo: The x-correlator header of the response.
-        phone_number: The number concerned, if known.
-        authentication_id: The verification concerned, if known.
-    """
+    """A request to one of the operations, read but not checked."""
 
     operation: str
+    """The operation; the path if it names none."""
     http: HTTPRequest
     body: Mapping[str, Any] = attrs.field(repr=False)
     problem: str | None
+    """Why the body is no JSON object."""
     echo: Headers
+    """The x-correlator header of the response."""
     phone_number: str | None = attrs.field(repr=False)
     authentication_id: str | None = attrs.field(repr=False)
 
@@ -67,14 +60,7 @@ class OperationRequest:
 
 
 def read(config: Config, operator: Operator, request: HTTPRequest, *, under_any_root: bool) -> OperationRequest:
-    """Read a request.
-
-    Args:
-        config: Holds the paths under which the operations are served.
-        operator: Knows the phone numbers of ids: a fault may be set for one number.
-        request: The request.
-        under_any_root: Ignore what precedes the configured path, as in process.
-    """
+    """Read a request, with the phone number and the id that it concerns: a fault may be set for one number."""
     root, _, operation = request.path.rpartition("/")
     served = root in config.api_paths or (under_any_root and root.endswith(config.api_paths))
     if not served or operation not in _PROPERTIES:
@@ -87,7 +73,7 @@ def read(config: Config, operator: Operator, request: HTTPRequest, *, under_any_
         problem = str(error)
     number, identifier = body.get("phoneNumber"), body.get("authenticationId")
     if operation == "send-code" and isinstance(number, str):
-        # A number that the release rejects is shown as received.
+        # A number that the release rejects is recorded as received.
         number = with_plus(number) if config.rules.phone_number.fullmatch(number) else number
         phone_number = number if _PHONE_LIKE.fullmatch(number) else None
     if operation == "validate-code" and isinstance(identifier, str):
@@ -119,12 +105,9 @@ def carry_out(
 ) -> tuple[HTTPResponse, Message | None]:
     """Check a request, let the operator decide, and return the response; for a success, with the message concerned."""
     try:
-        if not request.is_known:
-            served = ", ".join(path or "/" for path in config.api_paths)[:MAX_SHOWN]
-            where = f"Nothing is served at this path; the operations are under {served}."
-            raise RefusedError("NOT_FOUND", where)  # noqa: TRY301  (one way out for every error)
-        _check_head(config, request.http, authorization, now)
-        first, second = _check_body(config, request)
+        for code, problem in _problems(config, authorization, request, now):
+            raise RefusedError(code, problem)  # noqa: TRY301  (one way out for every error)
+        first, second = (request.body[name] for name in _PROPERTIES[request.operation])
         if request.operation == "send-code":
             message = operator.send_code(with_plus(first), second, now, x_correlator=request.x_correlator)
             response = json_response(200, {"authenticationId": message.authentication_id}, request.echo)
@@ -139,24 +122,36 @@ def carry_out(
     return response, message
 
 
-def _check_head(config: Config, request: HTTPRequest, authorization: AuthorizationServer, now: float) -> None:
-    if request.method != "POST":
-        raise RefusedError("METHOD_NOT_ALLOWED")
+def _problems(
+    config: Config, authorization: AuthorizationServer, request: OperationRequest, now: float
+) -> Iterator[tuple[str, str | None]]:
+    """Yield what is wrong with a request, as code and sentence. Each check relies on those before it."""
+    http = request.http
+    served = ", ".join(path or "/" for path in config.api_paths)[:MAX_SHOWN]
+    malformed = "x-correlator has a form that this release does not allow."
+    rules = (
+        (request.is_known, "NOT_FOUND", f"Nothing is served at this path; the operations are under {served}."),
+        (http.method == "POST", "METHOD_NOT_ALLOWED", None),
+        *_token_rules(config, authorization, http, now),
+        (_accepts_json(http.header("accept")), "NOT_ACCEPTABLE", None),
+        (not http.body or http.media_type == "application/json", "UNSUPPORTED_MEDIA_TYPE", None),
+        (config.rules.x_correlator.fullmatch(http.header("x-correlator")), "INVALID_ARGUMENT", malformed),
+    )
+    yield from ((code, sentence) for holds, code, sentence in rules if not holds)
+    yield from (("INVALID_ARGUMENT", sentence) for sentence in _body_problems(config, request))
+
+
+def _token_rules(
+    config: Config, authorization: AuthorizationServer, request: HTTPRequest, now: float
+) -> tuple[tuple[bool, str, None], ...]:
     bearer = _BEARER.fullmatch(request.header("authorization"))
     token = bearer[1] if bearer else ""
     status = authorization.status(token, now) if token else "invalid"
-    listed = token in config.expired_tokens or token in config.invalid_tokens
-    unlisted = config.tokens is not None and token not in config.tokens
-    if status == "invalid" or (status == "foreign" and (listed or unlisted)):
-        raise RefusedError("UNAUTHENTICATED")
-    if status == "out of scope" or token in config.forbidden_tokens:
-        raise RefusedError("PERMISSION_DENIED")
-    if not _accepts_json(request.header("accept")):
-        raise RefusedError("NOT_ACCEPTABLE")
-    if request.body and request.media_type != "application/json":
-        raise RefusedError("UNSUPPORTED_MEDIA_TYPE")
-    if not config.rules.x_correlator.fullmatch(request.header("x-correlator")):
-        raise RefusedError("INVALID_ARGUMENT", "x-correlator has a form that this release does not allow.")
+    refused = token in config.expired_tokens or token in config.invalid_tokens
+    listed = config.tokens is None or token in config.tokens
+    is_valid = status in ("good", "out of scope") or (status == "foreign" and listed and not refused)
+    is_allowed = status != "out of scope" and token not in config.forbidden_tokens
+    return (is_valid, "UNAUTHENTICATED", None), (is_allowed, "PERMISSION_DENIED", None)
 
 
 def _accepts_json(accept: str) -> bool:
@@ -170,29 +165,18 @@ def _accepts_json(accept: str) -> bool:
     return next(fitting, 0.0) > 0
 
 
-def _check_body(config: Config, request: OperationRequest) -> tuple[str, str]:
-    """Return the two values of the body, checked against the release's schema."""
-    problem = next(_problems(config, request), None)
-    if problem is not None:
-        raise RefusedError("INVALID_ARGUMENT", problem)
-    first, second = _PROPERTIES[request.operation]
-    return request.body[first], request.body[second]
-
-
-def _problems(config: Config, request: OperationRequest) -> Iterator[str]:
-    """Yield what is wrong with a body. Each check relies on those before it."""
+def _body_problems(config: Config, request: OperationRequest) -> Iterator[str]:
     if request.problem is not None:
         yield request.problem
+    body = request.body
     first, second = names = _PROPERTIES[request.operation]
     for name in names:
-        if not isinstance(request.body.get(name), str):
+        if not isinstance(body.get(name), str):
             yield f"{name} is required and must be a string."
-    if config.rules.strict and len(request.body) > len(names):
+    if config.rules.strict and len(body) > len(names):
         yield f"The body must hold {first} and {second} only."
     for name in names:
-        for holds, rule in _rules(config, name, request.body[name]):
-            if not holds:
-                yield f"{name} must {rule}."
+        yield from (f"{name} must {rule}." for holds, rule in _rules(config, name, body[name]) if not holds)
 
 
 def _rules(config: Config, name: str, value: str) -> Sequence[tuple[object, str]]:

@@ -119,11 +119,7 @@ class Operator:
         return [item.at(now) for item in items if item.version > since]
 
     def send_code(self, phone_number: str, template: str, now: float, *, x_correlator: str | None = None) -> Message:
-        """Send a new code to a number, which supersedes its earlier one.
-
-        Raises:
-            RefusedError: The number cannot receive texts, or has received too many.
-        """
+        """Send a new code to a number, which supersedes its earlier one, or raise RefusedError."""
         for code, numbers in self._refused.items():
             if phone_number in numbers:
                 raise RefusedError(code)
@@ -157,11 +153,7 @@ class Operator:
         return message
 
     def validate_code(self, authentication_id: str, code: str, now: float) -> Message:
-        """Accept the right code once, and count wrong ones.
-
-        Raises:
-            RefusedError: The id is unknown, expired or closed, or the code is wrong.
-        """
+        """Accept the right code once, or count a wrong one and raise RefusedError."""
         verification = self._by_id.get(authentication_id)
         if verification is None:
             raise RefusedError(self._config.unknown_id)
