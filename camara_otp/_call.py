@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, Protocol, Self, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, Self, cast
 
 import attrs
 
@@ -23,14 +23,12 @@ from camara_otp.auth.providers import TokenProvider, TokenSource, provider_of
 from camara_otp.errors import (
     CODES,
     SUPERSEDED,
-    APIError,
     ConfigurationError,
     OTPError,
     OutcomeUnknownError,
     RequestNotSentError,
     RequestValidationError,
     TokenError,
-    UnexpectedResponseError,
 )
 from camara_otp.models import (
     SendCodeRequest,
@@ -278,16 +276,22 @@ class Observation(Generic[T]):
         result: the result of the call, set by the client.
     """
 
-    __slots__ = ("_began", "_call", "_ends", "_server", "result")
+    __slots__ = ("_began", "_ends", "_facts", "_server", "result")
 
     result: T | OTPError
 
     def __init__(self, observers: Sequence[OnCall], call: OTPCall[T] | OTPError, server: tuple[str, int]) -> None:
-        self._call = call
+        self._facts = call if isinstance(call, OTPError) else call.context
         self._server = server
-        operation = str(call.operation if isinstance(call, OTPError) else call.context.operation)
-        self._ends = [_end_of(observer, operation) for observer in observers]
+        self._ends = [self._start(observer) for observer in observers]
         self._began = time.monotonic()
+
+    def _start(self, observer: OnCall) -> Callable[[CallRecord], object] | None:
+        started = getattr(observer, "call_started", None)
+        if started is None:
+            return cast("Callable[[CallRecord], object]", observer)
+        end: Callable[[CallRecord], object] | None = _guarded(started, self._facts.operation)
+        return end
 
     def __enter__(self) -> Self:
         return self
@@ -295,55 +299,35 @@ class Observation(Generic[T]):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Tell the observers how the call ended, in reverse order: the last to start is the first to end."""
         if self._ends:
-            result = self.result if error is None else error
-            record = _record(self._call, result, time.monotonic() - self._began, self._server)
+            record = self._record(self.result if error is None else error)
             for end in reversed(self._ends):
                 if end is not None:
                     _guarded(end, record)
 
+    def _record(self, result: object) -> CallRecord:
+        facts = self._facts
+        failed = isinstance(result, BaseException)
+        known = result if isinstance(result, OTPError) else None
+        code = getattr(known, "code", None)
+        success = 200 if isinstance(result, SendCodeResponse) else 204
+        return CallRecord(
+            operation=str(facts.operation),
+            seconds=time.monotonic() - self._began,
+            attempts=facts.attempts,
+            status=getattr(known, "status", None) if failed else success,
+            code=code if code is None or code in CODES or code in SUPERSEDED else OTHER,
+            error=type(result).__name__ if failed else None,
+            # A call that was interrupted after its request began may have reached the operator.
+            outcome_unknown=failed and facts.attempts > 0 if known is None else known.outcome_unknown,
+            x_correlator=getattr(result, "x_correlator", facts.x_correlator),
+            server_address=self._server[0],
+            server_port=self._server[1],
+        )
 
-def _end_of(observer: OnCall, operation: str) -> Callable[[CallRecord], object] | None:
-    started: Callable[[str], Callable[[CallRecord], object]] | None = getattr(observer, "call_started", None)
-    if started is None:
-        return cast("Callable[[CallRecord], object]", observer)
-    return _guarded(started, operation)
 
-
-A = TypeVar("A")
-R = TypeVar("R")
-
-
-def _guarded(function: Callable[[A], R], argument: A) -> R | None:
+def _guarded(function: Callable[[Any], Any], argument: object) -> Any:
     try:
         return function(argument)
     except Exception as error:  # noqa: BLE001 - an error of an observer must not change the call
         _logger.warning("an observer of calls raised %s; the call continued without it", type(error).__name__)
         return None
-
-
-def _record(call: "OTPCall[T] | OTPError", result: object, duration: float, server: tuple[str, int]) -> CallRecord:
-    failed = result if isinstance(result, BaseException) else None
-    if isinstance(call, OTPError):
-        operation, attempts, x_correlator = str(call.operation), call.attempts, call.x_correlator
-    else:
-        context = call.context
-        operation, attempts, x_correlator = context.operation, context.attempts, context.x_correlator
-    # A call that was interrupted after its request began may have reached the operator.
-    interrupted = failed is not None and attempts > 0
-    status = 200 if isinstance(result, SendCodeResponse) else 204 if failed is None else None
-    code = None
-    if isinstance(failed, APIError | UnexpectedResponseError):
-        status = failed.status
-        code = failed.code if isinstance(failed, APIError) else None
-    return CallRecord(
-        operation=operation,
-        seconds=duration,
-        attempts=attempts,
-        status=status,
-        code=code if code is None or code in CODES or code in SUPERSEDED else OTHER,
-        error=None if failed is None else type(failed).__name__,
-        outcome_unknown=failed.outcome_unknown if isinstance(failed, OTPError) else interrupted,
-        x_correlator=getattr(result, "x_correlator", x_correlator),
-        server_address=server[0],
-        server_port=server[1],
-    )

@@ -1,4 +1,7 @@
-"""Checks of arguments and settings, shared by clients, policies and providers; and the warnings about them."""
+"""Checks of arguments and settings, shared by clients, policies and providers; and the warnings about them.
+
+A check returns the value, or raises ConfigurationError with the argument, the rule and the remedy.
+"""
 
 import math
 import re
@@ -16,29 +19,23 @@ LONGEST: Final = 1e8
 
 URL_PATH: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")  # RFC 3986 section 3.3
 
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 
 
 def text(name: str, value: object) -> str:
-    """Return a value that is text with a UTF-8 form, without a byte order mark in front.
-
-    Raises:
-        ConfigurationError: the value is of another type, or holds half of a surrogate pair.
-    """
+    """Return a value that is text with a UTF-8 form, without a byte order mark in front."""
     if not isinstance(value, str):
         raise ConfigurationError(f"{name}: must be a string (str), not {type(value).__name__}")
-    if value.isascii():
-        return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        encodable = False
-    else:
-        encodable = True
-    if not encodable:
+    if holds_surrogate(value):
         raise ConfigurationError(f"{name}: holds half of a surrogate pair, which has no UTF-8 form; decode it properly")
     return without_bom(value)
+
+
+def holds_surrogate(value: str) -> bool:
+    """Tell whether a text holds half of a surrogate pair, which has no UTF-8 form, so that JSON cannot carry it."""
+    return _SURROGATE.search(value) is not None
 
 
 def without_bom(value: str) -> str:
@@ -52,11 +49,7 @@ def is_count(value: object) -> bool:
 
 
 def seconds(name: str, value: object, *, zero: bool = False) -> float:
-    """Return a duration in seconds, at most `LONGEST`.
-
-    Raises:
-        ConfigurationError: the value is not a finite number above 0, or of at least 0 where `zero` is set.
-    """
+    """Return a finite duration in seconds above 0, or from 0 on where `zero` is set; at most `LONGEST`."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -90,16 +83,7 @@ class SplitURL(NamedTuple):
 
 
 def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
-    """Return the parts of a URL that a token or a secret may be sent to.
-
-    Args:
-        field: the argument that the URL came in, for the message.
-        url: `https://host[:port][/path]`.
-        allow_http: True accepts plain http to a host that is not loopback.
-
-    Raises:
-        ConfigurationError: the URL is not of that form, or would show the token to the network.
-    """
+    """Return the parts of a URL, `https://host[:port][/path]`, that a token or a secret may be sent to."""
     url = text(field, url)
     if not _VISIBLE.fullmatch(url):
         raise ConfigurationError(

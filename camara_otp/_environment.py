@@ -1,6 +1,7 @@
 """The settings outside the program: environment variables, a file of profiles, and the token that they lead to.
 
-`OTPClient.from_env`, `AsyncOTPClient.from_env` and the command line read them through this module.
+`OTPClient.from_env`, `AsyncOTPClient.from_env` and the command line read them through this module. A setting that is
+missing or wrong raises ConfigurationError, which names it and the remedy.
 """
 
 import os
@@ -9,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import attrs
 
@@ -18,22 +19,20 @@ from camara_otp._settings import DEFAULT_API_PATH, DEFAULT_TIMEOUT
 from camara_otp.auth.providers import TokenProvider
 from camara_otp.errors import ConfigurationError
 
-ValueKind = Literal["text", "seconds", "yes or no", "table"]
-
 
 @attrs.frozen
 class SettingSpec:
     """The form and purpose of a setting.
 
     Attributes:
-        kind: its type.
+        kind: the type of its value: str, float (seconds), bool, or dict (of texts).
         variable: its environment variable, or None.
         about: its purpose.
         hidden: whether its value is a secret.
         default: its value where it is not set.
     """
 
-    kind: ValueKind
+    kind: type
     variable: str | None
     about: str
     hidden: bool = False
@@ -43,28 +42,28 @@ class SettingSpec:
 DEFAULT_MESSAGE: Final = "{{code}} is your code"
 
 SETTINGS: Final[dict[str, SettingSpec]] = {
-    "base_url": SettingSpec("text", "CAMARA_BASE_URL", "the operator's API root"),
-    "api_path": SettingSpec("text", "CAMARA_API_PATH", "path between root and operation", default=DEFAULT_API_PATH),
-    "timeout": SettingSpec("seconds", "CAMARA_TIMEOUT", "seconds for one call", default=DEFAULT_TIMEOUT),
-    "x_correlator": SettingSpec("yes or no", None, "whether calls carry an x-correlator", default=True),
-    "allow_http": SettingSpec("yes or no", None, "whether a token may travel over plain http", default=False),
-    "headers": SettingSpec("table", None, "extra headers", hidden=True),
-    "params": SettingSpec("table", None, "extra query parameters", hidden=True),
+    "base_url": SettingSpec(str, "CAMARA_BASE_URL", "the operator's API root"),
+    "api_path": SettingSpec(str, "CAMARA_API_PATH", "path between root and operation", default=DEFAULT_API_PATH),
+    "timeout": SettingSpec(float, "CAMARA_TIMEOUT", "seconds for one call", default=DEFAULT_TIMEOUT),
+    "x_correlator": SettingSpec(bool, None, "whether calls carry an x-correlator", default=True),
+    "allow_http": SettingSpec(bool, None, "whether a token may travel over plain http", default=False),
+    "headers": SettingSpec(dict, None, "extra headers", hidden=True),
+    "params": SettingSpec(dict, None, "extra query parameters", hidden=True),
     "message": SettingSpec(
-        "text", None, "the text with the label {{code}}, at most 160 characters", default=DEFAULT_MESSAGE
+        str, None, "the text with the label {{code}}, at most 160 characters", default=DEFAULT_MESSAGE
     ),
-    "check": SettingSpec("text", None, "TOML file with the settings of `check`"),
-    "token": SettingSpec("text", "CAMARA_BEARER_TOKEN", "the access token", hidden=True),
-    "token_file": SettingSpec("text", "CAMARA_BEARER_TOKEN_FILE", "file with the access token"),
-    "token_url": SettingSpec("text", "CAMARA_TOKEN_URL", "the operator's token endpoint"),
-    "issuer": SettingSpec("text", "CAMARA_ISSUER", "the operator's issuer, instead of the token endpoint"),
-    "client_id": SettingSpec("text", "CAMARA_CLIENT_ID", "the client id for client credentials"),
-    "client_secret": SettingSpec("text", "CAMARA_CLIENT_SECRET", "the client secret", hidden=True),
-    "client_secret_file": SettingSpec("text", "CAMARA_CLIENT_SECRET_FILE", "file with the client secret"),
-    "private_key": SettingSpec("text", "CAMARA_PRIVATE_KEY", "the private key, PEM or JWK", hidden=True),
-    "private_key_file": SettingSpec("text", "CAMARA_PRIVATE_KEY_FILE", "file with the private key"),
-    "client_auth": SettingSpec("text", "CAMARA_CLIENT_AUTH", "how the client authenticates"),
-    "scope": SettingSpec("text", "CAMARA_SCOPE", "the scope to request"),
+    "check": SettingSpec(str, None, "TOML file with the settings of `check`"),
+    "token": SettingSpec(str, "CAMARA_BEARER_TOKEN", "the access token", hidden=True),
+    "token_file": SettingSpec(str, "CAMARA_BEARER_TOKEN_FILE", "file with the access token"),
+    "token_url": SettingSpec(str, "CAMARA_TOKEN_URL", "the operator's token endpoint"),
+    "issuer": SettingSpec(str, "CAMARA_ISSUER", "the operator's issuer, instead of the token endpoint"),
+    "client_id": SettingSpec(str, "CAMARA_CLIENT_ID", "the client id for client credentials"),
+    "client_secret": SettingSpec(str, "CAMARA_CLIENT_SECRET", "the client secret", hidden=True),
+    "client_secret_file": SettingSpec(str, "CAMARA_CLIENT_SECRET_FILE", "file with the client secret"),
+    "private_key": SettingSpec(str, "CAMARA_PRIVATE_KEY", "the private key, PEM or JWK", hidden=True),
+    "private_key_file": SettingSpec(str, "CAMARA_PRIVATE_KEY_FILE", "file with the private key"),
+    "client_auth": SettingSpec(str, "CAMARA_CLIENT_AUTH", "how the client authenticates"),
+    "scope": SettingSpec(str, "CAMARA_SCOPE", "the scope to request"),
 }
 # A token, or the settings that obtain one. They are read from one source together: a secret of one source must not be
 # sent with the client id of another.
@@ -73,12 +72,7 @@ _CREDENTIALS: Final = tuple(SETTINGS)[tuple(SETTINGS).index("token") :]
 PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
 _CLIENT: Final = ("base_url", "api_path", "timeout", "allow_http", "headers", "params")
 
-_WORDS: Final[dict[ValueKind, str]] = {
-    "text": "a text",
-    "seconds": "a number of seconds",
-    "yes or no": "true or false",
-    "table": "a table of texts",
-}
+_WORDS: Final = {str: "a text", float: "a number of seconds", bool: "true or false", dict: "a table of texts"}
 
 
 @attrs.frozen
@@ -108,15 +102,7 @@ def home() -> Path:
 
 
 def expanded(path: Path, name: str) -> Path:
-    """Return a path with `~` expanded.
-
-    Args:
-        path: the path.
-        name: the setting that holds it.
-
-    Raises:
-        ConfigurationError: there is no such home folder.
-    """
+    """Return the path of the setting `name` with `~` expanded."""
     try:
         return path.expanduser()
     except RuntimeError:
@@ -124,52 +110,40 @@ def expanded(path: Path, name: str) -> Path:
 
 
 def profile(name: str, path: Path) -> dict[str, Any]:
-    """Return a profile.
-
-    Raises:
-        ConfigurationError: the file has no such profile, or a setting in it is unknown or of the wrong type.
-    """
+    """Return the settings of one profile, checked."""
     tables = profiles(path)
     if name not in tables:
         known = ", ".join(tables) or "none"
         raise ConfigurationError(f"profile {name}: is not in {path}; there: {known}")
     for key, value in tables[name].items():
-        kind = SETTINGS[key].kind if key in SETTINGS else None
-        if kind is None:
+        if key not in SETTINGS:
             raise ConfigurationError(f"profile {name}: {key} is unknown; there are {', '.join(SETTINGS)}")
-        if not _fits(kind, value):
-            raise ConfigurationError(f"profile {name}: {key} must be {_WORDS[kind]}")
+        if not _fits(SETTINGS[key].kind, value):
+            raise ConfigurationError(f"profile {name}: {key} must be {_WORDS[SETTINGS[key].kind]}")
     return tables[name]
 
 
 def profiles(path: Path) -> dict[str, dict[str, Any]]:
-    """Return all profiles by name; none if there is no file.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or other users can write it.
-    """
+    """Return all profiles by name; none if there is no file."""
     try:
-        content = None if _is_open_to_others(path) else tomllib.loads(path.read_text("utf-8-sig"))
+        is_open_to_others = os.name == "posix" and path.stat().st_mode & 0o022
+        tables = {} if is_open_to_others else tomllib.loads(path.read_text("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if content is None:
+    if is_open_to_others:
         command = f"chmod go-w {shlex.quote(str(path))}"
         raise ConfigurationError(f"profiles file: other users can change it and redirect tokens; run: {command}")
-    return {name: cast("dict[str, Any]", table) for name, table in content.items() if isinstance(table, dict)}
+    return {name: cast("dict[str, Any]", table) for name, table in tables.items() if isinstance(table, dict)}
 
 
-def _is_open_to_others(path: Path) -> bool:
-    return os.name == "posix" and bool(path.stat().st_mode & 0o022)
-
-
-def _fits(kind: ValueKind, value: Any) -> bool:
-    if kind == "table":
+def _fits(kind: type, value: Any) -> bool:
+    if kind is dict:
         return isinstance(value, dict) and all(isinstance(item, str) for item in cast("dict[str, Any]", value).values())
-    if kind == "seconds":
+    if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, bool if kind == "yes or no" else str)
+    return isinstance(value, kind)
 
 
 def resolve(
@@ -177,16 +151,8 @@ def resolve(
 ) -> dict[str, Setting]:
     """Return every setting that is set: options win, then the named profile, then the environment.
 
-    A profile that only the environment names (CAMARA_PROFILE) comes last.
-
-    Args:
-        options: settings given by the caller, as on the command line; None counts as unset.
-        environ: the environment; an empty variable counts as unset.
-        named_profile: the profile that the caller named, or None.
-        path: the file of profiles.
-
-    Raises:
-        ConfigurationError: a profile is missing or wrong, or a variable is.
+    A profile that only the environment names (CAMARA_PROFILE) comes last. An option of None and an empty variable count
+    as unset.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = [
         ("option", {name: value for name, value in options.items() if value is not None}),
@@ -210,24 +176,16 @@ def resolve(
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, spec in SETTINGS.items():
-        value = without_bom(environ.get(spec.variable, "")) if spec.variable else ""
-        if not value:
-            continue
-        values[name] = value
-        if spec.kind == "seconds":
+        if spec.variable and (value := without_bom(environ.get(spec.variable, ""))):
             try:
-                values[name] = float(value)
+                values[name] = spec.kind(value)
             except ValueError:
                 raise ConfigurationError(f"{spec.variable}: must be {_WORDS[spec.kind]}") from None
     return values
 
 
 def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> dict[str, Any]:
-    """Return the arguments of a client for the environment and its profiles.
-
-    Raises:
-        ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
-    """
+    """Return the arguments of a client for the environment and its profiles."""
     try:
         return arguments_for(resolve({}, environ, named_profile, profiles_file(environ)))
     except (ConfigurationError, UserWarning) as error:
@@ -236,11 +194,7 @@ def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> d
 
 
 def arguments_for(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """Return the arguments of a client for settings.
-
-    Raises:
-        ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
-    """
+    """Return the arguments of a client for settings."""
     token = token_or_provider(settings)
     if "base_url" not in settings:
         raise ConfigurationError("base_url: is missing; set CAMARA_BASE_URL, or name a profile that has it")
@@ -257,11 +211,7 @@ def unused_credentials(settings: Mapping[str, Setting]) -> list[str]:
 
 
 def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
-    """Return the token, or the provider that fetches one.
-
-    Raises:
-        ConfigurationError: there is none; the text names the settings to make.
-    """
+    """Return the token, or the provider that fetches one."""
     if "token" in settings:
         return str(settings["token"].value)
     if "token_file" in settings:
@@ -277,15 +227,7 @@ def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
 
 
 def client_credentials(settings: Mapping[str, Setting], **more: Any) -> TokenProvider:
-    """Return the provider that fetches tokens with client credentials.
-
-    Args:
-        settings: the settings.
-        more: further arguments of `ClientCredentials`.
-
-    Raises:
-        ConfigurationError: a setting is missing or wrong.
-    """
+    """Return the provider that fetches tokens with client credentials; `more` are further arguments of it."""
     from camara_otp.auth.client_credentials import ClientCredentials  # noqa: PLC0415 - most callers have a token
 
     values = {name: setting.value for name, setting in settings.items() if name in _CREDENTIALS}
@@ -306,15 +248,7 @@ def _require_one_of(values: Mapping[str, Any], one: str, other: str) -> None:
 
 
 def secret_in(path: Path, name: str) -> str:
-    """Return the content of a file, without a byte order mark and without white space around it.
-
-    Args:
-        path: the file.
-        name: the setting that holds its path.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or is empty.
-    """
+    """Return the content of the file that the setting `name` names, without byte order mark and white space around."""
     file = expanded(path, name)
     try:
         text = file.read_text("utf-8-sig").strip()

@@ -321,9 +321,9 @@ def _pieces(secret: str, reading: _Reading, *, is_prose: bool) -> _Spans:
     size = len(secret)
     shortest = size if size <= _SHORT else size // 2 if is_prose else min(_PIECE, size * 2 // 3)
     text = reading.squashed
-    # A piece holds one of the blocks of the text whole: the quick check of most texts.
+    # A piece holds one of the blocks of the secret whole: the quick check of most texts.
     block = (shortest + 1) // 2
-    if not any(text[at : at + block] in secret for at in range(0, len(text) - block + 1, block)):
+    if not any(secret[at : at + block] in text for at in range(0, size - block + 1, block)):
         return
     pieces = {secret[at : at + shortest] for at in range(size - shortest + 1)}
     at = 0

@@ -1,4 +1,7 @@
-"""The settings of a client: constructor arguments and environment variables, checked once."""
+"""The settings of a client: constructor arguments and environment variables, checked once.
+
+A setting that is rejected raises ConfigurationError, which names it, the rule and the remedy.
+"""
 
 import os
 import re
@@ -58,11 +61,7 @@ class ClientSettings:
         allow_http: bool,
         http_client: object,
     ) -> None:
-        """Check the arguments of a constructor, in their order, and read those left out from the environment.
-
-        Raises:
-            ConfigurationError: an argument is rejected; the message names it, the rule and the remedy.
-        """
+        """Check the arguments of a constructor, in their order, and read those left out from the environment."""
         root = base_url if base_url is not None else variable("CAMARA_BASE_URL")
         if not root:
             raise ConfigurationError("base_url: is missing; give the operator's API root or set CAMARA_BASE_URL")
@@ -141,17 +140,7 @@ class Endpoint(NamedTuple):
 
 
 def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http: bool) -> Endpoint:
-    """Return the checked endpoint.
-
-    Args:
-        base_url: the API root, `https://host[:port][/path]`.
-        api_path: the path between root and operation; joined by concatenation, so a path in the root stays.
-        params: query parameters of every request, or None.
-        allow_http: True lets the token travel over plain http to a host that is not loopback.
-
-    Raises:
-        ConfigurationError: an argument is rejected; the message names it, the rule and the remedy.
-    """
+    """Return the checked endpoint; paths are joined by concatenation, so a path in the root stays."""
     url = split_url("base_url", base_url, allow_http=allow_http)
     between = text("api_path", api_path).strip("/")
     if not URL_PATH.fullmatch(between):
@@ -216,13 +205,9 @@ _RESERVED: Final[Mapping[str, str]] = {
 
 
 def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers of every request: the defaults, overridden by the caller's own.
-
-    Raises:
-        ConfigurationError: a name or a value is not valid, or the client sets the header by itself.
-    """
+    """Return the headers of every request: the defaults, overridden by the caller's own."""
     chosen = {name.lower(): (name, value) for name, value in defaults.items()}
-    if headers is not None and not _is_mapping(headers):
+    if not _is(headers, Mapping | None):
         raise ConfigurationError("headers: must be a mapping of names to values, each a text")
     for name, value in (headers or {}).items():
         if not _is_text(name, _NAME):
@@ -236,10 +221,6 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
             )
         chosen[name.lower()] = (name, value)
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in chosen.values())
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _is_text(value: object, pattern: re.Pattern[str]) -> bool:

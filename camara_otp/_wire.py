@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from camara_otp._checks import holds_surrogate
 from camara_otp._exchange import Answer, Headers
 from camara_otp._redaction import Secrets, cleaned, shortened
 from camara_otp._secret import Secret
@@ -177,11 +178,7 @@ def read_validate_code(answer: Answer, call: CallContext, now: float) -> Validat
 def _unusable_id(authentication_id: str) -> str | None:
     if not 1 <= len(authentication_id) <= MAX_AUTHENTICATION_ID_LENGTH:
         return f"its authenticationId is not 1 to {MAX_AUTHENTICATION_ID_LENGTH} characters long"
-    try:
-        authentication_id.encode()
-    except UnicodeEncodeError:
-        return "its authenticationId holds half of a surrogate pair"
-    return None
+    return "its authenticationId holds half of a surrogate pair" if holds_surrogate(authentication_id) else None
 
 
 def _failure(answer: Answer, secrets: Secrets, now: float) -> OTPError:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import attrs
 
+from camara_otp._checks import holds_surrogate
 from camara_otp.errors import RequestValidationError, html_of
 
 CODE_LABEL: Final = "{{code}}"
@@ -117,10 +118,7 @@ def _not_text(field: str, value: object, hint: str = "") -> Problem:
 
 
 def _not_unicode(field: str, value: str) -> Problem | None:
-    # A lone surrogate has no UTF-8 form, so JSON could not carry it.
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if holds_surrogate(value):
         return Problem(field, "holds half of a surrogate pair, which no text message can carry; decode it properly")
     return None
 
