@@ -37,7 +37,7 @@ HTTPClient = TypeVar("HTTPClient")
 
 
 class _Client(Generic[HTTPClient]):
-    """The settings of both clients, in one constructor."""
+    """The constructor of both clients, and the description of their methods."""
 
     _open: ClassVar[Callable[..., Any]]
     _exchange: Any
@@ -126,11 +126,73 @@ class _Client(Generic[HTTPClient]):
 
         return cls(**client_arguments(os.environ, profile))
 
+    def send_code(self, *args: Any, **options: Any) -> Any:  # noqa: D417 - the arguments of both clients
+        """Ask the operator to text a fresh code to a phone.
+
+        The operator makes the code and puts it in place of `{{code}}`. Each call that reaches the operator texts and
+        bills a user and invalidates the code sent before; a request that may have arrived is never repeated.
+
+        Args:
+            phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`; or a whole `SendCodeRequest`.
+            message: at most 160 characters, with the label `{{code}}` where the code goes.
+            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
+            token: this call's token, as text, callable or provider; text is never renewed.
+            timeout: seconds for this call.
+
+        Returns:
+            The authentication_id for `validate_code`. It does not mean that the text has arrived.
+
+        Raises:
+            RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
+            ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
+            TokenError: no token could be obtained; see its text. Nothing was sent.
+            RequestNotSentError: the operator cannot have received the request; calling again is safe.
+            MaxOTPCodesExceededError: too many codes for this number; wait long.
+            PhoneNumberNotAllowedError: the number cannot receive the text; offer another way.
+            PhoneNumberBlockedError: texts to the number are barred; offer another way.
+            OutcomeUnknownError: no complete response came; ask the user whether a text arrived before sending again.
+            UnexpectedResponseError: a response outside the contract; check `base_url` and `api_path`.
+            APIError: any other refusal; branch on its class, and read `.outcome_unknown` before sending again.
+
+        Source: CAMARA One Time Password SMS 1.1.1, sendCode.
+        """
+
+    def validate_code(self, *args: Any, **options: Any) -> Any:  # noqa: D417 - the arguments of both clients
+        """Validate the code that a user typed; returning means that the number is verified.
+
+        Only HTTP 204 returns. Every other response, and every failure, raises.
+
+        Args:
+            authentication_id: the value that `send_code` returned, unchanged, 1 to 36 characters; or a whole
+                `ValidateCodeRequest`.
+            code: the user's input, as text, 1 to 10 characters; case and leading zeros count.
+            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
+            token: this call's token, as text, callable or provider; text is never renewed.
+            timeout: seconds for this call.
+
+        Returns:
+            The x-correlator, for your records.
+
+        Raises:
+            RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
+            ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
+            TokenError: no token could be obtained; see its text. Nothing was sent.
+            InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again.
+            VerificationExpiredError: too old, superseded or already used; start again with `send_code`.
+            VerificationFailedError: no attempts are left; start again with `send_code`.
+            NotFoundError: the authentication_id was never issued; start again with `send_code`.
+            RequestNotSentError: the operator cannot have received the request; calling again is safe.
+            OutcomeUnknownError: no complete response came; the attempt may be spent. Start again with `send_code`.
+            UnexpectedResponseError: a response outside the contract, never a verified number.
+            APIError: any other refusal; branch on its class.
+
+        Source: CAMARA One Time Password SMS 1.1.1, validateCode.
+        """
+
     def _closed(self) -> ConfigurationError:
         return ConfigurationError(f"this {type(self).__name__} is closed; make a new one")
 
     def __repr__(self) -> str:
-        """Return a string with only the endpoint."""
         # A debugger may ask for the repr of a client whose arguments were rejected.
         settings: ClientSettings | None = getattr(self, "_settings", None)
         shown = "not set up" if settings is None else f"{settings.endpoint.origin}{settings.endpoint.path}"
@@ -172,7 +234,7 @@ class OTPClient(_Client["Client"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> SendCodeResponse: ...
-    def send_code(
+    def send_code(  # noqa: D102 - the docstring is inherited
         self,
         phone_number: str | SendCodeRequest,
         message: str | None = None,
@@ -181,35 +243,6 @@ class OTPClient(_Client["Client"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> SendCodeResponse:
-        """Ask the operator to text a fresh code to a phone.
-
-        The operator makes the code and puts it in place of `{{code}}`. Each call that reaches the operator texts and
-        bills a user and invalidates the code sent before; a request that may have arrived is never repeated.
-
-        Args:
-            phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`; or a whole `SendCodeRequest`.
-            message: at most 160 characters, with the label `{{code}}` where the code goes.
-            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as text, callable or provider; text is never renewed.
-            timeout: seconds for this call.
-
-        Returns:
-            The authentication_id for `validate_code`. It does not mean that the text has arrived.
-
-        Raises:
-            RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
-            ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its text. Nothing was sent.
-            RequestNotSentError: the operator cannot have received the request; calling again is safe.
-            MaxOTPCodesExceededError: too many codes for this number; wait long.
-            PhoneNumberNotAllowedError: the number cannot receive the text; offer another way.
-            PhoneNumberBlockedError: texts to the number are barred; offer another way.
-            OutcomeUnknownError: no complete response came; ask the user whether a text arrived before sending again.
-            UnexpectedResponseError: a response outside the contract; check `base_url` and `api_path`.
-            APIError: any other refusal; branch on its class, and read `.outcome_unknown` before sending again.
-
-        Source: CAMARA One Time Password SMS 1.1.1, sendCode.
-        """
         try:
             options = Options(x_correlator, token, timeout)
             result = self._observed(prepared_call(self._settings, SEND_CODE, phone_number, message, options))
@@ -238,7 +271,7 @@ class OTPClient(_Client["Client"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> ValidateCodeResponse: ...
-    def validate_code(
+    def validate_code(  # noqa: D102 - the docstring is inherited
         self,
         authentication_id: str | ValidateCodeRequest,
         code: str | None = None,
@@ -247,36 +280,6 @@ class OTPClient(_Client["Client"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> ValidateCodeResponse:
-        """Validate the code that a user typed; returning means that the number is verified.
-
-        Only HTTP 204 returns. Every other response, and every failure, raises.
-
-        Args:
-            authentication_id: the value that `send_code` returned, unchanged, 1 to 36 characters; or a whole
-                `ValidateCodeRequest`.
-            code: the user's input, as text, 1 to 10 characters; case and leading zeros count.
-            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as text, callable or provider; text is never renewed.
-            timeout: seconds for this call.
-
-        Returns:
-            The x-correlator, for your records.
-
-        Raises:
-            RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
-            ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its text. Nothing was sent.
-            InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again.
-            VerificationExpiredError: too old, superseded or already used; start again with `send_code`.
-            VerificationFailedError: no attempts are left; start again with `send_code`.
-            NotFoundError: the authentication_id was never issued; start again with `send_code`.
-            RequestNotSentError: the operator cannot have received the request; calling again is safe.
-            OutcomeUnknownError: no complete response came; the attempt may be spent. Start again with `send_code`.
-            UnexpectedResponseError: a response outside the contract, never a verified number.
-            APIError: any other refusal; branch on its class.
-
-        Source: CAMARA One Time Password SMS 1.1.1, validateCode.
-        """
         try:
             options = Options(x_correlator, token, timeout)
             result = self._observed(prepared_call(self._settings, VALIDATE_CODE, authentication_id, code, options))
@@ -312,13 +315,11 @@ class OTPClient(_Client["Client"]):
         self._exchange.close()
 
     def __enter__(self) -> Self:
-        """Return the client."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the client."""
         self.close()
 
 
@@ -352,7 +353,7 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> SendCodeResponse: ...
-    async def send_code(
+    async def send_code(  # noqa: D102 - the docstring is inherited
         self,
         phone_number: str | SendCodeRequest,
         message: str | None = None,
@@ -361,35 +362,6 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> SendCodeResponse:
-        """Ask the operator to text a fresh code to a phone.
-
-        The operator makes the code and puts it in place of `{{code}}`. Each call that reaches the operator texts and
-        bills a user and invalidates the code sent before; a request that may have arrived is never repeated.
-
-        Args:
-            phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`; or a whole `SendCodeRequest`.
-            message: at most 160 characters, with the label `{{code}}` where the code goes.
-            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as text, callable or provider; text is never renewed.
-            timeout: seconds for this call.
-
-        Returns:
-            The authentication_id for `validate_code`. It does not mean that the text has arrived.
-
-        Raises:
-            RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
-            ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its text. Nothing was sent.
-            RequestNotSentError: the operator cannot have received the request; calling again is safe.
-            MaxOTPCodesExceededError: too many codes for this number; wait long.
-            PhoneNumberNotAllowedError: the number cannot receive the text; offer another way.
-            PhoneNumberBlockedError: texts to the number are barred; offer another way.
-            OutcomeUnknownError: no complete response came; ask the user whether a text arrived before sending again.
-            UnexpectedResponseError: a response outside the contract; check `base_url` and `api_path`.
-            APIError: any other refusal; branch on its class, and read `.outcome_unknown` before sending again.
-
-        Source: CAMARA One Time Password SMS 1.1.1, sendCode.
-        """
         try:
             options = Options(x_correlator, token, timeout)
             result = await self._observed(prepared_call(self._settings, SEND_CODE, phone_number, message, options))
@@ -418,7 +390,7 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> ValidateCodeResponse: ...
-    async def validate_code(
+    async def validate_code(  # noqa: D102 - the docstring is inherited
         self,
         authentication_id: str | ValidateCodeRequest,
         code: str | None = None,
@@ -427,36 +399,6 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         token: TokenSource | None = None,
         timeout: float | None = None,
     ) -> ValidateCodeResponse:
-        """Validate the code that a user typed; returning means that the number is verified.
-
-        Only HTTP 204 returns. Every other response, and every failure, raises.
-
-        Args:
-            authentication_id: the value that `send_code` returned, unchanged, 1 to 36 characters; or a whole
-                `ValidateCodeRequest`.
-            code: the user's input, as text, 1 to 10 characters; case and leading zeros count.
-            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as text, callable or provider; text is never renewed.
-            timeout: seconds for this call.
-
-        Returns:
-            The x-correlator, for your records.
-
-        Raises:
-            RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
-            ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its text. Nothing was sent.
-            InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again.
-            VerificationExpiredError: too old, superseded or already used; start again with `send_code`.
-            VerificationFailedError: no attempts are left; start again with `send_code`.
-            NotFoundError: the authentication_id was never issued; start again with `send_code`.
-            RequestNotSentError: the operator cannot have received the request; calling again is safe.
-            OutcomeUnknownError: no complete response came; the attempt may be spent. Start again with `send_code`.
-            UnexpectedResponseError: a response outside the contract, never a verified number.
-            APIError: any other refusal; branch on its class.
-
-        Source: CAMARA One Time Password SMS 1.1.1, validateCode.
-        """
         try:
             options = Options(x_correlator, token, timeout)
             result = await self._observed(
@@ -494,11 +436,9 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         await self._exchange.aclose()
 
     async def __aenter__(self) -> Self:
-        """Return the client."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the client."""
         await self.aclose()

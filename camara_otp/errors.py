@@ -58,7 +58,6 @@ class OTPError(Exception):
         cls.__doc__ = cls.__doc__ or f"{cls.cause}\n\n{cls.remedy}"
 
     def __init__(self, reason: str = "") -> None:
-        """Store the reason, one sentence."""
         super().__init__(reason)
         self._reason = reason
 
@@ -74,7 +73,6 @@ class OTPError(Exception):
         return f"{self._reason} [{known}]" if known else self._reason
 
     def _repr_html_(self) -> str:
-        """Return the table that a notebook shows."""
         names = ("field", "operation", "status", "code", "message", "retry_after", "outcome_unknown", "attempts")
         facts = [(name, getattr(self, name, None)) for name in (*names, "x_correlator")]
         return html_of(self, [("reason", self._reason or None), *facts, ("cause", self.cause), ("remedy", self.remedy)])
@@ -118,7 +116,6 @@ class RequestValidationError(OTPError, ValueError):
     reason: str
 
     def __init__(self, field: str, reason: str) -> None:
-        """Store the name of the argument and the rule that it breaks."""
         super().__init__(f"{field}: {reason}")
         self.args: tuple[Any, ...] = (field, reason)  # task queues rebuild an error from its arguments
         self.field = field
@@ -146,7 +143,6 @@ class SendRefusedError(OTPError):
     retry_after: float | None
 
     def __init__(self, rule: str, retry_after: float | None = None) -> None:
-        """Store the rule and the time, and derive the message."""
         if rule == "country":
             advice = "No code can be sent to this number. Use another number."
         elif retry_after is None:
@@ -162,7 +158,6 @@ class SendRefusedError(OTPError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        """Return the message alone: the user reads it."""
         return self._reason
 
 
@@ -181,7 +176,6 @@ class TokenError(OTPError):
     error_description: str | None
 
     def __init__(self, reason: str = "", *, error: str | None = None, error_description: str | None = None) -> None:
-        """Store the reason, and the error code and text of the token endpoint."""
         super().__init__(reason)
         self.error = error
         self.error_description = error_description
@@ -207,7 +201,6 @@ class RequestNotSentError(TransportError):
     permanent: bool
 
     def __init__(self, reason: str = "", *, permanent: bool = False) -> None:
-        """Store the reason, and whether calling again cannot help."""
         super().__init__(reason)
         self.permanent = permanent
 
@@ -238,7 +231,6 @@ class UnexpectedResponseError(OTPError):
     status: int
 
     def __init__(self, reason: str = "", status: int = 0) -> None:
-        """Store the reason and the HTTP status."""
         super().__init__(reason)
         self.args: tuple[Any, ...] = (reason, status)  # task queues rebuild an error from its arguments
         self.status = status
@@ -285,7 +277,6 @@ class APIError(OTPError):
     def __init__(
         self, status: int, code: str | None = None, message: str | None = None, *, retry_after: float | None = None
     ) -> None:
-        """Store the status, code, message and wait."""
         super().__init__(f"{status} {code or 'without an error code'}" + (f": {message}" if message else ""))
         self.args: tuple[Any, ...] = (status, code, message)
         self.status = status

@@ -74,7 +74,6 @@ class MessageTemplate:
     text: str = attrs.field(repr=False)
 
     def __init__(self, text: str) -> None:
-        """Check the label and the limit."""
         problem = message_problem(text)
         if problem is not None:
             raise RequestValidationError(*problem)

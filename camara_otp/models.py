@@ -154,7 +154,6 @@ class SendCodeRequest:
     message: str = attrs.field(repr=_hidden)
 
     def __init__(self, phone_number: str, message: str) -> None:
-        """Check both limits."""
         problem = phone_number_problem(phone_number) or message_problem(message)
         if problem is not None:
             del self, phone_number, message
@@ -181,7 +180,6 @@ class ValidateCodeRequest:
     code: str = attrs.field(repr=_hidden)
 
     def __init__(self, authentication_id: str, code: str) -> None:
-        """Check both limits."""
         problem = authentication_id_problem(authentication_id) or code_problem(code)
         if problem is not None:
             del self, authentication_id, code
@@ -205,7 +203,6 @@ class SendCodeResponse:
     x_correlator: str | None = None
 
     def _repr_html_(self) -> str:
-        """Return the table that a notebook shows."""
         return html_of(self, [("authentication_id", _hidden("")), ("x_correlator", self.x_correlator)])
 
 
@@ -222,7 +219,6 @@ class ValidateCodeResponse:
     x_correlator: str | None = None
 
     def _repr_html_(self) -> str:
-        """Return the table that a notebook shows."""
         return html_of(self, [("verified", "yes"), ("x_correlator", self.x_correlator)])
 
 

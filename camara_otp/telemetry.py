@@ -15,7 +15,7 @@ from camara_otp._version import __version__
 from camara_otp.client import AsyncOTPClient, OTPClient
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Meter, MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from camara_otp.guard import GuardEvent
@@ -85,15 +85,10 @@ def instrument(
 
     Source: OpenTelemetry semantic conventions, general attributes and HTTP.
     """
-    try:
-        from opentelemetry import context, metrics, trace  # noqa: PLC0415 - needs the extra
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "camara_otp.telemetry.instrument needs opentelemetry-api; install it with: pip install 'camara-otp[otel]'",
-            name=error.name,
-        ) from error
+    meter = _meter("instrument", meter_provider)
+    from opentelemetry import context, trace  # noqa: PLC0415 - needs the extra
+
     tracer = trace.get_tracer("camara_otp", __version__, tracer_provider)
-    meter = metrics.get_meter("camara_otp", __version__, meter_provider)
     duration = meter.create_histogram(
         DURATION,
         unit="s",
@@ -112,7 +107,11 @@ def instrument(
                 duration.record(record.seconds, labels)  # inside the span, so that an exemplar can point to it
                 requests.add(record.attempts, labels)
                 context.detach(token)
-                span.set_attributes(labels | _details(record))
+                # Only spans have the attributes that differ from call to call.
+                span.set_attribute("camara_otp.attempts", record.attempts)
+                if record.x_correlator is not None:
+                    span.set_attribute("camara_otp.x_correlator", record.x_correlator)
+                span.set_attributes(labels)
                 if record.error is not None:
                     span.set_status(trace.StatusCode.ERROR, record.error)
                 span.end()
@@ -121,6 +120,17 @@ def instrument(
 
     client.on_call.append(Spans())
     return client
+
+
+def _meter(caller: str, meter_provider: "MeterProvider | None") -> "Meter":
+    try:
+        from opentelemetry import metrics  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"camara_otp.telemetry.{caller} needs opentelemetry-api; install it with: pip install 'camara-otp[otel]'",
+            name=error.name,
+        ) from error
+    return metrics.get_meter("camara_otp", __version__, meter_provider)
 
 
 def _labels(record: CallRecord) -> dict[str, str | int | bool]:
@@ -135,14 +145,6 @@ def _labels(record: CallRecord) -> dict[str, str | int | bool]:
         "server.port": record.server_port,
     }
     return {name: value for name, value in labels.items() if value is not None}
-
-
-def _details(record: CallRecord) -> dict[str, str | int]:
-    """Return the attributes that differ from call to call; only spans have them."""
-    details: dict[str, str | int] = {"camara_otp.attempts": record.attempts}
-    if record.x_correlator is not None:
-        details["camara_otp.x_correlator"] = record.x_correlator
-    return details
 
 
 def guard_metrics(*, meter_provider: "MeterProvider | None" = None) -> "Callable[[GuardEvent], None]":
@@ -161,15 +163,7 @@ def guard_metrics(*, meter_provider: "MeterProvider | None" = None) -> "Callable
     Raises:
         ModuleNotFoundError: the extra is missing; install `camara-otp[otel]`.
     """
-    try:
-        from opentelemetry import metrics  # noqa: PLC0415 - needs the extra
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "camara_otp.telemetry.guard_metrics needs opentelemetry-api; install it with: "
-            "pip install 'camara-otp[otel]'",
-            name=error.name,
-        ) from error
-    meter = metrics.get_meter("camara_otp", __version__, meter_provider)
+    meter = _meter("guard_metrics", meter_provider)
     refusals = meter.create_counter("camara_otp.guard.refusals", unit="{text}", description="Texts refused by a rule.")
     texts = meter.create_counter("camara_otp.guard.texts", unit="{text}", description="Texts sent, or perhaps sent.")
     verified = meter.create_counter("camara_otp.guard.verified", unit="{text}", description="Texts that were verified.")

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 
@@ -49,6 +50,15 @@ def test_the_clients_have_equal_signatures(name):
     ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (OTPClient, AsyncOTPClient))
 
     assert str(ours) == without_async(str(theirs))
+
+
+@pytest.mark.parametrize("kind", [OTPClient, AsyncOTPClient])
+@pytest.mark.parametrize("name", ["__init__", "from_env", "send_code", "validate_code"])
+def test_the_help_of_both_clients_describes_every_argument(kind, name):
+    """Both inherit their docstrings."""
+    documented = re.findall(r"^ +(\w+): ", inspect.getdoc(getattr(kind, name)) or "", re.MULTILINE)
+
+    assert {*inspect.signature(getattr(kind, name)).parameters} - {"self"} <= {*documented}
 
 
 def test_public_names_are_complete_and_sorted():
