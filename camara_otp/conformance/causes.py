@@ -1,9 +1,9 @@
 """The table of causes, each with the fix for the operator and the consequence for client developers.
 
-Words in braces are filled in where a cause is found. Two findings with one cause are one deviation with two places.
+Names in braces are replaced where a cause is found. Two findings with one cause are one deviation with two places.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -12,96 +12,99 @@ from camara_otp.conformance.model import Cause, Deviation, Finding, Grade, Outco
 
 _API: Final = "CAMARA one-time-password-sms 1.0.0 to 1.1.1"
 _COMMON: Final = "CAMARA Commonalities API design guide"
-_ADVICE, _DIFFERS, _BREAKS = Grade.ADVICE, Grade.DIFFERS, Grade.BREAKS
 _COPES: Final = "camara_otp is not affected: "
 _NONE: Final = "No setting of a client helps."
 
+
+def _breaks(name: str, *columns: str) -> Cause:
+    return Cause(name, Grade.BREAKS, *columns)
+
+
+def _differs(name: str, *columns: str) -> Cause:
+    return Cause(name, Grade.DIFFERS, *columns)
+
+
+def _advice(name: str, *columns: str) -> Cause:
+    return Cause(name, Grade.ADVICE, *columns)
+
+
+# Title, what the operator has to change, what a client developer has to expect, rule, and source.
 _TABLE: Final[tuple[Cause, ...]] = (
     # Codes and ids.
-    Cause(
+    _breaks(
         "wrong-code-accepted",
-        _BREAKS,
         "A wrong code is accepted",
-        "Accept only the exact code of the authenticationId: the whole text, as text, compared character by character.",
+        "Accept only the exact code of the authenticationId: the whole string, compared character by character.",
         "Anyone can pass the verification without the phone. " + _NONE,
-        "Only the code that was texted validates an authenticationId.",
+        "Only the code that was sent by SMS validates an authenticationId.",
         f"{_API}, validateCode: 204 only if the code is valid for the authenticationId; scenario invalid_otp",
     ),
-    Cause(
+    _differs(
         "code-format-not-strict",
-        _DIFFERS,
         "A code in another form is accepted",
-        "Compare the code as the text that was sent: no trimming, no conversion to a number, no list.",
-        "Codes that differ from the text pass; do not rely on the server to reject them.",
+        "Compare the code as the string that was sent: no trimming, no conversion to a number, no list.",
+        "Codes that differ from the one in the SMS pass; do not rely on the server to reject them.",
         "code is a string; it is compared as it is.",
         f"{_API}, schema Code; 400 INVALID_ARGUMENT for another JSON type, INVALID_OTP for another text",
     ),
-    Cause(
+    _differs(
         "id-not-exact",
-        _DIFFERS,
         "An authenticationId in another form is accepted",
         "Look up the authenticationId exactly as it was issued: same letter case, no trimming, no other JSON type.",
         "Ids are opaque; send them back unchanged.",
         "An authenticationId that was never issued is 404 NOT_FOUND.",
         f"{_API}, validateCode; scenario resource_not_found",
     ),
-    Cause(
+    _breaks(
         "right-code-refused",
-        _BREAKS,
         "The right code is refused with {said}",
-        "Accept the code that was texted, for its authenticationId, while it is valid, and answer 204.",
+        "Accept the code that was sent by SMS, for its authenticationId, while it is valid, and answer 204.",
         "Users who type the code correctly are rejected. " + _NONE,
         "The right code is answered with 204.",
         f"{_API}, validateCode; scenario validate_code_success",
     ),
-    Cause(
+    _breaks(
         "expired-code-accepted",
-        _BREAKS,
         "A code is accepted after its lifetime",
         "Refuse an expired authenticationId with 400 VERIFICATION_EXPIRED.",
         "Old codes pass. " + _NONE,
         "An expired authenticationId is 400 VERIFICATION_EXPIRED.",
         f"{_API}, scenario verification_expired_scenario_1",
     ),
-    Cause(
+    _breaks(
         "superseded-code-accepted",
-        _BREAKS,
         "A code is accepted after a newer one was sent to the phone",
         "Let each send-code invalidate the earlier authenticationId of that phone number.",
         "Codes that the user believes replaced still pass. " + _NONE,
         "A new send-code for a number invalidates the earlier authenticationId.",
         f"{_API}, scenario verification_expired_scenario_2",
     ),
-    Cause(
+    _breaks(
         "used-code-accepted",
-        _BREAKS,
         "A code is accepted a second time",
         "Close an authenticationId with the first 204, atomically.",
         "A code that was seen by a third party can be replayed. " + _NONE,
         "A validated authenticationId is used up: 400 VERIFICATION_EXPIRED.",
         f"{_API}, scenario verification_expired_scenario_3",
     ),
-    Cause(
+    _breaks(
         "closed-id-accepted",
-        _BREAKS,
         "The right code is accepted after too many wrong ones",
         "Close an authenticationId for good with the last permitted wrong code.",
         "Codes can be guessed. " + _NONE,
         "After VERIFICATION_FAILED an authenticationId accepts no code.",
         f"{_API}, scenario verification_failed",
     ),
-    Cause(
+    _breaks(
         "tries-not-limited",
-        _BREAKS,
         "Wrong codes are not limited",
         "Count every wrong code for an authenticationId and answer the last permitted one with VERIFICATION_FAILED.",
         "Codes can be guessed. " + _NONE,
         "The last permitted wrong code is answered with 400 VERIFICATION_FAILED.",
         f"{_API}, scenario verification_failed",
     ),
-    Cause(
+    _breaks(
         "tries-miscounted",
-        _BREAKS,
         "Wrong codes are not counted as the limit says",
         "Answer the max_try-th wrong code with VERIFICATION_FAILED, and the ones before it with INVALID_OTP. "
         "If the limit is another, correct limits.max_try in the settings of the check.",
@@ -109,146 +112,130 @@ _TABLE: Final[tuple[Cause, ...]] = (
         "The max_try-th wrong code is answered with VERIFICATION_FAILED; the right code passes before it.",
         f"{_API}, scenarios invalid_otp and verification_failed",
     ),
-    Cause(
+    _breaks(
         "tries-race",
-        _BREAKS,
         "Wrong codes sent at once are not all counted",
         "Count tries atomically, for instance with one update in the database.",
         "Codes can be guessed with concurrent requests. " + _NONE,
         "Every wrong code counts, also when several arrive at once.",
         f"{_API}, scenario verification_failed",
     ),
-    Cause(
+    _breaks(
         "phone-locked",
-        _BREAKS,
         "A phone stays locked after too many wrong codes",
         "Count wrong codes for each authenticationId, not for each phone; let a new send-code start afresh.",
         "A user who mistypes cannot be verified any more.",
         "Tries belong to an authenticationId; a new send-code gives a new one.",
         f"{_API}, responses VERIFICATION_FAILED and MAX_OTP_CODES_EXCEEDED",
     ),
-    Cause(
+    _breaks(
         "id-not-unique",
-        _BREAKS,
         "Two sends are answered with the same authenticationId",
         "Issue a new authenticationId for each send-code.",
         "Verifications of different attempts get mixed up.",
         "authenticationId is the unique id of the verification attempt.",
         f"{_API}, schema AuthenticationId",
     ),
-    # The text message.
-    Cause(
+    # The SMS.
+    _breaks(
         "no-text",
-        _BREAKS,
-        "A send is accepted, but no text arrives",
-        "Deliver the text, or refuse the send. If texts are only slow, raise read.timeout in the settings.",
+        "A send is accepted, but no SMS arrives",
+        "Deliver the SMS, or refuse the send. If SMS are only slow, raise read.timeout in the settings.",
         "Users wait for a code that does not come.",
         "send-code sends the message to the phone number.",
         f"{_API}, sendCode",
     ),
-    Cause(
+    _breaks(
         "no-code-in-text",
-        _BREAKS,
-        "The text holds no code",
+        "The SMS holds no code",
         "Replace every label {{code}} in the message with the code.",
-        "Users get a text without a code.",
-        "The label {{code}} marks the place of the code in the text.",
+        "Users get an SMS without a code.",
+        "The label {{code}} marks the place of the code in the SMS.",
         f"{_API}, schema Message",
     ),
-    Cause(
+    _differs(
         "text-differs",
-        _DIFFERS,
-        "The text is not the message that was sent",
+        "The SMS is not the message that was sent",
         "Send the message as it is, with every label {{code}} replaced by the code and nothing else changed.",
         "Users read something else than your message, or no code at all.",
-        "The text is the message with the label replaced.",
+        "The SMS is the message with the label replaced.",
         f"{_API}, schema Message",
     ),
-    Cause(
+    _differs(
         "text-twice",
-        _DIFFERS,
-        "One send brings several texts",
-        "Send one text for each send-code.",
-        "Users get several texts and pay or are billed for each.",
+        "One send causes several SMS",
+        "Send one SMS for each send-code.",
+        "Users get several SMS, and each may be billed.",
         "send-code sends one message.",
         f"{_API}, sendCode",
     ),
-    Cause(
+    _breaks(
         "text-without-permission",
-        _BREAKS,
-        "A refused send brings a text",
-        "Check token and request before a text is sent.",
-        "Texts are sent and billed although the API reports an error.",
+        "A refused send causes an SMS",
+        "Check token and request before an SMS is sent.",
+        "SMS are sent and billed although the API reports an error.",
         "A request that is refused has no effect.",
         f"{_API}, sendCode, responses 400 and 401",
     ),
-    Cause(
+    _breaks(
         "code-too-long",
-        _BREAKS,
         "Codes have more than 10 characters",
-        "Text codes of 4 to 10 characters.",
+        "Send codes of 4 to 10 characters.",
         "Clients that keep to the schema refuse to send such a code.",
         "code has at most 10 characters.",
         f"{_API}, schema Code",
     ),
     # Authorization.
-    Cause(
+    _breaks(
         "token-not-required",
-        _BREAKS,
         "Requests without a token are served",
         "Answer 401 UNAUTHENTICATED to every request without a valid access token, before anything else has an effect.",
-        "Anyone can send texts or validate codes. " + _NONE,
+        "Anyone can send SMS or validate codes. " + _NONE,
         "Both operations need an access token.",
         f"{_API}, security of sendCode and validateCode; scenarios 401.1",
     ),
-    Cause(
+    _breaks(
         "token-not-checked",
-        _BREAKS,
         "Invalid tokens are accepted",
         "Verify the access token: signature or introspection, issuer, audience, expiry.",
-        "Anyone can send texts or validate codes. " + _NONE,
+        "Anyone can send SMS or validate codes. " + _NONE,
         "An invalid token is 401 UNAUTHENTICATED.",
         f"{_API}, scenarios 401.3",
     ),
-    Cause(
+    _breaks(
         "expired-token-accepted",
-        _BREAKS,
         "Expired tokens are accepted",
         "Refuse an expired access token with 401 UNAUTHENTICATED.",
         "A token that leaks stays useful.",
         "An expired token is 401 UNAUTHENTICATED.",
         f"{_API}, scenarios 401.2",
     ),
-    Cause(
+    _differs(
         "token-checked-late",
-        _DIFFERS,
         "Ids are looked up before the token is checked",
         "Check the token before the authenticationId is looked up.",
         "Without a token, a client sees 404 instead of 401.",
         "A request without a valid token is 401 UNAUTHENTICATED.",
         f"{_API}, scenarios 401.1 to 401.3",
     ),
-    Cause(
+    _breaks(
         "scope-not-checked",
-        _BREAKS,
         "A token without the scope is accepted",
         "Require the scope one-time-password-sms:send-validate; answer 403 PERMISSION_DENIED without it.",
-        "Tokens of other APIs can send texts.",
+        "Tokens of other APIs can send SMS.",
         "Both operations need the scope one-time-password-sms:send-validate.",
         f"{_API}, security of sendCode and validateCode",
     ),
-    Cause(
+    _breaks(
         "id-of-another-client",
-        _BREAKS,
         "A client can validate the authenticationId of another client",
         "Bind an authenticationId to the client that got it; answer 404 NOT_FOUND to others.",
         "Another client of the operator can use up your users' codes.",
         "An authenticationId is known only to the client that got it.",
         f"{_API}, validateCode, response 404",
     ),
-    Cause(
+    _breaks(
         "good-token-refused",
-        _BREAKS,
         "The access token of the check is refused with {said}",
         "Accept a valid token. If this token is expired or of another operator, run the check with a good one.",
         "Requests are refused although the token is valid.",
@@ -256,139 +243,124 @@ _TABLE: Final[tuple[Cause, ...]] = (
         f"{_API}, security of sendCode and validateCode",
     ),
     # Secrets in responses.
-    Cause(
+    _breaks(
         "code-leaked",
-        _BREAKS,
-        "Responses hold the code that was texted",
+        "Responses hold the code that was sent by SMS",
         "Remove the code from every response: body, headers, errors.",
         "The response proves nothing about the phone; never show or log response bodies of this operator.",
         "The code proves who holds the phone, so only the phone gets it.",
         f"{_API}, purpose of the API",
     ),
-    Cause(
+    _differs(
         "personal-data-leaked",
-        _DIFFERS,
         "Responses hold {what}",
         "Remove {what} from every response: body, headers, errors.",
         "Do not log response bodies or messages of this operator.",
         "A response holds authenticationId, or status, code and message of an error, and no data of the request.",
         f"{_API}, schemas SendCodeResponse and ErrorInfo; {_COMMON}, privacy",
     ),
-    Cause(
+    _advice(
         "codes-guessable",
-        _ADVICE,
         "Codes can be guessed: {how}",
         "Draw codes from a cryptographic random generator, with at least 4 and better 6 digits.",
         "Fine for a test environment. On a live one, anyone who knows the rule passes.",
-        "A code that can be known beforehand proves nothing.",
+        "A code that can be predicted proves nothing.",
         f"{_API}, purpose of the API",
     ),
-    Cause(
+    _advice(
         "ids-guessable",
-        _ADVICE,
         "Ids can be guessed: {how}",
         "Draw ids at random, such as UUID version 4.",
         "Treat ids as opaque, and as secrets.",
-        "An id that can be known beforehand lets others use up tries, or tells about the user.",
+        "An id that can be predicted lets others use up tries, or reveals facts about the user.",
         f"{_API}, schema AuthenticationId",
     ),
     # Requests that have to be refused, and ones that have to be accepted.
-    Cause(
+    _differs(
         "invalid-request-accepted",
-        _DIFFERS,
         "Invalid requests are accepted",
         "Validate each request against the schema, and answer 400 INVALID_ARGUMENT to those listed below.",
-        "A client with a fault in it is not told.",
+        "Faults of a client stay unnoticed.",
         "A request that breaks the schema is 400 INVALID_ARGUMENT.",
         f"{_API}, schemas of the request bodies; scenarios 400.1 to 400.7",
     ),
-    Cause(
+    _breaks(
         "number-accepted",
-        _BREAKS,
         "A send is accepted to {what}",
         "Refuse {what} with the code that the contract names.",
-        "Users wait for a text that cannot come, or is not meant for them.",
-        "Numbers that cannot be texted are refused: PHONE_NUMBER_NOT_ALLOWED, PHONE_NUMBER_BLOCKED, NOT_FOUND.",
+        "Users wait for an SMS that cannot come, or is not meant for them.",
+        "Numbers that cannot receive SMS are refused: PHONE_NUMBER_NOT_ALLOWED, PHONE_NUMBER_BLOCKED, NOT_FOUND.",
         f"{_API}, scenarios 04 to 06 and 404.1",
     ),
-    Cause(
+    _breaks(
         "send-limit-missing",
-        _BREAKS,
         "The number of sends to a phone is not limited as told",
         "Refuse the max_send-th send with 403 MAX_OTP_CODES_EXCEEDED. "
         "If the limit is another, correct limits.max_send in the settings of the check.",
-        "A phone can be flooded with texts; limit sends yourself.",
+        "A phone can be flooded with SMS; limit sends yourself.",
         "The max_send-th send to a number is 403 MAX_OTP_CODES_EXCEEDED.",
         f"{_API}, scenario 03_send_code_max_otp_code",
     ),
-    Cause(
+    _differs(
         "send-limit-early",
-        _DIFFERS,
         "Sends to a phone are refused before the limit that was told",
-        "Count sends for each phone number. If the phone got texts before the check, or the limit is another, "
+        "Count sends for each phone number. If the phone got SMS before the check, or the limit is another, "
         "correct limits.max_send, or set [reset].",
         "Users run into MAX_OTP_CODES_EXCEEDED earlier than announced.",
         "The max_send-th send to a number is the first that is refused.",
         f"{_API}, scenario 03_send_code_max_otp_code",
     ),
-    Cause(
+    _breaks(
         "good-request-refused",
-        _BREAKS,
         "Valid requests are refused with {said}",
         "Accept every request that fits the schema, such as those listed below.",
         "Requests that keep to the contract fail.",
         "A request that fits the schema is served.",
         f"{_API}, schemas and headers of sendCode and validateCode",
     ),
-    Cause(
+    _differs(
         "correlator-refused",
-        _DIFFERS,
         "Valid x-correlators are refused",
         "Accept every x-correlator that matches the pattern of the release, and requests without one.",
         "Set `x_correlator=None`, or send shorter values such as UUIDs.",
         "x-correlator is optional and matches the pattern of the release.",
         f"{_API}, schema XCorrelator",
     ),
-    Cause(
+    _differs(
         "other-error",
-        _DIFFERS,
         "{got} is answered where the contract has {expected}",
         "Answer {expected}.",
         "Handle both {got} and {expected}.",
         "Each refusal has its own status and code.",
         f"{_API}, responses of sendCode and validateCode, and the published scenarios",
     ),
-    Cause(
+    _breaks(
         "other-outcome",
-        _BREAKS,
         "{got} is answered where the contract has {expected}",
         "Answer {expected}: clients decide by it what to tell the user.",
         "Code that branches on {expected} never runs; handle {got} as well.",
         "Each outcome of a send or a validation has its own status and code.",
         f"{_API}, responses of sendCode and validateCode, and the published scenarios",
     ),
-    Cause(
+    _breaks(
         "server-fault",
-        _BREAKS,
         "Requests are answered with a server fault ({said})",
         "Validate requests before they are processed; answer 400 INVALID_ARGUMENT to invalid ones.",
-        "camara_otp raises an error with outcome_unknown=True: it cannot know whether a text was sent.",
+        "camara_otp raises an error with outcome_unknown=True: it cannot know whether an SMS was sent.",
         "A 5xx says that the server failed, not that the request is wrong.",
         f"{_API}, response 400; {_COMMON}, error responses",
     ),
-    Cause(
+    _breaks(
         "no-response",
-        _BREAKS,
         "Requests get no response: {failure}",
         "Find what breaks the connection or the HTTP: the server itself, or a gateway in front of it. "
         "If responses are only slow, raise timeout in the settings.",
-        "camara_otp raises OutcomeUnknownError: it cannot know whether a text was sent.",
+        "camara_otp raises OutcomeUnknownError: it cannot know whether an SMS was sent.",
         "Every request gets an HTTP response.",
         "RFC 9112",
     ),
-    Cause(
+    _breaks(
         "redirect",
-        _BREAKS,
         "Requests are redirected",
         "Answer under the documented address.",
         "camara_otp follows no redirect: put the final address into `base_url`.",
@@ -396,36 +368,32 @@ _TABLE: Final[tuple[Cause, ...]] = (
         f"{_API}, responses of sendCode and validateCode",
     ),
     # The form of responses.
-    Cause(
+    _breaks(
         "success-status",
-        _BREAKS,
         "{operation} answers {status} on success instead of {expected}",
         "Answer {expected} on success, and nothing else.",
         "camara_otp raises UnexpectedResponseError: it takes no other status for a success.",
         "The success of send-code is 200, of validate-code 204.",
         f"{_API}, responses of sendCode and validateCode",
     ),
-    Cause(
+    _breaks(
         "success-body",
-        _BREAKS,
         "The response to send-code is invalid: {what}",
         'Answer {{"authenticationId": "..."}} with a text of 1 to 36 characters.',
         "Without a usable id no code can be validated; camara_otp raises UnexpectedResponseError.",
         "200 of send-code is a JSON object with authenticationId, a string of at most 36 characters.",
         f"{_API}, schemas SendCodeResponse and AuthenticationId",
     ),
-    Cause(
+    _differs(
         "body-after-204",
-        _DIFFERS,
         "A 204 of validate-code has a body",
         "Send no body, no Content-Length and no Transfer-Encoding with a 204.",
         _COPES + "it closes the connection. Other clients read the body as the next response.",
         "204 has no body.",
         "RFC 9110, section 15.3.5; RFC 9112, section 6.3",
     ),
-    Cause(
+    _breaks(
         "error-form",
-        _BREAKS,
         "Errors are not ErrorInfo: {what}",
         'Answer {{"status": 400, "code": "INVALID_ARGUMENT", "message": "..."}} with every error.',
         "camara_otp raises the class of the status with code=None: catch HTTP400Error and the like, not only "
@@ -433,144 +401,128 @@ _TABLE: Final[tuple[Cause, ...]] = (
         "An error is a JSON object with status, code and message.",
         f"{_API}, schema ErrorInfo",
     ),
-    Cause(
+    _differs(
         "error-nested",
-        _DIFFERS,
         "ErrorInfo is under the key `{place}`",
         "Put status, code and message at the top of the body.",
         _COPES + "it unwraps the error. Other clients find no code.",
         "An error is a JSON object with status, code and message.",
         f"{_API}, schema ErrorInfo",
     ),
-    Cause(
+    _differs(
         "error-status",
-        _DIFFERS,
         "The `status` in the body of errors is missing, not a whole number, or not the HTTP status",
         "Set `status` to the HTTP status, as a number.",
         _COPES + "it uses the HTTP status.",
         "status equals the HTTP status.",
         f"{_API}, schema ErrorInfo; {_COMMON}, error responses",
     ),
-    Cause(
+    _differs(
         "error-message",
-        _DIFFERS,
         "The `message` of errors is missing, empty or not a text",
         "Describe the error in `message`.",
         _COPES + "the error has no message.",
         "message is a readable text.",
         f"{_API}, schema ErrorInfo; every published scenario",
     ),
-    Cause(
+    _differs(
         "code-form",
-        _DIFFERS,
         "Codes of errors are not in SCREAMING_SNAKE_CASE",
         "Spell codes as published, such as UNAUTHENTICATED.",
         "The code stands in `.code` as it came; the class is that of the status.",
         "Codes are in SCREAMING_SNAKE_CASE.",
         f"{_COMMON}, error responses",
     ),
-    Cause(
+    _breaks(
         "code-prefix",
-        _BREAKS,
         "Codes of this API lack their prefix, or have another one",
         "Spell them with the prefix ONE_TIME_PASSWORD_SMS.",
         "Your code meets other values in `.code` than the published ones.",
         "Codes of this API begin with ONE_TIME_PASSWORD_SMS.",
         f"{_API}, responses; {_COMMON}, error responses",
     ),
-    Cause(
+    _advice(
         "code-unknown",
-        _ADVICE,
         "{code} is not in the catalogue of codes",
         "Use a code of the catalogue.",
         "camara_otp raises the class of the HTTP status.",
         "The list of codes is open, but each is in the catalogue of CAMARA.",
         f"{_COMMON}, error responses",
     ),
-    Cause(
+    _differs(
         "code-status",
-        _DIFFERS,
         "{code} comes with status {status}; it belongs to {expected}",
         "Answer {code} with status {expected}.",
         _COPES + "it picks the class by the code. Code that looks at the status is affected.",
         "Each code belongs to one status.",
         f"{_API}, responses; {_COMMON}, error responses",
     ),
-    Cause(
+    _differs(
         "content-type",
-        _DIFFERS,
         "Content-Type is {what}",
         "Send `Content-Type: application/json` with every body.",
         _COPES + "it reads the body whatever its type.",
         "Every body is application/json.",
         f"{_API}, content of the responses; every published scenario",
     ),
-    Cause(
+    _advice(
         "content-type-parameter",
-        _ADVICE,
         "Content-Type names a charset",
         "Send `Content-Type: application/json` without parameters.",
         _COPES + "JSON is always UTF-8.",
         "Every body is application/json.",
         f"{_API}, content of the responses",
     ),
-    Cause(
+    _differs(
         "correlator-echo",
-        _DIFFERS,
         "x-correlator {what} on responses",
         "Return the x-correlator of the request, unchanged, with every response, errors included.",
         _COPES + "it reports the value that it sent.",
         "Every response has the x-correlator of its request.",
         f"{_COMMON} 0.2 and later, x-correlator; every published scenario",
     ),
-    Cause(
+    _differs(
         "duplicate-header",
-        _DIFFERS,
         "Responses have the header {header} more than once",
         "Send each header once; look for a gateway that adds its own.",
         "Which of the values a client sees is undefined.",
         "A header that is not a list is sent once.",
         "RFC 9110, section 5.3",
     ),
-    Cause(
+    _differs(
         "unknown-path",
-        _DIFFERS,
         "An unknown path is answered with {said}",
         "Answer 404 NOT_FOUND as ErrorInfo under every path that does not exist.",
         "A wrong `api_path` is hard to tell from other errors.",
         "A path that does not exist is 404 NOT_FOUND.",
         "CAMARA one-time-password-sms 1.0.0, scenario 404 (a path without the version)",
     ),
-    Cause(
+    _differs(
         "method",
-        _DIFFERS,
         "Another method than POST is answered with {said}",
         "Answer 405 METHOD_NOT_ALLOWED, or 404, to other methods.",
         "Links and crawlers can trigger the operation.",
         "Both operations are POST.",
         f"{_API}, paths",
     ),
-    Cause(
+    _advice(
         "method-status",
-        _ADVICE,
         "Another method than POST is answered with {said}",
         "Answer 405 METHOD_NOT_ALLOWED to other methods.",
         "No client uses another method.",
         "Both operations are POST.",
         f"{_COMMON}, error responses",
     ),
-    Cause(
+    _advice(
         "slow",
-        _ADVICE,
         "Responses take longer than {limit:g} s",
-        "Answer sooner; the text may be sent after the response.",
+        "Answer sooner; the SMS may be sent after the response.",
         "Give the client more time: `timeout={timeout}`.",
         "The setting `slow` of the check.",
         "the settings of the check",
     ),
-    Cause(
+    _differs(
         "path",
-        _DIFFERS,
         "The operations are under {path}",
         "Serve them under /one-time-password-sms/v1 as well.",
         "Set `api_path={quoted}`.",
@@ -581,6 +533,10 @@ _TABLE: Final[tuple[Cause, ...]] = (
 
 CAUSES: Final[Mapping[str, Cause]] = {cause.name: cause for cause in _TABLE}
 
+_MAX_EXAMPLES: Final = 3
+# A symptom of another cause, where that one is found as well.
+_SYMPTOMS: Final = {"code-format-not-strict": "wrong-code-accepted"}
+
 
 def found(name: str, text: str, grade: Grade | None = None, **words: object) -> Finding:
     """Return a finding with a cause of the table.
@@ -589,7 +545,7 @@ def found(name: str, text: str, grade: Grade | None = None, **words: object) -> 
         name: the name of the cause
         text: how it shows
         grade: how much it matters here; None: as in the table
-        words: what the braces in the cause stand for
+        words: values for the names in braces in the cause
     """
     cause = CAUSES[name]
     if words:
@@ -598,40 +554,27 @@ def found(name: str, text: str, grade: Grade | None = None, **words: object) -> 
     return Finding(cause, text, cause.grade if grade is None else grade)
 
 
-_MAX_EXAMPLES: Final = 3
-# A symptom of another cause, where that one is found as well.
-_SYMPTOMS: Final = {"code-format-not-strict": "wrong-code-accepted"}
-
-
-def deviations(outcomes: Iterable[Outcome]) -> tuple[Deviation, ...]:
-    """Return one deviation for each cause, worst first.
-
-    Args:
-        outcomes: the results of all scenarios and rules
-    """
-    outcomes = tuple(outcomes)
+def deviations(outcomes: Sequence[Outcome]) -> tuple[Deviation, ...]:
+    """Return one deviation for each cause, worst first."""
     names = {finding.cause.name for outcome in outcomes for finding in outcome.findings}
-    places: dict[tuple[str, str], list[Place]] = {}
-    findings: dict[tuple[str, str], list[Finding]] = {}
-    examples: dict[tuple[str, str], list[Shown]] = {}
+    groups: dict[tuple[str, str], list[tuple[Outcome, Finding]]] = {}
     for outcome in outcomes:
         for finding in outcome.findings:
             root = _SYMPTOMS.get(finding.cause.name, "")
             cause = CAUSES[root] if root in names else finding.cause
-            key = cause.name, cause.title
-            findings.setdefault(key, []).append(attrs.evolve(finding, cause=cause))
-            place = Place(outcome.tag, finding.text)
-            if place not in places.setdefault(key, []):
-                places[key].append(place)
-            judged = [shown for shown in outcome.exchanges if shown.role == "judged"] or list(outcome.exchanges)
-            examples.setdefault(key, []).extend(judged[:1])
-    made = [
-        Deviation(
-            group[0].cause,
-            max(finding.grade for finding in group),
-            tuple(places[key]),
-            tuple(examples[key][:_MAX_EXAMPLES]),
-        )
-        for key, group in findings.items()
-    ]
+            groups.setdefault((cause.name, cause.title), []).append((outcome, attrs.evolve(finding, cause=cause)))
+    made = map(_deviation, groups.values())
     return tuple(sorted(made, key=lambda deviation: (-deviation.grade, -len(deviation.places))))
+
+
+def _deviation(group: Sequence[tuple[Outcome, Finding]]) -> Deviation:
+    examples: list[Shown] = []
+    for outcome, _ in group:
+        judged = [shown for shown in outcome.exchanges if shown.role == "judged"]
+        examples += (judged or list(outcome.exchanges))[:1]
+    return Deviation(
+        group[0][1].cause,
+        max(finding.grade for _, finding in group),
+        tuple(dict.fromkeys(Place(outcome.tag, finding.text) for outcome, finding in group)),
+        tuple(examples[:_MAX_EXAMPLES]),
+    )

@@ -1,7 +1,7 @@
 """The facts of the API that a check needs: codes with their statuses, limits, correlator rules per release.
 
 Source: CAMARA one-time-password-sms 1.0.0, 1.1.0 and 1.1.1, and the error catalogue of CAMARA Commonalities 0.1 to 0.9.
-A reading of its own: neither the client nor the sandbox is asked.
+Independent of the client and of the sandbox.
 """
 
 import re
@@ -75,6 +75,13 @@ CORRELATOR: Final[Mapping[Release, re.Pattern[str]]] = {
     "1.1.0": re.compile(r"[a-zA-Z0-9-]{1,55}"),
     "1.1.1": re.compile(r"[a-zA-Z0-9\-_:;./<>{}]{1,256}"),
 }
+
+# Response headers whose values say nothing about a code or a user: times, lengths, and values that the request sent.
+STANDARD_HEADERS: Final = frozenset(
+    {"age", "cache-control", "connection", "content-encoding", "content-length", "content-type", "date", "expires"}
+    | {"keep-alive", "last-modified", "retry-after", "server", "strict-transport-security", "transfer-encoding"}
+    | {"vary", "via", "x-correlator"}
+)
 
 # Where operators serve the two operations, CAMARA's own place first.
 CAMARA_PATH: Final = "/one-time-password-sms/v1"

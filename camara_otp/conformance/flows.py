@@ -10,7 +10,7 @@ import attrs
 
 from camara_otp.conformance import contract
 from camara_otp.conformance.causes import found
-from camara_otp.conformance.guesses import unlike, wrong_codes
+from camara_otp.conformance.guesses import wrong_codes
 from camara_otp.conformance.judge import (
     CLOSED,
     EXPIRED,
@@ -311,7 +311,7 @@ async def _mix(run: ScenarioRun, code: str) -> None:
 async def wrong_code(run: ScenarioRun) -> None:
     """Validate a wrong code."""
     session, told = (await run.live()), run.settings.limits.max_try
-    trip = await run.try_wrong(_WRONG if _is_unknown(run) else unlike(await run.code()))
+    trip = await run.try_wrong(_WRONG if _is_unknown(run) else wrong_codes(await run.code(), 1)[0])
     if trip.code == contract.FAILED and told is None:
         raise BlockedError("the first wrong code closes a verification here")
     if session.state == "closed" and session.wrong < (told or 0):

@@ -1,6 +1,7 @@
-"""Wrong codes and wrong ids that are tried on a live id, as a table."""
+"""The wrong codes and ids that are tried on a live id, as a table."""
 
 from collections.abc import Callable
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Final
 
 import attrs
@@ -53,94 +54,72 @@ class Guess:
         return {**body, self.member: value}
 
 
-def unlike(code: str) -> str:
-    """Return a code of the same form that differs in its last character."""
-    return code[:-1] + other_letter(code[-1:])
-
-
-def other_letter(letter: str, step: int = 1) -> str:
-    """Return another character of the same kind, so many steps away."""
-    for alphabet in ("0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"):
-        if letter and letter in alphabet:
-            return alphabet[(alphabet.index(letter) + step) % len(alphabet)]
-    return "1" if letter != "1" else "2"
-
-
 def wrong_codes(code: str, count: int) -> list[str]:
-    """Return so many different wrong codes of the form of the right one."""
+    """Return so many different wrong codes of the form of the right one; the first differs in the last character."""
     made: list[str] = []
     for place in range(len(code) - 1, -1, -1):
         size = 10 if code[place].isdigit() else 26
-        made += [code[:place] + other_letter(code[place], step) + code[place + 1 :] for step in range(1, size)]
+        made += [_changed(code, place, step) for step in range(1, size)]
     return list(dict.fromkeys(wrong for wrong in made if wrong != code))[:count]
 
 
-def _changed_at(place: Callable[[str], int]) -> Callable[[Material], str | None]:
-    def make(material: Material) -> str | None:
-        code, at = material.code, place(material.code)
-        return code[:at] + other_letter(code[at]) + code[at + 1 :] if code else None
+def _changed(code: str, place: int, step: int = 1) -> str:
+    """Return a code with another character of the same kind, so many steps away, at a place."""
+    place %= len(code)
+    letter, other = code[place], "1" if code[place] != "1" else "2"
+    for alphabet in (digits, ascii_uppercase, ascii_lowercase):
+        if letter in alphabet:
+            other = alphabet[(alphabet.index(letter) + step) % len(alphabet)]
+    return code[:place] + other + code[place + 1 :]
 
-    return make
 
-
-def _zero(material: Material) -> str:
-    code = material.code
+def _zero(code: str) -> str:
     return code.lstrip("0") if code.startswith("0") and code.strip("0") else f"0{code}"
 
 
-def _number(material: Material) -> int | None:
-    code = material.code
+def _number(code: str) -> int | None:
     # As a number, a code with a zero in front is another one.
     return int(code) if code.isascii() and code.isdigit() and not code.startswith("0") else None
 
 
-def _other_case(text: str) -> str | None:
-    return text.swapcase() if text.swapcase() != text else None
-
-
-def _wide(material: Material) -> str | None:
-    code = material.code
+def _wide(code: str) -> str | None:
     if not (code.isascii() and code.isdigit()):
         return None
     return "".join(chr(ord(digit) - ord("0") + 0xFF10) for digit in code)
 
 
-def _common(digits: str) -> Callable[[Material], str | None]:
-    def make(material: Material) -> str | None:
-        code = material.code
-        return (digits * MAX_CODE)[: len(code)] if code.isdigit() else None
-
-    return make
+def _common(code: str, pattern: str) -> str | None:
+    return (pattern * MAX_CODE)[: len(code)] if code.isdigit() else None
 
 
 _LENIENT: Final = "code-format-not-strict"
 _ID: Final = "id-not-exact"
 
-# In the order in which they are tried: the most telling ones first.
+# In the order in which they are tried.
 GUESSES: Final[tuple[Guess, ...]] = (
-    Guess("the last character changed", _changed_at(lambda code: len(code) - 1), is_plain=True),
-    Guess("the first character changed", _changed_at(lambda _: 0), is_plain=True),
+    Guess("the last character changed", lambda m: _changed(m.code, -1), is_plain=True),
+    Guess("the first character changed", lambda m: _changed(m.code, 0), is_plain=True),
     Guess("one character more at the end", lambda m: m.code + "0"),
     Guess("the last character missing", lambda m: m.code[:-1] or None),
     Guess("an empty text", lambda _: ""),
     Guess("the code of another id", lambda m: m.other, is_plain=True),
-    Guess("a character in the middle changed", _changed_at(lambda code: len(code) // 2), is_plain=True),
+    Guess("a character in the middle changed", lambda m: _changed(m.code, len(m.code) // 2), is_plain=True),
     Guess("the first character missing", lambda m: None if m.code.startswith("0") else m.code[1:] or None),
     Guess("a list that holds the code", lambda m: [m.code], _LENIENT),
-    Guess("the code as a JSON number", _number, _LENIENT),
-    Guess("a zero more or less at the front", _zero, _LENIENT),
+    Guess("the code as a JSON number", lambda m: _number(m.code), _LENIENT),
+    Guess("a zero more or less at the front", lambda m: _zero(m.code), _LENIENT),
     Guess("the code with a blank behind it", lambda m: m.code + " ", _LENIENT),
     Guess("blanks only", lambda m: " " * len(m.code)),
-    Guess("a common code, digits in sequence", _common("1234567890"), is_plain=True),
-    Guess("a common code, all zeros", _common("0"), is_plain=True),
-    Guess("the id in another letter case", lambda m: _other_case(m.authentication_id), _ID, "authenticationId"),
+    Guess("a common code, digits in sequence", lambda m: _common(m.code, "1234567890"), is_plain=True),
+    Guess("a common code, all zeros", lambda m: _common(m.code, "0"), is_plain=True),
+    Guess("the id in another letter case", lambda m: m.authentication_id.swapcase(), _ID, "authenticationId"),
     Guess("a list that holds the id", lambda m: [m.authentication_id], _ID, "authenticationId"),
     Guess("the code reversed", lambda m: m.code[::-1], is_plain=True),
-    Guess("the second character changed", _changed_at(lambda code: min(1, len(code) - 1)), is_plain=True),
-    Guess("the last but one character changed", _changed_at(lambda code: max(0, len(code) - 2)), is_plain=True),
+    Guess("the second character changed", lambda m: _changed(m.code, 1), is_plain=True),
+    Guess("the last but one character changed", lambda m: _changed(m.code, -2), is_plain=True),
     Guess("the id with a blank behind it", lambda m: f"{m.authentication_id} "[:36], _ID, "authenticationId"),
     Guess("an object", lambda _: {"$ne": ""}),
     Guess("true", lambda _: True),
-    Guess("the code in wide digits", _wide, _LENIENT),
+    Guess("the code in wide digits", lambda m: _wide(m.code), _LENIENT),
     Guess("a quote and a condition", lambda _: "' OR 1=1--"),
 )

@@ -1,6 +1,5 @@
-"""Find the text of a send, and the code in it, in what an inbox shows: JSON, XML, HTML or plain text."""
+"""Find the SMS of a send, and its code, in the content of an inbox: JSON, XML, HTML or plain text."""
 
-import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -9,6 +8,7 @@ from typing import Any, Final, cast
 import attrs
 
 from camara_otp.conformance.contract import LABEL
+from camara_otp.conformance.model import members_of, parsed
 
 # Longer than a code may be, so that a code that is too long is recognized as such.
 _LONGEST: Final = 64
@@ -20,12 +20,12 @@ _MAX_CONTENT: Final = 262144
 
 @attrs.frozen
 class Found:
-    """The code and text of one send, as found in an inbox.
+    """The code and text of one SMS, as found in an inbox.
 
     Args:
-        code: the code in the text
-        text: the text, where it is known where it begins and ends; else None
-        copies: how many texts of this send the inbox holds
+        code: the code in the SMS
+        text: the text of the SMS, if the inbox shows where it begins and ends; else None
+        copies: how many SMS of this send the inbox holds
     """
 
     code: str = attrs.field(repr=False)
@@ -34,43 +34,33 @@ class Found:
 
 
 def find(content: str, message: str, *, field: str = "", pattern: str | None = None) -> Found | None:
-    """Return what an inbox shows of a send, or None.
+    """Return the SMS of a send that an inbox shows, or None.
 
     Args:
-        content: what the inbox returned; the newest text last
+        content: the content of the inbox; the newest SMS last
         message: the message that was sent, with the label
-        field: where the text stands in JSON: names and positions, separated by dots; empty: anywhere
+        field: the place of the SMS in JSON: names and positions, separated by dots; empty: anywhere
         pattern: a regular expression with one group, the code, used instead of the place of the label
     """
     content = content[:_MAX_CONTENT]
     texts, is_exact = _texts(content, field)
     if pattern is not None:
         return _by_pattern(texts, message, pattern, is_exact=is_exact)
-    for search in (_whole, _within, _mangled, _odd):
+    for search in (_whole, _within, _mangled, _cut_off, _odd) if is_exact else (_within, _mangled):
         for text in reversed(texts):
-            code = search(message, text, is_exact)
+            code = search(message, text)
             if code is not None:
-                return Found(code, text if is_exact else None, _copies(content, text) if is_exact else 1)
+                return Found(code, text, _copies(content, text)) if is_exact else Found(code)
     return None
 
 
 def has_texts(content: str, field: str = "") -> bool:
-    """Tell whether an inbox shows anything at all.
-
-    Args:
-        content: what the inbox returned
-        field: where the text stands in JSON; empty: anywhere
-    """
+    """Tell whether an inbox shows anything at all."""
     return any(text.strip() for text in _texts(content[:_MAX_CONTENT], field)[0])
 
 
 def dig(value: Any, field: str) -> str:
-    """Return the text at a place in JSON; empty if there is none.
-
-    Args:
-        value: the JSON
-        field: names and positions, separated by dots
-    """
+    """Return the text at a place in JSON, given by names and positions with dots between; empty if there is none."""
     for step in field.split("."):
         if isinstance(value, dict):
             value = cast("dict[str, Any]", value).get(step)
@@ -83,27 +73,18 @@ def dig(value: Any, field: str) -> str:
 
 
 def _texts(content: str, field: str) -> tuple[list[str], bool]:
-    """Return the texts that an inbox shows, and whether each begins and ends where a text message does."""
-    document = _json(content)
+    """Return the texts that an inbox shows, and whether each begins and ends where an SMS does."""
+    document = parsed(content.encode("utf-8", "replace"))
     if field:
         return [dig(document, field)], True
-    if isinstance(document, dict | list):
+    if isinstance(document, dict | list | str):
         return list(_strings(document)), True
-    if isinstance(document, str):
-        return [document], True
     if content.lstrip()[:1] == "<":
         page = _Page()
         page.feed(content)
         page.close()
         return page.texts, True
     return [content], False
-
-
-def _json(content: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -139,72 +120,66 @@ class _Page(HTMLParser):
 
 def _copies(content: str, text: str) -> int:
     """Return how many items of a JSON list hold a text."""
-    document = _json(content)
-    table = cast("dict[str, Any]", document) if isinstance(document, dict) else {"": document}
-    lists = [
-        cast("list[Any]", value)  # type: ignore[redundant-cast]
-        for value in table.values()
-        if isinstance(value, list)
-    ]
+    document = parsed(content.encode("utf-8", "replace"))
+    values = [document, *members_of(document).values()]
+    lists = [cast("list[Any]", value) for value in values if isinstance(value, list)]  # type: ignore[redundant-cast]
     return max((sum(text in _strings(item) for item in items) for items in lists), default=1) or 1
 
 
 def _by_pattern(texts: list[str], message: str, pattern: str, *, is_exact: bool) -> Found | None:
     # A number in the message itself is no code.
-    words = message.replace(LABEL, " ")
+    rest = message.replace(LABEL, " ")
     for text in reversed(texts):
-        codes = [code for code in re.findall(pattern, text) if code not in words]
+        codes = [code for code in re.findall(pattern, text) if code not in rest]
         if codes:
-            code = codes[-1]
-            return Found(code, text if is_exact and _resembles(message, text) else None)
+            # A text that shares no word with the message cannot be compared with it.
+            is_comparable = is_exact and any(word in text for word in re.findall(r"\w{3,}", rest))
+            return Found(codes[-1], text if is_comparable else None)
     return None
 
 
-def _resembles(message: str, text: str) -> bool:
-    """Tell whether a text shares enough with a message to be compared with it."""
-    words = [word for word in re.findall(r"\w{3,}", message.replace(LABEL, " ")) if word in text]
-    return len(words) >= 1
+# Searches for the code in one text of an inbox.
 
 
-def _parts(message: str) -> list[str]:
-    return message.split(LABEL)
-
-
-def _whole(message: str, text: str, is_exact: bool) -> str | None:  # noqa: FBT001
+def _whole(message: str, text: str) -> str | None:
     """Return the code if the text is the message and nothing else."""
-    return _between(message, text, rf"{_WORD}|{re.escape(LABEL)}|") if is_exact else None
+    return _between(message, text, rf"{_WORD}|{re.escape(LABEL)}|")
 
 
-def _odd(message: str, text: str, is_exact: bool) -> str | None:  # noqa: FBT001
+def _odd(message: str, text: str) -> str | None:
     """Return the text in place of the label if the rest of the text is the message and nothing else."""
-    return _between(message, text, _ANYTHING) if is_exact else None
+    return _between(message, text, _ANYTHING)
 
 
 def _between(message: str, text: str, code: str) -> str | None:
-    parts = [re.escape(part) for part in _parts(_lines(message))]
+    parts = [re.escape(part) for part in _lines(message).split(LABEL)]
     whole = re.fullmatch(parts[0] + f"(?P<code>{code})" + "(?P=code)".join(parts[1:]), _lines(text), re.DOTALL)
     return whole["code"] if whole else None
 
 
-def _within(message: str, text: str, _: bool) -> str | None:  # noqa: FBT001
+def _within(message: str, text: str) -> str | None:
     """Return the code if the text holds the message, with blanks of any kind."""
-    parts = [re.escape(part) for part in _parts(_one_line(message))]
+    parts = [re.escape(part) for part in _one_line(message).split(LABEL)]
     literal = re.escape(LABEL)
     pattern = rf"{parts[0]}(?<!\w)(?P<code>{_WORD}|{literal})(?!\w)" + rf"(?:{_WORD}|{literal})?".join(parts[1:])
     matches = list(re.finditer(pattern, _one_line(text)))
     return matches[-1]["code"] if matches else None
 
 
-def _mangled(message: str, text: str, is_exact: bool) -> str | None:  # noqa: FBT001
-    """Return the code if the text is the message with other letters beyond ASCII, or cut at its end."""
-    first, *rest = _parts(_one_line(message))
-    before, after = _any_letters(first), _any_letters(rest[0])
-    one_line = _one_line(text)
-    match = re.search(rf"{before}(?<!\w)(?P<code>{_WORD})(?!\w){after}", one_line) if first + rest[0] else None
-    if match is None and is_exact and len(rest[0]) > _CUT:
-        begins = re.fullmatch(rf"{before}(?<!\w)(?P<code>{_WORD})(?P<rest>\W.{{{_CUT - 1},}})", one_line)
-        match = begins if begins and rest[0].startswith(begins["rest"]) else None
+def _mangled(message: str, text: str) -> str | None:
+    """Return the code if the text is the message with other letters beyond ASCII."""
+    first, rest, *_ = _one_line(message).split(LABEL)
+    before, after = _any_letters(first), _any_letters(rest)
+    match = re.search(rf"{before}(?<!\w)(?P<code>{_WORD})(?!\w){after}", _one_line(text)) if first + rest else None
     return match["code"] if match else None
+
+
+def _cut_off(message: str, text: str) -> str | None:
+    """Return the code if the text is the message, cut at its end."""
+    first, rest, *_ = _one_line(message).split(LABEL)
+    pattern = rf"{_any_letters(first)}(?<!\w)(?P<code>{_WORD})(?P<rest>\W.{{{_CUT - 1},}})"
+    match = re.fullmatch(pattern, _one_line(text))
+    return match["code"] if match and len(rest) > _CUT and rest.startswith(match["rest"]) else None
 
 
 def _any_letters(text: str) -> str:
@@ -220,11 +195,5 @@ def _one_line(text: str) -> str:
 
 
 def is_message(text: str, message: str, code: str) -> bool:
-    """Tell whether a text is a message with its labels replaced by a code.
-
-    Args:
-        text: the text
-        message: the message, with the label
-        code: the code
-    """
+    """Tell whether a text is a message with its labels replaced by a code."""
     return _lines(text).strip() == _lines(message).replace(LABEL, code).strip()

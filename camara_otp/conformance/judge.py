@@ -1,14 +1,15 @@
 """Compare one response with the expected one: pure functions that return findings."""
 
+import json
 import math
 import re
-from typing import Final, cast
+from typing import Final
 
 import attrs
 
 from camara_otp.conformance import contract
 from camara_otp.conformance.causes import found
-from camara_otp.conformance.model import Finding, JSONObject, Operation, ReceivedResponse, RoundTrip, parsed
+from camara_otp.conformance.model import Finding, Operation, ReceivedResponse, RoundTrip, parsed
 
 CODE_FORM: Final = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z][A-Z0-9_]*)?")
 
@@ -183,48 +184,41 @@ def _short(value: object) -> str:
     return repr(value) if isinstance(value, int) else f"a {type(value).__name__}"
 
 
-def body_kind(body: bytes) -> str:  # noqa: PLR0911
+def body_kind(body: bytes) -> str:
     """Return the kind of a body that is not a JSON object."""
     try:
         text = body.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         return "text that is not UTF-8"
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        return _kind_of_other(text, error)
+    except (ValueError, RecursionError):
+        return "JSON that is not valid"
+    if isinstance(value, str):
+        is_twice = isinstance(parsed(value.encode("utf-8", "replace")), dict)
+        return "JSON that is encoded twice" if is_twice else "a JSON text"
+    return f"a JSON {'list' if isinstance(value, list) else 'value that is not an object'}"
+
+
+def _kind_of_other(text: str, error: json.JSONDecodeError) -> str:
     if not text:
         return "empty"
     if text[0] == "<":
         return "a page of HTML or XML"
-    value = parsed(body)
-    if isinstance(value, str):
-        is_twice = isinstance(parsed(value.encode("utf-8", "replace")), dict)
-        return "JSON that is encoded twice" if is_twice else "a JSON text"
-    if value is not None or text == "null":
-        return f"a JSON {'list' if isinstance(value, list) else 'value that is not an object'}"
-    if text[0] in "{[":
-        return "JSON that is cut off" if _is_cut(text) else "JSON that is not valid"
-    return "plain text"
-
-
-def _is_cut(text: str) -> bool:
-    """Tell whether JSON ends inside a text or before its last bracket."""
-    depth, is_quoted, escaped = 0, False, False
-    for letter in text:
-        if escaped:
-            escaped = False
-        elif letter == "\\":
-            escaped = is_quoted
-        elif letter == '"':
-            is_quoted = not is_quoted
-        elif not is_quoted:
-            depth += (letter in "{[") - (letter in "}]")
-    return depth > 0 or is_quoted
+    if text[0] not in "{[":
+        return "plain text"
+    # The text ends inside a string, or where a value or a sign is expected.
+    is_cut = "Unterminated" in error.msg or re.fullmatch(r"[\w.+-]*", text[error.pos :])
+    return "JSON that is cut off" if is_cut else "JSON that is not valid"
 
 
 def id_problem(response: ReceivedResponse) -> str:  # noqa: PLR0911
     """Return the fault of the authenticationId in the response to a send, or an empty text."""
-    body = response.json
-    if not isinstance(body, dict):
+    if not isinstance(response.json, dict):
         return f"the body is {body_kind(response.body)}"
-    table = cast("JSONObject", body)
+    table = response.members
     value = table.get("authenticationId")
     if isinstance(value, str):
         if not value:

@@ -1,14 +1,15 @@
-"""Mask secrets and numbers in what a report shows."""
+"""Mask secrets and numbers in the texts of a report."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Final, cast
+from typing import Final
 
 import attrs
 
 from camara_otp._redaction import redact
+from camara_otp.conformance.contract import STANDARD_HEADERS
 from camara_otp.conformance.model import ReceivedResponse, RoundTrip, Shown
 
 _NUMBER: Final = re.compile(r"(?<![\w-])(\+[0-9]{2})[0-9]{2,10}([0-9]{3})(?![\w-])")
@@ -17,26 +18,14 @@ _JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]
 _LONGEST: Final = 3000
 # A shorter value occurs in too many places by chance, and keeps no secret.
 _SHORTEST: Final = 4
-_KNOWN_HEADERS: Final = frozenset(
-    {"cache-control", "connection", "content-encoding", "content-length", "content-type", "date", "server"}
-    | {"strict-transport-security", "transfer-encoding", "vary", "via", "x-correlator"}
-)
 _PRIVATE_HEADERS: Final = frozenset({"cookie", "set-cookie", "x-api-key", "api-key", "apikey"})
 
 
 def mask(text: str, secrets: Mapping[str, str]) -> str:
-    """Return a text without secrets, numbers and control characters.
-
-    Args:
-        text: the text
-        secrets: what must not be shown, and what is shown instead
-    """
+    """Return a text without secrets, numbers and control characters; `secrets` has the replacement of each."""
     text = redact(text, {secret: shown for secret, shown in secrets.items() if len(secret) >= _SHORTEST})
     text = _JWT.sub("<token>", _BEARER.sub(r"\1 <token>", text))
-    return _printable(_NUMBER.sub(r"\1...\2", text))
-
-
-def _printable(text: str) -> str:
+    text = _NUMBER.sub(r"\1...\2", text)
     # A terminal obeys control characters.
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
@@ -50,52 +39,43 @@ def shown(trip: RoundTrip, role: str, secrets: Mapping[str, str], private_header
     """Return a request with its response, fit to be shown to anyone.
 
     Args:
-        trip: what was sent and what came back
+        trip: the request with its response
         role: `judged` or `setup`
-        secrets: what must not be shown, and what is shown instead
-        private_headers: names of headers, in lower case, whose values are not shown either
+        secrets: the texts to mask, with their replacements
+        private_headers: names of headers, in lower case, whose values are hidden too
     """
+    request, response = trip.request, trip.response
     hidden = private_headers | _PRIVATE_HEADERS
-    response = trip.response
-    if response is not None and trip.request.operation == "send-code" and response.status < 300:
-        response = _without_code(response)
-    request = trip.request
     # The query may hold a key.
-    asked = _shown(f"{request.method} {request.url.partition('?')[0]}", request.headers, request.body, hidden, secrets)
-    came = f"no response: {trip.failure}"
+    asked = [f"{request.method} {request.url.partition('?')[0]}", *_lines(request.headers, hidden), "", ""]
+    answer = f"no response: {trip.failure}"
     if response is not None:
-        came = _shown(f"HTTP {response.status}", response.headers, response.body, hidden, secrets)
-    return Shown(role, asked, came, response.seconds if response else None)
+        if request.operation == "send-code" and trip.is_accepted:
+            response = _without_code(response)
+        came = [f"HTTP {response.status}", *_lines(response.headers, hidden), "", ""]
+        answer = _shown("\n".join(came), response.body, secrets)
+    return Shown(role, _shown("\n".join(asked), request.body, secrets), answer, response.seconds if response else None)
+
+
+def _lines(headers: Iterable[tuple[str, str]], hidden: frozenset[str]) -> list[str]:
+    return [f"{name}: {'<hidden>' if name.lower() in hidden else value}" for name, value in headers]
 
 
 def _without_code(response: ReceivedResponse) -> ReceivedResponse:
     """Hide what an operator adds to the response of a send: it may be a code that was never read from the phone."""
-    body = response.json
-    if isinstance(body, dict):
-        members = cast("dict[str, object]", body)
-        kept = {name: value if name == "authenticationId" else "<hidden>" for name, value in members.items()}
+    content = b"<hidden>" if response.body else b""
+    if isinstance(response.json, dict):
+        members = response.members.items()
+        kept = {name: value if name == "authenticationId" else "<hidden>" for name, value in members}
         content = json.dumps(kept).encode()
-    else:
-        content = b"<hidden>" if response.body else b""
-    headers = tuple((name, value if name in _KNOWN_HEADERS else "<hidden>") for name, value in response.headers)
+    headers = tuple((name, value if name in STANDARD_HEADERS else "<hidden>") for name, value in response.headers)
     return attrs.evolve(response, headers=headers, body=content)
 
 
-def _shown(
-    first: str, headers: tuple[tuple[str, str], ...], body: bytes, hidden: frozenset[str], secrets: Mapping[str, str]
-) -> str:
-    head = "\n".join((first, *_headers(headers, hidden), "", ""))
-    text = mask(head + _text(body), secrets)
-    # Cut last: half a secret would not be recognized.
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n... ({len(body)} bytes in all)"
-
-
-def _headers(headers: tuple[tuple[str, str], ...], hidden: frozenset[str]) -> list[str]:
-    return [f"{name}: {'<hidden>' if name.lower() in hidden else value}" for name, value in headers]
-
-
-def _text(body: bytes) -> str:
+def _shown(head: str, body: bytes, secrets: Mapping[str, str]) -> str:
     text = body.decode("utf-8", "replace")
     with suppress(ValueError, RecursionError):
-        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    return text
+        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    text = mask(head + text, secrets)
+    # Cut last: half a secret would not be recognized.
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n... ({len(body)} bytes in all)"

@@ -96,7 +96,7 @@ class SentRequest:
     @property
     def members(self) -> JSONObject:
         """Return the members of the JSON object in the body; none if there is no object."""
-        return _members(parsed(self.body))
+        return members_of(parsed(self.body))
 
 
 @attrs.frozen
@@ -127,18 +127,22 @@ class ReceivedResponse:
         return parsed(self.body)
 
     @property
+    def members(self) -> JSONObject:
+        """Return the members of the JSON object in the body; none if there is no object."""
+        return members_of(self.json)
+
+    @property
     def authentication_id(self) -> str | None:
         """Return the authenticationId in the body, or None."""
-        value = _members(self.json).get("authenticationId")
+        value = self.members.get("authenticationId")
         return value if isinstance(value, str) and value else None
 
     @property
     def error(self) -> ReceivedError | None:
         """Return the error in the body, also from one level down, or None if the body is no JSON object."""
-        body = self.json
-        if self.status < 400 or not isinstance(body, dict):
+        if self.status < 400 or not isinstance(self.json, dict):
             return None
-        table, place = _members(body), ""
+        table, place = self.members, ""
         if "code" not in table:
             place = next((name for name in ("detail", "error") if isinstance(table.get(name), dict)), "")
             table = table[place] if place else table
@@ -164,7 +168,8 @@ def parsed(body: bytes) -> Any:
         return None
 
 
-def _members(value: Any) -> JSONObject:
+def members_of(value: Any) -> JSONObject:
+    """Return the members of a JSON object; none for any other value."""
     return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 

@@ -200,9 +200,14 @@ class ScenarioRun:
 
     async def code(self) -> str:
         """Return the code of the SMS; read it if that was not done yet."""
+        if self.session.code is None:
+            self.session.code = await self._read_code()
+        if not self.session.code.strip() or contract.LABEL in self.session.code:
+            raise BlockedError("the SMS holds no code")
+        return self.session.code
+
+    async def _read_code(self) -> str:
         session = self.session
-        if session.code is not None:
-            return session.code
         assert session.trip is not None  # noqa: S101  (every caller has a live SMS)
         assert session.trip.delivery is not None  # noqa: S101
         delivery = session.trip.delivery
@@ -212,12 +217,10 @@ class ScenarioRun:
             is_lost = isinstance(error, NoTextError)
             session.trip.delivery = attrs.evolve(delivery, problem=str(error), is_lost=is_lost)
             raise
-        code = session.code = received.code
+        code = received.code
         session.trip.delivery = attrs.evolve(delivery, code=code, text=received.text, copies=received.copies)
         self.check.conceal(code, "<code>")
         self.check.codes[session.authentication_id] = code
-        if not code.strip() or contract.LABEL in code:
-            raise BlockedError("the SMS holds no code")
         return code
 
     async def live_code(self) -> str:

@@ -10,14 +10,9 @@ from typing import Final
 
 from camara_otp._redaction import redact
 from camara_otp.conformance.causes import found
+from camara_otp.conformance.contract import STANDARD_HEADERS
 from camara_otp.conformance.model import Delivery, Finding, ReceivedResponse, RoundTrip
 
-# Headers whose values the operator does not choose: times, lengths, values that the check sent.
-_IGNORED: Final = frozenset(
-    {"age", "cache-control", "connection", "content-length", "content-type", "date", "expires", "keep-alive"}
-    | {"last-modified", "retry-after", "server", "strict-transport-security", "transfer-encoding", "vary", "via"}
-    | {"x-correlator"}
-)
 _UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _TIME: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]+(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
@@ -52,9 +47,12 @@ def leaks(
     for value in filter(None, (response.authentication_id, own_id)):
         # An id may hold the digits of a short code by chance.
         body = body.replace(value, "")
-    headers = [(name, value) for name, value in response.headers if name not in _IGNORED and "ratelimit" not in name]
+    places = [("the body", body)]
+    for name, value in response.headers:
+        if name not in STANDARD_HEADERS and "ratelimit" not in name:
+            places.append((f"the header {name}", value))
     what = f"a {response.status} of {trip.request.operation}"
-    for place, text in (("the body", body), *((f"the header {name}", value) for name, value in headers)):
+    for place, text in places:
         if any(_is_word(form, text) for form in forms):
             yield found("code-leaked", f"{place} of {what} holds the code of the id")
         elif _is_word(sent_code, text):

@@ -43,14 +43,7 @@ class Item:
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """Return the settings that the options give.
-
-    Args:
-        config: pytest's configuration.
-
-    Raises:
-        SettingsError: They are wrong, or name no operator.
-    """
+    """Return the settings that the options give; raise SettingsError if they are wrong or name no operator."""
     if not config.pluginmanager.has_plugin("camara_otp.testing.check"):
         raise SettingsError(
             "the options of the check are not switched on: "
@@ -68,21 +61,14 @@ def settings_of(config: pytest.Config) -> Settings:
     if file:
         return load_settings(Path(file), **given)
     if not url:
-        # Skipping would be green, and nothing would have been checked.
+        # Skipped items would be a green run without a check.
         raise SettingsError("no operator is named: give --otp-base-url or set CAMARA_BASE_URL")
     described = sandbox_at(url)
     return settings_from({} if described is None else sandbox_settings(url, described), **given)
 
 
 def token_of(config: pytest.Config) -> str:
-    """Return the access token.
-
-    Args:
-        config: pytest's configuration.
-
-    Raises:
-        SettingsError: There is none.
-    """
+    """Return the access token; raise SettingsError if there is none."""
     file: str | None = config.getoption("--otp-token-file")
     try:
         token = Path(file).read_text("utf-8").strip() if file else os.environ.get("CAMARA_BEARER_TOKEN", "")
@@ -101,7 +87,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         places = _rule_places() if metafunc.function is test_contract else _step_places(metafunc.config)
     except SettingsError:
-        # The first item ends the run and says what is wrong; raised here, it would come with a traceback.
+        # The first item ends the run with the error; raised here, it would have a traceback.
         places = [Item(0, "settings")]
     metafunc.parametrize("otp_step", places, ids=[place.tag for place in places])
 
@@ -120,26 +106,12 @@ def _chosen(config: pytest.Config, settings: Settings) -> tuple[Scenario, ...]:
     return scenarios(settings.release, added=not config.getoption("--otp-published-only"))
 
 
+@attrs.frozen
 class Session:
-    """One check over all items: an event loop of its own, and what the scenarios share."""
+    """One check over all items, and the portal to its event loop."""
 
-    def __init__(self, check: Check, portal: BlockingPortal) -> None:
-        """Keep both.
-
-        Args:
-            check: The check.
-            portal: Leads to its event loop.
-        """
-        self._check = check
-        self._portal = portal
-
-    def perform(self, step: Step) -> Outcome:
-        """Perform a scenario."""
-        return self._portal.call(perform, self._check, step)
-
-    def rule(self, tag: str) -> Outcome:
-        """Hold the responses so far against a rule."""
-        return next(outcome for outcome in rule_outcomes(self._check) if outcome.tag == tag)
+    check: Check
+    portal: BlockingPortal
 
 
 @pytest.fixture(scope="session")
@@ -182,9 +154,9 @@ def _report(outcome: Outcome) -> None:
 
 def test_scenario(otp_step: Item, otp_session: Session) -> None:
     """Check that the operator does what the scenario says."""
-    _report(otp_session.perform(cast("Step", otp_step.step)))
+    _report(otp_session.portal.call(perform, otp_session.check, cast("Step", otp_step.step)))
 
 
 def test_contract(otp_step: Item, otp_session: Session) -> None:
     """Check that every response so far keeps the rule."""
-    _report(otp_session.rule(otp_step.tag))
+    _report(next(outcome for outcome in rule_outcomes(otp_session.check) if outcome.tag == otp_step.tag))
