@@ -1,5 +1,6 @@
 """Run a function in a thread of its own, and wait for it in a thread or in a task of any event loop."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,7 +18,7 @@ def start_thread(target: Callable[..., None], *args: Any) -> None:
     Raises:
         RuntimeError: the process cannot start another thread.
     """
-    threading.Thread(target=target, args=args, name="camara-otp token", daemon=True).start()
+    threading.Thread(target=target, args=args, name="camara-otp", daemon=True).start()
 
 
 def run_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
@@ -27,17 +28,18 @@ def run_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
         RuntimeError: the process cannot start another thread.
     """
     future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result = function(*args)
-        except BaseException as error:  # noqa: BLE001 - raised again where the future is read
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    start_thread(run)
+    start_thread(fulfil, future, function, *args)
     return future
+
+
+def fulfil(future: Future[T], function: Callable[..., T], *args: Any) -> None:
+    """Run a function, and set its result or its exception as that of a future."""
+    try:
+        result = function(*args)
+    except BaseException as error:  # noqa: BLE001 - raised again where the future is read
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 def wait(future: Future[T], timeout: float) -> T | None:
@@ -55,18 +57,22 @@ async def await_future(future: Future[T], timeout: float) -> T | None:
     """Wait for a future in a task, on any event loop that anyio supports; return None after `timeout` seconds."""
     if not future.done():
         done = anyio.Event()
-        # Newer releases of anyio wrap the loop's own handle.
-        handle: Any = anyio.lowlevel.current_token()
-        handle = getattr(handle, "native_token", handle)
-        call = getattr(handle, "call_soon_threadsafe", None) or handle.run_sync_soon
-
-        def wake(_: Future[T]) -> None:
-            try:
-                call(done.set)
-            except RuntimeError:
-                return  # the loop was closed, and its tasks with it
-
-        future.add_done_callback(wake)
+        wake = setter(done)
+        future.add_done_callback(lambda _: wake())
         with anyio.move_on_after(max(timeout, 0.0)):
             await done.wait()
     return future.result() if future.done() else None
+
+
+def setter(event: anyio.Event) -> Callable[[], None]:
+    """Return a function that sets an event of the running event loop, from any thread."""
+    # Newer releases of anyio wrap the loop's own handle.
+    handle: Any = anyio.lowlevel.current_token()
+    handle = getattr(handle, "native_token", handle)
+    call = getattr(handle, "call_soon_threadsafe", None) or handle.run_sync_soon
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed, and its tasks with it
+            call(event.set)
+
+    return wake

@@ -48,7 +48,7 @@ INDEPENDENT = {
     "sandbox": set(),
     "conformance": {"_version", "_redaction"},
     "guard": {"errors", "models", "_checks", "_secret", "_threads"},
-    "_exchange": {"errors", "_secret", "_checks", "_version"},
+    "_exchange": {"errors", "_secret", "_checks", "_threads", "_version"},
 }
 
 # The only parts that may import an HTTP library. The sandbox, the check and the command line do not use the client's.

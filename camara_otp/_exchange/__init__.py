@@ -30,7 +30,7 @@ def open_exchange(origin: str, *, max_response_bytes: int, http_client: "Client 
     """
     from camara_otp._exchange.exchange import Exchange  # noqa: PLC0415 - see above
 
-    return Exchange(origin, max_response_bytes=max_response_bytes, http_client=http_client)
+    return Exchange(origin, max_response_bytes, "Client", http_client)
 
 
 def open_async_exchange(
@@ -39,4 +39,4 @@ def open_async_exchange(
     """Return an exchange with one origin, for tasks; the arguments are those of `open_exchange`."""
     from camara_otp._exchange.exchange import AsyncExchange  # noqa: PLC0415 - see above
 
-    return AsyncExchange(origin, max_response_bytes=max_response_bytes, http_client=http_client)
+    return AsyncExchange(origin, max_response_bytes, "AsyncClient", http_client)

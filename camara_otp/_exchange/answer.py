@@ -12,7 +12,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 class Outgoing:
     """A request and its limits.
 
-    Attributes:
+    Args:
         method: `"POST"` or `"GET"`.
         target: path and query, ASCII.
         headers: all headers except Host, Accept-Encoding, Connection, and Content-Length.
@@ -26,7 +26,6 @@ class Outgoing:
     def __init__(  # noqa: PLR0917 - the parts of a request, in the order in which they travel
         self, method: str, target: str, headers: Headers, body: bytes, deadline: float, connect_timeout: float | None
     ) -> None:
-        """Store the values."""
         self.method = method
         self.target = target
         self.headers = headers
@@ -38,7 +37,7 @@ class Outgoing:
 class Answer:
     """An HTTP response.
 
-    Attributes:
+    Args:
         status: the status code.
         headers: names in lower case.
         body: decoded, and never longer than the cap.
@@ -48,11 +47,10 @@ class Answer:
     __slots__ = ("body", "fault", "headers", "status")
 
     def __init__(self, status: int, headers: Headers, body: bytes | bytearray, fault: str | None = None) -> None:
-        """Store the values."""
-        self.status: int = status
-        self.headers: Headers = headers
-        self.body: bytes | bytearray = body
-        self.fault: str | None = fault
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.fault = fault
 
 
 class Failure(NamedTuple):

@@ -1,4 +1,4 @@
-"""A connection to a server: addresses, TCP, a proxy's tunnel, and TLS, as generators of waits.
+"""A connection to a server: addresses, TCP and TLS, as generators of waits.
 
 TLS runs over memory buffers, so that the socket stays a plain one: its methods are those of the object at hand,
 whatever has replaced the classes of `socket` and `ssl`.
@@ -10,108 +10,80 @@ import functools
 import os
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from ipaddress import ip_address
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import certifi
-import h11
 
-from camara_otp._exchange.proxies import Proxy
-from camara_otp._exchange.waits import PAUSE, Late, Readable, Steps, TimeLimit, Writable
+from camara_otp._exchange.waits import Late, Readable, Signal, Steps, TimeLimit, Writable
+from camara_otp._threads import fulfil, start_thread
+
+if TYPE_CHECKING:
+    import h11
 
 T = TypeVar("T")
 
 _READ_SIZE: Final = 16_384  # the most that a TLS record holds
-MAX_HEAD: Final = 102_400
 _Address = tuple[socket.AddressFamily, Any]
 
 
-class CannotConnect(Exception):  # noqa: N818 - an event inside this package, never raised to a caller
-    """No connection can be made, for a reason of the configuration or of a proxy: `str` says which."""
+class NotSent(Exception):  # noqa: N818 - an event inside this package, never raised to a caller
+    """A request cannot be sent, because of the configuration, a proxy, or its own content: `str` says which."""
 
     def __init__(self, reason: str, *, permanent: bool = True) -> None:
-        """Store the reason."""
         super().__init__(reason)
         self.permanent = permanent
 
 
-def of_system(error: OSError) -> bool:
+def of_system(error: BaseException) -> bool:
     """Return whether the operating system or TLS raised this, not a signal handler such as `raise TimeoutError`."""
-    return error.errno is not None
+    return isinstance(error, OSError) and error.errno is not None
 
 
-def out_of_sockets(error: OSError) -> bool:
+def out_of_sockets(error: Exception) -> bool:
     """Return whether this process, or the machine, cannot open another socket."""
-    return error.errno in (errno.EMFILE, errno.ENFILE)
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 # --- Work in a thread ------------------------------------------------------------------------------------------------
 
-
-class _Job(Generic[T]):
-    """Work that blocks, in a thread of its own; all exchanges that need the same result share it."""
-
-    def __init__(self, key: Hashable, work: Callable[[], T]) -> None:
-        self._key = key
-        self._work = work
-        self.done = False
-        self.result: T | None = None
-        self.error: Exception | None = None
-        self.waiting: set[socket.socket] = set()
-
-    def run(self) -> None:
-        try:
-            self.result = self._work()
-        except Exception as error:  # noqa: BLE001 - a replaced resolver may raise anything
-            self.error = error.with_traceback(None)
-        finally:
-            if _jobs.get(self._key) is self:
-                del _jobs[self._key]
-            self.done = True
-            for sock in tuple(self.waiting):
-                with contextlib.suppress(OSError):  # that exchange has ended
-                    sock.send(b"x")
-
-
-_jobs: dict[Hashable, _Job[Any]] = {}
+_running: Final[dict[Hashable, "Future[Any]"]] = {}
 
 
 def _in_thread(key: Hashable, work: Callable[[], T]) -> Steps[T]:
-    """Return the result of blocking work without blocking an event loop or outliving a time limit."""
-    mine = _Job(key, work)
+    """Return the result of blocking work without blocking an event loop or outliving a time limit.
+
+    All exchanges that need the result of the same key share one thread.
+    """
+    mine: Future[T] = Future()
+    mine.add_done_callback(lambda _: _running.pop(key, None))
     try:
-        job = _jobs.setdefault(key, mine)
-        if job is mine:
-            threading.Thread(target=job.run, name="camara-otp-blocking", daemon=True).start()
+        future: Future[T] = _running.setdefault(key, mine)
+        if future is mine:
+            start_thread(fulfil, mine, work)
     except BaseException as error:  # no thread, or an interrupt: the next call begins anew
-        if _jobs.get(key) is mine:
-            del _jobs[key]
+        if _running.get(key) is mine:
+            del _running[key]
         if isinstance(error, RuntimeError):
-            raise CannotConnect("no thread can be started", permanent=False) from None
+            raise NotSent("no thread can be started", permanent=False) from None
         raise
-    receiver, sender = socket.socketpair()
-    try:
-        job.waiting.add(sender)
-        readable = Readable(receiver)
-        while not job.done:
-            yield readable
-    finally:
-        job.waiting.discard(sender)
-        receiver.close()
-        sender.close()
-    if isinstance(job.error, CannotConnect) or (isinstance(job.error, OSError) and of_system(job.error)):
-        raise job.error
-    if job.error is not None:
-        raise CannotConnect(f"{type(job.error).__name__} was raised while connecting", permanent=False)
-    return cast("T", job.result)
+    done = Signal()
+    future.add_done_callback(lambda _: done.set())
+    while not future.done():
+        yield done
+    problem = future.exception()
+    if problem is None or isinstance(problem, NotSent) or of_system(problem):
+        return future.result()
+    # A replaced resolver may raise anything.
+    raise NotSent(f"{type(problem).__name__} was raised while connecting", permanent=False)
 
 
-def forget_jobs() -> None:
+def forget_threads() -> None:
     """Drop the references to the threads of the parent process; called in a forked child."""
-    _jobs.clear()
+    _running.clear()
 
 
 # --- Addresses -------------------------------------------------------------------------------------------------------
@@ -122,8 +94,7 @@ def addresses(host: str, port: int) -> Steps[list[_Address]]:
     try:
         version = ip_address(host).version
     except ValueError:
-        found = yield from _in_thread((host, port), functools.partial(_resolve, host, port))
-        return found
+        return (yield from _in_thread((host, port), functools.partial(_resolve, host, port)))
     return [(socket.AF_INET6, (host, port, 0, 0)) if version == 6 else (socket.AF_INET, (host, port))]
 
 
@@ -131,13 +102,15 @@ def _resolve(host: str, port: int) -> list[_Address]:
     try:
         found: list[tuple[Any, ...]] = [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except UnicodeError:
-        raise socket.gaierror(socket.EAI_NONAME, "invalid name") from None
-    if not found:  # a replaced resolver
+        found = []
+    if not found:  # the standard library's raises; a replaced resolver may not
         raise socket.gaierror(socket.EAI_NONAME, "no address")
     return [(family, address) for family, _, _, _, address in found]
 
 
 # --- Certificates ----------------------------------------------------------------------------------------------------
+
+_contexts: dict[tuple[str | None, ...], ssl.SSLContext] = {}
 
 
 def tls_context() -> Steps[ssl.SSLContext]:
@@ -151,9 +124,6 @@ def tls_context() -> Steps[ssl.SSLContext]:
     return _contexts[key]
 
 
-_contexts: dict[tuple[str | None, ...], ssl.SSLContext] = {}
-
-
 def _read_certificates(cert_file: str | None, cert_dir: str | None, key_log: str | None) -> ssl.SSLContext:
     named = bool(cert_file or cert_dir)
     try:
@@ -165,9 +135,9 @@ def _read_certificates(cert_file: str | None, cert_dir: str | None, key_log: str
             raise
         problem = "no certificates" if isinstance(error, ssl.SSLError) else os.strerror(error.errno or errno.EIO)
         if key_log and error.filename == key_log:
-            raise CannotConnect(f"SSLKEYLOGFILE names a file that cannot be written: {problem}") from None
+            raise NotSent(f"SSLKEYLOGFILE names a file that cannot be written: {problem}") from None
         source = "that SSL_CERT_FILE and SSL_CERT_DIR name " if named else ""
-        raise CannotConnect(f"the certificates {source}cannot be read: {problem}") from None
+        raise NotSent(f"the certificates {source}cannot be read: {problem}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -180,34 +150,23 @@ def _socket(family: socket.AddressFamily) -> socket.socket:
     return socket.socket(family, socket.SOCK_STREAM)
 
 
-def incomplete_record(data: bytes) -> bytes:
-    """Return the incomplete record at the end of TLS records: type, version, length, content (RFC 8446 section 5.1)."""
-    start, end = 0, 0
-    while end <= len(data):
-        start, end = end, end + 5 + int.from_bytes(data[end + 3 : end + 5])
-    return data[start:]
-
-
 class Connection:
-    """A socket, its TLS, and its HTTP parser."""
+    """A socket, its TLS, and its HTTP parser; closed until `connect`.
 
-    __slots__ = (
-        "_incoming",
-        "_outgoing",
-        "_record",
-        "_tls",
-        "_unsent",
-        "http",
-        "idle_since",
-        "readable",
-        "sock",
-        "writable",
-    )
+    Attributes:
+        sock: None if there is none yet.
+        http: the parser, None before the first request.
+        reusable: whether the exchange that owns the connection left it fit for another one.
+        idle_since: when the connection was released, by `time.monotonic()`.
+    """
+
+    sock: socket.socket | None = None
+    readable: Readable
+    writable: Writable
+    reusable = False
+    idle_since = 0.0
 
     def __init__(self) -> None:
-        """Open nothing yet."""
-        self.sock: socket.socket | None = None
-        self.idle_since = 0.0
         self.reset()
 
     def reset(self) -> None:
@@ -216,7 +175,7 @@ class Connection:
         self.sock = None
         self.http: h11.Connection | None = None
         self._tls: ssl.SSLObject | None = None
-        self._record = b""  # the part of a TLS record that has arrived
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._unsent = b""
 
     def close(self) -> None:
@@ -225,9 +184,14 @@ class Connection:
             self.sock.close()
 
     def is_clean(self) -> bool:
-        """Return whether the connection is open and no byte waits on it. Never blocks."""
+        """Return whether the connection is open and no byte has arrived behind the response. Never blocks.
+
+        Every byte counts, even those of an incomplete TLS record, which cannot be decrypted yet.
+        """
+        if self.sock is None or self._unsent or self._incoming.pending:
+            return False
         try:
-            return self.sock is not None and not self._unsent and self.receive() is None and not self._record
+            return self._receive() is None
         except OSError as error:
             if not of_system(error):
                 raise
@@ -237,15 +201,15 @@ class Connection:
         """Return the bytes that have arrived, `b""` at the end of the stream, or None if there are none yet."""
         if self._tls is None:
             return self._receive()
-        while True:
+        # TLS reads no more from its buffer than the record that it decrypts.
+        while self._incoming.pending or self._feed():
             try:
                 return self._tls.read(_READ_SIZE)
             except ssl.SSLWantReadError:
                 pass
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
-            if not self._feed():
-                return None
+        return None
 
     def _receive(self) -> bytes | None:
         assert self.sock is not None  # noqa: S101 - for type checkers
@@ -257,22 +221,18 @@ class Connection:
     def _feed(self) -> bool:
         """Pass the received bytes to TLS; return False if there are none."""
         data = self._receive()
-        if data is None:
-            return False
         if data:
             self._incoming.write(data)
-            self._record = incomplete_record(self._record + data)
-        else:
+        elif data is not None:
             self._incoming.write_eof()
-        return True
+        return data is not None
 
     def queue(self, data: bytes) -> None:
         """Put bytes before the next `flush`."""
-        if self._tls is None:
-            self._unsent = data
-        else:
+        if self._tls is not None:
             self._tls.write(data)
-            self._unsent = self._outgoing.read()
+            data = self._outgoing.read()
+        self._unsent = data
 
     def flush(self) -> Steps[None]:
         """Send the queued bytes. They are not an argument, because a traceback would show it."""
@@ -288,10 +248,6 @@ class Connection:
             return False
         return True
 
-    def drop_unsent(self) -> None:
-        """Drop the bytes that could not be sent; the connection cannot be reused."""
-        self._unsent = b""
-
     def connect(self, host: str, port: int, deadline: float) -> Steps[None]:
         """Connect to the first address of a host that accepts; each gets its share of the time.
 
@@ -305,12 +261,11 @@ class Connection:
             yield TimeLimit(now + (deadline - now) / left)
             try:
                 yield from self._connect(family, address)
+                break
             except (Late, OSError) as error:
                 self.close()
-                if left == 1 or (isinstance(error, OSError) and not of_system(error)):
+                if left == 1 or not (isinstance(error, Late) or of_system(error)):
                     raise
-            else:
-                break
         yield TimeLimit(deadline)
 
     def _connect(self, family: socket.AddressFamily, address: Any) -> Steps[None]:
@@ -318,46 +273,12 @@ class Connection:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self.readable, self.writable = Readable(self.sock), Writable(self.sock)
-        try:
+        with contextlib.suppress(BlockingIOError):
             self.sock.connect(address)
-        except BlockingIOError:
-            pass
-        else:
-            return
         yield self.writable
         problem = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem:
             raise OSError(problem, os.strerror(problem))
-
-    def tunnel(self, proxy: Proxy, authority: bytes) -> Steps[None]:
-        """Have a proxy connect to the server (RFC 9110 section 9.3.6).
-
-        Raises:
-            CannotConnect: the proxy refused.
-        """
-        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-        self.queue(
-            http.send(h11.Request(method="CONNECT", target=authority, headers=[(b"Host", authority), *proxy.headers]))
-            or b""
-        )
-        http.send(h11.EndOfMessage())
-        yield from self.flush()
-        while (event := http.next_event()) is h11.NEED_DATA or isinstance(event, h11.InformationalResponse):
-            if event is h11.NEED_DATA:
-                while (data := self.receive()) is None:
-                    yield self.readable
-                http.receive_data(data)
-            yield PAUSE
-        if not isinstance(event, h11.Response):
-            raise CannotConnect(f"{proxy}: the proxy closed the connection", permanent=False)
-        if not 200 <= event.status_code <= 299:
-            raise CannotConnect(
-                f"{proxy}: the proxy refused the connection with HTTP {event.status_code}; check its credentials and "
-                "rules, or except this host in NO_PROXY",
-                permanent=event.status_code < 500,
-            )
-        if http.trailing_data[0]:
-            raise CannotConnect(f"{proxy}: the proxy sent data of its own into the tunnel")
 
     def start_tls(self, context: ssl.SSLContext, host: str) -> Steps[None]:
         """Encrypt the connection, and check the server's certificate for the host.
@@ -365,16 +286,14 @@ class Connection:
         Raises:
             ssl.SSLError: the handshake failed.
         """
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
             tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         except UnicodeError:  # behind a proxy, no resolver has refused it before
-            raise CannotConnect("the host of base_url is not a valid host name") from None
-        done = False
-        while not done:
+            raise NotSent("the host of base_url is not a valid host name") from None
+        while self._tls is None:
             try:
                 tls.do_handshake()
-                done = True
+                self._tls = tls
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError:
@@ -383,6 +302,5 @@ class Connection:
                 raise
             self._unsent = self._outgoing.read()
             yield from self.flush()
-            while not done and not self._feed():
+            while self._tls is None and not self._feed():
                 yield self.readable
-        self._tls = tls

@@ -11,7 +11,7 @@ import ssl
 import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import anyio.lowlevel
@@ -19,52 +19,55 @@ import h11
 
 from camara_otp._exchange import mocks
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
-from camara_otp._exchange.connect import CannotConnect, Connection, forget_jobs, of_system, out_of_sockets, tls_context
-from camara_otp._exchange.http1 import Exchanged, InvalidHeader, TooManyInterimResponses, exchange, head_of
+from camara_otp._exchange.connect import Connection, NotSent, forget_threads, out_of_sockets, tls_context
+from camara_otp._exchange.http1 import ResponseReader, TooManyInterimResponses, exchange, head_of, tunnel
 from camara_otp._exchange.httpx_client import HttpxExchange
 from camara_otp._exchange.observers import Detours
 from camara_otp._exchange.pool import Pool, Turn
 from camara_otp._exchange.proxies import proxy_of
 from camara_otp._exchange.waits import Late, Steps, TimeLimit, adrive, completed, drive
 
-if TYPE_CHECKING:
-    from camara_otp._exchange.clients import AsyncClient, Client
-
 _ANOTHER_LOOP: Final = Failure(
     sent=False, reason="the client is in use on another event loop; make one client per loop", permanent=True
 )
-_NO_CONNECTION: Final = Failure(sent=False, reason="timed out waiting for a free connection")
 
 
 class Route:
-    """An origin, and the proxy of the environment before it.
+    """An origin, and the proxy of the environment before it. Its `str` names the server that is connected to.
 
     Args:
         origin: `https://host[:port]`, checked already.
     """
 
     def __init__(self, origin: str) -> None:
-        """Read the environment's proxy settings."""
         parts = urlsplit(origin)
-        self.origin = origin
-        self.is_tls = parts.scheme == "https"
-        self.host = parts.hostname or ""
-        default = 443 if self.is_tls else 80
-        self.port = parts.port or default
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        self.with_port = f"{name}:{self.port}"
-        self.authority = (name if self.port == default else self.with_port).encode("ascii")
-        self.proxy = proxy_of(parts.scheme, self.host, self.port)
+        self._is_tls = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        default = 443 if self._is_tls else 80
+        self._port = parts.port or default
+        name = f"[{self._host}]" if ":" in self._host else self._host
+        self._with_port = f"{name}:{self._port}"
+        self.authority = (name if self._port == default else self._with_port).encode("ascii")
+        self.proxy = proxy_of(parts.scheme, self._host, self._port)
         # RFC 9112 section 3.2.2: a proxy gets the whole URL of an http origin; of https it sees the tunnel only.
-        absolute = self.proxy is not None and not self.is_tls
-        self.by_httpx = self.proxy is not None and self.proxy.by_httpx
+        absolute = self.proxy is not None and not self._is_tls
+        self.by_httpx = self.proxy is not None and self.proxy.url is not None
         self._prefix = f"http://{self.authority.decode()}" if absolute else ""
         self._extra = self.proxy.headers if absolute and self.proxy is not None else ()
 
+    def __str__(self) -> str:
+        return self._with_port if self.proxy is None else f"the proxy of {self.proxy}"
+
     def message(self, outgoing: Outgoing) -> bytes:
         """Return the bytes of a request."""
+        headers = (
+            (b"Accept-Encoding", b"identity"),
+            *outgoing.headers,
+            *self._extra,
+            (b"Content-Length", b"%d" % len(outgoing.body)),
+        )
         target = (self._prefix + outgoing.target).encode("ascii")
-        return head_of(outgoing, target, self.authority, self._extra) + outgoing.body
+        return head_of(outgoing.method, target, self.authority, headers) + outgoing.body
 
     def open(self, connection: Connection, outgoing: Outgoing) -> Steps[None]:
         """Make the connection, within the connect timeout."""
@@ -73,193 +76,143 @@ class Route:
             deadline = min(deadline, time.monotonic() + outgoing.connect_timeout)
         yield TimeLimit(deadline)
         # First, so that nothing connects where no certificate can be checked.
-        context = (yield from tls_context()) if self.is_tls else None
+        context = (yield from tls_context()) if self._is_tls else None
         if self.proxy is None:
-            yield from connection.connect(self.host, self.port, deadline)
+            yield from connection.connect(self._host, self._port, deadline)
         else:
             if self.proxy.problem is not None:
-                raise CannotConnect(self.proxy.problem)
+                raise NotSent(self.proxy.problem)
             yield from connection.connect(self.proxy.host, self.proxy.port, deadline)
-            if self.is_tls:
-                yield from connection.tunnel(self.proxy, self.with_port.encode("ascii"))
+            if self._is_tls:
+                yield from tunnel(connection, self.proxy, self._with_port.encode("ascii"))
         if context is not None:
             # RFC 6066 section 3: the name without the dot at its end.
-            yield from connection.start_tls(context, self.host.rstrip("."))
+            yield from connection.start_tls(context, self._host.rstrip("."))
+        if connection.receive() is not None:  # a response to no request must not become the response to this one
+            raise NotSent(f"{self} closed the connection, or sent data, before the request", permanent=False)
         yield TimeLimit(outgoing.deadline)
 
-    def __str__(self) -> str:
-        """Return the server that is connected to, as an error names it."""
-        return self.with_port if self.proxy is None else f"the proxy of {self.proxy}"
 
-
-def steps(pool: Pool[Connection], route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure]:
-    """Exchange one request for its response on a connection of the pool.
-
-    An exception that is neither a wait's, the system's nor the parser's passes through: it comes from a signal handler
-    of the caller, or from a tool that blocks sockets in tests.
-    """
+def steps(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure]:
+    """Exchange one request for its response on a connection of the pool."""
     while True:
-        turn: Turn[Connection] = Turn()
-        exchanged = Exchanged(b"", cap)
+        turn = Turn()
         try:
             try:
-                return (yield from _on_one_connection(pool, turn, route, outgoing, exchanged))
-            except Late as error:
-                return failure_of(error, sent=exchanged.sent, server=str(route)) if turn.happened else _NO_CONNECTION
-            except (CannotConnect, InvalidHeader, TooManyInterimResponses, h11.ProtocolError) as error:
-                return failure_of(error, sent=exchanged.sent, server=str(route))
-            except OSError as error:
-                if not of_system(error):
-                    raise
-                if not (out_of_sockets(error) and not exchanged.sent and pool.shrink()):
-                    return failure_of(error, sent=exchanged.sent, server=str(route))
+                outcome = yield from _attempt(pool, turn, route, outgoing, cap)
             finally:
                 pool.leave(turn)
         finally:
             pool.leave(turn)  # again, for an interrupt at or in the first
+        if outcome is not None:
+            return outcome
         yield TimeLimit(outgoing.deadline)  # in place of the limit for the connection that could not be opened
 
 
-def _on_one_connection(
-    pool: Pool[Connection], turn: Turn[Connection], route: Route, outgoing: Outgoing, exchanged: Exchanged
-) -> Steps[Answer | Failure]:
-    if time.monotonic() >= outgoing.deadline:
-        return _NO_CONNECTION
-    pool.take(turn)
-    if not turn.happened:
-        yield turn
-    connection = turn.connection
-    assert connection is not None  # noqa: S101 - for type checkers: a turn that happened has one
-    if not connection.is_clean():
-        connection.reset()
-        yield from route.open(connection, outgoing)
-        if connection.receive() is not None:  # a response to no request must not become the response to this one
-            raise CannotConnect(f"{route} closed the connection, or sent data, before the request", permanent=False)
-    exchanged.message = route.message(outgoing)
-    yield from exchange(connection, outgoing.method, exchanged)
-    turn.reusable = exchanged.reusable
-    return exchanged.answer()
+def _attempt(pool: Pool, turn: Turn, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure | None]:
+    """Exchange, or return None if no socket could be opened, and another connection is worth waiting for."""
+    sent = False
+    try:
+        if time.monotonic() >= outgoing.deadline:
+            raise Late  # noqa: TRY301 - as the driver, which checks the time at waits only
+        pool.take(turn)
+        if not turn.happened:
+            yield turn
+        connection = turn.connection
+        assert connection is not None  # noqa: S101 - for type checkers: a turn that happened has one
+        if not connection.is_clean():
+            connection.reset()
+            yield from route.open(connection, outgoing)
+        connection.queue(route.message(outgoing))
+        sent = True
+        reader = ResponseReader(cap)
+        yield from exchange(connection, outgoing.method, reader)
+        return reader.answer()
+    except Exception as error:
+        if isinstance(error, Late) and not turn.happened:
+            return Failure(sent=False, reason="timed out waiting for a free connection")
+        if not sent and out_of_sockets(error) and pool.shrink():
+            return None
+        failure = failure_of(error, sent=sent, server=str(route))
+        if failure is None:
+            raise
+        return failure
 
 
-def failure_of(error: Exception, *, sent: bool, server: str) -> Failure:
-    """Return the failure for an exception of an exchange.
+def failure_of(error: Exception, *, sent: bool, server: str) -> Failure | None:
+    """Return the failure for an exception of an exchange, or None for one of the caller's.
+
+    The caller's comes from a signal handler, or from a tool that blocks sockets in tests.
 
     Args:
-        error: of `steps`.
+        error: of a connection or its response.
         sent: whether a byte of the request may have left.
         server: host and port that the connection goes to.
     """
-    if isinstance(error, CannotConnect):
-        return Failure(sent=False, reason=str(error), permanent=error.permanent)
-    if isinstance(error, ssl.SSLCertVerificationError) and not sent:
-        problem = getattr(error, "verify_message", None) or "no reason given"
-        return Failure(sent=False, reason=f"the certificate of {server} does not verify: {problem}", permanent=True)
-    return Failure(sent, _reason(error, server, sent=sent), permanent=isinstance(error, InvalidHeader))
-
-
-def _reason(error: Exception, server: str, *, sent: bool) -> str:  # noqa: PLR0911 - one kind of error a line
     match error:
+        case NotSent():
+            return Failure(sent=False, reason=str(error), permanent=error.permanent)
         case Late():
-            return "timed out before a complete response" if sent else f"timed out connecting to {server}"
+            reason = "timed out before a complete response" if sent else f"timed out connecting to {server}"
         case TooManyInterimResponses():
-            return "the server sent more interim responses than any server needs"
-        case InvalidHeader():
-            return "a header holds a line end; check what adds headers to the request"
+            reason = "the server sent more interim responses than any server needs"
         case h11.ProtocolError():
-            return "the server closed the connection before a complete response, or did not send valid HTTP/1.1"
+            reason = "the server closed the connection before a complete response, or did not send valid HTTP/1.1"
+        case OSError(errno=None):
+            return None
+        case ssl.SSLCertVerificationError() if not sent:
+            problem = getattr(error, "verify_message", None) or "no reason given"
+            return Failure(sent=False, reason=f"the certificate of {server} does not verify: {problem}", permanent=True)
         case socket.gaierror():
-            return f"the host name could not be resolved ({server})"
+            reason = f"the host name could not be resolved ({server})"
         case ssl.SSLError():
-            problem = (
-                (getattr(error, "reason", None) or "connection closed").replace("_", " ").lower().replace("tls", "TLS")
-            )
-            return f"TLS with {server} failed: {problem}"
+            problem = (getattr(error, "reason", None) or "connection closed").replace("_", " ").lower()
+            reason = f"TLS with {server} failed: {problem.replace('tls', 'TLS')}"
         case OSError(errno=int(number)):
             problem = os.strerror(number)
-            return f"the connection was lost: {problem}" if sent else f"cannot connect to {server}: {problem}"
+            reason = f"the connection was lost: {problem}" if sent else f"cannot connect to {server}: {problem}"
         case _:
-            return type(error).__name__
+            return None
+    return Failure(sent, reason)
 
 
-class Exchange:
-    """Exchange requests and responses with one origin, for threads.
+class _OneOrigin:
+    """The exchange with one origin, whether in threads or in tasks; a coroutine of threads never waits in a task.
 
     Args:
         origin: `https://host[:port]`, checked already.
-        max_response_bytes: the cap on a decoded body.
+        cap: the most bytes of a decoded body.
+        kind: `"Client"` for threads, `"AsyncClient"` for tasks: the class of `http_client`.
         http_client: a client of the caller, of httpx or httpx2, or None.
-
-    Raises:
-        ConfigurationError: `http_client` is of another kind.
     """
 
-    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "Client | None" = None) -> None:
-        """Connect nothing yet."""
+    def __init__(self, origin: str, cap: int, kind: str, http_client: object) -> None:
+        through = partial(HttpxExchange, kind=kind, origin=origin, cap=cap)
+        self._is_async = kind == "AsyncClient"
+        self._cap = cap
         self._route = Route(origin)
-        self._cap = max_response_bytes
-        self._pool = Pool(Connection)
-        through = partial(HttpxExchange, kind="Client", origin=origin, cap=max_response_bytes)
-        self._detours = Detours("Client", through, self._direct, self._route.proxy)
-        self._callers = None if http_client is None else through(http_client)
-        _exchanges.add(self)
-
-    @property
-    def closed(self) -> bool:
-        """Return whether `close` was called."""
-        return self._pool.closed
-
-    def request(self, outgoing: Outgoing) -> Answer | Failure:
-        """Send a request and return its response."""
-        if self._callers is not None:
-            return completed(self._callers.request, outgoing)
-        patched = mocks.patched(by_httpx=self._route.by_httpx)
-        return self._direct(outgoing) if patched is None else completed(self._detours.request, outgoing, patched)
-
-    def _direct(self, outgoing: Outgoing) -> Answer | Failure:
-        return drive(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
-
-    def close(self) -> None:
-        """Close the idle connections now, and the others after their response. The caller's client stays open."""
-        self._pool.close()
-        for client in self._detours.clients():
-            client.close()
-
-    def forget(self) -> None:
-        """Drop the connections of the parent process; called in a forked child."""
-        self._pool = self._pool.renewed()
-        self._detours.forget()
-
-
-class AsyncExchange:
-    """Exchange requests and responses with one origin, for tasks of one event loop at a time; else as `Exchange`."""
-
-    def __init__(self, origin: str, *, max_response_bytes: int, http_client: "AsyncClient | None" = None) -> None:
-        """Connect nothing yet."""
-        self._route = Route(origin)
-        self._cap = max_response_bytes
-        self._pool = Pool(Connection)
-        through = partial(HttpxExchange, kind="AsyncClient", origin=origin, cap=max_response_bytes)
-        self._detours = Detours("AsyncClient", through, self._direct, self._route.proxy)
+        self._pool = Pool()
+        self._detours = Detours(kind, through, self._direct, self._route.proxy)
         self._callers = None if http_client is None else through(http_client)
         self._loop: object = None
         _exchanges.add(self)
 
     @property
     def closed(self) -> bool:
-        """Return whether `aclose` was called."""
+        """Return whether the exchange was closed."""
         return self._pool.closed
 
-    async def request(self, outgoing: Outgoing) -> Answer | Failure:
-        """Send a request and return its response."""
+    async def _request(self, outgoing: Outgoing) -> Answer | Failure:
         if self._callers is not None:
             return await self._callers.request(outgoing)
-        if not self._on_one_loop():
+        if self._is_async and not self._on_one_loop():
             return _ANOTHER_LOOP
         patched = mocks.patched(by_httpx=self._route.by_httpx)
         return await (self._direct(outgoing) if patched is None else self._detours.request(outgoing, patched))
 
     async def _direct(self, outgoing: Outgoing) -> Answer | Failure:
-        return await adrive(steps(self._pool, self._route, outgoing, self._cap), outgoing.deadline)
+        way = steps(self._pool, self._route, outgoing, self._cap)
+        return await adrive(way, outgoing.deadline) if self._is_async else drive(way, outgoing.deadline)
 
     def _on_one_loop(self) -> bool:
         """Return whether the connections belong to the running event loop, or can be replaced for it."""
@@ -267,25 +220,42 @@ class AsyncExchange:
         if loop != self._loop:
             if self._pool.busy and not _is_closed(self._loop):
                 return False
-            self._renew()
+            self.forget()
             self._loop = loop
         return True
 
-    def _renew(self) -> None:
-        # The connections of another event loop cannot be used, or even closed, where that loop does not run.
+    def forget(self) -> None:
+        """Drop the connections of a parent process or of another event loop, which cannot be used here."""
         self._pool = self._pool.renewed()
         self._detours.forget()
+
+
+class Exchange(_OneOrigin):
+    """Exchange requests and responses with one origin, for threads; see `open_exchange`."""
+
+    def request(self, outgoing: Outgoing) -> Answer | Failure:
+        """Send a request and return its response."""
+        return completed(self._request, outgoing)
+
+    def close(self) -> None:
+        """Close the idle connections now, and the others after their response. The caller's client stays open."""
+        self._pool.close()
+        for client in self._detours.clients():
+            client.close()
+
+
+class AsyncExchange(_OneOrigin):
+    """Exchange requests and responses with one origin, for tasks of one event loop at a time."""
+
+    async def request(self, outgoing: Outgoing) -> Answer | Failure:
+        """Send a request and return its response."""
+        return await self._request(outgoing)
 
     async def aclose(self) -> None:
         """Close the idle connections now, and the others after their response. The caller's client stays open."""
         self._pool.close()
         for client in self._detours.clients():
             await client.aclose()
-
-    def forget(self) -> None:
-        """Drop the connections of the parent process; called in a forked child."""
-        self._renew()
-        self._loop = None
 
 
 def _is_closed(loop: object) -> bool:
@@ -294,11 +264,11 @@ def _is_closed(loop: object) -> bool:
     return bool(is_closed is not None and is_closed())
 
 
-_exchanges: "weakref.WeakSet[Exchange | AsyncExchange]" = weakref.WeakSet()
+_exchanges: "weakref.WeakSet[_OneOrigin]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    forget_jobs()
+    forget_threads()
     for each in tuple(_exchanges):
         each.forget()
 

@@ -5,151 +5,157 @@ is a quarter of the cost of a call. h11 is told of a request of the same method,
 ends.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import h11
 
-from camara_otp._exchange.answer import Answer, Headers, Outgoing
+from camara_otp._exchange.answer import Answer
 from camara_otp._exchange.body import Body
-from camara_otp._exchange.connect import MAX_HEAD, Connection, of_system
-from camara_otp._exchange.waits import PAUSE, Steps
+from camara_otp._exchange.connect import Connection, NotSent, of_system
+from camara_otp._exchange.proxies import Proxy
+from camara_otp._exchange.waits import PAUSE, Steps, Wait
 
 MAX_INTERIM: Final = 100
 """Interim responses (1xx) before a response."""
-_EVENTS_AT_A_TIME: Final = 64
-"""Events of the parser between two pauses, so that a body of many small chunks blocks no event loop."""
+_MAX_HEAD: Final = 102_400
+_STEPS_AT_A_TIME: Final = 64
+"""Steps of the parser between two pauses, so that a body of many small chunks blocks no event loop."""
 
 
 class TooManyInterimResponses(Exception):  # noqa: N818 - an event inside this package, never raised to a caller
     """The server sent more interim responses than any server needs."""
 
 
-class InvalidHeader(Exception):  # noqa: N818 - as above
-    """A header would end its line, and begin a header or a request of its own."""
-
-
 _STAND_INS: Final = {
-    method: h11.Request(method=method, target="/", headers=[("Host", "-"), ("Content-Length", "0")])
-    for method in ("GET", "POST")
+    method: h11.Request(method=method, target="-", headers=[("Host", "-"), ("Content-Length", "0")])
+    for method in ("GET", "POST", "CONNECT")
 }
 _END: Final = h11.EndOfMessage()
 
 
-def head_of(outgoing: Outgoing, target: bytes, authority: bytes, extra: Headers = ()) -> bytes:
+def head_of(method: str, target: bytes, authority: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the head of a request.
 
     Raises:
-        InvalidHeader: a header holds a control character that ends a line.
+        NotSent: a header holds a control character that ends a line, or the header would begin a request of its own.
     """
     lines = [
-        b"%s %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity"
-        % (outgoing.method.encode("ascii"), target, authority),
-        *[b"%s: %s" % header for header in outgoing.headers],
-        *[b"%s: %s" % header for header in extra],
-        b"Content-Length: %d\r\n\r\n" % len(outgoing.body),
+        b"%s %s HTTP/1.1\r\nHost: %s" % (method.encode("ascii"), target, authority),
+        *[b"%s: %s" % header for header in headers],
     ]
-    head = b"\r\n".join(lines)
-    if not head.count(b"\n") == head.count(b"\r") == len(lines) + 3 or b"\0" in head:
-        raise InvalidHeader
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) + 2 or b"\0" in head:
+        raise NotSent("a header holds a line end; check what adds headers to the request")
     return head
 
 
-class Exchanged:
-    """The state of one request: the bytes that were sent and the response so far."""
+class ResponseReader:
+    """Read one response.
 
-    __slots__ = ("_body", "_cap", "_interim", "_response", "message", "reusable", "sent")
+    An object keeps what has arrived, and not the generator, because a traceback shows the variables of a generator.
 
-    def __init__(self, message: bytes, cap: int) -> None:
-        """Begin before the first byte."""
-        self.message = message
+    Args:
+        cap: the most bytes of a decoded body; None reads no body, as for CONNECT.
+    """
+
+    _head: h11.Response
+    _body: Body
+
+    def __init__(self, cap: int | None) -> None:
         self._cap = cap
         self._interim = 0
-        self._response: h11.Response | None = None
-        self._body: Body | None = None
-        self.sent = False
-        self.reusable = False
 
-    def read(self, http: h11.Connection) -> bool | None:
-        """Read the next part from the parser; return True at the end of the response, None if it needs more bytes.
+    def read(self, connection: Connection, http: h11.Connection) -> Wait | None:
+        """Read what has arrived; return what to wait for, or None at the end of the response.
 
         Raises:
             h11.RemoteProtocolError: the response is not valid HTTP/1.1, or was cut off.
             TooManyInterimResponses: more than `MAX_INTERIM`.
         """
-        for _ in range(_EVENTS_AT_A_TIME):
+        for _ in range(_STEPS_AT_A_TIME):
             event = http.next_event()
             if event is h11.NEED_DATA:
+                data = connection.receive()
+                if data is None:
+                    return connection.readable
+                http.receive_data(data)
+            elif self._ends_with(event):
+                connection.reusable = self._is_exact(http)
                 return None
-            if isinstance(event, h11.Data):
-                if self._body is not None and not self._body.add(event.data):
-                    return True
-            elif isinstance(event, h11.Response):
-                self._response = event
-                self._body = Body(list(event.headers), self._cap)
-            elif isinstance(event, h11.InformationalResponse):
-                self._interim += 1
-                if self._interim > MAX_INTERIM:
-                    raise TooManyInterimResponses
-            elif isinstance(event, h11.EndOfMessage):
-                self.reusable = self._is_exact(http)
-                return True
-            else:  # the connection was closed, or changes its protocol
-                raise h11.RemoteProtocolError("no response")
-        return False
+        return PAUSE
+
+    def _ends_with(self, event: object) -> bool:
+        if isinstance(event, h11.Data):
+            return not self._body.add(event.data)
+        if isinstance(event, h11.Response):
+            self._head = event
+            self._body = Body(list(event.headers), self._cap or 0)
+            return self._cap is None
+        if isinstance(event, h11.InformationalResponse):
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise TooManyInterimResponses
+            return False
+        if isinstance(event, h11.EndOfMessage):
+            return True
+        raise h11.RemoteProtocolError("no response")  # the connection was closed, or changes its protocol
 
     def _is_exact(self, http: h11.Connection) -> bool:
         """Return whether the response ended, beyond doubt, with the last received byte."""
-        response = self._response
-        names = [name for name, _ in response.headers] if response is not None else []
+        names = [name for name, _ in self._head.headers]
         return (
-            response is not None
-            and http.our_state is http.their_state is h11.DONE
+            http.our_state is http.their_state is h11.DONE
             and http.trailing_data == (b"", False)
-            and response.http_version == b"1.1"
+            and self._head.http_version == b"1.1"
             and not (b"transfer-encoding" in names and b"content-length" in names)
         )
 
     def answer(self) -> Answer:
         """Return the response, at its end."""
-        response, body = self._response, self._body
-        assert response is not None  # noqa: S101 - for type checkers
-        assert body is not None  # noqa: S101 - as above
-        return body.answer(response.status_code)
+        return self._body.answer(self._head.status_code)
 
 
-def exchange(connection: Connection, method: str, exchanged: Exchanged) -> Steps[None]:
-    """Send the message of `exchanged`, and read the response into it."""
+def exchange(connection: Connection, method: str, reader: ResponseReader) -> Steps[None]:
+    """Send the request that is queued on a connection, and read the response."""
     http = connection.http
     if http is None:
-        http = connection.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        http = connection.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
     else:
         http.start_next_cycle()
     http.send(_STAND_INS[method])
     http.send(_END)
-    connection.queue(exchanged.message)
-    exchanged.message = b""
-    exchanged.sent = True
     try:
         yield from connection.flush()
     except OSError as error:
         if not of_system(error):
             raise
         # The server may have answered and closed before it read all. That response is worth reading.
-        connection.drop_unsent()
-    yield connection.readable
-    while True:
-        while not _received(connection, http):
-            yield connection.readable
-        while (ended := exchanged.read(http)) is False:
-            yield PAUSE
-        if ended:
-            return
-        yield PAUSE
+    wait: Wait | None = connection.readable
+    while wait is not None:
+        yield wait
+        wait = reader.read(connection, http)
 
 
-def _received(connection: Connection, http: h11.Connection) -> bool:
-    data = connection.receive()
-    if data is None:
-        return False
-    http.receive_data(data)
-    return True
+def tunnel(connection: Connection, proxy: Proxy, authority: bytes) -> Steps[None]:
+    """Have a proxy connect to the server (RFC 9110 section 9.3.6).
+
+    Raises:
+        NotSent: the proxy refused.
+    """
+    connection.queue(head_of("CONNECT", authority, authority, proxy.headers))
+    reader = ResponseReader(None)
+    try:
+        yield from exchange(connection, "CONNECT", reader)
+    except h11.ProtocolError:
+        raise NotSent(f"{proxy}: closed the connection, or did not send valid HTTP/1.1", permanent=False) from None
+    status = reader.answer().status
+    if not 200 <= status <= 299:
+        raise NotSent(
+            f"{proxy}: the proxy refused the connection with HTTP {status}; check its credentials and rules, or except "
+            "this host in NO_PROXY",
+            permanent=status < 500,
+        )
+    if connection.http is None or connection.http.trailing_data[0]:
+        raise NotSent(f"{proxy}: the proxy sent data of its own into the tunnel")
+    connection.http = None

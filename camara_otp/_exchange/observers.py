@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
 from importlib import import_module
-from inspect import isawaitable
 from typing import Any, Final
 
 from camara_otp._exchange.answer import Answer, Failure, Outgoing
@@ -96,10 +95,9 @@ class _Carrier:
         # With the headers that observers have added.
         headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
         try:
-            outcome = self._direct(
+            carried.outcome = outcome = await self._direct(
                 Outgoing(old.method, old.target, headers, old.body, old.deadline, old.connect_timeout)
             )
-            carried.outcome = outcome = await outcome if isawaitable(outcome) else outcome
         except Exception as error:
             carried.outcome = error
             raise

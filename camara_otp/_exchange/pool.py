@@ -4,12 +4,14 @@ A connection belongs to one exchange at a time. Each step can be repeated, so th
 in the middle of a step releases its connection all the same: `_open` alone says which connection belongs to whom.
 """
 
+import math
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
+from camara_otp._exchange.connect import Connection
 from camara_otp._exchange.waits import Signal
 
 MAX_CONNECTIONS: Final = 1000
@@ -19,32 +21,13 @@ SHRUNK_SECONDS: Final = 1.0
 """How long a process that cannot open more sockets does not try to."""
 
 
-class Pooled(Protocol):
-    """A connection as the pool sees it; a new one has no socket yet."""
-
-    idle_since: float
-
-    def close(self) -> None:
-        """Close the socket at once, without I/O; may be called again."""
-        ...
-
-
-C = TypeVar("C", bound=Pooled)
-
-
-class Turn(Signal, Generic[C]):
+class Turn(Signal):
     """The claim of one exchange on a connection; happens when `connection` is its own."""
 
-    __slots__ = ("connection", "reusable")
-
-    def __init__(self) -> None:
-        """Claim nothing yet."""
-        super().__init__()
-        self.connection: C | None = None
-        self.reusable = False
+    connection: Connection | None = None
 
 
-class Pool(Generic[C]):
+class Pool:
     """Keep the connections to one origin. Safe to share between threads; never waits.
 
     A signal handler, or a generator that the garbage collector closes, may enter while its own thread holds the lock.
@@ -55,13 +38,12 @@ class Pool(Generic[C]):
         limit: the most connections, open or idle.
     """
 
-    def __init__(self, new: Callable[[], C], limit: int = MAX_CONNECTIONS) -> None:
-        """Begin empty."""
+    def __init__(self, new: Callable[[], Connection] = Connection, limit: int = MAX_CONNECTIONS) -> None:
         self._lock = threading.RLock()
         self._new = new
-        self._open: dict[C, Turn[C] | None] = {}  # the turn that owns the connection; None: idle
-        self._idle: deque[C] = deque()  # in order of idleness; an entry counts only if `_open` says idle
-        self._waiting: OrderedDict[Turn[C], None] = OrderedDict()
+        self._open: dict[Connection, Turn | None] = {}  # the turn that owns the connection; None: idle
+        self._idle: deque[Connection] = deque()  # in order of idleness; an entry counts only if `_open` says idle
+        self._waiting: OrderedDict[Turn, None] = OrderedDict()
         self._limit = self._most = limit
         self._shrunk_at = 0.0
         self.closed = False
@@ -71,41 +53,42 @@ class Pool(Generic[C]):
         """Return the number of connections that belong to an exchange."""
         return sum(turn is not None for turn in self._open.values())
 
-    def take(self, turn: Turn[C]) -> None:
+    def take(self, turn: Turn) -> None:
         """Give the turn a connection now, or when one is free."""
         with self._lock:
-            self._drop_old()
+            self._drop_idle(time.monotonic() - KEPT_SECONDS)
             self._waiting[turn] = None
             self._grant()
 
-    def _drop_old(self) -> None:
-        oldest = time.monotonic() - KEPT_SECONDS
-        while self._idle and self._idle[0].idle_since < oldest:
-            self._drop(self._idle[0])
+    def _drop_idle(self, before: float) -> None:
+        while self._idle and self._idle[0].idle_since < before:
+            connection = self._idle[0]
+            if self._is_idle(connection):
+                self._drop(connection)
             self._idle.popleft()
 
-    def _drop(self, connection: C) -> None:
-        if self._is_idle(connection):
-            connection.close()
-            del self._open[connection]
-
-    def _is_idle(self, connection: C) -> bool:
+    def _is_idle(self, connection: Connection) -> bool:
         return connection in self._open and self._open[connection] is None
+
+    def _drop(self, connection: Connection) -> None:
+        connection.close()
+        del self._open[connection]
 
     def _grant(self) -> None:
         while self._waiting:
             turn = next(iter(self._waiting))
-            connection = self._free() if turn.connection is None else turn.connection
+            connection = turn.connection or self._free()
             if connection is None:
                 return
             turn.connection = connection
+            connection.reusable = False
             self._open[connection] = turn
             if self._idle and self._idle[-1] is connection:
                 self._idle.pop()
             turn.set()
             del self._waiting[turn]
 
-    def _free(self) -> C | None:
+    def _free(self) -> Connection | None:
         while self._idle and not self._is_idle(self._idle[-1]):
             self._idle.pop()  # left behind by an interrupt
         if self._idle:
@@ -114,19 +97,18 @@ class Pool(Generic[C]):
             self._limit = self._most
         return self._new() if len(self._open) < self._limit else None
 
-    def leave(self, turn: Turn[C]) -> None:
-        """Release the turn: its connection becomes idle if `turn.reusable`, else it is closed. May be called again."""
+    def leave(self, turn: Turn) -> None:
+        """Release the turn: its connection becomes idle if it is reusable, else it is closed. May be called again."""
         with self._lock:
             self._waiting.pop(turn, None)
             connection = turn.connection
             if connection is not None and self._open.get(connection) is turn:
-                if turn.reusable and not self.closed:
+                if connection.reusable and not self.closed:
                     connection.idle_since = time.monotonic()
                     self._idle.append(connection)
                     self._open[connection] = None
                 else:
-                    connection.close()
-                    del self._open[connection]
+                    self._drop(connection)
             self._grant()
 
     def shrink(self) -> bool:
@@ -142,18 +124,14 @@ class Pool(Generic[C]):
         """Close the idle connections now, and the others when they are released."""
         with self._lock:
             self.closed = True
-            while self._idle:
-                self._drop(self._idle[-1])
-                self._idle.pop()
+            self._drop_idle(math.inf)
 
-    def renewed(self) -> "Pool[C]":
+    def renewed(self) -> "Pool":
         """Return an empty pool, for a forked process or a new event loop; exchanges still release to the old one.
 
         Without the lock, which a thread of the parent process may hold.
         """
         pool = Pool(self._new, self._most)
         pool.closed = self.closed
-        for connection in tuple(self._idle):
-            self._drop(connection)
-        self._idle.clear()
+        self._drop_idle(math.inf)
         return pool

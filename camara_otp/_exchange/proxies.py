@@ -26,15 +26,11 @@ class Proxy:
         host: without brackets.
         port: of the proxy.
         headers: Proxy-Authorization, if the URL holds credentials.
-        by_httpx: True for a kind of proxy that httpx has to connect to: https or SOCKS.
-        url: of such a proxy, with its credentials; None for one that is connected to directly.
+        url: with its credentials, for a kind of proxy that httpx has to connect to (https or SOCKS), else None.
         problem: why the proxy cannot be used, or None.
     """
 
-    __slots__ = ("_named", "by_httpx", "headers", "host", "port", "problem", "url")
-
     def __init__(self, variable: str, url: str) -> None:
-        """Read the URL; a value without a scheme is an http URL."""
         self._named = variable
         self.headers: Headers = ()
         self.problem: str | None = None
@@ -44,9 +40,8 @@ class Proxy:
         except ValueError:
             parts, self.port = urlsplit(""), 0
         self.host = parts.hostname or ""
-        self.by_httpx = parts.scheme in _BY_HTTPX
-        self.url = url if self.by_httpx else None
-        if not _NAME.fullmatch(self.host) or not (self.by_httpx or parts.scheme == "http"):
+        self.url = url if parts.scheme in _BY_HTTPX else None
+        if not _NAME.fullmatch(self.host) or parts.scheme not in ("http", *_BY_HTTPX):
             self.problem = (
                 f"{variable}: is not the URL of a proxy that can be used; set http://[user:password@]host:port, "
                 "or except this host in NO_PROXY"
@@ -58,7 +53,6 @@ class Proxy:
             self.headers = ((b"Proxy-Authorization", b"Basic " + base64.b64encode(userinfo)),)
 
     def __str__(self) -> str:
-        """Return the variable and the server."""
         return self._named
 
 
@@ -75,20 +69,13 @@ def proxy_of(scheme: str, host: str, port: int) -> Proxy | None:
     from urllib.request import getproxies  # noqa: PLC0415 - heavy, and most environments have no proxy
 
     proxies = getproxies()
-    for kind in (scheme, "all"):
-        if proxies.get(kind):
-            if _is_excepted(proxies.get("no", ""), host.rstrip("."), port):
-                return None
-            return Proxy(_variable(f"{kind}_proxy"), proxies[kind])
-    return None
-
-
-def _variable(name: str) -> str:
-    return next((each for each in (name, name.upper()) if os.environ.get(each)), "the proxy settings of the system")
-
-
-def _is_excepted(entries: str, host: str, port: int) -> bool:
-    return any(_excepts(entry, host, port) for entry in re.split(r"[,\s]+", entries.lower()) if entry)
+    kind = next((kind for kind in (scheme, "all") if proxies.get(kind)), None)
+    entries = re.split(r"[,\s]+", proxies.get("no", "").lower())
+    if kind is None or any(_excepts(entry, host.rstrip("."), port) for entry in entries):
+        return None
+    names = (f"{kind}_proxy", f"{kind}_proxy".upper())
+    variable = next((name for name in names if os.environ.get(name)), "the proxy settings of the system")
+    return Proxy(variable, proxies[kind])
 
 
 def _excepts(entry: str, host: str, port: int) -> bool:

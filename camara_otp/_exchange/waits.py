@@ -15,6 +15,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 import anyio
 import anyio.lowlevel
 
+from camara_otp._threads import setter
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -26,24 +28,16 @@ class Late(Exception):  # noqa: N818 - an event inside this package, never raise
     """The time limit has passed."""
 
 
-class TimeLimit:
+class TimeLimit(float):
     """A new time limit for the waits that follow, by `time.monotonic()`."""
-
-    __slots__ = ("deadline",)
-
-    def __init__(self, deadline: float) -> None:
-        """Store the limit."""
-        self.deadline = deadline
 
 
 class Pause:
     """A long computation gives way to other tasks."""
 
-    __slots__ = ()
-
-    def block(self, seconds: float) -> bool:
-        """Return whether time is left."""
-        return seconds > 0
+    def block(self, seconds: float) -> bool:  # noqa: ARG002 - as of every wait
+        """Continue at once in a thread."""
+        return True
 
     async def arrive(self) -> None:
         """Let other tasks run."""
@@ -56,31 +50,22 @@ PAUSE: Final = Pause()
 class Readable:
     """A socket can be read, or has an error or the end of the stream to report."""
 
-    __slots__ = ("_poll", "sock")
     _event = "POLLIN"
 
     def __init__(self, sock: socket.socket) -> None:
-        """Wait for nothing yet."""
         self.sock = sock
-        self._poll: Any = None
 
     def block(self, seconds: float) -> bool:
         """Wait in a thread; return False if the time passed first."""
-        if seconds <= 0:
-            return False
-        seconds = min(seconds, _LONGEST)
-        # Looked up at each call: gevent and eventlet replace or remove it, before or after the import.
-        make: Callable[[], Any] | None = getattr(select, "poll", None)
-        if make is None:
+        # Looked up at each call: gevent and eventlet replace or remove `poll`, before or after the import.
+        if not hasattr(select, "poll"):
             return self._select(seconds)
-        poll = self._poll
-        if poll is None:
-            poll = self._poll = make()
-            poll.register(self.sock, getattr(select, self._event))
+        poll = select.poll()
+        poll.register(self.sock, getattr(select, self._event))
         return bool(poll.poll(seconds * 1000))
 
     def _select(self, seconds: float) -> bool:
-        return bool(select.select([self.sock], [], [], seconds)[0])
+        return any(select.select([self.sock], [], [], seconds))
 
     async def arrive(self) -> None:
         """Wait in a task."""
@@ -90,7 +75,6 @@ class Readable:
 class Writable(Readable):
     """A socket can be written, or a connection attempt has ended."""
 
-    __slots__ = ()
     _event = "POLLOUT"
 
     def _select(self, seconds: float) -> bool:
@@ -103,12 +87,11 @@ class Writable(Readable):
 
 
 class Signal:
-    """Something happens once, in another thread or task: `set` announces it and may be called again."""
+    """Something happens once, in this or another thread: `set` announces it and may be called again."""
 
     __slots__ = ("_wake", "happened")
 
     def __init__(self) -> None:
-        """Begin unset."""
         self.happened = False
         self._wake: Callable[[], object] | None = None
 
@@ -122,12 +105,12 @@ class Signal:
         """Wait in a thread; return False if the time passed first."""
         event = threading.Event()
         self._wake = event.set
-        return self.happened or event.wait(min(max(seconds, 0), _LONGEST))
+        return self.happened or event.wait(seconds)
 
     async def arrive(self) -> None:
-        """Wait in a task of the event loop in which `set` is called."""
+        """Wait in a task."""
         event = anyio.Event()
-        self._wake = event.set
+        self._wake = setter(event)
         if not self.happened:
             await event.wait()
 
@@ -144,12 +127,13 @@ def drive(steps: Steps[T], deadline: float) -> T:
     try:
         wait = next(steps)
         while True:
+            late = False
             if isinstance(wait, TimeLimit):
-                deadline = wait.deadline
-                wait = next(steps)
-                continue
-            over = not wait.block(deadline - time.monotonic()) and time.monotonic() >= deadline
-            wait = steps.throw(Late()) if over else next(steps)
+                deadline = wait
+            else:
+                left = deadline - time.monotonic()
+                late = left <= 0 or (not wait.block(min(left, _LONGEST)) and time.monotonic() >= deadline)
+            wait = steps.throw(Late()) if late else next(steps)
     except StopIteration as done:
         result: T = done.value
         return result
@@ -166,12 +150,8 @@ async def adrive(steps: Steps[T], deadline: float) -> T:
                 while not isinstance(wait, TimeLimit):
                     await wait.arrive()
                     wait = next(steps)
-            if scope.cancelled_caught:
-                wait = steps.throw(Late())
-            else:
-                assert isinstance(wait, TimeLimit)  # noqa: S101 - for type checkers
-                deadline = wait.deadline
-                wait = next(steps)
+                deadline = wait
+            wait = steps.throw(Late()) if scope.cancelled_caught else next(steps)
     except StopIteration as done:
         result: T = done.value
         return result

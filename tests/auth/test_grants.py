@@ -949,7 +949,7 @@ async def test_a_cancelled_login_stops_polling(tokens, anyio_backend):
         await provider.aauthorize(timeout=60)
     assert scope.cancelled_caught
     await anyio.sleep(0.1)
-    assert not [thread for thread in threading.enumerate() if thread.name == "camara-otp token"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "camara-otp"]
 
 
 def test_a_login_that_breaks_is_a_token_error(tokens, monkeypatch):

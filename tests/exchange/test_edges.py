@@ -106,7 +106,7 @@ def test_an_exception_of_a_signal_handler_in_the_check_of_a_kept_connection_pass
 
     with OTPClient(f"http://127.0.0.1:{listener.port}", token="t") as client:
         client.send_code(NUMBER, MESSAGE)
-        monkeypatch.setattr(connect.Connection, "receive", interrupted)
+        monkeypatch.setattr(connect.Connection, "_receive", interrupted)
         with pytest.raises(TimeoutError):
             client.send_code(NUMBER, MESSAGE)
     assert listener.posts == 1
@@ -134,7 +134,7 @@ def test_hanging_lookups_do_not_hold_up_the_end_of_the_event_loop(monkeypatch):
     try:
         asyncio.run(main())  # it returns although the lookup still hangs
         assert not release.is_set()
-        assert threads == ["camara-otp-blocking"]
+        assert threads == ["camara-otp"]
     finally:
         release.set()
 

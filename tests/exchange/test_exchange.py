@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import Future
 from functools import partial
 
 import anyio
@@ -96,11 +97,11 @@ def test_threads_that_start_together_read_the_certificates_once(monkeypatch):
 
 
 def test_a_child_forked_while_certificates_are_read_does_not_wait_for_a_thread_it_lacks(monkeypatch):
-    """The child ignores the job of the parent process."""
+    """The child ignores the thread of the parent process."""
     connect._contexts.clear()
     key = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
-    monkeypatch.setitem(connect._jobs, key, connect._Job(key, dict))
-    connect.forget_jobs()
+    connect._running[key] = Future()
+    connect.forget_threads()
     assert context()
 
 
@@ -128,7 +129,7 @@ def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
     assert asked == ["slow.example"]
     assert used.request(seconds=0.1) == Failure(False, "timed out connecting to slow.example:443")
     release.set()
-    while connect._jobs:
+    while connect._running:
         time.sleep(0.01)
     assert used.request() == Failure(False, "the host name could not be resolved (slow.example:443)")
     assert asked == ["slow.example"] * 2
@@ -145,7 +146,7 @@ def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypa
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     used = DrivenExchange(shell_sync, "https://slow.example")
     assert used.request() == Failure(sent=False, reason="no thread can be started")
-    assert not connect._jobs
+    assert not connect._running
     used.close()
 
 

@@ -7,9 +7,9 @@ import h11
 import pytest
 
 from camara_otp._exchange.answer import Failure
-from camara_otp._exchange.connect import CannotConnect, of_system, out_of_sockets
+from camara_otp._exchange.connect import NotSent, of_system, out_of_sockets
 from camara_otp._exchange.exchange import failure_of
-from camara_otp._exchange.http1 import InvalidHeader, TooManyInterimResponses
+from camara_otp._exchange.http1 import TooManyInterimResponses
 from camara_otp._exchange.waits import Late
 
 
@@ -32,13 +32,8 @@ INVALID = "the server closed the connection before a complete response, or did n
             True,
             Failure(True, "the server sent more interim responses than any server needs"),
         ),
-        (CannotConnect("no file"), False, Failure(False, "no file", permanent=True)),
-        (CannotConnect("refused", permanent=False), False, Failure(False, "refused")),
-        (
-            InvalidHeader(),
-            False,
-            Failure(False, "a header holds a line end; check what adds headers to the request", permanent=True),
-        ),
+        (NotSent("no file"), False, Failure(False, "no file", permanent=True)),
+        (NotSent("refused", permanent=False), False, Failure(False, "refused")),
         (socket.gaierror(-2, "api.example"), False, Failure(False, "the host name could not be resolved (a:1)")),
         (ConnectionRefusedError(111, "x"), False, Failure(False, "cannot connect to a:1: Connection refused")),
         (ConnectionResetError(104, "x"), True, Failure(True, "the connection was lost: Connection reset by peer")),
@@ -66,6 +61,8 @@ def test_running_out_of_sockets_is_recognized():
 
 def test_an_error_of_a_signal_handler_is_not_the_systems():
     """`raise TimeoutError` in a handler has no error number; every error of a socket has one."""
+    assert failure_of(TimeoutError("alarm"), sent=True, server="a:1") is None
+    assert failure_of(LookupError("alarm"), sent=True, server="a:1") is None
     assert not of_system(TimeoutError("alarm"))
     assert of_system(TimeoutError(110, "Connection timed out"))
     assert of_system(ssl.SSLError(1, "x"))

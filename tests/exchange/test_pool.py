@@ -11,7 +11,7 @@ class Fake:
     """A connection without a socket."""
 
     def __init__(self):
-        self.closed = False
+        self.closed = self.reusable = False
         self.idle_since = 0.0
 
     def close(self):
@@ -42,7 +42,7 @@ def take(pool, log=None, name=None):
 
 
 def keep(pool, turn):
-    turn.reusable = True
+    turn.connection.reusable = True
     pool.leave(turn)
 
 
@@ -208,7 +208,8 @@ def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
         def work(pool=pool, turn=turn, done=done):
             pool.take(turn)
             done[0] = True
-            turn.reusable = reusable
+            if turn.connection is not None:  # else it waits
+                turn.connection.reusable = reusable
             pool.leave(turn)
             done[1] = True
 

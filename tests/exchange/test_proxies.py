@@ -129,4 +129,4 @@ def test_an_invalid_proxy_url_is_named_by_its_variable(monkeypatch, url):
 @pytest.mark.parametrize("url", ["socks5://p:1", "socks5h://u:p@p:1", "https://p:1"])
 def test_proxies_of_other_kinds_are_left_to_httpx(monkeypatch, url):
     """It supports SOCKS, and TLS to the proxy."""
-    assert proxy_for(monkeypatch, HTTPS_PROXY=url).by_httpx
+    assert proxy_for(monkeypatch, HTTPS_PROXY=url).url == url

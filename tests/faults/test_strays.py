@@ -158,8 +158,11 @@ def test_a_success_that_was_sent_before_the_request_verifies_no_number(faults, s
     assert listener.posts == 0
 
 
+@pytest.mark.parametrize("later", [True, False], ids=["after the response", "with the response"])
 @pytest.mark.parametrize("held", [10, 37], ids=["in its content", "in its header"])
-def test_a_success_in_a_tls_record_that_arrives_in_two_parts_verifies_no_number(faults, shell, monkeypatch, held):
+def test_a_success_in_a_tls_record_that_arrives_in_two_parts_verifies_no_number(
+    faults, shell, monkeypatch, held, later
+):
     """TLS decrypts whole records only, so nothing can be read while the connection is idle."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
     stray = threading.Event()
@@ -168,6 +171,8 @@ def test_a_success_in_a_tls_record_that_arrives_in_two_parts_verifies_no_number(
     async def server(c):
         while await c.request():
             if b"/send-code" in c.head:
+                if not later:
+                    stray.set()
                 await c.send(raw())
                 await c.sleep(0.05)
                 stray.set()
@@ -185,6 +190,8 @@ def test_a_success_in_a_tls_record_that_arrives_in_two_parts_verifies_no_number(
             nonlocal rest
             while data := await reader.read(65536):
                 if stray.is_set() and not split.is_set():
+                    if not later:
+                        data += await reader.read(65536)
                     data, rest = data[:-held], data[-held:]
                     await c.send(data)
                     split.set()

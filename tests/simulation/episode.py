@@ -29,7 +29,7 @@ def _drive(steps: Any, deadline: float) -> Generator[Any, bool, Any]:
         wait = next(steps)
         while True:
             if isinstance(wait, TimeLimit):
-                deadline = wait.deadline
+                deadline = wait
                 wait = next(steps)
                 continue
             late = yield wait, deadline

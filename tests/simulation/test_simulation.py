@@ -6,7 +6,7 @@ from camara_otp import OutcomeUnknownError, _call
 from camara_otp._exchange import exchange
 from camara_otp._exchange.answer import Failure
 from camara_otp._exchange.connect import Connection
-from camara_otp._exchange.http1 import Exchanged
+from camara_otp._exchange.http1 import ResponseReader
 from camara_otp._exchange.pool import Pool
 from camara_otp._exchange.waits import TimeLimit
 from camara_otp.retry import NextAttempt
@@ -62,14 +62,14 @@ def _wrong_report(monkeypatch):
 
 def _reuse_with_strays(monkeypatch):
     """Use a connection again whatever waits on it."""
-    monkeypatch.setattr(Exchanged, "_is_exact", lambda self, http: True)
+    monkeypatch.setattr(ResponseReader, "_is_exact", lambda self, http: True)
     monkeypatch.setattr(Connection, "is_clean", lambda self: self.sock is not None)
 
 
 def _lost_place(monkeypatch):
     """Do not release a connection that cannot be used again."""
     leave = Pool.leave
-    monkeypatch.setattr(Pool, "leave", lambda self, turn: leave(self, turn) if turn.reusable else None)
+    monkeypatch.setattr(Pool, "leave", lambda self, turn: leave(self, turn) if turn.connection.reusable else None)
 
 
 def _lost_socket(monkeypatch):
