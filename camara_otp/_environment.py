@@ -69,7 +69,7 @@ SETTINGS: Final[dict[str, SettingSpec]] = {
 # sent with the client id of another.
 _CREDENTIALS: Final = tuple(SETTINGS)[tuple(SETTINGS).index("token") :]
 # A source with one of these has credentials of its own.
-PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
+_PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
 _CLIENT: Final = ("base_url", "api_path", "timeout", "allow_http", "headers", "params")
 
 _WORDS: Final = {str: "a text", float: "a number of seconds", bool: "true or false", dict: "a table of texts"}
@@ -88,17 +88,17 @@ def profiles_file(environ: Mapping[str, str]) -> Path:
     given = environ.get("CAMARA_PROFILES")
     if given:
         return Path(given)
-    if sys.platform == "win32":
-        return Path(environ.get("APPDATA") or home() / "AppData" / "Roaming") / "camara-otp" / "profiles.toml"
-    return Path(environ.get("XDG_CONFIG_HOME") or home() / ".config") / "camara-otp" / "profiles.toml"
+    return folder(environ, ("APPDATA", "AppData/Roaming"), ("XDG_CONFIG_HOME", ".config")) / "profiles.toml"
 
 
-def home() -> Path:
-    """Return the user's home folder; without one, as in some containers, a path under which no file can be."""
+def folder(environ: Mapping[str, str], windows: tuple[str, str], elsewhere: tuple[str, str]) -> Path:
+    """Return the user's folder for files of this package; its parent is named by a variable, or is in the home."""
+    variable, default = windows if sys.platform == "win32" else elsewhere
     try:
-        return Path.home()
+        home = Path.home()
     except RuntimeError:
-        return Path(os.devnull)
+        home = Path(os.devnull)  # no home folder, as in some containers: a path under which no file can be
+    return Path(environ.get(variable) or home / default) / "camara-otp"
 
 
 def expanded(path: Path, name: str) -> Path:
@@ -164,7 +164,7 @@ def resolve(
     elif standing:
         layers.append((f"profile {standing}", profile(standing, path)))
     found: dict[str, Setting] = {}
-    with_credentials = next((source for source, layer in layers if any(name in layer for name in PROOFS)), None)
+    with_credentials = next((source for source, layer in layers if any(name in layer for name in _PROOFS)), None)
     for source, layer in layers:
         for name, value in layer.items():
             fits = name not in _CREDENTIALS or with_credentials is None or source in (with_credentials, "option")
@@ -204,10 +204,10 @@ def arguments_for(settings: Mapping[str, Setting]) -> dict[str, Any]:
     return arguments | {"token": token}
 
 
-def unused_credentials(settings: Mapping[str, Setting]) -> list[str]:
-    """Return the names of the credentials that are set but not used, because a token is set as well."""
-    given = [name for name in _CREDENTIALS if name in settings]
-    return given[1:] if given and given[0] in ("token", "token_file") else []
+def token_settings(settings: Mapping[str, Setting]) -> tuple[str | None, list[str]]:
+    """Return the name of the setting that holds the token, and those of the credentials that it leaves unused."""
+    used = next((name for name in ("token", "token_file") if name in settings), None)
+    return used, [name for name in _CREDENTIALS if used and name in settings and name != used]
 
 
 def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
@@ -218,7 +218,7 @@ def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
         return secret_in(Path(settings["token_file"].value), "token_file")
     if "client_id" in settings:
         return client_credentials(settings)
-    if any(name in settings for name in PROOFS):
+    if any(name in settings for name in _PROOFS):
         raise ConfigurationError("client_id: is missing; client credentials need it: CAMARA_CLIENT_ID, or a profile")
     raise ConfigurationError(
         "token: is missing; set CAMARA_BEARER_TOKEN or CAMARA_BEARER_TOKEN_FILE, or client credentials: "

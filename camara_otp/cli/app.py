@@ -101,7 +101,7 @@ def _run(arguments: Sequence[str], screen: Screen) -> int:
         return screen.failed(Stopped())
     except click.ClickException as error:
         if screen.as_json:
-            screen.error("UsageError", error.format_message(), Exit.USAGE)
+            screen.error({"class": "UsageError", "reason": error.format_message()}, Exit.USAGE)
         else:
             error.show()
         return Exit.USAGE
@@ -109,5 +109,5 @@ def _run(arguments: Sequence[str], screen: Screen) -> int:
         traceback.print_exc()
         if screen.as_json:
             reason = "a fault of camara-otp itself, printed on standard error; the operator may have acted"
-            screen.error(type(error).__name__, reason, Exit.FAULT, outcome_unknown=True)
+            screen.error({"class": type(error).__name__, "reason": reason}, Exit.FAULT, outcome_unknown=True)
         return Exit.FAULT

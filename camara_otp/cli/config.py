@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 import click
 
 from camara_otp._checks import shown_url
-from camara_otp._environment import SETTINGS, Setting, profiles, profiles_file, unused_credentials
+from camara_otp._environment import SETTINGS, Setting, profiles, profiles_file, token_settings
 from camara_otp.cli import options
 from camara_otp.cli.console import Screen, plain
 from camara_otp.cli.exit_codes import Exit
@@ -28,7 +28,7 @@ def config(screen: Screen, /, **given: Any) -> Exit:
     found = options.resolved(screen, given)
     path = profiles_file(os.environ)
     names = list(profiles(path))
-    unused = unused_credentials(found)
+    _, unused = token_settings(found)
     rows = [_row(name, found.get(name), is_used=name not in unused) for name in SETTINGS]
     if screen.as_json:
         screen.json({"profilesFile": str(path), "profiles": names, "settings": rows})
@@ -45,10 +45,11 @@ def config(screen: Screen, /, **given: Any) -> Exit:
 
 def _row(name: str, setting: Setting | None, *, is_used: bool) -> dict[str, Any]:
     spec = SETTINGS[name]
+    value, source = (None, None) if setting is None else (_masked(name, setting.value), setting.source)
     return {
         "setting": name,
-        "value": None if setting is None else _masked(name, setting.value),
-        "source": None if setting is None else setting.source,
+        "value": value,
+        "source": source,
         "used": is_used,
         "default": spec.default,
         "variable": spec.variable,

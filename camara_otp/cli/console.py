@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import attrs
 from rich.console import Console, RenderableType
@@ -40,28 +40,20 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def in_words_of_the_command_line(text: str) -> str:
+def in_cli_words(text: str) -> str:
     """Return a cause or remedy without names of Python: asides in brackets are left out, the others translated."""
     text = re.sub(r" \(`.*?`\)", "", text)
     return re.sub(rf"`?\b({'|'.join(_NAMES)})\b`?", lambda match: _NAMES[match[1]], text)
 
 
-def _is_terminal(stream: TextIO) -> bool:
-    return stream.isatty()
-
-
 def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     environ = {name: text for name, text in os.environ.items() if name != "COLUMNS" or text in _USABLE_WIDTHS}
+    # Interactive on a terminal only: FORCE_COLOR asks for colors where nothing can be animated.
     console = Console(
-        stderr=stderr,
-        highlight=False,
-        soft_wrap=not stderr,
-        _environ=environ,
-        # FORCE_COLOR asks for colors where nothing can be animated.
-        force_interactive=_is_terminal(stream),
+        stderr=stderr, highlight=False, soft_wrap=not stderr, force_interactive=is_terminal, _environ=environ
     )
-    if "COLUMNS" not in environ and not _is_terminal(stream):
+    if "COLUMNS" not in environ and not is_terminal:
         console.width = _PIPED_WIDTH
     return console
 
@@ -130,14 +122,15 @@ class Screen:
 
     def failed(self, error: OTPError) -> Exit:
         """Print why a command failed, and return its exit code."""
-        code, reason = exit_code(error), _reason(error)
-        if isinstance(error, Stopped) and self.authentication_id is not None:
-            reason += f" The code can still be checked: camara-otp validate {_as_argument(self.authentication_id)}"
+        code, reason, begun = exit_code(error), _reason(error), self.authentication_id
+        if isinstance(error, Stopped) and begun is not None:
+            # The user may paste this into a shell, and the operator chose the id: quote it, and mark it as a value.
+            argument = ("-- " if begun.startswith("-") else "") + shlex.quote(begun)
+            reason += f" The code can still be checked: camara-otp validate {argument}"
         if self.as_json:
-            facts = _facts(error)
-            if self.authentication_id is not None:
-                facts["authenticationId"] = self.authentication_id
-            self.error(type(error).__name__, reason.strip(), code, facts, outcome_unknown=error.outcome_unknown)
+            told = {"class": type(error).__name__, "reason": reason.strip(), **_facts(error)}
+            told |= {} if begun is None else {"authenticationId": begun}
+            self.error(told, code, outcome_unknown=error.outcome_unknown)
         elif isinstance(error, Stopped):
             self.note(reason)
         else:
@@ -145,23 +138,9 @@ class Screen:
             self.err.print(_explanation(error, reason), soft_wrap=isinstance(error, ConfigurationError))
         return code
 
-    def error(
-        self,
-        kind: str,
-        reason: str,
-        code: Exit,
-        facts: Mapping[str, Any] | None = None,
-        *,
-        outcome_unknown: bool = False,
-    ) -> None:
-        """Print a failure as JSON: the class of the error, the reason, facts about the call, and the exit code."""
-        told = {"class": kind, "reason": reason, **(facts or {})}
+    def error(self, told: Mapping[str, Any], code: Exit, *, outcome_unknown: bool = False) -> None:
+        """Print a failure as JSON: what is told about it, and the exit code."""
         self.json({"error": {**told, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}})
-
-
-def _as_argument(value: str) -> str:
-    """Return a value to paste after a command: quoted for the shell, and not read as an option."""
-    return ("-- " if value.startswith("-") else "") + shlex.quote(value)
 
 
 def _reason(error: OTPError) -> str:
@@ -183,20 +162,18 @@ def _explanation(error: OTPError, reason: str) -> Text:
     if isinstance(error, APIError):
         reason = f"HTTP {error.status} {error.code or ''}".rstrip()
     if not isinstance(error, ConfigurationError | RequestValidationError):
-        lines.append((in_words_of_the_command_line(_cause(error)), ""))
+        lines.append((in_cli_words(_cause(error)), ""))
         if isinstance(error, APIError) and error.message:
             lines.append((f'The operator says: "{error.message}"', "dim"))
         if isinstance(error, APIError) and error.retry_after is not None:
             lines.append((f"Retry after {error.retry_after:g} s.", ""))
-        lines.append((in_words_of_the_command_line(error.remedy), ""))
+        lines.append((in_cli_words(error.remedy), ""))
     if error.outcome_unknown:
         lines.append(("The operator may have acted: do not simply repeat this.", "yellow"))
     if error.x_correlator:
         lines.append((f"x-correlator {error.x_correlator}", "dim"))
-    text = Text.assemble(("✗ ", "bold red"), (_printable(reason), "bold"))
-    for line, style in lines:
-        text.append(f"\n  {_printable(line)}", style)
-    return text
+    told = [(f"\n  {_printable(line)}", style) for line, style in lines]
+    return Text.assemble(("✗ ", "bold red"), (_printable(reason), "bold"), *told)
 
 
 def _cause(error: OTPError) -> str:

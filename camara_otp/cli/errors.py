@@ -1,11 +1,13 @@
 """`camara-otp errors`: explain the error codes."""
 
+from typing import Any
+
 import click
 
 from camara_otp import OTPError
 from camara_otp import errors as catalogue
 from camara_otp.cli import options
-from camara_otp.cli.console import Screen, in_words_of_the_command_line
+from camara_otp.cli.console import Screen, in_cli_words
 from camara_otp.cli.exit_codes import Exit
 from camara_otp.errors import CODES, STATUSES
 
@@ -27,7 +29,7 @@ def errors(screen: Screen, /, *, code: str) -> Exit:
     chosen = _named(code.strip().upper())
     if not chosen:
         raise click.UsageError(f"{code}: there is no such code or class of errors; `camara-otp errors` shows all codes")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"code": name, "class": kind.__name__, "status": _status(kind), "cause": kind.cause, "remedy": kind.remedy}
         for name, kind in chosen
     ]
@@ -35,13 +37,8 @@ def errors(screen: Screen, /, *, code: str) -> Exit:
         screen.json(rows)
         return Exit.DONE
     shown = [
-        (
-            _status(kind) or "",
-            kind.__name__ if name is None else _short(name),
-            in_words_of_the_command_line(kind.cause),
-            in_words_of_the_command_line(kind.remedy),
-        )
-        for name, kind in chosen
+        (row["status"] or "", _short(row["code"] or row["class"]), *map(in_cli_words, (row["cause"], row["remedy"])))
+        for row in rows
     ]
     screen.table(("HTTP", "code", "when", "what to do"), shown, whole=("code",))
     return Exit.DONE

@@ -2,27 +2,18 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn, TypeVar
+from functools import reduce
+from typing import Any, Final, NoReturn
 
 import click
 from click.exceptions import Exit as EndOfCommand
 
-from camara_otp import ConfigurationError, OTPClient
-from camara_otp._environment import (
-    PROOFS,
-    SETTINGS,
-    Setting,
-    arguments_for,
-    profiles,
-    profiles_file,
-    resolve,
-    unused_credentials,
-)
+from camara_otp import ConfigurationError, OTPClient, _environment
+from camara_otp._environment import SETTINGS, Setting, profiles, profiles_file, resolve, token_settings
 from camara_otp.cli import prompts
 from camara_otp.cli.console import Screen
 from camara_otp.cli.exit_codes import Exit
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 OPERATOR: Final = "The operator"
 
@@ -66,7 +57,7 @@ class CallCommand(Command):
             given, surplus = self._parsed(ctx, args, interspersed=True)
         except click.NoSuchOption as error:
             similar = f" (did you mean {error.possibilities[0]}?)" if error.possibilities else ""
-            self._reject(ctx, f"an unknown option{similar}")
+            self._reject(ctx, f"unknown option{similar}")
         if surplus:
             self._reject(ctx, "an argument too many")
         for option in self.params:
@@ -82,32 +73,27 @@ class CallCommand(Command):
         return self.make_parser(ctx).parse_args(list(args))[:2]
 
     def _reject(self, ctx: click.Context, problem: str) -> NoReturn:
-        where = "a code belongs in --code of `validate`, on standard input, or at the prompt"
-        ctx.fail(f"got {problem}, which is not repeated here, because it may be a code; {where}.")
+        ctx.fail(
+            f"{problem} (not repeated: it may be a code). Give a code with --code, on standard input, or when asked."
+        )
 
 
-def option(*names: str, **more: Any) -> Callable[[Function], Function]:
+def option(*names: str, **more: Any) -> Decorator:
     """Return a decorator that adds an option."""
     return click.option(*names, cls=HeadedOption, **more)
 
 
-def setting(name: str, *names: str, about: str = "", **more: Any) -> Callable[[Function], Function]:
+def setting(name: str, *names: str, about: str = "", **more: Any) -> Decorator:
     """Return a decorator that adds the option of a setting."""
     spec = SETTINGS[name]
-    default = "" if spec.default is None else f"; default: {spec.default}"
+    default = "" if spec.default is None else f"; default: {spec.default}".removesuffix(".0")
     text = about or f"{spec.about[0].upper()}{spec.about[1:]}{default}."
     return option(*(names or [f"--{name.replace('_', '-')}"]), name, help=text, **{"heading": OPERATOR, **more})
 
 
 def together(*decorators: Decorator) -> Decorator:
     """Return a decorator that applies several; the help lists their options in this order."""
-
-    def decorate(function: Any) -> Any:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
+    return lambda function: reduce(lambda decorated, decorate: decorate(decorated), reversed(decorators), function)
 
 
 def _profile_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -115,11 +101,6 @@ def _profile_names(_: click.Context, __: click.Parameter, incomplete: str) -> li
         return [name for name in profiles(profiles_file(os.environ)) if name.startswith(incomplete)]
     except ConfigurationError:
         return []
-
-
-def _show_attempts(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - Click's signature
-    if value:
-        ctx.obj.show_attempts()
 
 
 profile_option: Final = option(
@@ -136,13 +117,7 @@ token_options: Final = together(
 )
 # `run_command` looks for it before the command line is parsed, so that errors in the command line are JSON, too.
 json_option: Final = option("--json", is_flag=True, expose_value=False, help="Print JSON, for scripts.")
-verbose_option: Final = option(
-    *("--verbose", "-v"),
-    is_flag=True,
-    expose_value=False,
-    callback=_show_attempts,
-    help="Show each attempt with its x-correlator.",
-)
+verbose_option: Final = option("--verbose", "-v", is_flag=True, help="Show each attempt with its x-correlator.")
 yes_option: Final = option("--yes", "-y", is_flag=True, help="Do not ask.")
 call_options: Final = together(
     json_option,
@@ -160,27 +135,25 @@ send_options: Final = together(
 
 def resolved(screen: Screen, given: Mapping[str, Any]) -> dict[str, Setting]:
     """Return the settings of a command: from the options given, the profile, and the environment."""
+    if given.get("verbose"):
+        screen.show_attempts()
     if sum(given.get(name) not in (None, False) for name in ("token_file", "token_stdin", "token")) > 1:
         raise click.UsageError("give one of --token-file, --token-stdin and --insecure-token-argument")
     options = {name: given.get(name) for name in SETTINGS}
     if given.get("token_stdin"):
         options["token"] = prompts.ask_for_token()
     found = resolve(options, os.environ, given.get("profile"), profiles_file(os.environ))
-    unused = [name for name in unused_credentials(found) if name in PROOFS]
-    if unused:
-        used = "token" if "token" in found else "token_file"
-        screen.note(f"! {_shown(used, found)} wins over {_shown(unused[0], found)}: unset one of them.", "yellow")
+    used, unused = token_settings(found)
+    if used and "client_id" in unused:
+        names = [
+            SETTINGS[name].variable if found[name].source == "environment" else name for name in (used, "client_id")
+        ]
+        screen.note(f"! {names[0]} wins over {names[1]}: unset one of them.", "yellow")
     return found
-
-
-def _shown(name: str, found: Mapping[str, Setting]) -> str:
-    """Return the name of a setting where it was set."""
-    source = found[name].source
-    return SETTINGS[name].variable or name if source == "environment" else f"{name} ({source})"
 
 
 def opened_client(found: Mapping[str, Setting]) -> OTPClient:
     """Return a client for the settings of a command."""
     if "base_url" not in found:
         raise ConfigurationError("base_url: is missing; give --base-url, set CAMARA_BASE_URL, or name a --profile")
-    return OTPClient(**arguments_for(found))
+    return OTPClient(**_environment.arguments_for(found))

@@ -8,14 +8,13 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from camara_otp._environment import home
+from camara_otp._environment import folder
 
 # As long as a user may reasonably wait for a text, in seconds.
 WINDOW: Final = 600.0
@@ -26,9 +25,7 @@ Send = tuple[float, str]
 
 def log_file() -> Path:
     """Return the path of the log."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home() / "AppData" / "Local") / "camara-otp" / "sends.json"
-    return Path(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "camara-otp" / "sends.json"
+    return folder(os.environ, ("LOCALAPPDATA", "AppData/Local"), ("XDG_STATE_HOME", ".local/state")) / "sends.json"
 
 
 @attrs.frozen

@@ -19,13 +19,12 @@ class _RecordingStream:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream: Any = stream or io.StringIO()
         self._failure_on_write = "" if stream else os.strerror(errno.EBADF)
-        self.has_written = False
         self.failure = ""
         self.unwritten = ""
 
     def write(self, text: str) -> int:
         """Write, or record why that is impossible."""
-        self.has_written, self.unwritten = True, self.unwritten + text
+        self.unwritten += text
         self.failure = self.failure or self._failure_on_write
         self._record(lambda: self._stream.write(text))
         return len(text)

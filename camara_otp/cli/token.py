@@ -7,7 +7,6 @@ import time
 from typing import Any, Final, cast
 
 import click
-from rich.table import Table
 
 from camara_otp._environment import client_credentials, token_or_provider
 from camara_otp.auth import MemoryStore, StaticToken
@@ -57,10 +56,9 @@ def token(screen: Screen, /, **given: Any) -> Exit:
     if screen.as_json:
         screen.json(described)
         return Exit.DONE
-    table = Table(box=None, show_header=False)
+    width = max(map(len, described))
     for name, value in described.items():
-        table.add_row(plain(name), plain(value))
-    screen.out.print(table)
+        screen.out.print(plain(f" {name:<{width}}  {value}"))
     return Exit.DONE
 
 

@@ -14,7 +14,7 @@ from camara_otp import (
     VerificationFailedError,
 )
 from camara_otp.cli import options, prompts
-from camara_otp.cli.console import Screen, in_words_of_the_command_line
+from camara_otp.cli.console import Screen, in_cli_words
 from camara_otp.cli.exit_codes import Exit, exit_code
 from camara_otp.cli.send import send_code
 from camara_otp.cli.validate import validate_code
@@ -52,7 +52,7 @@ def verify(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> Exit:
                 screen.authentication_id = last = None
                 if screen.as_json or not prompts.at_terminal():
                     raise
-                screen.note(f"✗ {in_words_of_the_command_line(error.cause)}", "yellow")
+                screen.note(f"✗ {in_cli_words(error.cause)}", "yellow")
                 if not prompts.is_agreed("Send another code?"):
                     screen.note("No other code was sent.")
                     raise EndOfCommand(exit_code(error)) from None

@@ -14,7 +14,7 @@ from camara_otp import errors
 from camara_otp._environment import profiles_file
 from camara_otp.cli import recent_sends
 from camara_otp.cli.app import app
-from camara_otp.cli.console import in_words_of_the_command_line
+from camara_otp.cli.console import in_cli_words
 from camara_otp.cli.exit_codes import Exit
 from camara_otp.cli.token import describe_token
 from tests.cli.conftest import TOKEN
@@ -82,7 +82,7 @@ def test_a_token_that_wins_over_client_credentials_is_named(cli, monkeypatch, ur
     for command in (["send", NUMBER], ["token"], ["check", "--no-sms", "--dry-run"], ["config"]):
         ran = cli(*command)
         assert ran.code == Exit.DONE
-        assert ran.err.count(f"! CAMARA_{name} wins over CAMARA_CLIENT_SECRET: unset one of them.\n") == 1
+        assert ran.err.count(f"! CAMARA_{name} wins over CAMARA_CLIENT_ID: unset one of them.\n") == 1
         assert "wins over" not in ran.out
     lines = [line.replace("\u2502", " ").split() for line in ran.out.splitlines()]
     unused = {line[0] for line in lines if line[2:5] == ["environment,", "not", "used"]}
@@ -427,7 +427,7 @@ class TestErrors:
     def test_causes_and_remedies_are_in_the_words_of_the_command_line(self, kind):
         """Users of the command line see no names of Python."""
         for text in (kind.cause, kind.remedy):
-            shown = in_words_of_the_command_line(text)
+            shown = in_cli_words(text)
             assert not re.search("`|_|True|False|None|Policy", shown), shown
             assert shown[0].isupper()
             assert shown.endswith(".")

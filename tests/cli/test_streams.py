@@ -523,7 +523,7 @@ def hostile_id(sandbox, text):
 def test_a_hostile_id_is_shown_to_a_terminal_in_print(call, ready, sandbox, monkeypatch):
     """A terminal would interpret its control characters."""
     hostile_id(sandbox, HOSTILE)
-    monkeypatch.setattr("camara_otp.cli.console._is_terminal", lambda _: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
     ran = call("send", NUMBER)
 
