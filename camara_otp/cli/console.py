@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 from rich.console import Console, RenderableType
+from rich.file_proxy import FileProxy
 from rich.table import Table
 from rich.text import Text
 
@@ -74,11 +75,11 @@ class Screen:
 
     def show_attempts(self) -> None:
         """Print the client's log, which holds no secrets, on standard error."""
-        from rich.logging import RichHandler  # noqa: PLC0415 - needed for --verbose only
-
+        handler = logging.StreamHandler(FileProxy(self.err, sys.stderr))  # prints above a spinner
+        handler.setFormatter(logging.Formatter("  %(message)s"))
         logger = logging.getLogger("camara_otp")
         logger.setLevel(logging.DEBUG)
-        logger.handlers = [RichHandler(console=self.err, show_time=False, show_level=False, show_path=False)]
+        logger.handlers = [handler]
 
     def result(self, values: dict[str, Any], text: str) -> None:
         """Print the result: values for scripts, or text for users."""
@@ -131,11 +132,10 @@ class Screen:
             told = {"class": type(error).__name__, "reason": reason.strip(), **_facts(error)}
             told |= {} if begun is None else {"authenticationId": begun}
             self.error(told, code, outcome_unknown=error.outcome_unknown)
-        elif isinstance(error, Stopped):
-            self.note(reason)
         else:
-            # The remedy for a setting may be a command or a path, which has to be copied in one piece.
-            self.err.print(_explanation(error, reason), soft_wrap=isinstance(error, ConfigurationError))
+            # The remedy for a setting or a stop may be a command or a path, which has to be copied in one piece.
+            text = plain(reason) if isinstance(error, Stopped) else _explanation(error, reason)
+            self.err.print(text, soft_wrap=isinstance(error, ConfigurationError | Stopped))
         return code
 
     def error(self, told: Mapping[str, Any], code: Exit, *, outcome_unknown: bool = False) -> None:

@@ -42,7 +42,8 @@ def send_code(
 @click.command(
     cls=options.CallCommand,
     help="Send a code; print the id that checks it.\n\n"
-    "NUMBER is the phone in international form: +34600000000. The id is the operator's authenticationId.",
+    "NUMBER is the phone in international form: +34600000000. Options about the operator come before it. The id is "
+    "the operator's authenticationId.",
 )
 @options.send_options
 @click.pass_obj

@@ -29,7 +29,8 @@ def validate_code(screen: Screen, otp: OTPClient, authentication_id: str, code: 
 @click.command(
     cls=options.CallCommand,
     help="Check a code.\n\n"
-    "ID is the authenticationId that `send` printed; write -- before an ID that begins with a hyphen. "
+    "ID is the authenticationId that `send` printed. Options about the operator come before it, and -- before an ID "
+    "that begins with a hyphen. "
     "Exit code 0 means that the operator answered HTTP 204, and nothing else.",
 )
 @click.argument("authentication_id", metavar="ID")

@@ -123,6 +123,8 @@ def test_attempts_are_shown_on_request(cli, ready, sandbox):
     ran = cli("send", NUMBER, "--verbose")
 
     assert "attempt 1: HTTP 200" in ran.err
+    assert ran.err.startswith("  send_code")
+    assert all(line == line.rstrip() for line in ran.err.splitlines())
     assert sandbox.messages()[0].x_correlator in ran.err
     assert NUMBER not in ran.err
 

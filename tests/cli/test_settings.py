@@ -555,7 +555,7 @@ def test_without_the_extra_it_says_what_to_install():
 def test_it_runs_as_a_module_and_is_plain_when_piped():
     """The output has no colors and no box-drawing characters."""
     done = subprocess.run(
-        [sys.executable, "-m", "camara_otp.cli", "errors", "NOT_FOUND"], capture_output=True, timeout=60, check=True
+        [sys.executable, "-m", "camara_otp", "errors", "NOT_FOUND"], capture_output=True, timeout=60, check=True
     )
 
     assert b"\x1b" not in done.stdout

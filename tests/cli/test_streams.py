@@ -23,7 +23,7 @@ from camara_otp.sandbox import Fault
 from tests.cli.conftest import TOKEN
 
 NUMBER = "+346661114400"
-COMMAND = [sys.executable, "-m", "camara_otp.cli"]
+COMMAND = [sys.executable, "-m", "camara_otp"]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and closed descriptors as POSIX has them")
 
 
@@ -541,8 +541,9 @@ def test_a_script_gets_an_id_byte_for_byte(call, ready, sandbox):
 @pytest.mark.parametrize(
     ("text", "shown"), [(HOSTILE, "'\ufffd[2J$(touch x);\ufffd[red]'"), ("-v", "-- -v"), ("an-id", "an-id")]
 )
-def test_the_command_to_go_on_with_can_be_pasted(cli, ready, sandbox, text, shown):
-    """The shell does not run the id, and the command does not read it as an option."""
+def test_the_command_to_go_on_with_can_be_pasted(cli, ready, sandbox, monkeypatch, text, shown):
+    """The shell does not run the id, the command does not read it as an option, and a narrow terminal breaks no line."""
+    monkeypatch.setenv("COLUMNS", "60")
     hostile_id(sandbox, text)
 
     ran = cli("verify", NUMBER, stdin="")
