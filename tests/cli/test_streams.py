@@ -542,7 +542,7 @@ def test_a_script_gets_an_id_byte_for_byte(call, ready, sandbox):
     ("text", "shown"), [(HOSTILE, "'\ufffd[2J$(touch x);\ufffd[red]'"), ("-v", "-- -v"), ("an-id", "an-id")]
 )
 def test_the_command_to_go_on_with_can_be_pasted(cli, ready, sandbox, monkeypatch, text, shown):
-    """The shell does not run the id, the command does not read it as an option, and a narrow terminal breaks no line."""
+    """The shell does not run the id, the command does not read it as an option, and it is on one line."""
     monkeypatch.setenv("COLUMNS", "60")
     hostile_id(sandbox, text)
 
