@@ -205,9 +205,7 @@ for kind in vars(errors).values():
 """
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-c", SHOW], ["-m", "camara_otp", "errors"]], ids=["notebook", "command line"]
-)
+@pytest.mark.parametrize("arguments", [["-c", SHOW], ["-m", "camara_otp", "errors"]], ids=["notebook", "command line"])
 def test_errors_say_the_same_without_docstrings(arguments):
     """`python -OO` removes docstrings and assertions."""
     environ = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"}
