@@ -48,9 +48,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "temporarily_unavailable": "try again later",
     "server_error": "try again later; if it persists, report it to the operator",
 }
-_REMEDY: Final = "look it up in the operator's documentation"
-# A status without an error code comes from a gateway more often than from the authorization server.
-_CREDENTIALS_REFUSED: Final = "check client_id and its secret or key, client_auth, and the URL"
+_UNKNOWN: Final = "look it up in the operator's documentation"
 
 
 @frozen
@@ -100,17 +98,13 @@ class StartedLogin:
 
 @frozen
 class Reply:
-    """A response, and what is known about its request.
+    """A response, and what is known about its request."""
 
-    `server` is its name in messages, `began` the beginning of the request on the monotonic clock, and `now` the
-    wall-clock time of the response.
-    """
-
-    server: str
+    server: str  # its name in messages
     answer: Answer
     secrets: Secrets
-    began: float
-    now: float
+    began: float  # the beginning of the request, on the monotonic clock
+    now: float  # the wall-clock time of the response
 
     def cleaned(self, words: str) -> str:
         """Return the server's words without secrets, signed tokens and phone numbers."""
@@ -174,11 +168,13 @@ def read_document(reply: Reply, *, rings: bool = False) -> dict[str, Any]:
     elif document is not None and isinstance(error, str) and error:
         code, words = reply.cleaned(error), document.get("error_description")
         words = reply.cleaned(words) if isinstance(words, str) else None
-        reason = f"{server} refused: {code}{f' ({words})' if words else ''}; {REMEDIES.get(code, _REMEDY)}"
+        reason = f"{server} refused: {code}{f' ({words})' if words else ''}; {REMEDIES.get(code, _UNKNOWN)}"
         if code in {"invalid_client", "invalid_grant"}:
             reason += _clock_skew(reply)
     elif status != 200:
-        remedy = _CREDENTIALS_REFUSED if status in (401, 403) else "check its URL"
+        # A status without an error code comes from a gateway more often than from the authorization server.
+        credentials = "check client_id and its secret or key, client_auth, and the URL"
+        remedy = credentials if status in (401, 403) else "check its URL"
         later = ", and try again later" if passing else ""
         reason = f"{server} answered HTTP {status} without an error code; {remedy}{later}"
     elif document is None:

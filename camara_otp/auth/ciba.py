@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 
 from camara_otp._checks import seconds
 from camara_otp._threads import await_future, run_in_thread
-from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal, read_started_login, read_token
+from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal, read_started_login
 from camara_otp.auth.cache import GRACE, CachedProvider
 from camara_otp.auth.credentials import ClientAuth, Form, PrivateKey, checked_user, client_credential
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
@@ -43,9 +43,8 @@ class CIBA(CachedProvider):
     operator sent a refresh token. Without one, and before `authorize`, it raises TokenError.
 
     Args:
-        token_url: the operator's token endpoint, https (http for loopback only). Or give `issuer`.
+        token_url, client_id: as for `ClientCredentials`.
         backchannel_url: the operator's backchannel authentication endpoint. Or give `issuer`.
-        client_id: from the operator.
         issuer: URL whose `/.well-known/openid-configuration` names both endpoints, or that URL itself.
         login_hint: `tel:+` and the number in E.164 form, `ipport:` and address and port, or `operatortoken:` and a
             TS.43 token.
@@ -142,18 +141,16 @@ class CIBA(CachedProvider):
     def _log_in(self, timeout: float, stop: threading.Event) -> _Login | TokenRefusal:
         deadline = time.monotonic() + timeout
 
-        def ask_until() -> float:
-            return min(deadline, time.monotonic() + self._endpoint.timeout)
+        def left() -> float:
+            return min(deadline - time.monotonic(), self._endpoint.timeout)
 
         def poll(auth_req_id: str) -> Token:
             fields = {"grant_type": _GRANT, "auth_req_id": auth_req_id}
-            return self._endpoint.ask(
-                "token_url", fields, lambda reply: read_token(reply, self._scope), ask_until(), attempts=1
-            )
+            return self._endpoint.fetch(fields, self._scope, left(), attempts=1)
 
         try:
             fields = {"scope": self._scope, "login_hint": self._login_hint.reveal()}
-            started = self._endpoint.ask("backchannel_url", fields, read_started_login, ask_until())
+            started = self._endpoint.ask("backchannel_url", fields, read_started_login, left())
             token = poll_login(started, poll, deadline=deadline, clock=time.monotonic, stopped=stop.wait)
         except TokenRefusal as refusal:
             return refusal.with_traceback(None)  # its frames hold tokens

@@ -195,9 +195,7 @@ def client_key(
 ) -> ClientKey:
     """Return the credential for a private key, with the given algorithm, the JWK's, or the first that fits the key.
 
-    Raises:
-        ConfigurationError: the signing library is not installed, or another argument cannot be used.
-        PrivateKeyError: the key cannot be read, is public or not for signing, or the algorithm does not fit the key.
+    Raises ConfigurationError, and PrivateKeyError if the key cannot sign with the algorithm.
     """
     given = _pem_or_jwk(private_key)
     stated: Mapping[str, Any] = {} if isinstance(given, str) else given

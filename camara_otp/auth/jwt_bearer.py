@@ -19,10 +19,7 @@ class JWTBearer(CachedProvider):
     """Log in for one user with only an assertion: three-legged tokens without any action of the user.
 
     Args:
-        token_url: the operator's token endpoint, https (http for loopback only). Or give `issuer`.
-        client_id: from the operator.
-        issuer: URL whose `/.well-known/openid-configuration` names the token endpoint, or that URL itself.
-        private_key: PEM text or JWK; needs `pip install 'camara-otp[oauth]'`.
+        token_url, client_id, issuer, private_key: as for `ClientCredentials`.
         subject: `tel:+` and the number in E.164 form, or `operatortoken:` and a TS.43 token.
         scope: the scope to request, a purpose included; never `openid`. See `camara_otp.auth.scope`.
         audience, alg, kid, leeway, timeout, store, allow_http, http_client: as for `ClientCredentials`.

@@ -68,14 +68,14 @@ def missing_scopes(requested: str, granted: str) -> list[str]:
     resource in front (`api://resource/scope`).
     """
     has = {part for name in re.split(r"[\s,]+", granted.lower()) for part in (name, name.rpartition("#")[2])}
+
+    def is_granted(name: str) -> bool:
+        return name in has or any(other.endswith(f"/{name}") for other in has)
+
     return [
         name
         for name in requested.split()
         if name not in _OPENID
         and not (name.startswith("dpv:") and "#" not in name)
-        and not any(_is_granted(wanted.lower(), has) for wanted in (name, name.rpartition("#")[2]))
+        and not (is_granted(name.lower()) or is_granted(name.lower().rpartition("#")[2]))
     ]
-
-
-def _is_granted(wanted: str, granted: set[str]) -> bool:
-    return wanted in granted or any(name.endswith(f"/{wanted}") for name in granted)

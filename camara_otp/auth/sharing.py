@@ -25,8 +25,7 @@ LOCK_SECONDS: Final = 4.0
 
 # Seconds that the store may take in one fetch: a quarter of the caller's time, within these limits.
 _STORE_BUDGET: Final = (0.25, 2.0)
-# Seconds between two looks at the store.
-_PAUSE: Final = 0.1
+_PAUSE: Final = 0.1  # seconds between two looks at the store
 # Rejected tokens that are never taken from the store again: a store that was down or restored may return with one.
 _REMEMBERED: Final = 8
 
@@ -45,12 +44,7 @@ class SharedTokenSource:
     _unwanted: tuple[str, ...] = field(default=(), init=False, repr=False)
 
     def __call__(self, unwanted: str | None, wait_budget: float) -> Token:
-        """Return the shared token if it is not the unwanted one, else fetch a token and share it.
-
-        Args:
-            unwanted: the token to be replaced, which is never taken from the store again.
-            wait_budget: seconds that a caller waits for the outcome.
-        """
+        """Return the shared token if it is not the unwanted one, else fetch a token and share it."""
         began = self.clock()
         if unwanted is not None:
             self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]

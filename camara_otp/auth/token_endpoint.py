@@ -153,29 +153,32 @@ class TokenEndpoint:
     def __repr__(self) -> str:
         return repr(shown_url(getattr(self, "name", "")))
 
-    def fetch(self, fields: Mapping[str, str], scope: str | None, timeout: float) -> Token:
+    def fetch(
+        self, fields: Mapping[str, str], scope: str | None, timeout: float, *, attempts: int = _ATTEMPTS
+    ) -> Token:
         """Fetch a token with the fields of a grant, or raise TokenRefusal."""
-        return self.ask("token_url", fields, lambda reply: read_token(reply, scope), time.monotonic() + timeout)
+        return self.ask("token_url", fields, lambda reply: read_token(reply, scope), timeout, attempts=attempts)
 
     def ask(
         self,
         which: str,
         fields: Mapping[str, str],
         read: Callable[[Reply], T],
-        deadline: float,
+        timeout: float,
+        *,
         attempts: int = _ATTEMPTS,
     ) -> T:
-        """Send fields to an endpoint, repeat that within attempts and deadline, and return what `read` returns.
+        """Send fields to an endpoint, repeat that within attempts and timeout, and return what `read` returns.
 
-        Raises:
-            TokenRefusal: the last attempt failed, or must not be repeated.
+        Raises TokenRefusal if the last attempt failed, or must not be repeated.
         """
+        deadline = time.monotonic() + timeout
         if which not in self._urls:
             self._urls |= self.ask(
                 "issuer",
                 {},
                 lambda reply: read_configuration(reply, self._issuer, self._wanted, allow_http=self._allow_http),
-                deadline,
+                timeout,
             )
         origin, target, _ = split_endpoint(which, self._urls[which], allow_http=True)
         # The connection is closed at the end, since the next token is due in an hour.
