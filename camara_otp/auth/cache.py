@@ -208,7 +208,10 @@ class CachedProvider(Bounded):
         def store_key() -> StoreKey:
             return StoreKey.derive(secret(), self._endpoint.name, *identity)
 
-        source: Source = lambda _unwanted, _wait_budget: self._fetch(timeout)  # noqa: E731
+        def fetch_alone(_unwanted: str | None, _wait_budget: float) -> Token:
+            return self._fetch(timeout)
+
+        source: Source = fetch_alone
         if store is not None:
             source = SharedTokenSource(checked_store(store), store_key, self._fetch, timeout=timeout, leeway=leeway)
         self._cache = TokenCache(source, leeway=leeway, patience=timeout + GRACE)

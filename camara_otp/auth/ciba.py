@@ -86,12 +86,13 @@ class CIBA(CachedProvider):
             )
             self._login_hint = checked_user("login_hint", login_hint, ("ipport:", "operatortoken:"))
             self._endpoint = TokenEndpoint(
-                {"token_url": token_url, "backchannel_url": backchannel_url},
                 issuer,
                 self._form,
                 timeout,
                 allow_http=allow_http,
                 http_client=http_client,
+                token_url=token_url,
+                backchannel_url=backchannel_url,
             )
             self._scope = checked_scope(scope)
             self._login: _Login | None = None

@@ -65,12 +65,7 @@ class ClientCredentials(CachedProvider):
                 client_id, client_secret, private_key, client_auth=client_auth, audience=audience, alg=alg, kid=kid
             )
             self._endpoint = TokenEndpoint(
-                {"token_url": token_url},
-                issuer,
-                credential.form,
-                timeout,
-                allow_http=allow_http,
-                http_client=http_client,
+                issuer, credential.form, timeout, allow_http=allow_http, http_client=http_client, token_url=token_url
             )
             self._scope = None if scope is None else checked_scope(scope)
             self._keep_tokens(leeway, store, credential.material, "client_credentials", client_id, scope or "")

@@ -52,7 +52,7 @@ class JWTBearer(CachedProvider):
             self._key = client_key(client_id, private_key, audience, alg, kid)
             self._subject = checked_user("subject", subject, ("operatortoken:",))
             self._endpoint = TokenEndpoint(
-                {"token_url": token_url}, issuer, self._form, timeout, allow_http=allow_http, http_client=http_client
+                issuer, self._form, timeout, allow_http=allow_http, http_client=http_client, token_url=token_url
             )
             self._scope = checked_scope(scope, openid=False)
             self._keep_tokens(leeway, store, self._key.material, "jwt_bearer", client_id, scope, subject)

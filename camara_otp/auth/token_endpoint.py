@@ -108,21 +108,21 @@ class TokenEndpoint:
     """The endpoints of an authorization server that a grant needs.
 
     Args:
-        urls: the grant's arguments for them, `token_url` first; all are None if `issuer` is given.
         issuer, allow_http, http_client: the arguments of the providers.
         build: adds the client's credentials to the fields of a request.
         timeout: seconds for one token: discovery, every attempt and every wait.
+        urls: the arguments `token_url` and, for CIBA, `backchannel_url`; None if `issuer` is given.
     """
 
     def __init__(
         self,
-        urls: Mapping[str, str | None],
         issuer: str | None,
         build: FormBuilder,
         timeout: float,
         *,
         allow_http: bool,
         http_client: "Client | None",
+        **urls: str | None,
     ) -> None:
         for name, url in urls.items():
             if (url is None) == (issuer is None):

@@ -858,11 +858,34 @@ def test_a_refresh_that_was_overtaken_by_another_forgets_only_its_own(tokens):
 
 
 @pytest.mark.usefixtures("quick_polls")
-def test_the_user_is_asked_once(tokens):
-    """The request that notifies the phone is not repeated after it may have arrived."""
-    tokens.replies = [(503, {}, b"")]
+def test_a_late_refusal_of_a_replaced_refresh_token_forgets_none(tokens):
+    """Two refreshes of one login with one token: the refusal of the second arrives after the successor of the first."""
+    tokens.replies = [ASKED, answer(access_token="t1", token_type="Bearer", refresh_token="r1")]
     provider = ciba(tokens)
-    with pytest.raises(TokenError, match="503"):
+    provider.authorize(timeout=10)
+    inner = []
+
+    def overtaking(seen):
+        if seen.form["refresh_token"] == "r1" and not inner:
+            inner.append(1)
+            inner.append(refresh(provider))
+            return answer(400, error="invalid_grant")
+        return answer(access_token="t2", token_type="Bearer", refresh_token="r2")
+
+    tokens.reply = overtaking
+    assert refresh(provider).code == "invalid_grant"
+    assert inner[1].value == "t2"
+    assert refresh(provider).value == "t2"
+    assert tokens.seen[-1].form["refresh_token"] == "r2"
+
+
+@pytest.mark.usefixtures("quick_polls")
+@pytest.mark.parametrize(("trouble", "said"), [((0, {}, b""), "could not be reached"), ((503, {}, b""), "503")])
+def test_the_user_is_asked_once(tokens, trouble, said):
+    """The request that notifies the phone is not repeated after it may have arrived."""
+    tokens.replies = [trouble]
+    provider = ciba(tokens)
+    with pytest.raises(TokenError, match=said):
         provider.authorize(timeout=10)
     assert tokens.count == 1
 

@@ -225,10 +225,11 @@ def fails(*_):
 def test_a_worker_fetches_its_own_token_if_the_store_fails(method, clock, caplog):
     """One fetch, a warning without the message of the store, and no exception."""
     [worker] = workers(Broken(method, fails), clock, 1)
+    began = clock.now
     with caplog.at_level(logging.WARNING, "camara_otp.auth"):
         assert isinstance(worker.fetch(), Token)
 
-    assert worker.fetched == 1
+    assert (worker.fetched, clock.now) == (1, began)
     [record] = caplog.records
     assert "ConnectionError" in record.getMessage()
     assert "hunter2" not in caplog.text
