@@ -150,7 +150,7 @@ def read_send_code(answer: Answer, call: CallContext, now: float) -> SendCodeRes
         now: wall-clock time in seconds since 1970.
     """
     if answer.status != 200:
-        return call.attach(_failure(answer, call.secrets, now), answer.headers)
+        return call.attach(_refusal(answer, call.secrets, now), answer.headers)
     fault = answer.fault
     if fault is None:
         try:
@@ -172,7 +172,7 @@ def read_validate_code(answer: Answer, call: CallContext, now: float) -> Validat
     """
     if answer.status == 204:
         return ValidateCodeResponse(call.reported_correlator(answer.headers))
-    return call.attach(_failure(answer, call.secrets, now), answer.headers)
+    return call.attach(_refusal(answer, call.secrets, now), answer.headers)
 
 
 def _unusable_id(authentication_id: str) -> str | None:
@@ -181,7 +181,7 @@ def _unusable_id(authentication_id: str) -> str | None:
     return "its authenticationId holds half of a surrogate pair" if holds_surrogate(authentication_id) else None
 
 
-def _failure(answer: Answer, secrets: Secrets, now: float) -> OTPError:
+def _refusal(answer: Answer, secrets: Secrets, now: float) -> OTPError:
     status = answer.status
     if status < 400:
         hint = " (redirects are never followed)" if 300 <= status < 400 else ""
@@ -208,10 +208,10 @@ def error_info_of(body: bytes | bytearray) -> ErrorInfo | None:
         root = _parse(body)
     except ValueError:
         return None
-    return _error_info(root) or _error_info(_member(root, "detail")) or _error_info(_member(root, "error"))
+    return _info_in(root) or _info_in(_member(root, "detail")) or _info_in(_member(root, "error"))
 
 
-def _error_info(place: Any) -> ErrorInfo | None:
+def _info_in(place: Any) -> ErrorInfo | None:
     code = _member(place, "code")
     if not isinstance(code, str) or not code:
         return None

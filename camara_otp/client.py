@@ -208,8 +208,6 @@ class OTPClient(_Client["Client"]):
     """Send one-time codes by SMS and validate them, synchronously.
 
     Make one and share it between threads; close it, or use it in a `with` block.
-
-    Source: CAMARA One Time Password SMS 1.1.1.
     """
 
     _open = staticmethod(open_exchange)
@@ -327,8 +325,6 @@ class AsyncOTPClient(_Client["AsyncClient"]):
     """Send one-time codes by SMS and validate them, asynchronously, on asyncio and trio.
 
     Make one and share it between tasks; close it, or use it in an `async with` block.
-
-    Source: CAMARA One Time Password SMS 1.1.1.
     """
 
     _open = staticmethod(open_async_exchange)

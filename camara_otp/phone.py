@@ -91,7 +91,7 @@ class PhoneNumber:
 
         Source: Google's libphonenumber metadata; ITU-T E.164.
         """
-        found = _read(text, region)
+        found = _parsed(text, region)
         del text  # a traceback with locals would show it
         if isinstance(found, PhoneNumber):
             return found
@@ -102,7 +102,7 @@ class PhoneNumber:
 _LONGEST: Final = len("+") + 15
 
 
-def _read(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0911 - a list of rules, one a line
+def _parsed(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0911 - a list of rules, one a line
     if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
         hint = "; the United Kingdom is GB" if region == "UK" else ""
         return Problem("region", f"must be an ISO 3166-1 alpha-2 country in capitals, as in FR{hint}")

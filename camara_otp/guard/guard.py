@@ -54,7 +54,6 @@ class LenientStore:
     """A store whose failures are logged as warnings and reported, and then ignored."""
 
     def __init__(self, store: Store, on_event: Callable[[GuardEvent], object] | None) -> None:
-        """Keep both."""
         self.store = store
         self._on_event: Final = on_event
 

@@ -55,7 +55,6 @@ class Limit:
     per: float = attrs.field(kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        """Check the values."""
         if not str(self.key).isidentifier() or self.key in _RESERVED:
             raise ConfigurationError(f"Limit: key must be a keyword, and none of {', '.join(_RESERVED)}")
         if not is_count(self.count):

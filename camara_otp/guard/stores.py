@@ -79,7 +79,6 @@ class MemoryCounters:
     asynchronous: Final = False
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with empty counters."""
         self._clock = clock
         self._lock = threading.Lock()
         self._keyed: Final = _keyed(secrets.token_bytes(32))
@@ -124,7 +123,6 @@ class MemoryCounters:
         self._sweep_at = max(_SMALLEST_SWEEP, 2 * len(self._counters))
 
     def __repr__(self) -> str:
-        """Return a text without the counters."""
         return "MemoryCounters()"
 
 
@@ -227,16 +225,16 @@ class RedisCounters:
     def apply(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> Reading:
         """Read the counters, and change them if no rule refuses; any exception means that the store failed."""
         reply = wait(self._start(self._arguments(change, rules, names)), self._timeout)
-        return _read(reply, change, rules)
+        return _reading_of(reply, change, rules)
 
     async def aapply(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> Reading:
         """Do the same and keep the event loop free."""
         arguments = self._arguments(change, rules, names)
         if not self.asynchronous:
-            return _read(await await_future(self._start(arguments), self._timeout), change, rules)
+            return _reading_of(await await_future(self._start(arguments), self._timeout), change, rules)
         with anyio.fail_after(self._timeout):
             reply = await self._client.eval(_SCRIPT, *arguments)
-        return _read(reply, change, rules)
+        return _reading_of(reply, change, rules)
 
     def _arguments(self, change: Change, rules: Sequence[Rule], names: Sequence[str]) -> list[Any]:
         keys = [self._tag + _digest(self._keyed, name) for name in names]
@@ -263,7 +261,7 @@ class RedisCounters:
         return f"RedisCounters(name={self._tag[1:-2]!r})"
 
 
-def _read(reply: Any, change: Change, rules: Sequence[Rule]) -> Reading:
+def _reading_of(reply: Any, change: Change, rules: Sequence[Rule]) -> Reading:
     """Convert the result of the script, or None after the time limit, into a reading."""
     if reply is None:
         raise TimeoutError("the store did not answer in time")
