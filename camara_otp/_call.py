@@ -30,12 +30,7 @@ from camara_otp.errors import (
     RequestValidationError,
     TokenError,
 )
-from camara_otp.models import (
-    SendCodeRequest,
-    SendCodeResponse,
-    masked,
-    x_correlator_problem,
-)
+from camara_otp.models import SendCodeRequest, SendCodeResponse, broken_limit, masked
 from camara_otp.retry import NextAttempt, next_attempt
 
 _logger: Final = logging.getLogger("camara_otp")
@@ -196,9 +191,9 @@ def _correlator(given: str | None, factory: Callable[[], str] | None) -> str | N
         if inspect.iscoroutine(given):
             given.close()
             raise ConfigurationError("x_correlator: the callable is asynchronous; give a plain one")
-    problem = x_correlator_problem(given)
-    if problem is not None:
-        raise RequestValidationError(*problem)
+    rejected = broken_limit(x_correlator=given)
+    if rejected is not None:
+        raise rejected
     return given
 
 

@@ -29,7 +29,7 @@ from camara_otp.models import (
     SendCodeResponse,
     ValidateCodeRequest,
     ValidateCodeResponse,
-    x_correlator_problem,
+    broken_limit,
 )
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class CallContext:
         echo = header(headers, b"x-correlator")
         if echo is None or echo == self.x_correlator:
             return self.x_correlator
-        if x_correlator_problem(echo) is not None or self.secrets.hidden_in(echo) != echo:
+        if broken_limit(x_correlator=echo) is not None or self.secrets.hidden_in(echo) != echo:
             return self.x_correlator
         return echo
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import attrs
 
 from camara_otp.errors import RequestValidationError
-from camara_otp.models import CODE_LABEL, MAX_CODE_LENGTH, message_problem
+from camara_otp.models import CODE_LABEL, MAX_CODE_LENGTH, broken_limit
 
 __all__ = ["Encoding", "MessageTemplate", "Segments", "segments_of"]
 
@@ -74,9 +74,9 @@ class MessageTemplate:
     text: str = attrs.field(repr=False)
 
     def __init__(self, text: str) -> None:
-        problem = message_problem(text)
-        if problem is not None:
-            raise RequestValidationError(*problem)
+        error = broken_limit(message=text)
+        if error is not None:
+            raise error
         object.__setattr__(self, "text", text)
 
     def segments(self, *, code_length: int = 6) -> Segments:

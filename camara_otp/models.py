@@ -1,10 +1,11 @@
 """The requests and responses of both operations, and the limits of the API.
 
-Each limit is one pure function that returns the problem with a value. Texts never repeat the value.
+Each limit is one pure function that returns the rule that a value breaks, with the remedy, and never the value.
 """
 
 import re
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import attrs
 
@@ -23,104 +24,85 @@ MAX_AUTHENTICATION_ID_LENGTH: Final = 36
 MAX_CODE_LENGTH: Final = 10
 """Characters of a code."""
 
-_E164: Final = re.compile(r"\+[1-9][0-9]{4,14}")  # 1.1.1, schema PhoneNumber
-_CORRELATOR: Final = re.compile(r"[a-zA-Z0-9\-_:;./<>{}]{1,256}")  # 1.1.1, schema XCorrelator, but never empty
+_E164: Final = re.compile(r"\+[1-9][0-9]{4,14}")
+_CORRELATOR: Final = re.compile(r"[a-zA-Z0-9\-_:;./<>{}]{1,256}")
 
 
-class Problem(NamedTuple):
-    """A broken limit: the field by its Python name, and the rule with the remedy."""
+def broken_limit(**values: object) -> RequestValidationError | None:
+    """Return the error of the first value that breaks its limit of the API, or None.
 
-    field: str
-    reason: str
+    Args:
+        **values: each under the name of its field: `phone_number`, `message`, `authentication_id`, `code`,
+            `x_correlator`.
+    """
+    for field, value in values.items():
+        if not isinstance(value, str):
+            hint = "; keep codes as text, since a number loses its leading zeros" if field == "code" else ""
+            reason: str | None = f"must be a string (str), not {type(value).__name__}{hint}"
+        else:
+            reason = _LIMITS[field](value)
+            if reason is None and holds_surrogate(value):
+                reason = "holds half of a surrogate pair, which no text message can carry; decode it properly"
+        if reason is not None:
+            return RequestValidationError(field, reason)
+    return None
 
 
-def phone_number_problem(value: object) -> Problem | None:  # noqa: PLR0911 - a list of rules, one a line
-    """Return why a value is no phone number of the API (1.1.1, schema PhoneNumber), or None."""
-    if isinstance(value, str) and _E164.fullmatch(value):
+def _phone_number_limit(value: str) -> str | None:  # 1.1.1, schema PhoneNumber
+    if _E164.fullmatch(value):
         return None
-    field = "phone_number"
-    if not isinstance(value, str):
-        return _not_text(field, value)
     if value != value.strip():
-        return Problem(field, "has a blank or a line end around it; strip it")
+        return "has a blank or a line end around it; strip it"
     if not value.startswith("+"):
-        return Problem(field, "must be in E.164 form: + and the country code first, then the number")
+        return "must be in E.164 form: + and the country code first, then the number"
     if value.startswith("+0"):
-        return Problem(field, "must be in E.164 form: a country code never starts with 0")
+        return "must be in E.164 form: a country code never starts with 0"
     if not re.fullmatch(r"[0-9]*", value[1:]):
-        return Problem(field, "must be + and the digits 0 to 9 alone; take out blanks, hyphens and brackets")
-    return Problem(field, "must have 5 to 15 digits after the +; check that the number is whole")
+        return "must be + and the digits 0 to 9 alone; take out blanks, hyphens and brackets"
+    return "must have 5 to 15 digits after the +; check that the number is whole"
 
 
-def message_problem(value: object) -> Problem | None:
-    """Return why a value is no message template (1.1.1, schema Message), or None."""
-    field = "message"
-    if not isinstance(value, str):
-        return _not_text(field, value)
+def _message_limit(value: str) -> str | None:  # 1.1.1, schema Message
     if CODE_LABEL not in value:
         if "{code}" in value:
-            return Problem(
-                field,
+            return (
                 "must contain {{code}}, but contains {code}: write {{code}}, and in an f-string or str.format, which "
-                "halve the braces, {{{{code}}}}",
+                "halve the braces, {{{{code}}}}"
             )
-        return Problem(
-            field, "must contain {{code}} exactly, with no spaces inside the braces; the operator puts the code there"
-        )
+        return "must contain {{code}} exactly, with no spaces inside the braces; the operator puts the code there"
     if len(value) > MAX_MESSAGE_LENGTH:
-        return Problem(
-            field, f"must have at most {MAX_MESSAGE_LENGTH} characters with its label, has {len(value)}; shorten it"
-        )
-    return _not_unicode(field, value)
+        return f"must have at most {MAX_MESSAGE_LENGTH} characters with its label, has {len(value)}; shorten it"
+    return None
 
 
-def authentication_id_problem(value: object) -> Problem | None:
-    """Return why a value is no authentication id (1.1.1, schema AuthenticationId), or None."""
-    field = "authentication_id"
-    if not isinstance(value, str):
-        return _not_text(field, value)
-    if not 1 <= len(value) <= MAX_AUTHENTICATION_ID_LENGTH:
-        return Problem(
-            field,
-            f"must have 1 to {MAX_AUTHENTICATION_ID_LENGTH} characters, has {len(value)}; "
-            "pass the authentication_id that send_code returned, unchanged",
-        )
-    return _not_unicode(field, value)
-
-
-def code_problem(value: object) -> Problem | None:
-    """Return why a value is no code (1.1.1, schema Code), or None."""
-    field = "code"
-    if not isinstance(value, str):
-        return _not_text(field, value, hint="; keep codes as text, since a number loses its leading zeros")
-    if not 1 <= len(value) <= MAX_CODE_LENGTH:
-        return Problem(
-            field, f"must have 1 to {MAX_CODE_LENGTH} characters, has {len(value)}; ask the user to type it again"
-        )
-    return _not_unicode(field, value)
-
-
-def x_correlator_problem(value: object) -> Problem | None:
-    """Return why a value is no x-correlator (1.1.1, schema XCorrelator, 1 to 256), or None."""
-    if isinstance(value, str) and _CORRELATOR.fullmatch(value):
+def _authentication_id_limit(value: str) -> str | None:  # 1.1.1, schema AuthenticationId
+    if 1 <= len(value) <= MAX_AUTHENTICATION_ID_LENGTH:
         return None
-    field = "x_correlator"
-    if not isinstance(value, str):
-        return _not_text(field, value)
-    return Problem(
-        field,
-        "must have 1 to 256 characters out of a-z, A-Z, 0-9 and -_:;./<>{} (no blank, no line end); a UUID fits",
+    return (
+        f"must have 1 to {MAX_AUTHENTICATION_ID_LENGTH} characters, has {len(value)}; "
+        "pass the authentication_id that send_code returned, unchanged"
     )
 
 
-def _not_text(field: str, value: object, hint: str = "") -> Problem:
-    return Problem(field, f"must be a string (str), not {type(value).__name__}{hint}")
+def _code_limit(value: str) -> str | None:  # 1.1.1, schema Code
+    if 1 <= len(value) <= MAX_CODE_LENGTH:
+        return None
+    return f"must have 1 to {MAX_CODE_LENGTH} characters, has {len(value)}; ask the user to type it again"
 
 
-def _not_unicode(field: str, value: str) -> Problem | None:
-    if holds_surrogate(value):
-        return Problem(field, "holds half of a surrogate pair, which no text message can carry; decode it properly")
-    return None
+def _x_correlator_limit(value: str) -> str | None:  # 1.1.1, schema XCorrelator, but never empty
+    if _CORRELATOR.fullmatch(value):
+        return None
+    return "must have 1 to 256 characters out of a-z, A-Z, 0-9 and -_:;./<>{} (no blank, no line end); a UUID fits"
+
+
+_LIMITS: Final[Mapping[str, Callable[[str], str | None]]] = {
+    "phone_number": _phone_number_limit,
+    "message": _message_limit,
+    "authentication_id": _authentication_id_limit,
+    "code": _code_limit,
+    "x_correlator": _x_correlator_limit,
+}
 
 
 def masked(value: str) -> str:
@@ -154,10 +136,10 @@ class SendCodeRequest:
     message: str = attrs.field(repr=_hidden)
 
     def __init__(self, phone_number: str, message: str) -> None:
-        problem = phone_number_problem(phone_number) or message_problem(message)
-        if problem is not None:
+        error = broken_limit(phone_number=phone_number, message=message)
+        if error is not None:
             del self, phone_number, message
-            raise RequestValidationError(*problem)
+            raise error
         object.__setattr__(self, "phone_number", phone_number)
         object.__setattr__(self, "message", message)
 
@@ -180,10 +162,10 @@ class ValidateCodeRequest:
     code: str = attrs.field(repr=_hidden)
 
     def __init__(self, authentication_id: str, code: str) -> None:
-        problem = authentication_id_problem(authentication_id) or code_problem(code)
-        if problem is not None:
+        error = broken_limit(authentication_id=authentication_id, code=code)
+        if error is not None:
             del self, authentication_id, code
-            raise RequestValidationError(*problem)
+            raise error
         object.__setattr__(self, "authentication_id", authentication_id)
         object.__setattr__(self, "code", code)
 

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from camara_otp.errors import RequestValidationError
-from camara_otp.models import Problem, masked
+from camara_otp.models import masked
 
 try:
     import phonenumbers
@@ -23,7 +23,6 @@ except ModuleNotFoundError as _error:  # pragma: no cover - tested in an environ
 
 __all__ = ["Kind", "PhoneNumber"]
 
-_FIELD: Final = "phone_number"
 _REASONS: Final = {
     phonenumbers.NumberParseException.INVALID_COUNTRY_CODE: "begins with no known country code after the +",
     phonenumbers.NumberParseException.NOT_A_NUMBER: "is not a phone number; ask for digits",
@@ -95,40 +94,44 @@ class PhoneNumber:
         del text  # a traceback with locals would show it
         if isinstance(found, PhoneNumber):
             return found
-        raise RequestValidationError(*found)
+        raise found
 
 
 # ITU-T E.164, and the API's pattern; some fixed lines and service numbers have more.
 _LONGEST: Final = len("+") + 15
 
 
-def _parsed(text: str, region: str | None) -> PhoneNumber | Problem:  # noqa: PLR0911 - a list of rules, one a line
+def _parsed(text: str, region: str | None) -> PhoneNumber | RequestValidationError:  # noqa: PLR0911 - a list of rules, one a line
     if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
         hint = "; the United Kingdom is GB" if region == "UK" else ""
-        return Problem("region", f"must be an ISO 3166-1 alpha-2 country in capitals, as in FR{hint}")
+        return RequestValidationError("region", f"must be an ISO 3166-1 alpha-2 country in capitals, as in FR{hint}")
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - forms give None
-        return Problem(_FIELD, f"must be a string (str), not {type(text).__name__}; a number loses its leading zeros")
+        return _invalid(f"must be a string (str), not {type(text).__name__}; a number loses its leading zeros")
     typed = _TEL.sub("", "".join(map(_plain, text)).strip())
     if re.search(r"[^\W\d_]", typed):
-        return Problem(_FIELD, "holds letters; ask for digits, without an extension")
+        return _invalid("holds letters; ask for digits, without an extension")
     try:
         number = phonenumbers.parse(typed, region)
     except phonenumbers.NumberParseException as refusal:
         if refusal.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and "+" not in typed:
-            return Problem(_FIELD, "has no country code; ask for it with a +, or give `region`")
-        return Problem(_FIELD, _REASONS[refusal.error_type])
+            return _invalid("has no country code; ask for it with a +, or give `region`")
+        return _invalid(_REASONS[refusal.error_type])
     if number.extension:
-        return Problem(_FIELD, "has an extension, which no text message reaches; ask for the number alone")
+        return _invalid("has an extension, which no text message reaches; ask for the number alone")
     if not phonenumbers.is_valid_number(number):
-        return Problem(_FIELD, _why_invalid(number))
+        return _invalid(_why_invalid(number))
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     if len(e164) > _LONGEST:
-        return Problem(_FIELD, "has more than 15 digits, which no mobile number has; ask for a mobile number")
+        return _invalid("has more than 15 digits, which no mobile number has; ask for a mobile number")
     return PhoneNumber(
         e164=e164,
         region=_country(phonenumbers.region_code_for_number(number)),
         kind=Kind[phonenumbers.PhoneNumberType.to_string(phonenumbers.number_type(number))],
     )
+
+
+def _invalid(reason: str) -> RequestValidationError:
+    return RequestValidationError("phone_number", reason)
 
 
 _TEL: Final = re.compile(r"tel:\s*", re.IGNORECASE)

@@ -9,7 +9,7 @@ import attrs
 
 from camara_otp._checks import is_count
 from camara_otp._secret import Secret
-from camara_otp.errors import ConfigurationError, OTPError, RequestValidationError, SendRefusedError
+from camara_otp.errors import ConfigurationError, OTPError, SendRefusedError
 from camara_otp.guard.rules import (
     Limit,
     Refusal,
@@ -22,7 +22,7 @@ from camara_otp.guard.rules import (
     source_of,
 )
 from camara_otp.guard.stores import READ, Change, MemoryCounters, Reading, RedisCounters
-from camara_otp.models import phone_number_problem
+from camara_otp.models import broken_limit
 
 _log: Final = logging.getLogger("camara_otp.guard")
 
@@ -337,8 +337,8 @@ class Guard:
 
     def _conversion_of(self, number: Secret) -> tuple[str, Sequence[Rule], Sequence[str]]:
         """Return the prefix of a number, and the rule and the counter of its conversion, if there is one."""
-        if (problem := phone_number_problem(number.reveal())) is not None:
-            raise RequestValidationError(*problem)
+        if (error := broken_limit(phone_number=number.reveal())) is not None:
+            raise error
         prefix = prefix_of(number.reveal(), self._prefix_length)
         if self._conversion is None:
             return prefix, (), ()
@@ -346,9 +346,8 @@ class Guard:
 
     def _problem(self, phone_number: str, keys: Mapping[str, str | int]) -> OTPError | None:
         """Return the fault of the arguments of `sending`, without their values."""
-        wrong = phone_number_problem(phone_number)
-        if wrong is not None:
-            return RequestValidationError(*wrong)
+        if (wrong := broken_limit(phone_number=phone_number)) is not None:
+            return wrong
         if missing := sorted(self._keys - keys.keys()):
             return ConfigurationError(f"sending: a limit needs {missing[0]}=...; give it")
         if unknown := sorted(keys.keys() - self._keys):
