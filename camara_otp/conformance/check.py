@@ -1,14 +1,14 @@
 """One check: its requests to the operator, and the facts that its scenarios share."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 
 from camara_otp.conformance.contract import LABEL
 from camara_otp.conformance.guesses import GUESSES, Guess, Material
 from camara_otp.conformance.hooks import Hooks
-from camara_otp.conformance.model import BlockedError, JSONObject, RoundTrip, SentRequest
+from camara_otp.conformance.model import BlockedError, Delivery, JSONObject, RoundTrip, SentRequest
 from camara_otp.conformance.settings import Settings
 from camara_otp.conformance.text_budget import TextBudget
 from camara_otp.conformance.throttle import Throttle
@@ -22,30 +22,18 @@ _LONG_WORD: Final = 8
 
 @attrs.define(eq=False)
 class TextSession:
-    """An SMS that scenarios use one after the other, and the state of its id.
+    """An SMS that scenarios use one after the other.
 
     Args:
         trip: the send that caused it, or None as long as there is none
-        authentication_id: the id
-        message: the message, with the label
-        code: the code, once it was read
-        state: whether the id is live, used, or closed by wrong codes
-        wrong: how many wrong codes were tried
-        tried: the wrong codes that were tried
+        old: the SMS before, if its code is known
         closed: whether an earlier id of the same phone was closed by wrong codes
-        old: id and code of the SMS before, if its phone received another one since
         problem: why the last send returned no id; then no other is sent for the same purpose
     """
 
     trip: RoundTrip | None = None
-    authentication_id: str = attrs.field(default="", repr=False)
-    message: str = ""
-    code: str | None = attrs.field(default=None, repr=False)
-    state: Literal["live", "used", "closed"] = "live"
-    wrong: int = 0
-    tried: set[str] = attrs.field(factory=set[str], repr=False)
+    old: Delivery | None = None
     closed: bool = False
-    old: tuple[str, str] | None = attrs.field(default=None, repr=False)
     problem: str = ""
 
 
@@ -66,8 +54,7 @@ class Check:
         uncertain: phones that may have received more SMS than `sends` says
         secrets: texts that must not be shown, with their replacements
         tried: codes that were sent, likewise; most of them are wrong
-        codes: the code of each id whose SMS was read
-        numbers: the phone of each id
+        deliveries: the SMS that the operator accepted, by id
         sessions: the SMS that scenarios share, by name
         guesses: the wrong codes and ids that were not tried yet
         max_try: the wrong code that closed an id, as seen so far
@@ -88,8 +75,7 @@ class Check:
     uncertain: set[str] = attrs.field(factory=set[str], repr=False)
     secrets: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
     tried: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    codes: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    numbers: dict[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    deliveries: dict[str, Delivery] = attrs.field(factory=dict[str, Delivery], repr=False)
     sessions: dict[str, TextSession] = attrs.field(factory=dict[str, TextSession], repr=False)
     guesses: list[Guess] = attrs.field(factory=lambda: list(GUESSES), repr=False)
     max_try: int | None = None

@@ -180,7 +180,7 @@ def with_message(template: str, *, fill: str = "", raw: bool = False) -> Flow:
         if run.settings.read is None or trip.issued_id is None:
             return
         await run.spend_tries()
-        if run.session.state == "live":
+        if run.sms.state == "live":
             run.expect_right(await run.try_right())
 
     return flow
@@ -224,7 +224,7 @@ async def right_code(run: ScenarioRun) -> None:
 
 
 def _after_wrong(run: ScenarioRun) -> str:
-    return f" after {run.session.wrong} wrong codes" if run.session.wrong else ""
+    return f" after {run.sms.wrong} wrong codes" if run.sms.wrong else ""
 
 
 async def right_code_without_correlator(run: ScenarioRun) -> None:
@@ -233,7 +233,7 @@ async def right_code_without_correlator(run: ScenarioRun) -> None:
     session = run.session
     if session.closed and (run.max_try or 1) > 1:
         await run.spend_tries(keep=(run.max_try or 2) - 2)
-        if session.state == "closed":
+        if run.sms.state == "closed":
             text = "after too many wrong codes, the first wrong code closes the next id of the phone as well"
             run.findings.append(found("phone-locked", text))
             return
@@ -247,19 +247,18 @@ async def right_code_without_correlator(run: ScenarioRun) -> None:
 
 async def used_twice(run: ScenarioRun) -> None:
     """Validate the right code a second time."""
-    session = run.session
-    if session.trip is None or session.state != "used" or session.code is None:
+    if run.sms.state != "used" or run.sms.code is None:
         await run.live()
         if not (await run.try_right()).is_accepted:
             raise BlockedError("the right code was refused at its first use")
-    run.expect(await run.validate(session.authentication_id, session.code))
+    run.expect(await run.validate(run.sms.authentication_id, run.sms.code))
 
 
 async def too_late(run: ScenarioRun) -> None:
     """Validate the right code when it has expired."""
     code = await run.guessed_code()
-    await run.check.hooks.expire(run.number, run.session.authentication_id)
-    run.expect(await run.validate(run.session.authentication_id, code))
+    await run.check.hooks.expire(run.number, run.sms.authentication_id)
+    run.expect(await run.validate(run.sms.authentication_id, code))
 
 
 async def superseded(run: ScenarioRun) -> None:
@@ -271,36 +270,34 @@ async def superseded(run: ScenarioRun) -> None:
 async def _replaced(run: ScenarioRun) -> tuple[str, str]:
     """Send a second SMS to the phone, and return id and code of the first one."""
     code = await run.live_code()
-    old_id = run.session.authentication_id
+    old_id = run.sms.authentication_id
     run.need_sent(await run.start())
-    if run.session.authentication_id == old_id:
+    if run.sms.authentication_id == old_id:
         raise BlockedError("two sends were answered with the same authenticationId")
     return old_id, code
 
 
 async def newest(run: ScenarioRun) -> None:
     """Validate the right code of the second of two SMS, after wrong ones made from both."""
-    session = run.session
-    if session.old is None or session.state != "live":
+    if run.session.old is None or run.sms.state != "live":
         await _replaced(run)
     code = await run.live_code()
     await _mix(run, code)
     await run.spend_tries()
-    if session.state == "live":
+    if run.sms.state == "live":
         run.expect_right(await run.try_right(), context=" of the newest SMS")
 
 
 async def _mix(run: ScenarioRun, code: str) -> None:
     """Try the old code with the new id, and the new code with the old id."""
-    session = run.session
-    if session.old is None or session.old[1] == code or session.old[0] == session.authentication_id:
+    old = run.session.old
+    if old is None or old.code == code or old.authentication_id == run.sms.authentication_id:
         return
-    old_id, old_code = session.old
-    crossed = await run.validate(old_id, code)
+    crossed = await run.validate(old.authentication_id, code)
     if crossed.is_accepted:
         run.judge(crossed, [found("wrong-code-accepted", "the code of the newest SMS was accepted for an older id")])
     if (run.max_try or 2) > 1:
-        trip = await run.try_wrong(old_code)
+        trip = await run.try_wrong(old.code)
         if trip.is_accepted:
             run.judge(trip, [found("wrong-code-accepted", "the code of an older SMS was accepted for the newest id")])
 
@@ -310,12 +307,12 @@ async def _mix(run: ScenarioRun, code: str) -> None:
 
 async def wrong_code(run: ScenarioRun) -> None:
     """Validate a wrong code."""
-    session, told = (await run.live()), run.settings.limits.max_try
+    sms, told = (await run.live()), run.settings.limits.max_try
     trip = await run.try_wrong(_WRONG if _is_unknown(run) else wrong_codes(await run.code(), 1)[0])
     if trip.code == contract.FAILED and told is None:
         raise BlockedError("the first wrong code closes a verification here")
-    if session.state == "closed" and session.wrong < (told or 0):
-        text = f"wrong code {session.wrong} was answered with {trip.said}"
+    if sms.state == "closed" and sms.wrong < (told or 0):
+        text = f"wrong code {sms.wrong} was answered with {trip.said}"
         run.judge(trip, [found("tries-miscounted", text)])
         return
     run.check.accepts_wrong = trip.is_accepted
@@ -325,33 +322,33 @@ async def wrong_code(run: ScenarioRun) -> None:
 def _is_unknown(run: ScenarioRun) -> bool:
     """Tell whether the right code is not known and a person would be asked for it, as it is not needed."""
     read = run.settings.read
-    return run.session.code is None and (read is None or read.how == "ask")
+    return run.sms.code is None and (read is None or read.how == "ask")
 
 
 async def _wrong_codes(run: ScenarioRun, count: int) -> list[str]:
     """Return different wrong codes, without asking a person for the right one."""
     if _is_unknown(run):
-        used = len(run.session.tried)
+        used = len(run.sms.tried)
         return [_WRONG[: -len(tail)] + tail for tail in map(str, range(10 + used, 10 + used + count))]
     return run.wrong_codes(await run.code(), count)
 
 
 async def last_wrong_code(run: ScenarioRun) -> None:
     """Validate different wrong codes until one closes the id."""
-    session, told = (await run.live()), run.settings.limits.max_try
+    sms, told = (await run.live()), run.settings.limits.max_try
     for wrong in await _wrong_codes(run, told or _MAX_GUESSES):
         trip = await run.try_wrong(wrong)
         if trip.is_accepted:
-            run.judge(trip, [found("wrong-code-accepted", f"wrong code {session.wrong} was accepted")])
+            run.judge(trip, [found("wrong-code-accepted", f"wrong code {sms.wrong} was accepted")])
             return
-        is_last = session.wrong == told
-        if session.state == "closed" and not is_last and told is not None:
-            text = f"wrong code {session.wrong} of {told} was answered with {trip.said}"
+        is_last = sms.wrong == told
+        if sms.state == "closed" and not is_last and told is not None:
+            text = f"wrong code {sms.wrong} of {told} was answered with {trip.said}"
             run.judge(trip, [found("tries-miscounted", text)])
             return
         if is_last and trip.code == contract.INVALID_OTP:
             break
-        if session.state == "closed" or is_last:
+        if sms.state == "closed" or is_last:
             run.expect(trip)
             return
         run.expect(trip, INVALID_OTP)
@@ -362,27 +359,26 @@ async def last_wrong_code(run: ScenarioRun) -> None:
 
 async def _too_many_tries(run: ScenarioRun) -> None:
     """Tell a limit that is one off from none at all, after the code that should have closed an id did not."""
-    session, told = run.session, run.settings.limits.max_try
+    sms, told = run.sms, run.settings.limits.max_try
     for wrong in await _wrong_codes(run, 8 if told else 0):
         trip = await run.try_wrong(wrong)
-        if session.state == "closed":
-            text = f"wrong code {session.wrong} closes an id; {told} was told"
+        if sms.state == "closed":
+            text = f"wrong code {sms.wrong} closes an id; {told} was told"
             run.judge(trip, [found("tries-miscounted", text)])
             return
     run.check.is_unlimited = True
-    text = f"{session.wrong} different wrong codes did not close an id"
+    text = f"{sms.wrong} different wrong codes did not close an id"
     run.judge(run.trips[-1], [found("tries-not-limited", text)])
 
 
 async def right_after_closing(run: ScenarioRun) -> None:
     """Validate the right code when wrong ones were too many."""
-    session = run.session
-    if session.trip is None or session.state != "closed":
+    if run.sms.state != "closed":
         await _close(run)
-    elif session.trip not in run.trips:
-        run.trips.append(session.trip)
-    trip = await run.validate(session.authentication_id, await run.code())
-    run.expect(trip, accepted="closed-id-accepted" if session.state == "closed" else "tries-not-limited")
+    elif run.session.trip is not None and run.session.trip not in run.trips:
+        run.trips.append(run.session.trip)
+    trip = await run.validate(run.sms.authentication_id, await run.code())
+    run.expect(trip, accepted="closed-id-accepted" if run.sms.state == "closed" else "tries-not-limited")
 
 
 async def _close(run: ScenarioRun) -> None:
@@ -392,21 +388,20 @@ async def _close(run: ScenarioRun) -> None:
         trip = await run.try_wrong(wrong)
         if trip.response is None or trip.is_accepted:
             raise BlockedError("a wrong code was not refused")
-        if run.session.state == "closed":
+        if run.sms.state == "closed":
             return
     if told is None:
-        raise BlockedError(f"{run.session.wrong} wrong codes did not close an id")
+        raise BlockedError(f"{run.sms.wrong} wrong codes did not close an id")
 
 
 async def right_at_last_try(run: ScenarioRun) -> None:
     """Validate the right code when one try is left."""
-    session = run.session
     code = await run.live_code()
     await run.spend_tries()
-    left = (run.max_try or 1) - 1 - session.wrong
-    for wrong in run.wrong_codes(code, max(0, left)) if session.state == "live" else ():
+    left = (run.max_try or 1) - 1 - run.sms.wrong
+    for wrong in run.wrong_codes(code, max(0, left)) if run.sms.state == "live" else ():
         await run.try_wrong(wrong)
-    if session.state == "used":
+    if run.sms.state == "used":
         raise BlockedError("a wrong code was not refused")
     run.expect_right(await run.try_right(), "tries-miscounted", _after_wrong(run))
 
@@ -419,7 +414,7 @@ async def twice_at_once(run: ScenarioRun) -> None:
     _need_concurrency(run)
     code = await run.guessed_code()
     done = await _at_once(run, [code, code])
-    run.session.state = "used"
+    run.sms.state = "used"
     accepted = [trip for trip in done if trip.is_accepted]
     refused = [trip for trip in done if not trip.is_accepted]
     if len(accepted) > 1:
@@ -431,7 +426,7 @@ async def twice_at_once(run: ScenarioRun) -> None:
             run.expect(trip, EXPIRED, also=((409, "ABORTED"), (409, "CONFLICT"), (400, contract.FAILED)))
         return
     if any(trip.status == 409 for trip in refused):
-        run.session.state = "live"
+        run.sms.state = "live"
         refused = [await run.try_right()]
     run.expect_right(refused[0], context=", sent twice at once")
 
@@ -452,8 +447,8 @@ async def wrong_at_once(run: ScenarioRun) -> None:
         text = f"{len(counted)} of {len(done)} wrong codes at once were answered with INVALID_OTP; {told} close an id"
         run.judge(counted[0], [found("tries-not-limited" if run.check.is_unlimited else "tries-race", text)])
     elif len(counted) + len(closing) >= told:
-        run.session.state = "closed"
-        run.expect(await run.validate(run.session.authentication_id, code))
+        run.sms.state = "closed"
+        run.expect(await run.validate(run.sms.authentication_id, code))
 
 
 async def _at_once(run: ScenarioRun, codes: list[str], **how: Any) -> list[RoundTrip]:
@@ -462,7 +457,7 @@ async def _at_once(run: ScenarioRun, codes: list[str], **how: Any) -> list[Round
 
     async def validate(code: str) -> None:
         try:
-            done.append(await run.validate(run.session.authentication_id, code, **how))
+            done.append(await run.validate(run.sms.authentication_id, code, **how))
         except BlockedError as error:
             blocked.append(error)
 
@@ -544,10 +539,9 @@ def another_method(method: str) -> Flow:
     """Use another method than POST, with a used id if there is one."""
 
     async def flow(run: ScenarioRun) -> None:
-        session = run.session
         body = None if method == "GET" else run.body()
-        if body is not None and session.state == "used" and session.code is not None:
-            body = {"authenticationId": session.authentication_id, "code": session.code}
+        if body is not None and run.sms.state == "used" and run.sms.code is not None:
+            body = {"authenticationId": run.sms.authentication_id, "code": run.sms.code}
         trip = await run.ask(body, method=method, without=() if body else ("content-type",))
         findings = faults(trip)
         # Later releases do not list 405, and many gateways answer 404. RFC 9110, section 15.6.2: 501 is for a method

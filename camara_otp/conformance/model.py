@@ -173,19 +173,23 @@ def members_of(value: Any) -> JSONObject:
     return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Delivery:
-    """The delivery of an SMS that the operator accepted.
+    """The record of an SMS that the operator accepted, and of its id.
 
     Args:
         number: the phone
         message: the message that was sent, with the label
         code: the code in the SMS, or None
-        text: the text of the SMS, where the inbox shows it apart from everything else; else None
+        text: the text of the SMS, if the inbox shows where it begins and ends; else None
         copies: how many SMS the inbox holds for this send
         problem: why no code is known, or empty
         is_lost: whether the SMS did not arrive or held no code, as opposed to a hook that failed
         sent_at: when it was sent, in seconds since the epoch
+        authentication_id: its id
+        state: whether the id is live, used, or closed by wrong codes
+        wrong: how many wrong codes were tried
+        tried: the wrong codes that were tried
     """
 
     number: str = attrs.field(repr=False)
@@ -196,6 +200,10 @@ class Delivery:
     problem: str = ""
     is_lost: bool = False
     sent_at: float = 0.0
+    authentication_id: str = attrs.field(default="", repr=False)
+    state: Literal["live", "used", "closed"] = "live"
+    wrong: int = 0
+    tried: set[str] = attrs.field(factory=set[str], repr=False)
 
 
 @attrs.define(eq=False)

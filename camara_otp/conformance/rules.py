@@ -19,7 +19,7 @@ from camara_otp.conformance.judge import (
     timeout_for,
     wrong_success,
 )
-from camara_otp.conformance.model import Finding, Grade, ReceivedResponse, Release, RoundTrip
+from camara_otp.conformance.model import Delivery, Finding, Grade, ReceivedResponse, Release, RoundTrip
 from camara_otp.conformance.secrecy import guessable, leaks
 
 
@@ -30,14 +30,12 @@ class RuleContext:
     Args:
         release: the release of the API
         slow: seconds from which a response counts as slow
-        codes: the code of each id whose SMS was read
-        numbers: the phone of each id
+        deliveries: the SMS that the operator accepted, by id
     """
 
     release: Release
     slow: float
-    codes: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    numbers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    deliveries: Mapping[str, Delivery] = attrs.field(factory=dict[str, Delivery], repr=False)
 
 
 @attrs.frozen
@@ -225,7 +223,7 @@ RULES: Final[tuple[ConformanceRule, ...]] = (
         "contract_code_stays_secret",
         "no response holds the code, the phone number or the token",
         "the purpose of the API: the code proves who holds the phone",
-        lambda trip, response, context: leaks(trip, response, context.codes, context.numbers),
+        lambda trip, response, context: leaks(trip, response, context.deliveries),
     ),
     ConformanceRule(
         "contract_error_info",

@@ -119,7 +119,7 @@ def rule_outcomes(check: Check, outcomes: Iterable[Outcome] = ()) -> list[Outcom
         check: the check
         outcomes: the results of the scenarios
     """
-    context = RuleContext(check.settings.release, check.settings.slow, check.codes, check.numbers)
+    context = RuleContext(check.settings.release, check.settings.slow, check.deliveries)
     reason = PATH_UNKNOWN if check.path_is_guess else ""
     is_given = check.settings.api_path is not None
     return [

@@ -128,13 +128,14 @@ class ScenarioRun:
         kept = [(name, value) for name, value in fields.items() if name not in without]
         sent = tuple((name.upper() if upper else name, value) for name, value in (*kept, *more))
         url = f"{self.settings.root}{self.check.api_path}/{path or operation}"
+        sent_at = time.time()
         trip = await self.check.post(SentRequest(operation, method, url, sent, content))
         trip.tried = tried
         self.trips.append(trip)
-        self._remember(trip)
+        self._remember(trip, sent_at)
         return trip
 
-    def _remember(self, trip: RoundTrip) -> None:
+    def _remember(self, trip: RoundTrip, sent_at: float) -> None:
         code = trip.request.members.get("code")
         if isinstance(code, str):
             self.check.tried[code] = "<code>"
@@ -144,12 +145,13 @@ class ScenarioRun:
             self.check.uncertain.add(self.number)
         elif trip.is_accepted:
             self.check.sends[self.number] = self.check.sends.get(self.number, 0) + 1
-            issued = trip.issued_id
-            self.check.conceal(issued, "<authenticationId>")
-            if issued in self.check.numbers:
+            issued, message = trip.issued_id, trip.request.members.get("message")
+            if issued in self.check.deliveries:
                 self.judge(trip, [found("id-not-unique", "two sends were answered with the same authenticationId")])
-            elif issued:
-                self.check.numbers[issued] = self.number
+            if issued:
+                self.check.conceal(issued, "<authenticationId>")
+                trip.delivery = Delivery(self.number, str(message), sent_at=sent_at, authentication_id=issued)
+                self.check.deliveries[issued] = trip.delivery
 
     async def validate(self, authentication_id: str, code: object, **how: Any) -> RoundTrip:
         """Validate a code."""
@@ -162,36 +164,37 @@ class ScenarioRun:
         hooks, session = self.check.hooks, self.session
         if not hooks.arrived and hooks.misses >= _MANY_LOST:
             raise BlockedError(f"none of {hooks.misses} SMS arrived, so no more are sent")
-        message = message or self.message()
-        sent_at = time.time()
-        trip = await self.ask({"phoneNumber": self.number, "message": message}, operation="send-code", **how)
+        body = {"phoneNumber": self.number, "message": message or self.message()}
+        trip = await self.ask(body, operation="send-code", **how)
         session.problem = _problem(trip)
-        if trip.issued_id is not None:
-            if session.trip is not None and session.code is not None:
-                session.old = session.authentication_id, session.code
+        if trip.delivery is not None:
+            session.old = self.sms if self.sms.code is not None else session.old
             session.closed = self.phone_was_closed
-            trip.delivery = Delivery(self.number, message, sent_at=sent_at)
-            session.trip, session.authentication_id, session.message = trip, trip.issued_id, message
-            session.code, session.state, session.wrong, session.tried = None, "live", 0, set()
+            session.trip = trip
         return trip
+
+    @property
+    def sms(self) -> Delivery:
+        """Return the SMS of the session; a blank one if none was sent."""
+        trip = self.session.trip
+        return trip.delivery if trip is not None and trip.delivery is not None else Delivery("", "")
 
     @property
     def phone_was_closed(self) -> bool:
         """Tell whether wrong codes closed the last id of the phone."""
-        session = self.session
-        is_closed = session.closed or session.state == "closed"
-        return is_closed and self.check.numbers.get(session.authentication_id) == self.number
+        is_closed = self.session.closed or self.sms.state == "closed"
+        return is_closed and self.sms.number == self.number
 
-    async def live(self) -> TextSession:
+    async def live(self) -> Delivery:
         """Return an SMS whose id is live; send one if there is none."""
         session = self.session
         if session.problem:
             raise BlockedError(session.problem)
-        if session.trip is None or session.state != "live":
+        if session.trip is None or self.sms.state != "live":
             self.need_sent(await self.start())
         elif session.trip not in self.trips:
             self.trips.append(session.trip)
-        return session
+        return self.sms
 
     def need_sent(self, trip: RoundTrip) -> None:
         """Raise BlockedError if a send was not answered with an id."""
@@ -200,28 +203,18 @@ class ScenarioRun:
 
     async def code(self) -> str:
         """Return the code of the SMS; read it if that was not done yet."""
-        if self.session.code is None:
-            self.session.code = await self._read_code()
-        if not self.session.code.strip() or contract.LABEL in self.session.code:
+        sms = self.sms
+        if sms.code is None:
+            try:
+                received = await self.check.hooks.text(self.number, sms.message, sms.authentication_id)
+            except BlockedError as error:
+                sms.problem, sms.is_lost = str(error), isinstance(error, NoTextError)
+                raise
+            sms.code, sms.text, sms.copies = received.code, received.text, received.copies
+        if not sms.code.strip() or contract.LABEL in sms.code:
             raise BlockedError("the SMS holds no code")
-        return self.session.code
-
-    async def _read_code(self) -> str:
-        session = self.session
-        assert session.trip is not None  # noqa: S101  (every caller has a live SMS)
-        assert session.trip.delivery is not None  # noqa: S101
-        delivery = session.trip.delivery
-        try:
-            received = await self.check.hooks.text(self.number, session.message, session.authentication_id)
-        except BlockedError as error:
-            is_lost = isinstance(error, NoTextError)
-            session.trip.delivery = attrs.evolve(delivery, problem=str(error), is_lost=is_lost)
-            raise
-        code = received.code
-        session.trip.delivery = attrs.evolve(delivery, code=code, text=received.text, copies=received.copies)
-        self.check.conceal(code, "<code>")
-        self.check.codes[session.authentication_id] = code
-        return code
+        self.check.conceal(sms.code, "<code>")
+        return sms.code
 
     async def live_code(self) -> str:
         """Return the code of a live id; send an SMS if there is none."""
@@ -236,24 +229,24 @@ class ScenarioRun:
 
     async def try_right(self, *, tried: Tried = "right", **how: Any) -> RoundTrip:
         """Validate the right code of the live id."""
-        trip = await self.validate(self.session.authentication_id, await self.code(), tried=tried, **how)
+        trip = await self.validate(self.sms.authentication_id, await self.code(), tried=tried, **how)
         if trip.is_accepted:
-            self.session.state = "used"
+            self.sms.state = "used"
         return trip
 
     async def try_wrong(self, wrong: object, body: JSONObject | None = None) -> RoundTrip:
         """Validate a wrong code for the live id, or send a whole body with a wrong id; record the state of the id."""
-        session = self.session
-        body = body or {"authenticationId": session.authentication_id, "code": wrong}
+        sms = self.sms
+        body = body or {"authenticationId": sms.authentication_id, "code": wrong}
         trip = await self.ask(body, operation="validate-code", tried="wrong")
-        session.wrong += 1
-        session.tried |= {wrong} if isinstance(wrong, str) else set()
+        sms.wrong += 1
+        sms.tried |= {wrong} if isinstance(wrong, str) else set()
         if trip.is_accepted:
-            session.state = "used"
+            sms.state = "used"
         elif trip.code in (contract.FAILED, contract.EXPIRED):
-            session.state = "closed"
+            sms.state = "closed"
             if trip.code == contract.FAILED:
-                self.check.max_try = session.wrong
+                self.check.max_try = sms.wrong
         return trip
 
     def wrong_codes(self, code: str, count: int) -> list[str]:
@@ -261,22 +254,23 @@ class ScenarioRun:
         # No more than are tried for sure: an id may close early.
         guesses = self.check.take_guesses(self._material(code), min(count, self.max_try or 1), plain=True)
         made = [body["code"] for _, body in guesses]
-        more = wrong_codes(code, 2 * count + len(self.session.tried))
-        return [wrong for wrong in dict.fromkeys((*made, *more)) if wrong not in self.session.tried][:count]
+        more = wrong_codes(code, 2 * count + len(self.sms.tried))
+        return [wrong for wrong in dict.fromkeys((*made, *more)) if wrong not in self.sms.tried][:count]
 
     async def spend_tries(self, keep: int = 0) -> None:
         """Use the tries of the live id, except the last and `keep` more, for wrong codes and ids not tried yet."""
         limit = self.max_try
-        count = (1 if limit is None else limit - 1) - self.session.wrong - keep
+        count = (1 if limit is None else limit - 1) - self.sms.wrong - keep
         code = await self.code()
         for guess, body in self.check.take_guesses(self._material(code), max(0, count)):
             self._judge_guess(guess, await self.try_wrong(body["code"], body))
-            if self.session.state != "live":
+            if self.sms.state != "live":
                 return
 
     def _material(self, code: str) -> Material:
-        own = self.session.authentication_id
-        others = [other for owner, other in self.check.codes.items() if owner != own and other != code]
+        own = self.sms.authentication_id
+        known = [sms.code for sms in self.check.deliveries.values() if sms.authentication_id != own and sms.code]
+        others = [other for other in known if other != code]
         return Material(own, code, others[-1] if others else None)
 
     def _judge_guess(self, guess: Guess, trip: RoundTrip) -> None:

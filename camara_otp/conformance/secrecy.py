@@ -26,22 +26,20 @@ _SHORTEST_TOKEN: Final = 8
 _TELLING_DIGITS: Final = 7
 
 
-def leaks(
-    trip: RoundTrip, response: ReceivedResponse, codes: Mapping[str, str], numbers: Mapping[str, str]
-) -> Iterator[Finding]:
+def leaks(trip: RoundTrip, response: ReceivedResponse, deliveries: Mapping[str, Delivery]) -> Iterator[Finding]:
     """Yield the findings about secrets in one response.
 
     Args:
         trip: the request with its response
         response: the response
-        codes: the code of each id whose SMS was read
-        numbers: the phone of each id
+        deliveries: the SMS that the operator accepted, by id
     """
     sent = {name: value for name, value in trip.request.members.items() if isinstance(value, str)}
     own_id, sent_code, number = (sent.get(name, "") for name in ("authenticationId", "code", "phoneNumber"))
     # A value of another form is not the number of a phone.
-    number = number if re.fullmatch(r"\+[0-9]{8,15}", number) else numbers.get(own_id, "")
-    forms = _forms((trip.delivery.code if trip.delivery else codes.get(own_id)) or "")
+    sms = trip.delivery or deliveries.get(own_id) or Delivery("", "")
+    number = number if re.fullmatch(r"\+[0-9]{8,15}", number) else sms.number
+    forms = _forms(sms.code or "")
     token = (trip.request.header("authorization") or "").partition(" ")[2]
     body = response.body.decode("utf-8", "replace")
     for value in filter(None, (response.authentication_id, own_id)):
@@ -91,11 +89,10 @@ def _digests(text: str) -> list[str]:
 
 def guessable(trips: Sequence[RoundTrip]) -> Iterator[Finding]:
     """Yield the advice about codes and ids that can be guessed; the sends are in the order in which they were sent."""
-    pairs = [(trip.issued_id, trip.delivery) for trip in trips if trip.delivery and trip.delivery.code]
-    deliveries = [delivery for _, delivery in pairs]
+    deliveries = [trip.delivery for trip in trips if trip.delivery and trip.delivery.code]
     for how in _ways([delivery.code or "" for delivery in deliveries], deliveries):
         yield found("codes-guessable", how, how=how)
-    for how in _id_ways([(issued, delivery) for issued, delivery in pairs if issued]):
+    for how in _id_ways([delivery for delivery in deliveries if delivery.authentication_id]):
         yield found("ids-guessable", how, how=how)
 
 
@@ -146,15 +143,15 @@ def _is_time(code: str, sent_at: float) -> bool:
     return False
 
 
-def _id_ways(ids: list[tuple[str, Delivery]]) -> Iterator[str]:
-    values = [value for value, _ in ids]
+def _id_ways(deliveries: list[Delivery]) -> Iterator[str]:
+    values = [delivery.authentication_id for delivery in deliveries]
     if len(values) < 2:
         return
-    if all(_holds_number(value, delivery.number) for value, delivery in ids):
+    if all(_holds_number(delivery.authentication_id, delivery.number) for delivery in deliveries):
         yield "they are made from the phone number"
-    elif all(len(delivery.code or "") >= _SHORTEST_CODE and _holds(value, delivery) for value, delivery in ids):
+    elif all(_holds_code(delivery.authentication_id, delivery.code or "") for delivery in deliveries):
         yield "they hold the code"
-    elif all(_holds_time(value, delivery.sent_at) for value, delivery in ids):
+    elif all(_holds_time(delivery.authentication_id, delivery.sent_at) for delivery in deliveries):
         yield "they hold the time"
     elif len(values) >= _ENOUGH and _is_sequence(re.sub(r"\D", "", value) for value in values) and _alike(values):
         yield "they are numbered"
@@ -167,9 +164,8 @@ def _alike(values: Sequence[str]) -> bool:
     return len({re.sub(r"\d+", "0", value) for value in values}) == 1
 
 
-def _holds(value: str, delivery: Delivery) -> bool:
-    code = delivery.code or ""
-    return any(code in text for text in (value, _decoded(value)))
+def _holds_code(value: str, code: str) -> bool:
+    return len(code) >= _SHORTEST_CODE and any(code in text for text in (value, _decoded(value)))
 
 
 def _holds_number(value: str, number: str) -> bool:
