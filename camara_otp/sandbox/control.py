@@ -1,4 +1,4 @@
-"""The control API under `/_sandbox`, for tests and the inbox page; and the way of a request to what responds to it."""
+"""The control API under `/_sandbox`, for tests and the inbox page."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,6 @@ from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.faults import Fault
 from camara_otp.sandbox.http import HTTPRequest, HTTPResponse, error_response, json_object, json_response
 from camara_otp.sandbox.load import fields_from
-from camara_otp.sandbox.page import page_response
 
 ROOT: Final = "/_sandbox"
 DESCRIPTION: Final = files("camara_otp.sandbox").joinpath("control.openapi.json")
@@ -42,17 +41,8 @@ def json_value(value: object) -> object:
     return json_members(cast("attrs.AttrsInstance", value)) if attrs.has(type(value)) else value
 
 
-def any_response(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> HTTPResponse:
-    """Respond to a request; in process, there is no page, and paths may have any root."""
-    at = request.path.find(ROOT + "/")
-    if at == 0 or (at > 0 and under_any_root):
-        return _control_response(engine, attrs.evolve(request, path=request.path[at:]))
-    if request.path == "/" and not under_any_root:
-        return page_response(engine.config, request)
-    return engine.handle(request, under_any_root=under_any_root)
-
-
-def _control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
+def control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
+    """Respond to a request to the control API."""
     methods = _TABLE.get(request.path.removeprefix(ROOT + "/"))
     if methods is None:
         return error_response(404, "NOT_FOUND", f"Unknown path; under {ROOT} there are: {', '.join(_TABLE)}")

@@ -26,6 +26,7 @@ except ImportError as _error:  # pragma: no cover  (tested in an interpreter of 
 from camara_otp.sandbox import control
 from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, error_response, is_this_machine
+from camara_otp.sandbox.routes import any_response
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -98,7 +99,7 @@ class SandboxServer(uvicorn.Server):
         elif head.path == control.ROOT + "/events" and head.method == "GET":
             await self._send_events(headers, receive, send)
         elif (body := await _read(receive)) is not None:
-            response = control.any_response(self._engine, attrs.evolve(head, body=body))
+            response = any_response(self._engine, attrs.evolve(head, body=body))
             if await self._ends_within(response.delay, receive) or response.drop is not None:
                 # Break the connection, then wait until the server has noticed, so that it does not miss a response.
                 abort()

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import anyio
 import httpx
 
-from camara_otp.sandbox import control
 from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.http import Drop, HTTPRequest
+from camara_otp.sandbox.routes import any_response
 
 # What httpx and httpx2 raise when a real connection breaks at the same point.
 _DROPS: Final[dict[Drop, tuple[str, str]]] = {
@@ -54,7 +54,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
         values = HTTPRequest(request.method, unquote(path), headers, request.content, query)
-        response = control.any_response(self._engine, values, under_any_root=True)
+        response = any_response(self._engine, values, under_any_root=True)
         limit: float | None = request.extensions.get("timeout", {}).get("read")
         if limit is not None and response.delay > limit:
             return limit, library.ReadTimeout("The read operation timed out", request=request)

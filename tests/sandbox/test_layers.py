@@ -21,7 +21,7 @@ LAYERS = (
         "operations",
         "engine",
     ),
-    *("page", "control", "transport", "server", "facade", "__init__", "__main__"),
+    *("control", "routes", "transport", "server", "facade", "__init__", "__main__"),
 )
 MODULES = sorted(Path(camara_otp.sandbox.__file__).parent.glob("*.py"))
 

@@ -480,8 +480,8 @@ ZIPPED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import httpx
-from camara_otp.sandbox import Sandbox, page
-assert page.__file__.startswith(sys.argv[1])
+from camara_otp.sandbox import Sandbox, routes
+assert routes.__file__.startswith(sys.argv[1])
 with Sandbox().serve() as url, httpx.Client(base_url=url, trust_env=False) as http:
     print(http.get("/").text[:15], http.get("/_sandbox/openapi.json").json()["openapi"][:1])
 """

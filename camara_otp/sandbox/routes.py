@@ -1,4 +1,4 @@
-"""The inbox page: one static file, under a policy that lets it run its own script and talk to its own server only."""
+"""The routes of the sandbox: inbox page, control API, operations and authorization server."""
 
 import base64
 import hashlib
@@ -7,10 +7,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from camara_otp.sandbox.config import Config
+import attrs
+
+from camara_otp.sandbox import control
+from camara_otp.sandbox.engine import Engine
 from camara_otp.sandbox.http import HTTPRequest, HTTPResponse
 from camara_otp.sandbox.operations import correlator_of, error_of
 
+# The page may run its own script and talk to its own server only.
 _POLICY: Final = (
     "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -38,8 +42,14 @@ def _page() -> HTTPResponse:
     return HTTPResponse(200, headers, html.encode())
 
 
-def page_response(config: Config, request: HTTPRequest) -> HTTPResponse:
-    """Respond to a request for the page."""
+def any_response(engine: Engine, request: HTTPRequest, *, under_any_root: bool = False) -> HTTPResponse:
+    """Respond to a request; in process, there is no page, and paths may have any root."""
+    at = request.path.find(control.ROOT + "/")
+    if at == 0 or (at > 0 and under_any_root):
+        return control.control_response(engine, attrs.evolve(request, path=request.path[at:]))
+    if request.path != "/" or under_any_root:
+        return engine.handle(request, under_any_root=under_any_root)
     if request.method in ("GET", "HEAD"):
         return _page()
-    return error_of(config, "METHOD_NOT_ALLOWED", headers=(("allow", "GET, HEAD"), *correlator_of(config, request)))
+    headers = (("allow", "GET, HEAD"), *correlator_of(engine.config, request))
+    return error_of(engine.config, "METHOD_NOT_ALLOWED", headers=headers)
