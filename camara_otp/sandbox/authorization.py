@@ -429,7 +429,7 @@ def _signed(assertion: str, header: Mapping[str, Any], client: RegisteredClient)
         if "kid" in header and key.get("kid", header["kid"]) != header["kid"]:
             continue
         try:
-            jws.deserialize_compact(assertion, import_key(key), registry=Registry())
+            jws.deserialize_compact(assertion, import_key(dict(key)), registry=Registry())
         except Exception:  # noqa: BLE001, S112  (for any reason, this key has not signed it)
             continue
         return True

@@ -20,7 +20,7 @@ _VALUE: Final = re.compile(r"([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,4000
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "trailer"})
 
 
-# Faults also come as JSON. What has the wrong type passes the converters unchanged, and the validators refuse it.
+# Faults also come as JSON. Values of a wrong type pass the converters unchanged, and the validators refuse them.
 
 
 def _spelled(code: str | None) -> str | None:

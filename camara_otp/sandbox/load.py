@@ -75,7 +75,7 @@ def parse(name: str, text: str) -> Any:
 def fields_from(
     kind: type[attrs.AttrsInstance], table: Mapping[str, Any], spelled: Callable[[str], str] = str
 ) -> dict[str, Any]:
-    """Return a table of a file, or a JSON object with its own spelling of names, with the names of a class's fields."""
+    """Return a table of a file or a JSON object, with each field named as in the class."""
     names = {spelled(field.name): field.name for field in attrs.fields(kind)}
     unknown = sorted(set(table) - {*names, *names.values()})
     if unknown:

@@ -17,7 +17,7 @@ from camara_otp.sandbox.operator import Message, Operator, RefusedError
 from camara_otp.sandbox.spec import ERRORS, LABEL, MAX_CODE, MAX_ID, with_plus
 
 MAX_SHOWN: Final = 256
-"""Characters of a text that are remembered: some releases do not limit a correlator."""
+"""Characters of a text that are recorded: some releases do not limit a correlator."""
 _PHONE_LIKE: Final = re.compile(r"\+?[0-9]{1,20}")
 _STRICT_ID: Final = re.compile(r"[a-zA-Z0-9-]+")
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
@@ -55,7 +55,7 @@ class OperationRequest:
 
     @property
     def x_correlator(self) -> str | None:
-        """The correlator as the sandbox remembers it."""
+        """The correlator as it is recorded."""
         return self.echo[0][1][:MAX_SHOWN] if self.echo else None
 
 

@@ -85,7 +85,7 @@ class SandboxServer(uvicorn.Server):
         await _until_first(super().main_loop, self._closing.wait)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the event streams first, or they would hold up the rest."""
+        """End the event streams first, since the shutdown waits for open responses."""
         self._closing.set()
         await super().shutdown(sockets)
 

@@ -60,7 +60,8 @@ def test_hostile_text_stays_text(open_page: Open, send: Send, http: httpx.Client
     expect(page.locator(".bubble")).to_have_text(shown)
     assert page.locator(".bubble").evaluate("node => node.textContent") == shown
     assert page.locator("#items img, #items script, #phones img, #phones script").count() == 0
-    sandbox.add_fault(Fault(code="<b>\u202e", message="<img src=x onerror=alert(3)>", phone_number=PHONE, times=1))
+    message = "<img src=x onerror=alert(3)>"
+    sandbox.add_fault(Fault(code="<b>\u202e", status=500, message=message, phone_number=PHONE, times=1))
     send(PHONE)
     expect(page.locator(".alone .say")).to_have_text("<img src=x onerror=alert(3)>")
     expect(page.locator(".phone .glance")).to_have_text("<b>\u202e")
