@@ -311,23 +311,17 @@ class AuthorizationServer:
 
     def _claims(self, assertion: str, request: _FormRequest, error: str) -> _Claims:
         try:
-            header, fields = map(_decoded, assertion.split(".")[:2])
+            parts = assertion.split(".")[:2]
+            header, fields = (json_object(base64.urlsafe_b64decode(part + "==")) for part in parts)
         except ValueError:
             header, fields = {}, {}
         _require(header and assertion.count(".") == 2, error, "The assertion is not a signed JWT.")
         known = self._known(str(fields.get("iss", "")))
+        named: dict[str, Any] = {field.name: fields.get(field.name) for field in attrs.fields(_Claims)}
         try:
-            named: dict[str, Any] = {field.name: fields.get(field.name) for field in attrs.fields(_Claims)}
             claims = _Claims(**named)
-            self._check(request, header, claims)
         except ValueError as problem:
             raise _OAuthError(error, f"The assertion is refused: {problem}.") from None
-        is_signed = known is None or _signed(assertion, header, known)
-        _require(is_signed, error, "The assertion is refused: its signature is wrong.")
-        _store(self._seen, claims.jti, None)
-        return claims
-
-    def _check(self, request: _FormRequest, header: Mapping[str, Any], claims: _Claims) -> None:
         limit = _ASSERTION_LIFETIME
         rules = (
             (header.get("alg") in _ALGORITHMS, f"alg: must be one of {', '.join(_ALGORITHMS)}"),
@@ -338,8 +332,11 @@ class AuthorizationServer:
             (claims.jti not in self._seen, "jti: must be new; it was used before"),
         )
         for holds, rule in rules:
-            if not holds:
-                raise ValueError(rule)
+            _require(holds, error, f"The assertion is refused: {rule}.")
+        is_signed = known is None or _signed(assertion, header, known)
+        _require(is_signed, error, "The assertion is refused: its signature is wrong.")
+        _store(self._seen, claims.jti, None)
+        return claims
 
 
 _Endpoint = Callable[[AuthorizationServer, _FormRequest], HTTPResponse]
@@ -405,10 +402,6 @@ def _basic(header: str) -> tuple[str, str]:
     _require(colon and scheme.lower() == "basic", "invalid_client", "The Authorization header is not Basic.")
     # RFC 6749 section 2.3.1: both parts were form-encoded.
     return unquote_plus(client_id), unquote_plus(secret)
-
-
-def _decoded(part: str) -> dict[str, Any]:
-    return json_object(base64.urlsafe_b64decode(part + "=="))
 
 
 def _signed(assertion: str, header: Mapping[str, Any], client: RegisteredClient) -> bool:

@@ -15,17 +15,16 @@ PREFIX: Final = "CAMARA_SANDBOX_"
 _FLAGS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 # How a text becomes a value, by the type of the field.
 _READERS: Final[Mapping[Any, tuple[str, Callable[[str], Any]]]] = {
     int: ("a whole number", int),
     int | None: ("a whole number", int),
     float: ("a number", float),
     bool: ("true or false", lambda text: _FLAGS[text.strip().lower()]),
-    **dict.fromkeys((frozenset[str], frozenset[str] | None, tuple[str, ...]), ("a list", _parts)),
+    **dict.fromkeys(
+        (frozenset[str], frozenset[str] | None, tuple[str, ...]),
+        ("a list", lambda text: [part.strip() for part in text.split(",") if part.strip()]),
+    ),
 }
 _TYPES: Final[Mapping[str, Any]] = {field.name: field.type for field in attrs.fields(Config)}
 
