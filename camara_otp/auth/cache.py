@@ -38,7 +38,7 @@ Source = Callable[[str | None, float], Token]
 RETRY_PAUSE: Final = 2.0
 """Seconds between two renewals in the background when the first one failed or brought no newer token."""
 
-# Seconds that a fetch may exceed the timeout of its endpoint before it is abandoned.
+# Seconds that a fetch may exceed the timeout of its endpoint before another one replaces it.
 GRACE: Final = 2.0
 
 _LATE: Final = TokenRefusal("no token within the time of the call; the token endpoint is slow, or timeout is too short")
@@ -76,7 +76,7 @@ class TokenCache:
         _caches.add(self)
 
     def put(self, token: Token) -> None:
-        """Take a token that was obtained elsewhere; it replaces the fetch that is under way."""
+        """Take a token that was obtained elsewhere; it replaces the fetch that is running."""
         with self._lock:
             self._fetch = None
             self._quiet_until = 0.0
