@@ -17,11 +17,10 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from camara_otp._checks import holds_surrogate
 from camara_otp._exchange import Answer, Headers
 from camara_otp._redaction import Secrets, cleaned, shortened
 from camara_otp._secret import Secret
-from camara_otp.errors import CODES, SUPERSEDED, APIError, OTPError, UnexpectedResponseError, error_class
+from camara_otp.errors import CODES, SUPERSEDED, OTPError, UnexpectedResponseError, error_class
 from camara_otp.models import (
     MAX_AUTHENTICATION_ID_LENGTH,
     ErrorInfo,
@@ -88,9 +87,6 @@ def _parse(body: bytes | bytearray) -> Any:
         raise ValueError from None
 
 
-# --- Calls -----------------------------------------------------------------------------------------------------------
-
-
 class CallContext:
     """Everything that is known about one logical call, as errors report it and texts must not show it.
 
@@ -138,17 +134,11 @@ class CallContext:
 
 
 Reader = Callable[[Answer, CallContext, float], T | OTPError]
-"""Reads a response to a call at a wall-clock time, in seconds since 1970."""
+"""Reads a response to a call, received at a wall-clock time in seconds since 1970."""
 
 
 def read_send_code(answer: Answer, call: CallContext, now: float) -> SendCodeResponse | OTPError:
-    """Return the meaning of a response to send_code: only 200 with an authenticationId is a success.
-
-    Args:
-        answer: the response; header names in lower case, the body decoded and within the cap.
-        call: the call that it answers.
-        now: wall-clock time in seconds since 1970.
-    """
+    """Return the meaning of a response to send_code: only 200 with an authenticationId is a success."""
     if answer.status != 200:
         return call.attach(_refusal(answer, call.secrets, now), answer.headers)
     fault = answer.fault
@@ -158,27 +148,18 @@ def read_send_code(answer: Answer, call: CallContext, now: float) -> SendCodeRes
         except (ValueError, TypeError, KeyError):
             fault = "it is not JSON with a text as authenticationId"
         else:
-            fault = _unusable_id(response.authentication_id)
-            if fault is None:
+            if broken_limit(authentication_id=response.authentication_id) is None:
                 return SendCodeResponse(response.authentication_id, call.reported_correlator(answer.headers))
+            fault = f"its authenticationId is not 1 to {MAX_AUTHENTICATION_ID_LENGTH} characters of well-formed text"
     error = UnexpectedResponseError(f"the response to send-code is invalid: {fault}", status=answer.status)
     return call.attach(error, answer.headers)
 
 
 def read_validate_code(answer: Answer, call: CallContext, now: float) -> ValidateCodeResponse | OTPError:
-    """Return the meaning of a response to validate_code: only 204 is a success.
-
-    The arguments are those of `read_send_code`.
-    """
+    """Return the meaning of a response to validate_code: only 204 is a success."""
     if answer.status == 204:
         return ValidateCodeResponse(call.reported_correlator(answer.headers))
     return call.attach(_refusal(answer, call.secrets, now), answer.headers)
-
-
-def _unusable_id(authentication_id: str) -> str | None:
-    if not 1 <= len(authentication_id) <= MAX_AUTHENTICATION_ID_LENGTH:
-        return f"its authenticationId is not 1 to {MAX_AUTHENTICATION_ID_LENGTH} characters long"
-    return "its authenticationId holds half of a surrogate pair" if holds_surrogate(authentication_id) else None
 
 
 def _refusal(answer: Answer, secrets: Secrets, now: float) -> OTPError:
@@ -187,16 +168,14 @@ def _refusal(answer: Answer, secrets: Secrets, now: float) -> OTPError:
         hint = " (redirects are never followed)" if 300 <= status < 400 else ""
         return UnexpectedResponseError(f"HTTP {status}{hint} is not the documented success", status=status)
     info = None if answer.fault else error_info_of(answer.body)
-    error: APIError
+    code = message = None
     if info is None:
-        error = error_class(status, None)(status, None, _excerpt(answer, secrets))
+        message = _excerpt(answer, secrets)
     else:
         # A code of the contract is no secret, even where a user types the same word; any other may echo one.
         code = info.code if info.code in CODES or info.code in SUPERSEDED else cleaned(info.code, secrets)
-        message = None if info.message is None else cleaned(info.message, secrets)
-        error = error_class(status, code)(status, code, message)
-    error.retry_after = retry_after(answer.headers, now)
-    return error
+        message = info.message and cleaned(info.message, secrets)
+    return error_class(status, code)(status, code, message, retry_after=retry_after(answer.headers, now))
 
 
 def error_info_of(body: bytes | bytearray) -> ErrorInfo | None:
@@ -250,12 +229,7 @@ def header(headers: Headers, name: bytes) -> str | None:
 
 
 def retry_after(headers: Headers, now: float) -> float | None:
-    """Return the seconds of a Retry-After header, at most one day (RFC 9110 section 10.2.3), or None.
-
-    Args:
-        headers: the headers of the response.
-        now: wall-clock time in seconds since 1970, for the form that is a date.
-    """
+    """Return the seconds of a Retry-After header, at most one day (RFC 9110 section 10.2.3), or None."""
     value = header(headers, b"retry-after")
     if not value or len(value) > 64:
         return None
@@ -286,9 +260,6 @@ def _timestamp(value: str) -> float | None:
         return None
 
 
-# --- Operations ------------------------------------------------------------------------------------------------------
-
-
 class OperationSpec(NamedTuple, Generic[T]):
     """One operation of the API.
 
@@ -309,9 +280,6 @@ class OperationSpec(NamedTuple, Generic[T]):
 
 SEND_CODE: Final = OperationSpec("send_code", "/send-code", SendCodeRequest, "message", read_send_code)
 VALIDATE_CODE: Final = OperationSpec("validate_code", "/validate-code", ValidateCodeRequest, "code", read_validate_code)
-
-
-# --- Requests --------------------------------------------------------------------------------------------------------
 
 
 def with_call_headers(static: Iterable[tuple[bytes, bytes]], token: Secret | None, correlator: str | None) -> Headers:
