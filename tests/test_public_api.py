@@ -1,4 +1,4 @@
-"""The two clients differ only in `await`, and the public names are complete."""
+"""The public names are complete, and the two clients are twins."""
 
 import ast
 import inspect
