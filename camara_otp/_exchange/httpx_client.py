@@ -4,12 +4,11 @@ The client is used as it is: its headers, parameters, cookies, hooks and pool st
 only if nothing has read its body; the names of exceptions prove nothing, since hooks and transports may raise any.
 """
 
-import functools
 import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from types import MethodType, ModuleType
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -25,11 +24,52 @@ if TYPE_CHECKING:
     import httpx
 
 _CLOSED: Final = Failure(sent=False, reason="the http_client that was given is closed", permanent=True)
-_NO_TIME: Final = Failure(sent=False, reason="timed out before the request could be sent")
 _OF_ONE_CALL: Final = (b"Authorization", b"x-correlator")
 """The headers whose values differ from call to call."""
-_TIMEOUTS: Final = ("connect", "read", "write", "pool")
 _MAX_TEMPLATES: Final = 256  # one for each operation and length of body
+_TIMEOUTS: Final = ("connect", "read", "write", "pool")
+
+
+class _NotedBody:
+    """The body of a request, which notes whether it was read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.was_read = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.was_read = True
+        return iter((self._content,))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.was_read = True
+        yield self._content
+
+
+class _Left(Mapping[str, float]):
+    """The timeouts of a request: each is the time that is left of the call when the transport asks for it.
+
+    They are per operation, so that with fixed ones a slow connection before a silent server would take twice the time.
+    """
+
+    __slots__ = ("_connect", "_deadline")
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self._deadline = outgoing.deadline
+        self._connect = outgoing.connect_timeout
+
+    def __getitem__(self, name: str) -> float:
+        if name not in _TIMEOUTS:
+            raise KeyError(name)
+        # Never 0, which means "do not wait" in one place and "for ever" in another.
+        left = max(self._deadline - time.monotonic(), 0.001)
+        return left if name != "connect" or self._connect is None else min(left, self._connect)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TIMEOUTS)
+
+    def __len__(self) -> int:
+        return len(_TIMEOUTS)
 
 
 class HttpxExchange:
@@ -47,9 +87,11 @@ class HttpxExchange:
 
     def __init__(self, client: Any, kind: str, origin: str, cap: int) -> None:
         self.client: Any = client
-        self._library: Any = _library_of(client, kind)
-        self._request_kind, self._body_kind = _kinds(self._library)
-        self._no_auth = self._library.Auth()
+        self._library = library = _library_of(client, kind)
+        content = property(lambda request: request.read())
+        self._request_kind = type("NotedRequest", (library.Request,), {"content": content})
+        self._body_kind = type("NotedBody", (_NotedBody, library.SyncByteStream, library.AsyncByteStream), {})
+        self._no_auth = library.Auth()
         self._is_async = kind == "AsyncClient"
         self._origin = origin
         self._cap = cap
@@ -78,12 +120,12 @@ class HttpxExchange:
         return _late(body)
 
     async def _exchange(
-        self, outgoing: Outgoing, body: Any, extensions: Mapping[str, object] | None
+        self, outgoing: Outgoing, body: _NotedBody, extensions: Mapping[str, object] | None
     ) -> Answer | Failure:
         if self.client.is_closed:
             return _CLOSED
         if time.monotonic() >= outgoing.deadline:
-            return _NO_TIME
+            return _late(body)
         built = None
         try:
             built = self._build(outgoing, body, extensions or {})
@@ -119,17 +161,19 @@ class HttpxExchange:
         else:
             response.close()
 
-    def _build(self, outgoing: Outgoing, body: Any, extensions: Mapping[str, object]) -> Any:
+    def _build(self, outgoing: Outgoing, body: _NotedBody, extensions: Mapping[str, object]) -> Any:
         """Return the request as the client would build it, with a body that notes whether it was read."""
         template = self._template(outgoing)
         of_this_call = {name: value for name, value in outgoing.headers if name in _OF_ONE_CALL}
-        return self._request_kind(
+        built = self._request_kind(
             outgoing.method,
             template.url,
             headers=[(name, of_this_call.get(name, value)) for name, value in template.headers.raw],
             stream=body,
             extensions={**template.extensions, **extensions, "timeout": _Left(outgoing)},
         )
+        built.headers.encoding = template.headers.encoding  # else the first look-up decodes all of them to find it
+        return built
 
     def _template(self, outgoing: Outgoing) -> "httpx.Request":
         """Return a request that the client has built, for this call or for one that differs in `_OF_ONE_CALL` alone.
@@ -167,68 +211,15 @@ class HttpxExchange:
         return built
 
 
-def _library_of(client: object, kind: str) -> ModuleType:
+def _library_of(client: object, kind: str) -> Any:
     for name in ("httpx", "httpx2"):
-        library = sys.modules.get(name)  # a client exists only where its library was imported
+        library: Any = sys.modules.get(name)  # a client exists only where its library was imported
         if library is not None and isinstance(client, getattr(library, kind)):
             return library
     ours = kind.replace("Client", "OTPClient")
     raise ConfigurationError(
         f"http_client: {ours} needs an httpx.{kind} or an httpx2.{kind}, not {type(client).__name__}"
     )
-
-
-# --- Requests --------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _kinds(library: Any) -> tuple[Any, Any]:
-    """Return the classes of a request and of its body, which notes whether it was read."""
-
-    def init(self: Any, content: bytes) -> None:
-        self.content = content
-        self.was_read = False
-
-    def read(self: Any) -> Iterator[bytes]:
-        self.was_read = True
-        return iter((self.content,))
-
-    async def aread(self: Any) -> AsyncIterator[bytes]:
-        self.was_read = True
-        yield self.content
-
-    body = {"__init__": init, "__iter__": read, "__aiter__": aread}
-    request = {"content": property(lambda self: self.read())}
-    return (
-        type("NotedRequest", (library.Request,), request),
-        type("NotedBody", (library.SyncByteStream, library.AsyncByteStream), body),
-    )
-
-
-class _Left(Mapping[str, float]):
-    """The timeouts of a request: each is the time that is left of the call when the transport asks for it.
-
-    They are per operation, so that with fixed ones a slow connection before a silent server would take twice the time.
-    """
-
-    __slots__ = ("_connect", "_deadline")
-
-    def __init__(self, outgoing: Outgoing) -> None:
-        self._deadline = outgoing.deadline
-        self._connect = outgoing.connect_timeout
-
-    def __getitem__(self, name: str) -> float:
-        if name not in _TIMEOUTS:
-            raise KeyError(name)
-        # Never 0, which means "do not wait" in one place and "for ever" in another.
-        left = max(self._deadline - time.monotonic(), 0.001)
-        return left if name != "connect" or self._connect is None else min(left, self._connect)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_TIMEOUTS)
-
-    def __len__(self) -> int:
-        return len(_TIMEOUTS)
 
 
 # --- Responses -------------------------------------------------------------------------------------------------------
@@ -308,11 +299,11 @@ _REASONS: Final = _NOT_SENT | {
 }
 
 
-def _late(body: Any) -> Failure:
+def _late(body: _NotedBody) -> Failure:
     return Failure(body.was_read, _REASONS["ReadTimeout" if body.was_read else "ConnectTimeout"])
 
 
-def _failure(error: Exception, body: Any, *, handed_over: bool) -> Failure:
+def _failure(error: Exception, body: _NotedBody, *, handed_over: bool) -> Failure:
     """Return what an exception means: whether the request was sent shows in its body, not in the exception."""
     name = type(error).__name__
     reason = _REASONS.get(name) if is_of_library(error) else None

@@ -4,6 +4,7 @@ A test that believes itself mocked must not send a real text, and an instrumente
 """
 
 import sys
+from traceback import walk_tb
 from types import FunctionType
 from typing import Final, NamedTuple
 
@@ -91,16 +92,14 @@ def raised_by_mock(error: Exception) -> bool:
     cause = error.__cause__ or error.__context__
     if cause is not None and _root(type(cause).__module__) not in _OURS_AND_THEIRS:
         return False
-    frames = error.__traceback__
-    while frames is not None:
-        module = frames.tb_frame.f_globals.get("__name__", "")
+    for frame, _ in walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
         if module.endswith("._transports.mock"):
             return cause is None  # its handler may have sent the request through another client, which has failed
         if _root(module) in _MOCKS or module == _SANDBOX:
             return True
         if _root(module) not in _OURS_AND_THEIRS:
             return False
-        frames = frames.tb_next
     return False
 
 

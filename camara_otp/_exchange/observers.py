@@ -7,8 +7,9 @@ keeps no connection: those are mocks. The same plain client connects to the prox
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from copy import copy
 from importlib import import_module
 from typing import Any, Final
 
@@ -57,22 +58,6 @@ class _Carried:
         self.began = False
         self.outcome: Answer | Failure | Exception | None = None
 
-    def result(self, seen: Answer | Failure | None) -> Answer | Failure:
-        """Return the result of our exchange, or of the client if our exchange did not run.
-
-        Args:
-            seen: the result of the client, after every observer; None if an observer has raised an exception.
-        """
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        if self.outcome is not None:
-            return self.outcome
-        if self.began or seen is None:
-            # An observer has cancelled our exchange, or has not waited for it.
-            reason = seen.reason if isinstance(seen, Failure) else "ended by a tool that patches the library"
-            return Failure(sent=True, reason=reason)
-        return seen
-
 
 class _Carrier:
     """A replacement for httpcore's connection pool in a transport of httpx, which exchanges directly.
@@ -82,7 +67,7 @@ class _Carrier:
         direct: exchanges directly.
     """
 
-    def __init__(self, library: str, direct: Callable[[Outgoing], Any]) -> None:
+    def __init__(self, library: str, direct: Callable[[Outgoing], Awaitable[Answer | Failure]]) -> None:
         self._response: Any = import_module(library.replace("httpx", "httpcore")).Response
         self._direct = direct
 
@@ -91,13 +76,11 @@ class _Carrier:
         if carried.began:
             raise ConnectionError("the request was sent already")
         carried.began = True  # if this call is cancelled, its outcome is unknown
-        old = carried.outgoing
+        outgoing = copy(carried.outgoing)
         # With the headers that observers have added.
-        headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
+        outgoing.headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
         try:
-            carried.outcome = outcome = await self._direct(
-                Outgoing(old.method, old.target, headers, old.body, old.deadline, old.connect_timeout)
-            )
+            carried.outcome = outcome = await self._direct(outgoing)
         except Exception as error:
             carried.outcome = error
             raise
@@ -134,7 +117,7 @@ class Detours:
         self,
         kind: str,
         make: Callable[[Any], HttpxExchange],
-        direct: Callable[[Outgoing], Any],
+        direct: Callable[[Outgoing], Awaitable[Answer | Failure]],
         proxy: Proxy | None,
     ) -> None:
         self._kind = kind
@@ -168,25 +151,31 @@ class Detours:
                 raise
         finally:
             _exchanging.set(logged)
-        return carried.result(seen)
+        if isinstance(carried.outcome, Exception):
+            raise carried.outcome
+        if carried.outcome is not None:
+            return carried.outcome
+        if seen is not None and not carried.began:
+            return seen
+        # An observer has cancelled our exchange, or has not waited for it.
+        reason = seen.reason if isinstance(seen, Failure) else "ended by a tool that patches the library"
+        return Failure(sent=True, reason=reason)
 
     def _client(self, way: Patched) -> Any:
         """Return a client whose transport carries our exchange, or which keeps no connection; it keeps no cookie."""
         library: Any = import_module(way.library)
-        options: dict[str, Any] = {}
         if way.carries:
             # A context that is never used; the default one costs 20 ms.
-            transport = getattr(library, f"{self._kind.removesuffix('Client')}HTTPTransport")(
+            transport = getattr(library, self._kind.replace("Client", "HTTPTransport"))(
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
             )
             # Private but old; the bound on httpx and a test guard it.
             transport._pool = _Carrier(way.library, self._direct)  # noqa: SLF001
             options = {"transport": transport, "trust_env": False}
         else:
-            options["limits"] = library.Limits(max_keepalive_connections=0)
-            if self._proxy is not None and self._proxy.url is not None:
-                # Else the library reads the environment, and fails on entries of NO_PROXY or on other proxies.
-                options["proxy"] = self._proxy.url
+            # Without a proxy, the library reads the environment, where other entries may make it fail.
+            proxy = self._proxy.url if self._proxy is not None else None
+            options = {"limits": library.Limits(max_keepalive_connections=0), "proxy": proxy}
         client = getattr(library, self._kind)(timeout=None, **options)
         client.cookies.extract_cookies = _keep_no_cookie
         return client
