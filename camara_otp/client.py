@@ -429,7 +429,7 @@ class AsyncOTPClient(_Client["AsyncClient"]):
 
     async def aclose(self) -> None:
         """Close the connections; later calls raise ConfigurationError. An `http_client` of yours stays open."""
-        await self._exchange.aclose()
+        self._exchange.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -30,8 +30,8 @@ _READ_SIZE: Final = 16_384  # the most that a TLS record holds
 _Address = tuple[socket.AddressFamily, Any]
 
 
-class NotSent(Exception):  # noqa: N818 - an event inside this package, never raised to a caller
-    """A request cannot be sent, because of the configuration, a proxy, or its own content: `str` says which."""
+class Failed(Exception):  # noqa: N818 - an event inside this package, never raised to a caller
+    """An exchange cannot succeed: `str` is the reason, in words of this package."""
 
     def __init__(self, reason: str, *, permanent: bool = True) -> None:
         super().__init__(reason)
@@ -50,40 +50,33 @@ def out_of_sockets(error: Exception) -> bool:
 
 # --- Work in a thread ------------------------------------------------------------------------------------------------
 
-_running: Final[dict[Hashable, "Future[Any]"]] = {}
+running: Final[dict[Hashable, "Future[Any]"]] = {}
+"""The work that a thread does, for all exchanges that need its result."""
 
 
 def _in_thread(key: Hashable, work: Callable[[], T]) -> Steps[T]:
-    """Return the result of blocking work without blocking an event loop or outliving a time limit.
-
-    All exchanges that need the result of the same key share one thread.
-    """
+    """Return the result of blocking work without blocking an event loop or outliving a time limit."""
     mine: Future[T] = Future()
-    mine.add_done_callback(lambda _: _running.pop(key, None))
+    mine.add_done_callback(lambda _: running.pop(key, None))
     try:
-        future: Future[T] = _running.setdefault(key, mine)
+        future: Future[T] = running.setdefault(key, mine)
         if future is mine:
             start_thread(fulfil, mine, work)
     except BaseException as error:  # no thread, or an interrupt: the next call begins anew
-        if _running.get(key) is mine:
-            del _running[key]
+        if running.get(key) is mine:
+            del running[key]
         if isinstance(error, RuntimeError):
-            raise NotSent("no thread can be started", permanent=False) from None
+            raise Failed("no thread can be started", permanent=False) from None
         raise
     done = Signal()
     future.add_done_callback(lambda _: done.set())
     while not future.done():
         yield done
     problem = future.exception()
-    if problem is None or isinstance(problem, NotSent) or of_system(problem):
+    if problem is None or isinstance(problem, Failed) or of_system(problem):
         return future.result()
     # A replaced resolver may raise anything.
-    raise NotSent(f"{type(problem).__name__} was raised while connecting", permanent=False)
-
-
-def forget_threads() -> None:
-    """Drop the references to the threads of the parent process; called in a forked child."""
-    _running.clear()
+    raise Failed(f"{type(problem).__name__} was raised while connecting", permanent=False)
 
 
 # --- Addresses -------------------------------------------------------------------------------------------------------
@@ -135,9 +128,9 @@ def _read_certificates(cert_file: str | None, cert_dir: str | None, key_log: str
             raise
         problem = "no certificates" if isinstance(error, ssl.SSLError) else os.strerror(error.errno or errno.EIO)
         if key_log and error.filename == key_log:
-            raise NotSent(f"SSLKEYLOGFILE names a file that cannot be written: {problem}") from None
+            raise Failed(f"SSLKEYLOGFILE names a file that cannot be written: {problem}") from None
         source = "that SSL_CERT_FILE and SSL_CERT_DIR name " if named else ""
-        raise NotSent(f"the certificates {source}cannot be read: {problem}") from None
+        raise Failed(f"the certificates {source}cannot be read: {problem}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -289,7 +282,7 @@ class Connection:
         try:
             tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         except UnicodeError:  # behind a proxy, no resolver has refused it before
-            raise NotSent("the host of base_url is not a valid host name") from None
+            raise Failed("the host of base_url is not a valid host name") from None
         while self._tls is None:
             try:
                 tls.do_handshake()

@@ -18,9 +18,9 @@ import anyio.lowlevel
 import h11
 
 from camara_otp._exchange import mocks
-from camara_otp._exchange.answer import Answer, Failure, Outgoing
-from camara_otp._exchange.connect import Connection, NotSent, forget_threads, out_of_sockets, tls_context
-from camara_otp._exchange.http1 import ResponseReader, TooManyInterimResponses, exchange, head_of, tunnel
+from camara_otp._exchange.answer import Answer, Failure, Headers, Outgoing
+from camara_otp._exchange.connect import Connection, Failed, out_of_sockets, running, tls_context
+from camara_otp._exchange.http1 import ResponseReader, exchange, head_of, tunnel
 from camara_otp._exchange.httpx_client import HttpxExchange
 from camara_otp._exchange.observers import Detours
 from camara_otp._exchange.pool import Pool, Turn
@@ -41,19 +41,21 @@ class Route:
 
     def __init__(self, origin: str) -> None:
         parts = urlsplit(origin)
+        self._host = host = parts.hostname or ""
         self._is_tls = parts.scheme == "https"
-        self._host = parts.hostname or ""
         default = 443 if self._is_tls else 80
-        self._port = parts.port or default
-        name = f"[{self._host}]" if ":" in self._host else self._host
-        self._with_port = f"{name}:{self._port}"
-        self.authority = (name if self._port == default else self._with_port).encode("ascii")
-        self.proxy = proxy_of(parts.scheme, self._host, self._port)
+        port = parts.port or default
+        name = f"[{host}]" if ":" in host else host
+        self._with_port = f"{name}:{port}"
+        self.authority = (name if port == default else self._with_port).encode("ascii")
+        self.proxy = proxy = proxy_of(parts.scheme, host, port)
+        self._server = (host, port) if proxy is None else (proxy.host, proxy.port)
+        self.by_httpx = proxy is not None and proxy.url is not None
+        self._prefix = ""
+        self._extra: Headers = ()
         # RFC 9112 section 3.2.2: a proxy gets the whole URL of an http origin; of https it sees the tunnel only.
-        absolute = self.proxy is not None and not self._is_tls
-        self.by_httpx = self.proxy is not None and self.proxy.url is not None
-        self._prefix = f"http://{self.authority.decode()}" if absolute else ""
-        self._extra = self.proxy.headers if absolute and self.proxy is not None else ()
+        if proxy is not None and not self._is_tls:
+            self._prefix, self._extra = f"http://{self.authority.decode()}", proxy.headers
 
     def __str__(self) -> str:
         return self._with_port if self.proxy is None else f"the proxy of {self.proxy}"
@@ -75,71 +77,63 @@ class Route:
         if outgoing.connect_timeout is not None:
             deadline = min(deadline, time.monotonic() + outgoing.connect_timeout)
         yield TimeLimit(deadline)
+        if self.proxy is not None and self.proxy.problem is not None:
+            raise Failed(self.proxy.problem)
         # First, so that nothing connects where no certificate can be checked.
         context = (yield from tls_context()) if self._is_tls else None
-        if self.proxy is None:
-            yield from connection.connect(self._host, self._port, deadline)
-        else:
-            if self.proxy.problem is not None:
-                raise NotSent(self.proxy.problem)
-            yield from connection.connect(self.proxy.host, self.proxy.port, deadline)
-            if self._is_tls:
-                yield from tunnel(connection, self.proxy, self._with_port.encode("ascii"))
+        yield from connection.connect(*self._server, deadline)
+        if self.proxy is not None and self._is_tls:
+            yield from tunnel(connection, self.proxy, self._with_port.encode("ascii"))
         if context is not None:
             # RFC 6066 section 3: the name without the dot at its end.
             yield from connection.start_tls(context, self._host.rstrip("."))
         if connection.receive() is not None:  # a response to no request must not become the response to this one
-            raise NotSent(f"{self} closed the connection, or sent data, before the request", permanent=False)
+            raise Failed(f"{self} closed the connection, or sent data, before the request", permanent=False)
         yield TimeLimit(outgoing.deadline)
 
 
 def steps(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure]:
     """Exchange one request for its response on a connection of the pool."""
-    while True:
-        turn = Turn()
-        try:
-            try:
-                outcome = yield from _attempt(pool, turn, route, outgoing, cap)
-            finally:
-                pool.leave(turn)
-        finally:
-            pool.leave(turn)  # again, for an interrupt at or in the first
-        if outcome is not None:
-            return outcome
+    while (outcome := (yield from _attempt(pool, route, outgoing, cap))) is None:
         yield TimeLimit(outgoing.deadline)  # in place of the limit for the connection that could not be opened
+    return outcome
 
 
-def _attempt(pool: Pool, turn: Turn, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure | None]:
+def _attempt(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure | None]:
     """Exchange, or return None if no socket could be opened, and another connection is worth waiting for."""
+    turn = Turn()
     sent = False
     try:
-        if time.monotonic() >= outgoing.deadline:
-            raise Late  # noqa: TRY301 - as the driver, which checks the time at waits only
-        pool.take(turn)
-        if not turn.happened:
-            yield turn
-        connection = turn.connection
-        assert connection is not None  # noqa: S101 - for type checkers: a turn that happened has one
-        if not connection.is_clean():
-            connection.reset()
-            yield from route.open(connection, outgoing)
-        connection.queue(route.message(outgoing))
-        sent = True
-        reader = ResponseReader(cap)
-        yield from exchange(connection, outgoing.method, reader)
-        return reader.answer()
-    except Exception as error:
-        if isinstance(error, Late) and not turn.happened:
-            return Failure(sent=False, reason="timed out waiting for a free connection")
-        if not sent and out_of_sockets(error) and pool.shrink():
-            return None
-        failure = failure_of(error, sent=sent, server=str(route))
-        if failure is None:
-            raise
-        return failure
+        try:
+            if time.monotonic() >= outgoing.deadline:
+                raise Late  # noqa: TRY301 - as the driver, which checks the time at waits only
+            pool.take(turn)
+            if not turn.happened:
+                yield turn
+            connection = turn.connection
+            assert connection is not None  # noqa: S101 - for type checkers: a turn that happened has one
+            if not connection.is_clean():
+                connection.reset()
+                yield from route.open(connection, outgoing)
+            connection.queue(route.message(outgoing))
+            sent = True
+            reader = ResponseReader(cap)
+            yield from exchange(connection, outgoing.method, reader)
+            return reader.answer()
+        except Exception as error:
+            if not sent and out_of_sockets(error) and pool.shrink():
+                return None
+            failure = failure_of(error, sent=sent, server=str(route) if turn.happened else None)
+            if failure is None:
+                raise
+            return failure
+        finally:
+            pool.leave(turn)
+    finally:
+        pool.leave(turn)  # again, for an interrupt at or in the first
 
 
-def failure_of(error: Exception, *, sent: bool, server: str) -> Failure | None:
+def failure_of(error: Exception, *, sent: bool, server: str | None) -> Failure | None:
     """Return the failure for an exception of an exchange, or None for one of the caller's.
 
     The caller's comes from a signal handler, or from a tool that blocks sockets in tests.
@@ -147,30 +141,28 @@ def failure_of(error: Exception, *, sent: bool, server: str) -> Failure | None:
     Args:
         error: of a connection or its response.
         sent: whether a byte of the request may have left.
-        server: host and port that the connection goes to.
+        server: host and port that the connection goes to; None if there is no connection.
     """
     match error:
-        case NotSent():
-            return Failure(sent=False, reason=str(error), permanent=error.permanent)
+        case Failed():
+            return Failure(sent, str(error), error.permanent)
+        case Late() if not sent:
+            reason = "timed out " + (f"connecting to {server}" if server else "waiting for a free connection")
         case Late():
-            reason = "timed out before a complete response" if sent else f"timed out connecting to {server}"
-        case TooManyInterimResponses():
-            reason = "the server sent more interim responses than any server needs"
+            reason = "timed out before a complete response"
         case h11.ProtocolError():
             reason = "the server closed the connection before a complete response, or did not send valid HTTP/1.1"
-        case OSError(errno=None):
-            return None
-        case ssl.SSLCertVerificationError() if not sent:
-            problem = getattr(error, "verify_message", None) or "no reason given"
-            return Failure(sent=False, reason=f"the certificate of {server} does not verify: {problem}", permanent=True)
         case socket.gaierror():
             reason = f"the host name could not be resolved ({server})"
+        case ssl.SSLCertVerificationError() if not sent:
+            problem = getattr(error, "verify_message", None) or "no reason given"
+            return Failure(sent, f"the certificate of {server} does not verify: {problem}", permanent=True)
         case ssl.SSLError():
             problem = (getattr(error, "reason", None) or "connection closed").replace("_", " ").lower()
             reason = f"TLS with {server} failed: {problem.replace('tls', 'TLS')}"
         case OSError(errno=int(number)):
-            problem = os.strerror(number)
-            reason = f"the connection was lost: {problem}" if sent else f"cannot connect to {server}: {problem}"
+            reason = "the connection was lost" if sent else f"cannot connect to {server}"
+            reason += f": {os.strerror(number)}"
         case _:
             return None
     return Failure(sent, reason)
@@ -224,6 +216,13 @@ class _OneOrigin:
             self._loop = loop
         return True
 
+    def close(self) -> None:
+        """Close the idle connections now, and the others after their response.
+
+        The caller's client stays open, and the clients of `Detours` keep no connection.
+        """
+        self._pool.close()
+
     def forget(self) -> None:
         """Drop the connections of a parent process or of another event loop, which cannot be used here."""
         self._pool = self._pool.renewed()
@@ -237,12 +236,6 @@ class Exchange(_OneOrigin):
         """Send a request and return its response."""
         return completed(self._request, outgoing)
 
-    def close(self) -> None:
-        """Close the idle connections now, and the others after their response. The caller's client stays open."""
-        self._pool.close()
-        for client in self._detours.clients():
-            client.close()
-
 
 class AsyncExchange(_OneOrigin):
     """Exchange requests and responses with one origin, for tasks of one event loop at a time."""
@@ -250,12 +243,6 @@ class AsyncExchange(_OneOrigin):
     async def request(self, outgoing: Outgoing) -> Answer | Failure:
         """Send a request and return its response."""
         return await self._request(outgoing)
-
-    async def aclose(self) -> None:
-        """Close the idle connections now, and the others after their response. The caller's client stays open."""
-        self._pool.close()
-        for client in self._detours.clients():
-            await client.aclose()
 
 
 def _is_closed(loop: object) -> bool:
@@ -268,7 +255,7 @@ _exchanges: "weakref.WeakSet[_OneOrigin]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    forget_threads()
+    running.clear()  # the threads of the parent process
     for each in tuple(_exchanges):
         each.forget()
 

@@ -12,7 +12,7 @@ import h11
 
 from camara_otp._exchange.answer import Answer
 from camara_otp._exchange.body import Body
-from camara_otp._exchange.connect import Connection, NotSent, of_system
+from camara_otp._exchange.connect import Connection, Failed, of_system
 from camara_otp._exchange.proxies import Proxy
 from camara_otp._exchange.waits import PAUSE, Steps, Wait
 
@@ -21,12 +21,6 @@ MAX_INTERIM: Final = 100
 _MAX_HEAD: Final = 102_400
 _STEPS_AT_A_TIME: Final = 64
 """Steps of the parser between two pauses, so that a body of many small chunks blocks no event loop."""
-
-
-class TooManyInterimResponses(Exception):  # noqa: N818 - an event inside this package, never raised to a caller
-    """The server sent more interim responses than any server needs."""
-
-
 _STAND_INS: Final = {
     method: h11.Request(method=method, target="-", headers=[("Host", "-"), ("Content-Length", "0")])
     for method in ("GET", "POST", "CONNECT")
@@ -38,7 +32,7 @@ def head_of(method: str, target: bytes, authority: bytes, headers: Iterable[tupl
     """Return the head of a request.
 
     Raises:
-        NotSent: a header holds a control character that ends a line, or the header would begin a request of its own.
+        Failed: a header holds a control character that ends a line, or the header would begin a request of its own.
     """
     lines = [
         b"%s %s HTTP/1.1\r\nHost: %s" % (method.encode("ascii"), target, authority),
@@ -46,7 +40,7 @@ def head_of(method: str, target: bytes, authority: bytes, headers: Iterable[tupl
     ]
     head = b"\r\n".join(lines) + b"\r\n\r\n"
     if not head.count(b"\n") == head.count(b"\r") == len(lines) + 2 or b"\0" in head:
-        raise NotSent("a header holds a line end; check what adds headers to the request")
+        raise Failed("a header holds a line end; check what adds headers to the request")
     return head
 
 
@@ -71,7 +65,7 @@ class ResponseReader:
 
         Raises:
             h11.RemoteProtocolError: the response is not valid HTTP/1.1, or was cut off.
-            TooManyInterimResponses: more than `MAX_INTERIM`.
+            Failed: more than `MAX_INTERIM` interim responses.
         """
         for _ in range(_STEPS_AT_A_TIME):
             event = http.next_event()
@@ -95,7 +89,7 @@ class ResponseReader:
         if isinstance(event, h11.InformationalResponse):
             self._interim += 1
             if self._interim > MAX_INTERIM:
-                raise TooManyInterimResponses
+                raise Failed("the server sent more interim responses than any server needs", permanent=False)
             return False
         if isinstance(event, h11.EndOfMessage):
             return True
@@ -141,21 +135,21 @@ def tunnel(connection: Connection, proxy: Proxy, authority: bytes) -> Steps[None
     """Have a proxy connect to the server (RFC 9110 section 9.3.6).
 
     Raises:
-        NotSent: the proxy refused.
+        Failed: the proxy refused.
     """
     connection.queue(head_of("CONNECT", authority, authority, proxy.headers))
     reader = ResponseReader(None)
     try:
         yield from exchange(connection, "CONNECT", reader)
     except h11.ProtocolError:
-        raise NotSent(f"{proxy}: closed the connection, or did not send valid HTTP/1.1", permanent=False) from None
+        raise Failed(f"{proxy}: closed the connection, or did not send valid HTTP/1.1", permanent=False) from None
     status = reader.answer().status
     if not 200 <= status <= 299:
-        raise NotSent(
+        raise Failed(
             f"{proxy}: the proxy refused the connection with HTTP {status}; check its credentials and rules, or except "
             "this host in NO_PROXY",
             permanent=status < 500,
         )
     if connection.http is None or connection.http.trailing_data[0]:
-        raise NotSent(f"{proxy}: the proxy sent data of its own into the tunnel")
+        raise Failed(f"{proxy}: the proxy sent data of its own into the tunnel")
     connection.http = None

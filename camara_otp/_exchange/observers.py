@@ -180,10 +180,6 @@ class Detours:
         client.cookies.extract_cookies = _keep_no_cookie
         return client
 
-    def clients(self) -> list[Any]:
-        """Return the clients, to close them."""
-        return [through.client for through in self._ways.values()]
-
     def forget(self) -> None:
         """Drop the clients, which belong to a parent process or to another event loop."""
         self._ways = {}

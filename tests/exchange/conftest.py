@@ -122,7 +122,7 @@ class DrivenExchange:
         )
 
     def close(self):
-        self._shell.call(self.exchange.aclose if self._shell.is_async else self.exchange.close)
+        self.exchange.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from camara_otp._exchange import Failure, Outgoing, connect, mocks, open_async_exchange
+from camara_otp._exchange import exchange as exchange_module
 from camara_otp._exchange.waits import drive
 from tests.exchange.conftest import parts
 
@@ -100,8 +101,8 @@ def test_a_child_forked_while_certificates_are_read_does_not_wait_for_a_thread_i
     """The child ignores the thread of the parent process."""
     connect._contexts.clear()
     key = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
-    connect._running[key] = Future()
-    connect.forget_threads()
+    connect.running[key] = Future()
+    exchange_module._after_fork()
     assert context()
 
 
@@ -129,7 +130,7 @@ def test_a_resolver_that_hangs_holds_one_thread(shell_sync, monkeypatch):
     assert asked == ["slow.example"]
     assert used.request(seconds=0.1) == Failure(False, "timed out connecting to slow.example:443")
     release.set()
-    while connect._running:
+    while connect.running:
         time.sleep(0.01)
     assert used.request() == Failure(False, "the host name could not be resolved (slow.example:443)")
     assert asked == ["slow.example"] * 2
@@ -146,7 +147,7 @@ def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypa
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     used = DrivenExchange(shell_sync, "https://slow.example")
     assert used.request() == Failure(sent=False, reason="no thread can be started")
-    assert not connect._running
+    assert not connect.running
     used.close()
 
 
@@ -161,17 +162,10 @@ def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, mon
         outgoing = Outgoing("POST", "/", [], b"{}", time.monotonic() + 5, None)
         return [(await exchange.request(outgoing)).status for _ in range(2)]
 
-    async def call_and_close():
-        try:
-            return await call()
-        finally:
-            for client in exchange._detours.clients():
-                await client.aclose()
-
-    assert anyio.run(call_and_close, backend=backend) == [200, 200]
-    assert anyio.run(call_and_close, backend=backend) == [200, 200]
+    assert anyio.run(call, backend=backend) == [200, 200]
+    assert anyio.run(call, backend=backend) == [200, 200]
     assert len(server.requests) == 4
-    exchange._pool.close()
+    exchange.close()
 
 
 def test_a_deadline_that_has_passed_sends_nothing(new_exchange, server):

@@ -7,9 +7,8 @@ import h11
 import pytest
 
 from camara_otp._exchange.answer import Failure
-from camara_otp._exchange.connect import NotSent, of_system, out_of_sockets
+from camara_otp._exchange.connect import Failed, of_system, out_of_sockets
 from camara_otp._exchange.exchange import failure_of
-from camara_otp._exchange.http1 import TooManyInterimResponses
 from camara_otp._exchange.waits import Late
 
 
@@ -28,12 +27,12 @@ INVALID = "the server closed the connection before a complete response, or did n
         (Late(), False, Failure(False, "timed out connecting to a:1")),
         (Late(), True, Failure(True, "timed out before a complete response")),
         (
-            TooManyInterimResponses(),
+            Failed("the server sent more interim responses than any server needs", permanent=False),
             True,
             Failure(True, "the server sent more interim responses than any server needs"),
         ),
-        (NotSent("no file"), False, Failure(False, "no file", permanent=True)),
-        (NotSent("refused", permanent=False), False, Failure(False, "refused")),
+        (Failed("no file"), False, Failure(False, "no file", permanent=True)),
+        (Failed("refused", permanent=False), False, Failure(False, "refused")),
         (socket.gaierror(-2, "api.example"), False, Failure(False, "the host name could not be resolved (a:1)")),
         (ConnectionRefusedError(111, "x"), False, Failure(False, "cannot connect to a:1: Connection refused")),
         (ConnectionResetError(104, "x"), True, Failure(True, "the connection was lost: Connection reset by peer")),

@@ -30,7 +30,8 @@ def check(data: bytes) -> None:
         ValidateCodeResponse,
     )
     from camara_otp._exchange.body import Body
-    from camara_otp._exchange.http1 import ResponseReader, TooManyInterimResponses
+    from camara_otp._exchange.connect import Failed
+    from camara_otp._exchange.http1 import ResponseReader
     from camara_otp._secret import Secret
     from camara_otp._wire import CallContext, read_send_code, read_validate_code
 
@@ -60,7 +61,7 @@ def check(data: bytes) -> None:
     try:
         while reader.read(connection, parser) is not None:
             pass
-    except (h11.RemoteProtocolError, TooManyInterimResponses):
+    except (h11.RemoteProtocolError, Failed):
         pass
     else:
         assert len(reader.answer().body) <= CAP
