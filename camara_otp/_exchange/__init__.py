@@ -1,8 +1,5 @@
 """The only package on the client's path that knows HTTP libraries: bytes out; status, headers and body in.
 
-`exchange` chooses the way of a request; `connect` and `http1` are the direct way, as generators that `waits` drives;
-`observers` and `httpx_client` are the ways through clients of httpx and httpx2.
-
 The libraries are imported when the first exchange is opened: they are a third of the cost of importing this package.
 """
 

@@ -208,7 +208,7 @@ class Connection:
         assert self.sock is not None  # noqa: S101 - for type checkers
         try:
             return self.sock.recv(_READ_SIZE)
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return None
 
     def _feed(self) -> bool:
@@ -227,19 +227,18 @@ class Connection:
             data = self._outgoing.read()
         self._unsent = data
 
-    def flush(self) -> Steps[None]:
-        """Send the queued bytes. They are not an argument, because a traceback would show it."""
-        while not self._flush():
-            yield self.writable
+    def flush(self) -> Writable | None:
+        """Send the queued bytes; return the wait before the rest of them, or None at the end.
 
-    def _flush(self) -> bool:
+        They are not an argument, because a traceback would show it.
+        """
         assert self.sock is not None  # noqa: S101 - for type checkers
         try:
             while self._unsent:
                 self._unsent = self._unsent[self.sock.send(self._unsent) :]
-        except (BlockingIOError, InterruptedError):
-            return False
-        return True
+        except BlockingIOError:
+            return self.writable
+        return None
 
     def connect(self, host: str, port: int, deadline: float) -> Steps[None]:
         """Connect to the first address of a host that accepts; each gets its share of the time.
@@ -291,9 +290,10 @@ class Connection:
                 pass
             except ssl.SSLError:
                 self._unsent = self._outgoing.read()  # the alert that names the reason to the server
-                self._flush()
+                self.flush()
                 raise
             self._unsent = self._outgoing.read()
-            yield from self.flush()
+            while (wait := self.flush()) is not None:
+                yield wait
             while self._tls is None and not self._feed():
                 yield self.readable

@@ -120,15 +120,15 @@ def exchange(connection: Connection, method: str, reader: ResponseReader) -> Ste
     http.send(_STAND_INS[method])
     http.send(_END)
     try:
-        yield from connection.flush()
+        while (wait := connection.flush()) is not None:
+            yield wait
     except OSError as error:
         if not of_system(error):
             raise
         # The server may have answered and closed before it read all. That response is worth reading.
-    wait: Wait | None = connection.readable
-    while wait is not None:
-        yield wait
-        wait = reader.read(connection, http)
+    yield connection.readable
+    while (more := reader.read(connection, http)) is not None:
+        yield more
 
 
 def tunnel(connection: Connection, proxy: Proxy, authority: bytes) -> Steps[None]:
