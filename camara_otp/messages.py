@@ -58,7 +58,7 @@ class Segments:
     doubled: tuple[str, ...] = ()
 
 
-@attrs.frozen(init=False)
+@attrs.frozen
 class MessageTemplate:
     """The message of `send_code`, checked, before the operator inserts the code.
 
@@ -73,11 +73,9 @@ class MessageTemplate:
 
     text: str = attrs.field(repr=False)
 
-    def __init__(self, text: str) -> None:
-        error = broken_limit(message=text)
-        if error is not None:
+    def __attrs_post_init__(self) -> None:
+        if (error := broken_limit(message=self.text)) is not None:
             raise error
-        object.__setattr__(self, "text", text)
 
     def segments(self, *, code_length: int = 6) -> Segments:
         """Count the parts of the text with a code in place of every label.
