@@ -59,12 +59,11 @@ def app() -> None:
     'Add to the shell\'s start-up file: eval "$(camara-otp completion bash)"',
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(*, shell: str) -> Exit:
+def completion(*, shell: str) -> None:
     """Print the completion script of a shell."""
     script = get_completion_class(shell)
     if script is not None:
         click.echo(script(app, {}, PROGRAM, _COMPLETE).source())
-    return Exit.DONE
 
 
 # Most used first.
@@ -81,7 +80,7 @@ def run_command(arguments: Sequence[str]) -> int:
     if _COMPLETE in os.environ:  # the shell asks for completions, in bytes
         app.main([], prog_name=PROGRAM)
     with recording_streams() as out:
-        screen = Screen(as_json="--json" in arguments)
+        screen = Screen(as_json="--json" in arguments)  # until the command line is parsed, which may fail
         code = _run(arguments, screen)
         sys.stdout.flush()
         if out.failure:
@@ -94,7 +93,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], screen: Screen) -> int:
     try:
-        return int(app.main(list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=screen))
+        return app.main(list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=screen) or Exit.DONE
     except OTPError as error:
         return screen.failed(error)
     except click.Abort:

@@ -4,7 +4,7 @@ import fnmatch
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -110,12 +110,13 @@ def check(
         _list(screen, todo)
         return Exit.DONE
     _require_reader(settings, todo)
-    missed: list[TokenError] = []
-    token = _token(token_or_provider(found), missed)
+    source = token_or_provider(found)
+    if not isinstance(source, str):
+        source.get_token(rejected=None, timeout=30.0)
     if todo.texts:
         texts = "one text" if todo.texts == 1 else f"{todo.texts} texts"
         prompts.confirm(f"This sends {texts}. Continue?", yes=yes)
-    report = _run(screen, settings, todo, token)
+    report, missed = _run(screen, settings, todo, source)
     written = [_write(screen, path, write(report)) for path, write in files]
     if screen.as_json:
         sys.stdout.write(as_json(report))
@@ -193,34 +194,31 @@ def _require_reader(settings: "Settings", todo: "Plan") -> None:
         raise ConfigurationError('read.how: "ask" needs a person at the terminal, and standard input is closed')
 
 
-def _token(source: str | TokenProvider, missed: list[TokenError]) -> str | Callable[[], Awaitable[str]]:
-    """Return the token, or a callable that fetches it and records each failure."""
-    if isinstance(source, str):
-        return source
-    source.get_token(rejected=None, timeout=30.0)
-
-    async def fetch() -> str:
-        try:
-            return await source.aget_token(rejected=None, timeout=30.0)
-        except TokenError as error:
-            missed.append(error)
-            raise
-
-    return fetch
-
-
-def _run(screen: Screen, settings: "Settings", todo: "Plan", token: str | Callable[[], Awaitable[str]]) -> "Report":
+def _run(
+    screen: Screen, settings: "Settings", todo: "Plan", source: str | TokenProvider
+) -> "tuple[Report, TokenError | None]":
+    """Run the check; return the report, and the error if a token could not be renewed."""
     import anyio  # noqa: PLC0415
 
     from camara_otp.conformance import UnreachableError, run  # noqa: PLC0415
     from camara_otp.conformance.reports.terminal import progress  # noqa: PLC0415
+
+    missed: TokenError | None = None
+
+    async def token() -> str:
+        nonlocal missed
+        try:
+            return source if isinstance(source, str) else await source.aget_token(rejected=None, timeout=30.0)
+        except TokenError as error:
+            missed = error
+            raise
 
     async def checked() -> "Report":
         with progress(screen.err, todo) as (on_event, prompt):
             return await run(settings, todo, token, on_event=on_event, prompt=prompt)
 
     try:
-        return anyio.run(checked)
+        return anyio.run(checked), missed
     except KeyboardInterrupt:
         reason = "\nStopped. Texts that were on their way may still arrive."
         raise Stopped(reason, outcome_unknown=todo.texts > 0) from None
@@ -239,7 +237,7 @@ def _write(screen: Screen, path: Path, text: str) -> bool:
     return True
 
 
-def _ending(screen: Screen, report: "Report", missed: list[TokenError], fail_on: "Grade") -> Exit:
+def _ending(screen: Screen, report: "Report", missed: TokenError | None, fail_on: "Grade") -> Exit:
     if missed:
         # Scenarios that were skipped without a token would otherwise count as good.
         screen.note("✗ The check is not complete: the access token could not be renewed.", "bold red")

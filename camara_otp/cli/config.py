@@ -8,8 +8,7 @@ import click
 from camara_otp._checks import shown_url
 from camara_otp._environment import SETTINGS, Setting, profiles, profiles_file, token_settings
 from camara_otp.cli import options
-from camara_otp.cli.console import Screen, plain
-from camara_otp.cli.exit_codes import Exit
+from camara_otp.cli.console import Screen, plain, table_of
 
 # A narrow terminal leaves out the last column, a narrower one the last two.
 _WIDTHS: Final = (80, 110)
@@ -23,24 +22,19 @@ _WIDTHS: Final = (80, 110)
 @options.json_option
 @options.profile_option
 @click.pass_obj
-def config(screen: Screen, /, **given: Any) -> Exit:
+def config(screen: Screen, /, **given: Any) -> None:
     """Show every setting, its source, and the variable that sets it; secrets are masked."""
     found = options.resolved(screen, given)
     path = profiles_file(os.environ)
     names = list(profiles(path))
     _, unused = token_settings(found)
     rows = [_row(name, found.get(name), is_used=name not in unused) for name in SETTINGS]
-    if screen.as_json:
-        screen.json({"profilesFile": str(path), "profiles": names, "settings": rows})
-        return Exit.DONE
     columns = 3 + sum(screen.out.width >= width for width in _WIDTHS)
-    screen.table(
-        ("setting", "value", "from", "variable", "what it is")[:columns],
-        [_shown(row)[:columns] for row in rows],
-        whole=("setting", "variable"),
-    )
-    screen.out.print(plain(f"Profiles in {path}: {', '.join(names) or 'none'}"), soft_wrap=True)
-    return Exit.DONE
+    titles = ("setting", "value", "from", "variable", "what it is")[:columns]
+    table = table_of(titles, [_shown(row)[:columns] for row in rows], whole=("setting", "variable"))
+    screen.result({"profilesFile": str(path), "profiles": names, "settings": rows}, table)
+    if not screen.as_json:
+        screen.out.print(plain(f"Profiles in {path}: {', '.join(names) or 'none'}"))
 
 
 def _row(name: str, setting: Setting | None, *, is_used: bool) -> dict[str, Any]:

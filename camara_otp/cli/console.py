@@ -41,6 +41,16 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
+def table_of(titles: Sequence[str], rows: Iterable[Iterable[object]], *, whole: Collection[str]) -> Table:
+    """Return a table; the columns named in `whole` are not broken into lines."""
+    table = Table(pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=title in whole)
+    for row in rows:
+        table.add_row(*map(plain, row))
+    return table
+
+
 def in_cli_words(text: str) -> str:
     """Return a cause or remedy without names of Python: asides in brackets are left out, the others translated."""
     text = re.sub(r" \(`.*?`\)", "", text)
@@ -81,13 +91,15 @@ class Screen:
         logger.setLevel(logging.DEBUG)
         logger.handlers = [handler]
 
-    def result(self, values: dict[str, Any], text: str) -> None:
-        """Print the result: values for scripts, or text for users."""
-        # Scripts get an id byte for byte; a terminal would interpret control characters in it.
+    def result(self, values: Any, shown: str | RenderableType) -> None:
+        """Print the result: values as JSON, or what is shown to users."""
         if self.as_json:
             self.json(values)
+        elif isinstance(shown, str):
+            # Scripts get an id byte for byte; a terminal would interpret control characters in it.
+            self._write(_printable(shown) if self.out.is_interactive else shown)
         else:
-            self._write(_printable(text) if self.out.is_interactive else text)
+            self.out.print(shown, soft_wrap=isinstance(shown, Text))
 
     def json(self, values: Any) -> None:
         """Print JSON, one value and a line feed, in ASCII, which every locale can write."""
@@ -101,15 +113,6 @@ class Screen:
         """Print a message for the user, in a style of Rich."""
         if not self.as_json:
             self.err.print(Text(_printable(message), style) if isinstance(message, str) else message)
-
-    def table(self, titles: Sequence[str], rows: Iterable[Iterable[object]], whole: Collection[str] = ()) -> None:
-        """Print a table on standard output; the columns named in `whole` are not broken into lines."""
-        table = Table(pad_edge=False)
-        for title in titles:
-            table.add_column(title, overflow="fold", no_wrap=title in whole)
-        for row in rows:
-            table.add_row(*map(plain, row))
-        self.out.print(table, soft_wrap=False)
 
     @contextmanager
     def waiting(self, text: str, stopped: str = "Stopped.") -> Generator[None]:

@@ -7,8 +7,7 @@ import click
 from camara_otp import OTPError
 from camara_otp import errors as catalogue
 from camara_otp.cli import options
-from camara_otp.cli.console import Screen, in_cli_words
-from camara_otp.cli.exit_codes import Exit
+from camara_otp.cli.console import Screen, in_cli_words, table_of
 from camara_otp.errors import CODES, STATUSES
 
 
@@ -24,7 +23,7 @@ def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 @click.argument("code", default="", shell_complete=_completed)
 @options.json_option
 @click.pass_obj
-def errors(screen: Screen, /, *, code: str) -> Exit:
+def errors(screen: Screen, /, *, code: str) -> None:
     """Show the error codes: the cause of each, and the remedy."""
     chosen = _named(code.strip().upper())
     if not chosen:
@@ -33,15 +32,11 @@ def errors(screen: Screen, /, *, code: str) -> Exit:
         {"code": name, "class": kind.__name__, "status": _status(kind), "cause": kind.cause, "remedy": kind.remedy}
         for name, kind in chosen
     ]
-    if screen.as_json:
-        screen.json(rows)
-        return Exit.DONE
     shown = [
         (row["status"] or "", _short(row["code"] or row["class"]), *map(in_cli_words, (row["cause"], row["remedy"])))
         for row in rows
     ]
-    screen.table(("HTTP", "code", "when", "what to do"), shown, whole=("code",))
-    return Exit.DONE
+    screen.result(rows, table_of(("HTTP", "code", "when", "what to do"), shown, whole=("code",)))
 
 
 def _short(code: str) -> str:

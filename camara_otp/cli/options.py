@@ -103,6 +103,11 @@ def _profile_names(_: click.Context, __: click.Parameter, incomplete: str) -> li
         return []
 
 
+def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - Click's signature
+    if not ctx.resilient_parsing:
+        ctx.obj.as_json = value
+
+
 profile_option: Final = option(
     "--profile", help="Profile to use, from the profiles file.", shell_complete=_profile_names, heading=OPERATOR
 )
@@ -115,8 +120,9 @@ token_options: Final = together(
         about="The access token itself, which every user of this machine can read in the process list.",
     ),
 )
-# `run_command` looks for it before the command line is parsed, so that errors in the command line are JSON, too.
-json_option: Final = option("--json", is_flag=True, expose_value=False, help="Print JSON, for scripts.")
+json_option: Final = option(
+    "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON, for scripts."
+)
 verbose_option: Final = option("--verbose", "-v", is_flag=True, help="Show each attempt with its x-correlator.")
 yes_option: Final = option("--yes", "-y", is_flag=True, help="Do not ask.")
 call_options: Final = together(

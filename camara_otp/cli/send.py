@@ -10,7 +10,6 @@ from camara_otp import OTPClient, OTPError, SendCodeResponse
 from camara_otp._environment import DEFAULT_MESSAGE, Setting
 from camara_otp.cli import options, prompts, recent_sends
 from camara_otp.cli.console import Screen
-from camara_otp.cli.exit_codes import Exit
 
 
 def send_code(
@@ -47,7 +46,7 @@ def send_code(
 )
 @options.send_options
 @click.pass_obj
-def send(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> Exit:
+def send(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> None:
     """Send a code to a phone, and print the authenticationId that checks it."""
     found = options.resolved(screen, given)
     with options.opened_client(found) as otp:
@@ -56,4 +55,3 @@ def send(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> Exit:
     screen.result(
         {"authenticationId": sent.authentication_id, "xCorrelator": sent.x_correlator}, sent.authentication_id
     )
-    return Exit.DONE

@@ -60,13 +60,9 @@ def recording_streams() -> Generator[_RecordingStream]:
     finally:
         sys.stdout, sys.stderr = given
         for stream in filter(None, given):
-            _empty(stream)
-
-
-def _empty(stream: TextIO) -> None:
-    """Flush a stream; if it fails, discard its buffer, because the flush at exit would set exit code 120."""
-    try:
-        stream.flush()
-    except OSError:
-        with suppress(OSError), Path(os.devnull).open("w", encoding="utf-8") as null:
-            os.dup2(null.fileno(), stream.fileno())
+            try:
+                stream.flush()
+            except OSError:
+                # Discard the buffer: the flush at exit would fail, too, and set exit code 120.
+                with suppress(OSError), Path(os.devnull).open("w", encoding="utf-8") as null:
+                    os.dup2(null.fileno(), stream.fileno())

@@ -12,7 +12,6 @@ from camara_otp._environment import client_credentials, token_or_provider
 from camara_otp.auth import MemoryStore, StaticToken
 from camara_otp.cli import options
 from camara_otp.cli.console import Screen, plain
-from camara_otp.cli.exit_codes import Exit
 
 
 class _LifetimeStore(MemoryStore):
@@ -36,7 +35,7 @@ class _LifetimeStore(MemoryStore):
 @options.profile_option
 @options.token_options
 @click.pass_obj
-def token(screen: Screen, /, **given: Any) -> Exit:
+def token(screen: Screen, /, **given: Any) -> None:
     """Fetch an access token, or read the one that is set, and describe it without printing it."""
     found = options.resolved(screen, given)
     source = next((found[name].source for name in ("token", "token_file") if name in found), None)
@@ -53,13 +52,8 @@ def token(screen: Screen, /, **given: Any) -> Exit:
         text = StaticToken(str(token_or_provider(found))).get_token(rejected=None, timeout=0.0)
         described = {"from": source}
     described |= describe_token(text)
-    if screen.as_json:
-        screen.json(described)
-        return Exit.DONE
     width = max(map(len, described))
-    for name, value in described.items():
-        screen.out.print(plain(f" {name:<{width}}  {value}"))
-    return Exit.DONE
+    screen.result(described, plain("\n".join(f" {name:<{width}}  {value}" for name, value in described.items())))
 
 
 # The last second that `datetime` can hold; a claim may hold any number.

@@ -7,7 +7,6 @@ import click
 from camara_otp import OTPClient, ValidateCodeResponse, VerificationExpiredError, VerificationFailedError
 from camara_otp.cli import options, prompts, recent_sends
 from camara_otp.cli.console import Screen
-from camara_otp.cli.exit_codes import Exit
 
 
 def validate_code(screen: Screen, otp: OTPClient, authentication_id: str, code: str) -> ValidateCodeResponse:
@@ -37,7 +36,7 @@ def validate_code(screen: Screen, otp: OTPClient, authentication_id: str, code: 
 @options.option("--code", help="The code. Without it, the code is read from standard input, or asked for.")
 @options.call_options
 @click.pass_obj
-def validate(screen: Screen, /, *, authentication_id: str, code: str | None, **given: Any) -> Exit:
+def validate(screen: Screen, /, *, authentication_id: str, code: str | None, **given: Any) -> None:
     """Check a code."""
     found = options.resolved(screen, given)
     with options.opened_client(found) as otp:
@@ -46,4 +45,3 @@ def validate(screen: Screen, /, *, authentication_id: str, code: str | None, **g
             code = prompts.ask("Code")
         valid = validate_code(screen, otp, authentication_id, code)
     screen.result({"valid": True, "xCorrelator": valid.x_correlator}, "✓ The code is right.")
-    return Exit.DONE

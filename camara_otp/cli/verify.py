@@ -15,7 +15,7 @@ from camara_otp import (
 )
 from camara_otp.cli import options, prompts
 from camara_otp.cli.console import Screen, in_cli_words
-from camara_otp.cli.exit_codes import Exit, exit_code
+from camara_otp.cli.exit_codes import exit_code
 from camara_otp.cli.send import send_code
 from camara_otp.cli.validate import validate_code
 
@@ -29,7 +29,7 @@ from camara_otp.cli.validate import validate_code
 )
 @options.send_options
 @click.pass_obj
-def verify(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> Exit:
+def verify(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> None:
     """Send a code to a phone, ask for the code, and check it."""
     found = options.resolved(screen, given)
     valid: ValidateCodeResponse | None = None
@@ -59,4 +59,3 @@ def verify(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> Exit:
                     raise EndOfCommand(exit_code(error)) from None
                 yes = True
     screen.result({"verified": True, "xCorrelator": valid.x_correlator}, "✓ The number is verified.")
-    return Exit.DONE

@@ -275,6 +275,14 @@ def test_a_log_that_was_deleted_stays_deleted(home):
     assert list(home.rglob("*.json")) == []
 
 
+def test_the_code_of_a_second_send_that_is_used_up_needs_no_question(cli, ready, sandbox):
+    cli("send", NUMBER)
+    sent = cli("send", NUMBER, "--yes").out.strip()
+
+    assert cli("validate", sent, "--code", sandbox.last_code(NUMBER)).code == Exit.DONE
+    assert cli("send", NUMBER).code == Exit.DONE
+
+
 @pytest.mark.parametrize("codes", ["right", "three wrong ones", "asked for by verify"])
 def test_a_code_that_is_used_up_needs_no_question(cli, ready, sandbox, monkeypatch, codes):
     """Another send invalidates nothing."""
@@ -324,6 +332,12 @@ def test_a_code_is_a_value_whatever_it_looks_like(cli, ready, sandbox, code):
         assert ran.code in (Exit.REFUSED, Exit.USAGE)
         assert "InvalidOTP" in ran.err or "INVALID_OTP" in ran.err or "code" in ran.err
         assert "Usage:" not in ran.out
+
+
+def test_a_code_does_not_change_the_form_of_the_output(cli, ready):
+    ran = cli("validate", "an-id", "--code", "--json")
+
+    assert (ran.code, ran.out) == (Exit.REFUSED, "")
 
 
 OTHER_HOST = "http://127.0.0.1:9"
