@@ -57,7 +57,7 @@ def control_response(engine: Engine, request: HTTPRequest) -> HTTPResponse:
             arguments = {name: values[-1] for name, values in parse_qs(request.query, keep_blank_values=True).items()}
         value = act(engine, arguments)
     except ValueError as error:
-        reason = re.sub(r"\w+(?=:)", lambda name: _camel(name[0]), str(error), count=1)
+        reason = re.sub(r"^\w+(?=:)", lambda name: _camel(name[0]), str(error))
         return error_response(400, "INVALID_ARGUMENT", reason)
     if isinstance(value, HTTPResponse):
         return value

@@ -14,6 +14,9 @@ import uvicorn
 from packaging.requirements import Requirement
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from camara_otp.sandbox import Sandbox
+from camara_otp.sandbox.server import SandboxServer
+
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
 
 
@@ -58,6 +61,19 @@ def test_the_attributes_of_a_server_exist():
 
     assert (server.should_exit, server.started) == (False, False)
     assert protocol.app is server.config.loaded_app
+
+
+def test_no_middleware_precedes_the_application():
+    """The protocol passes the application one more argument than ASGI has."""
+
+    async def made():
+        server = SandboxServer(Sandbox())
+        server.config.load()
+        return server
+
+    server = asyncio.run(made())
+
+    assert server.config.loaded_app == server._serve_request
 
 
 def test_uvicorn_calls_the_overridden_methods():
