@@ -230,7 +230,8 @@ class Engine:
     def remove_fault(self, number: int) -> bool:
         """Remove the fault with the number that `add_fault` returned; return whether it was in force."""
         with self._changing():
-            return self._faults.active.pop(number, None) is not None
+            entry = self._faults.active.pop(number, None)
+            return entry is not None and entry.left != 0
 
     def clear_faults(self) -> None:
         """Remove all faults."""
@@ -259,11 +260,7 @@ class Engine:
             return Changes(self.version, fresh, now, messages[newest], calls[newest], self._faults.entries())
 
     def with_tokens(self, act: Callable[[AuthorizationServer, float], T]) -> T:
-        """Call a function with the authorization server, under the lock, and return its result.
-
-        Args:
-            act: Takes the server and the sandbox's time.
-        """
+        """Return what a function of the authorization server and of the sandbox's time returns, under the lock."""
         with self._lock:
             return act(self._authorization, self.now)
 

@@ -94,7 +94,7 @@ class SandboxServer(uvicorn.Server):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         head = HTTPRequest(scope["method"], scope["path"], headers, query=scope["query_string"].decode("latin-1"))
         if not self._is_allowed(head):
-            reason = "Web pages of other sites are rejected, and the inbox is for this machine only."
+            reason = "Requests from web pages of other sites are rejected. Another host name needs --expose."
             await _send_response(error_response(403, "PERMISSION_DENIED", reason), send)
         elif head.path == control.ROOT + "/events" and head.method == "GET":
             await self._send_events(headers, receive, send)

@@ -310,6 +310,9 @@ def test_whole_call(caller: Caller) -> None:
     outcomes = [outcome(caller.send(headers={"x-correlator": name})) for name in ("a", "a", "b", "a")]
     assert outcomes == [(503, "UNAVAILABLE"), (503, "UNAVAILABLE"), (200, None), (200, None)]
     assert caller.sandbox.faults() == []
+    number = caller.sandbox.add_fault(Fault(code="UNAVAILABLE", times=1, whole_call=True))
+    caller.send(headers={"x-correlator": "c"})
+    assert not caller.sandbox.remove_fault(number)
     caller.sandbox.add_fault(Fault(code="UNAVAILABLE", times=1, whole_call=True))
     assert [caller.send("+34600000003").status_code for _ in range(2)] == [503, 200]
 
