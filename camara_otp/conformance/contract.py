@@ -25,49 +25,46 @@ MAX_CODE: Final = 10
 
 SUCCESS: Final[Mapping[Operation, int]] = {"send-code": 200, "validate-code": 204}
 
-# Which HTTP statuses a code may come with.
-PAIRS: Final[Mapping[str, frozenset[int]]] = {
-    code: frozenset(statuses)
-    for code, statuses in {
-        "INVALID_ARGUMENT": (400,),
-        "INVALID_INPUT": (400,),
-        "OUT_OF_RANGE": (400, 404),
-        INVALID_OTP: (400,),
-        EXPIRED: (400,),
-        FAILED: (400,),
-        "UNAUTHENTICATED": (401,),
-        "AUTHENTICATION_REQUIRED": (401,),
-        "PERMISSION_DENIED": (403,),
-        "INVALID_TOKEN_CONTEXT": (403,),
-        MAX_CODES: (403,),
-        NOT_ALLOWED: (403,),
-        BLOCKED: (403,),
-        "NOT_FOUND": (404,),
-        "IDENTIFIER_NOT_FOUND": (404,),
-        "DEVICE_NOT_FOUND": (404,),
-        "METHOD_NOT_ALLOWED": (405,),
-        "NOT_ACCEPTABLE": (406,),
-        "ABORTED": (409,),
-        "ALREADY_EXISTS": (409,),
-        "CONFLICT": (409,),
-        "INCOMPATIBLE_STATE": (409,),
-        "GONE": (410,),
-        "FAILED_PRECONDITION": (400, 412),
-        "UNSUPPORTED_MEDIA_TYPE": (415,),
-        "SERVICE_NOT_APPLICABLE": (422,),
-        "MISSING_IDENTIFIER": (422,),
-        "UNSUPPORTED_IDENTIFIER": (422,),
-        "UNNECESSARY_IDENTIFIER": (422,),
-        "IDENTIFIER_MISMATCH": (422,),
-        "TOO_MANY_REQUESTS": (429,),
-        "QUOTA_EXCEEDED": (429,),
-        "INTERNAL": (500,),
-        "DATA_LOSS": (500,),
-        "NOT_IMPLEMENTED": (501,),
-        "BAD_GATEWAY": (502,),
-        "UNAVAILABLE": (503,),
-        "TIMEOUT": (504,),
-    }.items()
+# The HTTP statuses of each code.
+PAIRS: Final[Mapping[str, tuple[int, ...]]] = {
+    "INVALID_ARGUMENT": (400,),
+    "INVALID_INPUT": (400,),
+    "OUT_OF_RANGE": (400, 404),
+    INVALID_OTP: (400,),
+    EXPIRED: (400,),
+    FAILED: (400,),
+    "UNAUTHENTICATED": (401,),
+    "AUTHENTICATION_REQUIRED": (401,),
+    "PERMISSION_DENIED": (403,),
+    "INVALID_TOKEN_CONTEXT": (403,),
+    MAX_CODES: (403,),
+    NOT_ALLOWED: (403,),
+    BLOCKED: (403,),
+    "NOT_FOUND": (404,),
+    "IDENTIFIER_NOT_FOUND": (404,),
+    "DEVICE_NOT_FOUND": (404,),
+    "METHOD_NOT_ALLOWED": (405,),
+    "NOT_ACCEPTABLE": (406,),
+    "ABORTED": (409,),
+    "ALREADY_EXISTS": (409,),
+    "CONFLICT": (409,),
+    "INCOMPATIBLE_STATE": (409,),
+    "GONE": (410,),
+    "FAILED_PRECONDITION": (400, 412),
+    "UNSUPPORTED_MEDIA_TYPE": (415,),
+    "SERVICE_NOT_APPLICABLE": (422,),
+    "MISSING_IDENTIFIER": (422,),
+    "UNSUPPORTED_IDENTIFIER": (422,),
+    "UNNECESSARY_IDENTIFIER": (422,),
+    "IDENTIFIER_MISMATCH": (422,),
+    "TOO_MANY_REQUESTS": (429,),
+    "QUOTA_EXCEEDED": (429,),
+    "INTERNAL": (500,),
+    "DATA_LOSS": (500,),
+    "NOT_IMPLEMENTED": (501,),
+    "BAD_GATEWAY": (502,),
+    "UNAVAILABLE": (503,),
+    "TIMEOUT": (504,),
 }
 
 CORRELATOR: Final[Mapping[Release, re.Pattern[str]]] = {
@@ -83,7 +80,7 @@ STANDARD_HEADERS: Final = frozenset(
     | {"vary", "via", "x-correlator"}
 )
 
-# Where operators serve the two operations, CAMARA's own place first.
+# The paths under which operators serve the two operations, CAMARA's own first.
 CAMARA_PATH: Final = "/one-time-password-sms/v1"
 DOCUMENTED_PATH: Final = "/otpvalidation"
 API_PATHS: Final = (

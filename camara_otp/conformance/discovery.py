@@ -39,7 +39,8 @@ async def find_api_path(check: Check) -> None:
         if status in _REFUSED and status != nowhere:
             check.api_path = path
             return
-    check.api_path = min(statuses, key=lambda path: _strangeness(statuses[path]))
+    # The least strange: refused as an operation refuses, else any status, else a path or method that does not exist.
+    check.api_path = min(statuses, key=lambda path: (statuses[path] not in _REFUSED, statuses[path] in (404, 405)))
     # A gateway may also answer 404, or any other status, to every request without a token.
     if nowhere is not None or len(statuses) > len(set(statuses.values())) == 1:
         refused = [path for path, status in statuses.items() if status in _REFUSED]
@@ -68,10 +69,3 @@ async def _status(check: Check, path: str, token: str | None = None) -> int:
     if trip.response is None:
         raise UnreachableError(f"no response from {check.settings.root}: {trip.failure}")
     return trip.response.status
-
-
-def _strangeness(status: int) -> int:
-    """Return how little a status looks like one of an operation: 0 if it does."""
-    if status in _REFUSED:
-        return 0
-    return 2 if status in (404, 405) else 1

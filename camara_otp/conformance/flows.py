@@ -173,7 +173,7 @@ def with_message(template: str, *, fill: str = "", raw: bool = False) -> Flow:
             message = (message if len(message) <= length else contract.LABEL).ljust(length, fill)
         trip = await run.start(message, raw=raw)
         if 400 <= trip.status < 500 and not run.limit(trip):
-            text = f"refused with {trip.said}: a message of {_describe(message)}"
+            text = f"{run.due.what} ({len(message)} characters): refused with {trip.said}"
             run.judge(trip, [found("good-request-refused", text, said=trip.said)])
             return
         run.expect(trip)
@@ -184,17 +184,6 @@ def with_message(template: str, *, fill: str = "", raw: bool = False) -> Flow:
             run.expect_right(await run.try_right())
 
     return flow
-
-
-def _describe(message: str) -> str:
-    kinds = [f"{len(message)} characters"]
-    if not message.isascii():
-        kinds.append("letters beyond ASCII")
-    if "\n" in message:
-        kinds.append("several lines")
-    if message.count(contract.LABEL) > 1:
-        kinds.append("the label twice")
-    return ", ".join(kinds)
 
 
 async def one_send_too_many(run: ScenarioRun) -> None:
@@ -308,7 +297,7 @@ async def _mix(run: ScenarioRun, code: str) -> None:
 async def wrong_code(run: ScenarioRun) -> None:
     """Validate a wrong code."""
     sms, told = (await run.live()), run.settings.limits.max_try
-    trip = await run.try_wrong(_WRONG if _is_unknown(run) else wrong_codes(await run.code(), 1)[0])
+    trip = await run.try_wrong((await _wrong_codes(run, 1))[0])
     if trip.code == contract.FAILED and told is None:
         raise BlockedError("the first wrong code closes a verification here")
     if sms.state == "closed" and sms.wrong < (told or 0):
@@ -319,17 +308,12 @@ async def wrong_code(run: ScenarioRun) -> None:
     run.expect(trip)
 
 
-def _is_unknown(run: ScenarioRun) -> bool:
-    """Tell whether the right code is not known and a person would be asked for it, as it is not needed."""
-    read = run.settings.read
-    return run.sms.code is None and (read is None or read.how == "ask")
-
-
 async def _wrong_codes(run: ScenarioRun, count: int) -> list[str]:
     """Return different wrong codes, without asking a person for the right one."""
-    if _is_unknown(run):
-        used = len(run.sms.tried)
-        return [_WRONG[: -len(tail)] + tail for tail in map(str, range(10 + used, 10 + used + count))]
+    read = run.settings.read
+    if run.sms.code is None and (read is None or read.how == "ask"):
+        used = 10 + len(run.sms.tried)
+        return [_WRONG[:-2] + str(tail) for tail in range(used, used + count)]
     return run.wrong_codes(await run.code(), count)
 
 

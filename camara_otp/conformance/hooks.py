@@ -5,7 +5,7 @@ import re
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+from typing import Any, Final, TextIO, cast
 from urllib.parse import quote
 
 import anyio
@@ -16,10 +16,7 @@ from camara_otp.conformance.contract import MAX_CODE
 from camara_otp.conformance.failures import failure_reason
 from camara_otp.conformance.inbox import Found, find, has_texts
 from camara_otp.conformance.model import BlockedError
-from camara_otp.conformance.settings import is_loopback_url
-
-if TYPE_CHECKING:
-    from camara_otp.conformance.settings import Hook, Settings
+from camara_otp.conformance.settings import Hook, Settings, is_loopback_url
 
 Prompt = Callable[[str], Awaitable[str]]
 
@@ -109,7 +106,7 @@ class Hooks:
         misses: how many SMS did not arrive
     """
 
-    settings: "Settings"
+    settings: Settings
     http: httpx.AsyncClient
     prompt: Prompt = prompt_at_terminal
     arrived: int = 0
@@ -138,20 +135,18 @@ class Hooks:
             return False
         try:
             with anyio.move_on_after(hook.timeout):
-                content = await self._call("read", hook, {"phone_number": phone_number, "authentication_id": ""})
-                return find(content, sent, field=hook.field) is not None
+                return find(await self._call("read", phone_number), sent, field=hook.field) is not None
         except HookError:
             pass
         return False
 
-    async def _poll(self, hook: "Hook", phone_number: str, sent: str, authentication_id: str) -> Found:
-        words = {"phone_number": phone_number, "authentication_id": authentication_id}
+    async def _poll(self, hook: Hook, phone_number: str, sent: str, authentication_id: str) -> Found:
         failure, seen = "", False
         timeout = hook.timeout if self.arrived or self.misses < _MISSES else hook.timeout / 10
         with anyio.move_on_after(timeout):
             while True:
                 try:
-                    content = await self._call("read", hook, words)
+                    content = await self._call("read", phone_number, authentication_id)
                 except HookError as error:
                     failure = str(error)
                 else:
@@ -177,13 +172,12 @@ class Hooks:
 
     async def expire(self, phone_number: str, authentication_id: str) -> None:
         """Return when the code of an id has expired."""
-        hook = self.settings.expire
-        if hook is None:
+        if self.settings.expire is None:
             raise HookError("no hook lets a code expire: set [expire]")
-        if hook.how == "wait":
+        if self.settings.expire.how == "wait":
             await anyio.sleep(self.waiting)
         else:
-            await self._once("expire", hook, {"phone_number": phone_number, "authentication_id": authentication_id})
+            await self._once("expire", phone_number, authentication_id)
 
     @property
     def waiting(self) -> float:
@@ -195,18 +189,19 @@ class Hooks:
 
     async def reset(self, phone_number: str) -> None:
         """Reset the operator: it forgets what was sent to a phone, or to every phone."""
-        hook = self.settings.reset
-        assert hook is not None  # noqa: S101  (the plan asks for it only where it is set)
-        await self._once("reset", hook, {"phone_number": phone_number, "authentication_id": ""})
+        await self._once("reset", phone_number)
 
-    async def _once(self, name: str, hook: "Hook", words: Mapping[str, str]) -> None:
-        with anyio.move_on_after(hook.timeout):
-            await self._call(name, hook, words)
+    async def _once(self, name: str, phone_number: str, authentication_id: str = "") -> None:
+        timeout = getattr(self.settings, name).timeout
+        with anyio.move_on_after(timeout):
+            await self._call(name, phone_number, authentication_id)
             return
-        raise HookError(f"[{name}]: it took longer than {hook.timeout:g} s")
+        raise HookError(f"[{name}]: it took longer than {timeout:g} s")
 
-    async def _call(self, name: str, hook: "Hook", words: Mapping[str, str]) -> str:
-        words = {"base_url": self.settings.root, **words}
+    async def _call(self, name: str, phone_number: str, authentication_id: str = "") -> str:
+        hook: Hook = getattr(self.settings, name)
+        root = self.settings.root
+        words = {"base_url": root, "phone_number": phone_number, "authentication_id": authentication_id}
         try:
             return await (self._request(hook, words) if hook.how == "http" else _run(hook, words))
         except HookError as error:
@@ -215,7 +210,7 @@ class Hooks:
             # An operator chooses its ids: one that holds NUL or half a surrogate pair fits no URL and no command line.
             raise HookError(f"[{name}]: a value does not fit into it ({type(error).__name__})") from None
 
-    async def _request(self, hook: "Hook", words: Mapping[str, str]) -> str:
+    async def _request(self, hook: Hook, words: Mapping[str, str]) -> str:
         quoted = {name: word if name == "base_url" else quote(word, safe="") for name, word in words.items()}
         body = None if hook.body is None else _filled(hook.body, words)
         try:
@@ -240,7 +235,7 @@ class Hooks:
         return answer.text
 
 
-async def _run(hook: "Hook", words: Mapping[str, str]) -> str:
+async def _run(hook: Hook, words: Mapping[str, str]) -> str:
     for name, word in words.items():
         is_used = any(f"{{{name}}}" in part for part in hook.command)
         if is_used and (word.startswith("-") or not word.isprintable()):

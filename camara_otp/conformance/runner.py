@@ -12,6 +12,7 @@ import anyio
 import attrs
 import httpx
 
+from camara_otp.conformance import rules
 from camara_otp.conformance.causes import CAUSES, deviations
 from camara_otp.conformance.check import Check, TextSession
 from camara_otp.conformance.discovery import find_api_path
@@ -30,17 +31,7 @@ from camara_otp.conformance.model import (
 )
 from camara_otp.conformance.planning import Plan, Step, fills_phone, forget
 from camara_otp.conformance.recommendations import client_line, recommendations
-from camara_otp.conformance.rules import (
-    EVIDENCE_RULE,
-    PATH_RULE,
-    PATH_UNKNOWN,
-    RULES,
-    ConformanceRule,
-    RuleContext,
-    missing_evidence,
-    over_all,
-    path_findings,
-)
+from camara_otp.conformance.rules import ConformanceRule
 from camara_otp.conformance.scenario_run import ScenarioRun
 from camara_otp.conformance.scenarios import Scenario
 from camara_otp.conformance.settings import Settings, is_loopback_url
@@ -113,24 +104,19 @@ def _shown(check: Check, trip: RoundTrip, role: str) -> Shown:
 
 
 def rule_outcomes(check: Check, outcomes: Iterable[Outcome] = ()) -> list[Outcome]:
-    """Apply the contract rules to all responses so far.
-
-    Args:
-        check: the check
-        outcomes: the results of the scenarios
-    """
-    context = RuleContext(check.settings.release, check.settings.slow, check.deliveries)
-    reason = PATH_UNKNOWN if check.path_is_guess else ""
-    is_given = check.settings.api_path is not None
-    return [
-        *(_rule_outcome(check, rule, context) for rule in RULES),
-        _outcome(PATH_RULE, reason=reason, findings=() if reason else path_findings(check.api_path, is_given=is_given)),
-        _evidence(check, outcomes),
-    ]
+    """Apply the contract rules to all responses so far; `outcomes` are the results of the scenarios."""
+    settings = check.settings
+    context = rules.RuleContext(settings.release, settings.slow, check.deliveries)
+    outcome_of_path = _outcome(rules.PATH_RULE, reason=rules.PATH_UNKNOWN)
+    if not check.path_is_guess:
+        findings = rules.path_findings(check.api_path, is_given=settings.api_path is not None)
+        outcome_of_path = _outcome(rules.PATH_RULE, findings=findings)
+    made = [_rule_outcome(check, rule, context) for rule in rules.RULES]
+    return [*made, outcome_of_path, _evidence(check, outcomes)]
 
 
-def _rule_outcome(check: Check, rule: ConformanceRule, context: RuleContext) -> Outcome:
-    found, count = over_all(rule, check.trips, context)
+def _rule_outcome(check: Check, rule: ConformanceRule, context: rules.RuleContext) -> Outcome:
+    found, count = rules.over_all(rule, check.trips, context)
     return _outcome(
         rule,
         reason="" if count else "there was no response that it is about",
@@ -140,13 +126,12 @@ def _rule_outcome(check: Check, rule: ConformanceRule, context: RuleContext) -> 
 
 
 def _evidence(check: Check, outcomes: Iterable[Outcome]) -> Outcome:
-    missing = [text for text in (missing_evidence(check.trips),) if text]
     skipped = [outcome.tag for outcome in outcomes if outcome.verdict is Verdict.SKIP]
     left_out = [tag for tag in skipped if any(fnmatch.fnmatchcase(tag, pattern) for pattern in check.settings.require)]
-    if left_out:
-        missing.append(f"required scenarios were not run: {', '.join(left_out)}")
-    outcome = _outcome(EVIDENCE_RULE, reason="; ".join(missing))
-    return attrs.evolve(outcome, verdict=Verdict.NOT_JUDGED) if missing else outcome
+    unmet = f"required scenarios were not run: {', '.join(left_out)}" if left_out else ""
+    reason = "; ".join(filter(None, (rules.missing_evidence(check.trips), unmet)))
+    outcome = _outcome(rules.EVIDENCE_RULE, reason=reason)
+    return attrs.evolve(outcome, verdict=Verdict.NOT_JUDGED) if reason else outcome
 
 
 def _outcome(
@@ -178,14 +163,7 @@ async def open_check(
     transport: httpx.AsyncBaseTransport | None = None,
     prompt: Prompt = prompt_at_terminal,
 ) -> AsyncGenerator[Check]:
-    """Open the connections of a check, and find the path of the operations.
-
-    Args:
-        settings: the settings of the check
-        token: the access token, or a callable that returns one
-        texts: how many SMS were announced
-        transport: replaces the network, towards the operator and the hooks
-        prompt: asks a person
+    """Open the connections of a check that announced so many SMS, and find the path of the operations.
 
     Raises:
         UnreachableError: no server responds
@@ -204,7 +182,9 @@ async def open_check(
         ) as http,
     ):
         throttle = Throttle(sender, anyio.CapacityLimiter(settings.concurrency))
-        check = Check(settings, throttle, Hooks(settings, http, prompt), fetch, TextBudget(texts))
+        # Where no SMS was announced, one may be sent: its cause must be seen.
+        budget = TextBudget(max(1, texts))
+        check = Check(settings, throttle, Hooks(settings, http, prompt), fetch, budget)
         await find_api_path(check)
         yield check
 

@@ -12,20 +12,15 @@ class TextBudget:
     if an SMS was sent or may have been.
 
     Args:
-        announced: how many SMS were announced
+        limit: the most SMS that may be caused
         used: how many were sent, or may have been
         in_flight: how many sends have no response yet
     """
 
-    announced: int
+    limit: int
     used: int = 0
     in_flight: int = 0
     _changed: anyio.Condition = attrs.field(factory=anyio.Condition, repr=False, init=False)
-
-    @property
-    def limit(self) -> int:
-        """Return the most SMS that may be caused: one where none was announced, since its cause must be seen."""
-        return max(1, self.announced)
 
     async def take(self) -> bool:
         """Take a place, waiting for sends in flight; return False if all are used up."""

@@ -68,7 +68,7 @@ def _clean(text: str) -> str:
 
 def told(outcome: Outcome) -> str:
     """Return everything about an outcome as lines of text."""
-    lines = [f"sent: {outcome.sent}", f"must come back: {outcome.rule}", f"source: {outcome.source}", ""]
+    lines = [f"sent: {outcome.sent}", f"expected response: {outcome.rule}", f"source: {outcome.source}", ""]
     for finding in outcome.findings:
         cause = finding.cause
         lines += [

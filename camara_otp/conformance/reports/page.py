@@ -141,7 +141,7 @@ def _anchor(report: Report, tag: str) -> str:
 
 def _deviations(report: Report) -> str:
     if not report.deviations:
-        return '<h2>Deviations</h2>\n<p class="card">None: every response was what the contract says.</p>'
+        return '<h2>Deviations</h2>\n<p class="card">None: every response follows the contract.</p>'
     cards = (_deviation(found, at, opened=at == 1) for at, found in enumerate(report.deviations, 1))
     return f"<h2>Deviations ({len(report.deviations)})</h2>\n" + "\n".join(cards)
 
@@ -189,8 +189,8 @@ def _table(report: Report, origin: Origin, title: str) -> str:
     rows = "\n".join(_row(report, outcome) for outcome in outcomes_of(report, origin))
     return (
         f'<h2>{title}</h2>\n<div class="scroll" role="region" tabindex="0" aria-label="{title}"><table>\n'
-        '<thead><tr><th scope="col">verdict</th><th scope="col">what</th>'
-        '<th scope="col">must come back</th><th scope="col" class="time">time</th></tr></thead>\n'
+        '<thead><tr><th scope="col">verdict</th><th scope="col">scenario or rule</th>'
+        '<th scope="col">expected response</th><th scope="col" class="time">time</th></tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
 

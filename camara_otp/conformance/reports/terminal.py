@@ -140,24 +140,21 @@ def _table(outcomes: Sequence[Outcome]) -> RenderableType:
 
 
 def _details(deviation: Deviation) -> RenderableType:
-    cause = deviation.cause
-    text = Text()
-    text.append(f"{deviation.grade.words}\n", _GRADES[deviation.grade])
-    text.append("the operator has to change  ", "bold")
-    text.append(f"{cause.operator}\n")
-    text.append("a client has to expect      ", "bold")
-    text.append(f"{cause.client}\n")
-    text.append(f"rule    {cause.rule}\nsource  {cause.source}\n", "dim")
+    cause, style = deviation.cause, _GRADES[deviation.grade]
+    text = Text.assemble(
+        (f"{deviation.grade.words}\n", style),
+        ("the operator has to change  ", "bold"),
+        f"{cause.operator}\n",
+        ("a client has to expect      ", "bold"),
+        f"{cause.client}\n",
+        (f"rule    {cause.rule}\nsource  {cause.source}\n", "dim"),
+    )
     for place in deviation.places[:_MAX_PLACES]:
-        text.append(f"\n{place.tag}", "dim")
-        text.append(f"  {place.text}")
+        text.append(f"\n{place.tag}", "dim").append(f"  {place.text}")
     if len(deviation.places) > _MAX_PLACES:
         text.append(f"\n... and {len(deviation.places) - _MAX_PLACES} more", "dim")
-    parts: list[RenderableType] = [text]
-    if deviation.examples:
-        parts.append(Padding(_exchange(deviation.examples[0]), (1, 0, 0, 0)))
-    style = _GRADES[deviation.grade]
-    return Panel(Group(*parts), title=escape(cause.title), title_align="left", border_style=style)
+    examples = [Padding(_exchange(shown), (1, 0, 0, 0)) for shown in deviation.examples[:1]]
+    return Panel(Group(text, *examples), title=escape(cause.title), title_align="left", border_style=style)
 
 
 def _exchange(exchange: Shown) -> RenderableType:
