@@ -4,11 +4,11 @@ A test that believes itself mocked must not send a real text, and an instrumente
 """
 
 import sys
+from itertools import product
 from traceback import walk_tb
 from types import FunctionType
 from typing import Final, NamedTuple
 
-LIBRARIES: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 _MOCKS: Final = frozenset({"respx", "pytest_httpx", "pytest_httpx2", "vcr", "pook", "pytest_socket"})
 _SANDBOX: Final = "camara_otp.sandbox.transport"
 
@@ -16,11 +16,7 @@ _SANDBOX: Final = "camara_otp.sandbox.transport"
 _HTTPX: Final = (
     ("HTTPTransport", "handle_request"),
     ("AsyncHTTPTransport", "handle_async_request"),
-    *(
-        (kind, name)
-        for kind in ("Client", "AsyncClient")
-        for name in ("send", "_send_single_request", "_transport_for_url")
-    ),
+    *product(("Client", "AsyncClient"), ("send", "_send_single_request", "_transport_for_url")),
 )
 _HTTPCORE: Final = (
     ("ConnectionPool", "handle_request"),
@@ -30,6 +26,7 @@ _HTTPCORE: Final = (
     ("HTTP11Connection", "handle_request"),
     ("AsyncHTTP11Connection", "handle_async_request"),
 )
+_LIBRARIES: Final = {"httpcore": _HTTPCORE, "httpcore2": _HTTPCORE, "httpx": _HTTPX, "httpx2": _HTTPX}
 
 
 class Patched(NamedTuple):
@@ -44,38 +41,31 @@ class Patched(NamedTuple):
     carries: bool
 
 
-_WAYS: Final = (
-    ("httpcore", _HTTPCORE, Patched("httpx", carries=False)),
-    ("httpcore2", _HTTPCORE, Patched("httpx2", carries=False)),
-    ("httpx", _HTTPX, Patched("httpx", carries=True)),
-    ("httpx2", _HTTPX, Patched("httpx2", carries=True)),
-)
-
-
 def patched(*, by_httpx: bool) -> Patched | None:
     """Return the library that a call has to pass through, or None for the direct way.
 
     Args:
         by_httpx: whether the environment's proxy needs httpx.
     """
-    for library, entry_points, way in _WAYS:
+    for library, entry_points in _LIBRARIES.items():
         module = sys.modules.get(library)  # nothing can have patched a library that was never imported
         for kind, name in entry_points if module is not None else ():
             owner = getattr(module, kind, None)  # None: another thread is importing the module
             if owner is not None and not is_original(owner.__dict__.get(name), library):
-                return way._replace(carries=way.carries and not by_httpx)
+                carries = library.startswith("httpx") and not by_httpx
+                return Patched(library.replace("httpcore", "httpx"), carries)
     return Patched("httpx", carries=False) if by_httpx else None
 
 
 def is_original(found: object, library: str) -> bool:
     """Return whether a function is a library's own."""
     # By the module of its code: a wrapper may pretend to be what it wraps, but not this, nor to be a plain function.
-    return type(found) is FunctionType and _root(found.__globals__["__name__"]) == library
+    return type(found) is FunctionType and _root(found.__globals__.get("__name__", "")) == library
 
 
 def is_of_library(error: BaseException) -> bool:
     """Return whether the class of an exception belongs to one of the libraries."""
-    return _root(type(error).__module__) in LIBRARIES
+    return _root(type(error).__module__) in _LIBRARIES
 
 
 def is_mocks_own(error: BaseException) -> bool:
@@ -103,7 +93,7 @@ def raised_by_mock(error: Exception) -> bool:
     return False
 
 
-_OURS_AND_THEIRS: Final = LIBRARIES | _MOCKS | {"camara_otp"}
+_OURS_AND_THEIRS: Final = _MOCKS.union(_LIBRARIES, {"camara_otp"})
 
 
 def _root(module: str) -> str:

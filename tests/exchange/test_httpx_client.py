@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import time
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -150,6 +152,24 @@ def test_an_answer_is_an_answer(through):
 def built(exchange, outgoing):
     """Return the request of a call."""
     return exchange._build(outgoing, exchange._body_kind(outgoing.body), {})
+
+
+def test_request_and_response_are_freed_at_the_end_of_the_call(through):
+    """Without the garbage collector: they hold the token and the number."""
+    kept = []
+
+    def handler(request):
+        response = httpx.Response(200, content=b"ok")
+        kept.extend((weakref.ref(request), weakref.ref(response)))
+        return response
+
+    used = through(handler)
+    gc.disable()
+    try:
+        assert used.request().status == 200
+        assert [reference() for reference in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 NAMES = st.sampled_from(["X-A", "x-a", "Accept", "User-Agent", "Authorization", "X-Correlator", "Content-Length"])

@@ -1,5 +1,6 @@
 """Mocks and observers of httpx or httpcore see every call, on the default transport and on a caller's client."""
 
+import functools
 import sys
 import types
 from unittest import mock
@@ -82,7 +83,9 @@ def test_opentelemetry_sees_every_call(client, server):
 def test_a_replaced_entry_point_is_noticed(kind, name):
     """A function or a mock, and only while it is in place."""
     assert patched(by_httpx=False) is None
-    for replacement in (lambda *_: None, mock.MagicMock()):
+    pretender = functools.wraps(getattr(kind, name))(lambda *_: None)
+    generated = types.FunctionType(compile("0", "x", "eval"), {})  # its module has no name
+    for replacement in (pretender, generated, mock.MagicMock()):
         with mock.patch.object(kind, name, replacement):
             assert patched(by_httpx=False) is not None
         assert patched(by_httpx=False) is None
