@@ -167,21 +167,17 @@ def client_credential(
     kid: str | None,
 ) -> ClientSecret | ClientKey:
     """Return the credential for the arguments of a provider, or raise ConfigurationError."""
-    problem = None
     if client_auth not in (None, "client_secret_basic", "client_secret_post", "private_key_jwt"):
-        problem = "client_auth: must be client_secret_basic, client_secret_post or private_key_jwt"
-    elif (client_secret is None) == (private_key is None):
-        problem = "client_secret: give it or private_key, one of the two"
-    elif private_key is None and client_auth == "private_key_jwt":
-        problem = "client_auth: private_key_jwt needs private_key"
-    elif private_key is not None and client_auth not in (None, "private_key_jwt"):
-        problem = f"client_auth: {client_auth} needs client_secret"
-    elif client_secret is not None and (audience, alg, kid) != (None, None, None):
-        problem = "audience, alg and kid belong to private_key; leave them out with a client_secret"
-    if problem is not None:
-        raise ConfigurationError(problem)
+        raise ConfigurationError("client_auth: must be client_secret_basic, client_secret_post or private_key_jwt")
+    if (client_secret is None) == (private_key is None):
+        raise ConfigurationError("client_secret: give it or private_key, one of the two")
+    has_key = private_key is not None
+    if client_auth is not None and (client_auth == "private_key_jwt") != has_key:
+        raise ConfigurationError(f"client_auth: {client_auth} needs {'client_secret' if has_key else 'private_key'}")
     if private_key is not None:
         return client_key(client_id, private_key, audience, alg, kid)
+    if (audience, alg, kid) != (None, None, None):
+        raise ConfigurationError("audience, alg and kid belong to private_key; leave them out with a client_secret")
     secret = text("client_secret", client_secret)
     if not secret:
         raise ConfigurationError("client_secret: is empty; give the secret that the operator issued")
