@@ -7,7 +7,7 @@ as a value, so that it is raised in a frame that holds no token.
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeGuard, runtime_checkable
+from typing import Final, Protocol, cast, runtime_checkable
 
 import anyio
 
@@ -117,23 +117,16 @@ def provider_of(source: TokenSource) -> TokenProvider:
     """Return the provider for a value of the argument `token`, or raise ConfigurationError."""
     if isinstance(source, str):
         return StaticToken(source)
-    if _is_provider(source):
-        return source
+    # A mock has every attribute, so a callable needs the methods by its class; a lazy proxy has them by `__getattr__`.
+    # isinstance would accept the former on Python 3.11 alone, and reject the latter on any later Python.
+    owner = source.__class__ if callable(source) else source
+    if hasattr(owner, "get_token") and hasattr(owner, "aget_token"):
+        return cast("TokenProvider", source)
     if callable(source):
         return CallableToken(source)
     kind = type(source).__name__
     del source
     raise ConfigurationError(f"token: must be a string, a callable or a TokenProvider, not {kind}")
-
-
-def _is_provider(source: object) -> TypeGuard[TokenProvider]:
-    """Tell whether an object has the protocol's methods; a callable object needs to have them by its class.
-
-    A mock has every attribute, and a lazy proxy has its methods by `__getattr__`: isinstance would accept the former
-    on Python 3.11 alone, and reject the latter on any later Python.
-    """
-    has_methods = source.__class__ if callable(source) else source
-    return hasattr(has_methods, "get_token") and hasattr(has_methods, "aget_token")
 
 
 def token_problem(token: object) -> str | None:

@@ -6,14 +6,13 @@ an immediate repetition best. A request that rings the user's phone is sent agai
 """
 
 import random
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from camara_otp._checks import SplitURL, is_local, seconds, shown_url, split_url, text, warn
+from camara_otp._checks import URL_PATH, SplitURL, is_local, seconds, shown_url, split_url, text, warn
 from camara_otp._exchange import Failure, Outgoing, open_exchange
 from camara_otp._redaction import Secrets
 from camara_otp.auth.answers import Reply, Token, TokenRefusal, read_document, read_token
@@ -28,7 +27,6 @@ T = TypeVar("T")
 FormBuilder = Callable[[Mapping[str, str], str, float], Form]
 """Makes the form of a request from its fields, the endpoint's URL and the wall-clock time."""
 
-_QUERY: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
 _CONFIGURATION: Final = "/.well-known/openid-configuration"
 # The endpoint of each argument: its name in messages, and its field in a configuration.
 _ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
@@ -49,7 +47,7 @@ def split_endpoint(name: str, url: str, *, allow_http: bool) -> SplitURL:
     Unlike a base_url, the URL of an endpoint may carry a query (RFC 6749 section 3.2).
     """
     path, mark, query = url.partition("?")
-    if not _QUERY.fullmatch(query):
+    if not URL_PATH.fullmatch(query.replace("?", "")):  # RFC 3986 section 3.4: a query may hold question marks too
         raise ConfigurationError(f"{name}: has a query with characters that must be percent-encoded, or a fragment")
     if "@" in path:
         raise ConfigurationError(f"{name}: must hold no user name or password; give client_id and its secret instead")
