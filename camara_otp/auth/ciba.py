@@ -140,6 +140,7 @@ class CIBA(CachedProvider):
             raise (outcome or TokenRefusal("the login was not finished in time")).error()
 
     def _log_in(self, timeout: float, stop: threading.Event) -> _Login | TokenRefusal:
+        """Log the user in and keep the token; return the login, or the reason why there is none."""
         deadline = time.monotonic() + timeout
 
         def left() -> float:
