@@ -31,11 +31,9 @@ class _Commands(click.Group):
     """The commands, in the order in which they are added, and the exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
-        """Return the names of the commands."""
         return list(self.commands)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - Click's signature
-        """Write the exit codes."""
         with formatter.section("Exit codes"):
             formatter.write_dl([(f"{code:d}", code.meaning) for code in Exit])
 
@@ -72,11 +70,7 @@ for _command in (verify, send, validate, check, errors, token, config, sandbox, 
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run a command and return the exit code; a script that asked for JSON gets JSON in every case.
-
-    Args:
-        arguments: the command line, without the program's name
-    """
+    """Run a command with its arguments, and return the exit code; with `--json`, every failure is JSON, too."""
     if _COMPLETE in os.environ:  # the shell asks for completions, in bytes
         app.main([], prog_name=PROGRAM)
     with recording_streams() as out:

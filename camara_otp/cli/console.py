@@ -97,17 +97,13 @@ class Screen:
             self.json(values)
         elif isinstance(shown, str):
             # Scripts get an id byte for byte; a terminal would interpret control characters in it.
-            self._write(_printable(shown) if self.out.is_interactive else shown)
+            sys.stdout.write((_printable(shown) if self.out.is_interactive else shown) + "\n")
         else:
             self.out.print(shown, soft_wrap=isinstance(shown, Text))
 
     def json(self, values: Any) -> None:
         """Print JSON, one value and a line feed, in ASCII, which every locale can write."""
-        self._write(json.dumps(values, indent=2))
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
 
     def note(self, message: str | RenderableType, style: str = "") -> None:
         """Print a message for the user, in a style of Rich."""

@@ -35,7 +35,6 @@ class Stopped(OTPError):  # noqa: N818 - the name that JSON tells
     """The user stopped the command, or standard input ended."""
 
     def __init__(self, reason: str = "Stopped.", *, outcome_unknown: bool = False) -> None:
-        """Store the reason, and whether the operator may have acted."""
         super().__init__(reason)
         self.outcome_unknown = outcome_unknown
 

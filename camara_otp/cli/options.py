@@ -22,7 +22,6 @@ class HeadedOption(click.Option):
     """An option that the help lists under a heading."""
 
     def __init__(self, *args: Any, heading: str = "Options", **more: Any) -> None:
-        """Take the arguments of `click.Option` and the heading."""
         self.heading = heading
         super().__init__(*args, **more)
 

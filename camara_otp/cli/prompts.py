@@ -63,13 +63,7 @@ def is_agreed(question: str) -> bool:
 
 
 def ask(question: str, *, otherwise: OTPError | None = None, hidden: bool = False) -> str:
-    """Ask for a text that is not empty.
-
-    Args:
-        question: the question, printed at a terminal only
-        otherwise: the error to end with if piped input ends; by default the command counts as stopped
-        hidden: whether the terminal hides the answer
-    """
+    """Ask for a text that is not empty; if piped input ends, raise `otherwise`, or `Stopped`."""
     try:
         while not (answer := _answer(question, hidden=hidden)):
             pass

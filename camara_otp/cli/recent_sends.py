@@ -48,10 +48,6 @@ class SendLog:
         if self.last == old != new:
             _write(self.salt, others if new is None else {**others, self.digest: new})
 
-    def named(self, send: Send, authentication_id: str) -> Send:
-        """Return a send with the digest of its authenticationId."""
-        return send[0], _digest_of_id(self.salt, authentication_id)
-
 
 def open_log(operator: str, phone_number: str) -> SendLog:
     """Return the log of the sends to a number by way of an operator's base URL."""
@@ -63,12 +59,13 @@ def open_log(operator: str, phone_number: str) -> SendLog:
 def remove_used(authentication_id: str) -> None:
     """Remove the send of an authenticationId, whose code is used up."""
     salt, sends = _read()
-    used = _digest_of_id(salt, authentication_id)
+    used = digest_of_id(salt, authentication_id)
     if any(of == used for _, of in sends.values()):
         _write(salt, {digest: send for digest, send in sends.items() if send[1] != used})
 
 
-def _digest_of_id(salt: str, authentication_id: str) -> str:
+def digest_of_id(salt: str, authentication_id: str) -> str:
+    """Return the digest by which a send is found again."""
     return hashlib.sha256(f"{salt} {authentication_id}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

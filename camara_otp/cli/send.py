@@ -34,7 +34,7 @@ def send_code(
         if not error.outcome_unknown:
             log.replace(now, before)
         raise
-    log.replace(now, log.named(now, sent.authentication_id))
+    log.replace(now, (now[0], recent_sends.digest_of_id(log.salt, sent.authentication_id)))
     return sent
 
 

@@ -23,14 +23,12 @@ class _RecordingStream:
         self.unwritten = ""
 
     def write(self, text: str) -> int:
-        """Write, or record why that is impossible."""
         self.unwritten += text
         self.failure = self.failure or self._failure_on_write
         self._record(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or record why that is impossible."""
         self._record(self._stream.flush)
         self.unwritten = self.unwritten if self.failure else ""
 

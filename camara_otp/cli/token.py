@@ -20,7 +20,6 @@ class _LifetimeStore(MemoryStore):
     seconds: float | None = None
 
     def save(self, name: str, value: bytes, seconds: float) -> None:
-        """Save a token and record its lifetime."""
         self.seconds = seconds
         super().save(name, value, seconds)
 

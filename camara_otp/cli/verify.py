@@ -9,7 +9,6 @@ from camara_otp import (
     InvalidOTPError,
     OTPError,
     RequestValidationError,
-    ValidateCodeResponse,
     VerificationExpiredError,
     VerificationFailedError,
 )
@@ -24,19 +23,17 @@ from camara_otp.cli.validate import validate_code
     cls=options.CallCommand,
     help="Send a code, ask for it, and check it.\n\n"
     "NUMBER is the phone in international form: +34600000000. Options about the operator come before it. Codes come "
-    "from standard input or a prompt. "
-    "Exit code 0 means that the operator answered HTTP 204, and nothing else.",
+    "from standard input or a prompt. Exit code 0 means that the operator answered HTTP 204, and nothing else.",
 )
 @options.send_options
 @click.pass_obj
 def verify(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> None:
     """Send a code to a phone, ask for the code, and check it."""
     found = options.resolved(screen, given)
-    valid: ValidateCodeResponse | None = None
     last: OTPError | None = None
     with options.opened_client(found) as otp:
         prompts.require_answers()
-        while valid is None:
+        while True:
             if screen.authentication_id is None:
                 screen.authentication_id = send_code(screen, otp, found, number, yes=yes).authentication_id
                 screen.note("✓ Accepted for sending.", "green")
@@ -58,4 +55,6 @@ def verify(screen: Screen, /, *, number: str, yes: bool, **given: Any) -> None:
                     screen.note("No other code was sent.")
                     raise EndOfCommand(exit_code(error)) from None
                 yes = True
-    screen.result({"verified": True, "xCorrelator": valid.x_correlator}, "✓ The number is verified.")
+            else:
+                screen.result({"verified": True, "xCorrelator": valid.x_correlator}, "✓ The number is verified.")
+                return
