@@ -1,7 +1,7 @@
 """`camara-otp config`: show the settings and their sources."""
 
 import os
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import click
 
@@ -9,9 +9,6 @@ from camara_otp._checks import shown_url
 from camara_otp._environment import SETTINGS, Setting, profiles, profiles_file, token_settings
 from camara_otp.cli import options
 from camara_otp.cli.console import Screen, plain, table_of
-
-# A narrow terminal leaves out the last column, a narrower one the last two.
-_WIDTHS: Final = (80, 110)
 
 
 @click.command(
@@ -29,7 +26,8 @@ def config(screen: Screen, /, **given: Any) -> None:
     names = list(profiles(path))
     _, unused = token_settings(found)
     rows = [_row(name, found.get(name), is_used=name not in unused) for name in SETTINGS]
-    columns = 3 + sum(screen.out.width >= width for width in _WIDTHS)
+    # A narrow terminal leaves out the last column, a narrower one the last two.
+    columns = 3 + sum(screen.out.width >= width for width in (80, 110))
     titles = ("setting", "value", "from", "variable", "what it is")[:columns]
     table = table_of(titles, [_shown(row)[:columns] for row in rows], whole=("setting", "variable"))
     screen.result({"profilesFile": str(path), "profiles": names, "settings": rows}, table)

@@ -28,8 +28,6 @@ _NAMES: Final = {
     "api_path": "--api-path",
 }
 _USABLE_WIDTHS: Final = frozenset(map(str, range(20, 1001)))
-# Output that is piped has no width; a line broken in two cannot be searched for.
-_PIPED_WIDTH: Final = 200
 
 
 def plain(value: object) -> Text:
@@ -65,7 +63,7 @@ def _console(*, stderr: bool) -> Console:
         stderr=stderr, highlight=False, soft_wrap=not stderr, force_interactive=is_terminal, _environ=environ
     )
     if "COLUMNS" not in environ and not is_terminal:
-        console.width = _PIPED_WIDTH
+        console.width = 200  # a pipe has no width, and a line broken in two cannot be searched for
     return console
 
 

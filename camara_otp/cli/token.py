@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import time
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import click
 
@@ -55,10 +55,6 @@ def token(screen: Screen, /, **given: Any) -> None:
     screen.result(described, plain("\n".join(f" {name:<{width}}  {value}" for name, value in described.items())))
 
 
-# The last second that `datetime` can hold; a claim may hold any number.
-_END_OF_TIME: Final = 253402300800
-
-
 def describe_token(text: str) -> dict[str, Any]:
     """Return facts about a token that do not reveal it."""
     described: dict[str, Any] = {
@@ -78,6 +74,7 @@ def describe_token(text: str) -> dict[str, Any]:
     # Without the subject, which may be a phone number.
     described |= {name: known[name] for name in ("iss", "aud", "client_id", "scope") if name in known}
     expiry = known.get("exp")
-    if isinstance(expiry, int | float) and not isinstance(expiry, bool) and abs(expiry) < _END_OF_TIME:
+    # A claim may hold any number, also NaN, or one that no float can hold.
+    if isinstance(expiry, int | float) and not isinstance(expiry, bool) and abs(expiry) < 1e12:
         described["expiresInSeconds"] = round(expiry - time.time())
     return described
