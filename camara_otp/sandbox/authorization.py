@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, cast
 from urllib.parse import parse_qsl, unquote_plus
 
 import attrs
+from attrs.validators import optional
 
 from camara_otp.sandbox.http import MAX_BODY, HTTPRequest, HTTPResponse, is_this_machine, json_object, json_response
 from camara_otp.sandbox.validators import between, must, one_of
@@ -94,7 +95,7 @@ class RegisteredClient:
     """A registered client: its secret, or its public keys as a JSON Web Key Set."""
 
     client_id: str = attrs.field(validator=_TEXT)
-    client_secret: str | None = attrs.field(repr=False, validator=attrs.validators.optional(_TEXT))
+    client_secret: str | None = attrs.field(repr=False, validator=optional(_TEXT))
     jwks: Mapping[str, Any] = attrs.field(repr=False, validator=must('be {"keys": [...]}', _is_key_set))
 
 

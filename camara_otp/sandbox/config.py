@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, TypedDict, cast, get_args
 
 import attrs
+from attrs.validators import optional
 
 from camara_otp.sandbox.faults import Fault
 from camara_otp.sandbox.http import ErrorForm
@@ -147,7 +148,7 @@ class Config:
     tokens: frozenset[str] | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(_names),
-        validator=attrs.validators.optional(_strings),
+        validator=optional(_strings),
         repr=False,
     )
     expired_tokens: frozenset[str] = attrs.field(
@@ -179,9 +180,7 @@ class Config:
     unknown_id: str = attrs.field(default="NOT_FOUND", validator=one_of(*ERRORS))
     validated_status: int = attrs.field(default=204, validator=one_of(200, 204))
     latency: float = attrs.field(default=0.0, validator=between(0, 600))
-    seed: int | None = attrs.field(
-        default=None, validator=must("be a whole number", is_whole, optional=True), repr=False
-    )
+    seed: int | None = attrs.field(default=None, validator=optional(must("be a whole number", is_whole)), repr=False)
     keep_per_number: int = attrs.field(default=100, validator=whole(1, 1_000_000))
     keep_total: int = attrs.field(default=10_000, validator=whole(1, 1_000_000))
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=_faults)

@@ -8,10 +8,11 @@ from random import Random
 from typing import Any, Final, cast, get_args
 
 import attrs
+from attrs.validators import optional
 
 from camara_otp.sandbox.http import Drop, Headers, HTTPResponse, error_response, html_page
 from camara_otp.sandbox.spec import ERRORS, OperationName, full_code, with_plus
-from camara_otp.sandbox.validators import between, flag, is_whole, must, one_of, optional_text, whole
+from camara_otp.sandbox.validators import any_text, between, flag, is_whole, must, one_of, whole
 
 MAX_FAULTS: Final = 1000
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
@@ -76,29 +77,25 @@ class Fault:
         rate: The share of matching requests that it affects, 0 to 1.
     """
 
-    code: str | None = attrs.field(default=None, converter=_spelled, validator=optional_text)
-    status: int | None = attrs.field(default=None, validator=whole(200, 599, optional=True))
-    message: str | None = attrs.field(default=None, validator=optional_text)
-    body: str | None = attrs.field(default=None, repr=False, validator=optional_text)
-    content_type: str | None = attrs.field(
-        default=None, validator=must("be the value of a header", _is_value, optional=True)
-    )
+    code: str | None = attrs.field(default=None, converter=_spelled, validator=optional(any_text))
+    status: int | None = attrs.field(default=None, validator=optional(whole(200, 599)))
+    message: str | None = attrs.field(default=None, validator=optional(any_text))
+    body: str | None = attrs.field(default=None, repr=False, validator=optional(any_text))
+    content_type: str | None = attrs.field(default=None, validator=optional(must("be a header value", _is_value)))
     html: bool = attrs.field(default=False, validator=flag)
     headers: Headers = attrs.field(
         default=(), converter=_pairs, validator=must("be well-formed, without those of the framing", _are_headers)
     )
     retry_after: int | str | None = attrs.field(
         default=None,
-        validator=must("be a whole number or text", lambda value: is_whole(value) or _is_value(value), optional=True),
+        validator=optional(must("be a whole number or text", lambda value: is_whole(value) or _is_value(value))),
     )
     delay: float = attrs.field(default=0.0, validator=between(0, 600))
-    drop: Drop | None = attrs.field(default=None, validator=one_of(*get_args(Drop), optional=True))
+    drop: Drop | None = attrs.field(default=None, validator=optional(one_of(*get_args(Drop))))
     acts: bool = attrs.field(default=False, validator=flag)
-    operation: OperationName | None = attrs.field(
-        default=None, validator=one_of(*get_args(OperationName), optional=True)
-    )
-    phone_number: str | None = attrs.field(default=None, converter=_dialed, validator=optional_text, repr=False)
-    times: int | None = attrs.field(default=None, validator=whole(1, 10**9, optional=True))
+    operation: OperationName | None = attrs.field(default=None, validator=optional(one_of(*get_args(OperationName))))
+    phone_number: str | None = attrs.field(default=None, converter=_dialed, validator=optional(any_text), repr=False)
+    times: int | None = attrs.field(default=None, validator=optional(whole(1, 10**9)))
     rate: float = attrs.field(default=1.0, validator=between(0, 1))
     whole_call: bool = attrs.field(default=False, validator=flag)
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 Validator = Callable[[Any, Any, Any], None]
 
 
-def must(rule: str, holds: Callable[[Any], bool], *, optional: bool = False) -> Validator:
+def must(rule: str, holds: Callable[[Any], bool]) -> Validator:
     """Return a validator for attrs: `rule` is the rest of the sentence after "must"."""
 
     def check(_: Any, attribute: Any, value: Any) -> None:
-        if not (optional and value is None) and not holds(value):
+        if not holds(value):
             raise ValueError(f"{attribute.name}: must {rule}")
 
     return check
@@ -22,15 +22,14 @@ def between(low: float, high: float) -> Validator:
     return must(rule, lambda value: is_number(value) and low <= value <= high)
 
 
-def whole(low: int, high: int, *, optional: bool = False) -> Validator:
+def whole(low: int, high: int) -> Validator:
     """Require a whole number within limits."""
-    rule = f"be a whole number from {low:,} to {high:,}"
-    return must(rule, lambda value: is_whole(value) and low <= value <= high, optional=optional)
+    return must(f"be a whole number from {low:,} to {high:,}", lambda value: is_whole(value) and low <= value <= high)
 
 
-def one_of(*choices: object, optional: bool = False) -> Any:  # else literal types of defaults would be widened
+def one_of(*choices: object) -> Any:  # else literal types of defaults would be widened
     """Require one of some values."""
-    return must(f"be one of {', '.join(map(str, choices))}", lambda value: value in choices, optional=optional)
+    return must(f"be one of {', '.join(map(str, choices))}", lambda value: value in choices)
 
 
 def is_whole(value: Any) -> bool:
@@ -43,5 +42,5 @@ def is_number(value: Any) -> bool:
     return is_whole(value) or isinstance(value, float)
 
 
-flag: Final[Validator] = must("be true or false", lambda value: isinstance(value, bool))
-optional_text: Final[Validator] = must("be text", lambda value: isinstance(value, str), optional=True)
+flag: Final = must("be true or false", lambda value: isinstance(value, bool))
+any_text: Final = must("be text", lambda value: isinstance(value, str))
