@@ -94,11 +94,7 @@ def requests(*edits: Edit, client: str = "", **how: Any) -> Flow:
 
 
 def bad_token(kind: str) -> Flow:
-    """Send a request with a bad token; a validation has the right code of a live id, if an SMS can be read.
-
-    Args:
-        kind: which token of the settings; empty: none
-    """
+    """Send a request with a bad token of the settings, or none; a validation has a right code if it can be read."""
 
     async def flow(run: ScenarioRun) -> None:
         token = getattr(run.settings.tokens, kind) if kind else None

@@ -33,7 +33,7 @@ class HookError(BlockedError):
 
 
 class NoTextError(BlockedError):
-    """An SMS did not arrive, or holds no code; the message says which."""
+    """An SMS did not arrive."""
 
 
 async def prompt_at_terminal(question: str) -> str:

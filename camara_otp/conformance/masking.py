@@ -36,14 +36,7 @@ def number_names(number: str) -> dict[str, str]:
 
 
 def shown(trip: RoundTrip, role: str, secrets: Mapping[str, str], private_headers: frozenset[str]) -> Shown:
-    """Return a request with its response, fit to be shown to anyone.
-
-    Args:
-        trip: the request with its response
-        role: `judged` or `setup`
-        secrets: the texts to mask, with their replacements
-        private_headers: names of headers, in lower case, whose values are hidden too
-    """
+    """Return a request with its response, without secrets and without the values of private headers (lower case)."""
     request, response = trip.request, trip.response
     hidden = private_headers | _PRIVATE_HEADERS
     # The query may hold a key.

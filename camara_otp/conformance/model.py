@@ -89,10 +89,6 @@ class SentRequest:
     headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
 
-    def header(self, name: str) -> str | None:
-        """Return a header's value, or None."""
-        return dict(self.headers).get(name)
-
     @property
     def members(self) -> JSONObject:
         """Return the members of the JSON object in the body; none if there is no object."""
@@ -183,8 +179,7 @@ class Delivery:
         code: the code in the SMS, or None
         text: the text of the SMS, if the inbox shows where it begins and ends; else None
         copies: how many SMS the inbox holds for this send
-        problem: why no code is known, or empty
-        is_lost: whether the SMS did not arrive or held no code, as opposed to a hook that failed
+        lost: the words that report that the SMS did not arrive, or empty
         sent_at: when it was sent, in seconds since the epoch
         authentication_id: its id
         state: whether the id is live, used, or closed by wrong codes
@@ -197,8 +192,7 @@ class Delivery:
     code: str | None = attrs.field(default=None, repr=False)
     text: str | None = attrs.field(default=None, repr=False)
     copies: int = 1
-    problem: str = ""
-    is_lost: bool = False
+    lost: str = ""
     sent_at: float = 0.0
     authentication_id: str = attrs.field(default="", repr=False)
     state: Literal["live", "used", "closed"] = "live"

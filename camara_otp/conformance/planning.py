@@ -41,12 +41,7 @@ class Step:
     @property
     def session(self) -> str:
         """Return the name of the SMS that it uses: shared, or its own."""
-        return session_of(self.scenario)
-
-
-def session_of(scenario: Scenario) -> str:
-    """Return the name of the SMS that a scenario uses: shared, or its own."""
-    return scenario.session or scenario.tag
+        return self.scenario.session or self.scenario.tag
 
 
 @attrs.frozen
@@ -208,7 +203,7 @@ def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
     wanted = tuple(scenarios)
     groups: dict[str, list[Scenario]] = {}
     for scenario in wanted:
-        groups.setdefault(session_of(scenario), []).append(scenario)
+        groups.setdefault(scenario.session or scenario.tag, []).append(scenario)
     book = _Book(settings)
     steps: dict[str, Step] = {}
     for group in sorted(groups.values(), key=lambda group: _planning_order(settings, group)):
@@ -216,11 +211,11 @@ def plan(settings: Settings, scenarios: Iterable[Scenario]) -> Plan:
         steps |= {step.scenario.tag: step for step in made}
     running = [step for step in steps.values() if not step.skip]
     has_alone = any(_goes_alone(settings, step.scenario) for step in running)
-    by_phase: dict[str, list[Step]] = {name: [] for name in ("first", "free", "closing", "rest", "last")}
+    order = ["first", "free", "closing", "rest", "last"]
+    by_phase: dict[str, list[Step]] = {name: [] for name in order}
     for step in running:
         by_phase[_phase(settings, step, has_alone=has_alone)].append(step)
     is_serial = _one_by_one(settings, running)
-    order = ["first", "free", "closing", "rest", "last"]
     # A request that has to be refused, and is not, uses one of the SMS of later steps. So some have to be left.
     if book.texts == sum(step.texts for step in by_phase["first"]):
         order[:2] = "free", "first"

@@ -65,7 +65,7 @@ def _is_error(_: RoundTrip, response: ReceivedResponse) -> bool:
 
 def _has_outcome(trip: RoundTrip, _: ReceivedResponse) -> bool:
     """Tell whether it is known what SMS a send caused."""
-    return trip.texted or (trip.delivery is not None and (trip.delivery.code is not None or trip.delivery.is_lost))
+    return trip.texted or (trip.delivery is not None and (trip.delivery.code is not None or trip.delivery.lost != ""))
 
 
 def _announces_body(response: ReceivedResponse) -> bool:
@@ -163,7 +163,7 @@ def _text(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iterat
         return
     code = delivery.code
     if code is None:
-        yield found("no-text" if "arrived" in delivery.problem else "no-code-in-text", delivery.problem)
+        yield found("no-text", delivery.lost)
         return
     if not code.strip() or contract.LABEL in code or code in ("{code}", "code"):
         yield found("no-code-in-text", "the label is not replaced" if "code" in code else "the label has no code")
@@ -196,7 +196,7 @@ RULES: Final[tuple[ConformanceRule, ...]] = (
         "every response has the x-correlator of its request, unchanged",
         "CAMARA Commonalities 0.2 and later, x-correlator; every published scenario",
         _echo,
-        applies=lambda trip, _: bool(trip.request.header("x-correlator")),
+        applies=lambda trip, _: bool(dict(trip.request.headers).get("x-correlator")),
     ),
     ConformanceRule(
         "contract_status",

@@ -207,8 +207,8 @@ class ScenarioRun:
         if sms.code is None:
             try:
                 received = await self.check.hooks.text(self.number, sms.message, sms.authentication_id)
-            except BlockedError as error:
-                sms.problem, sms.is_lost = str(error), isinstance(error, NoTextError)
+            except NoTextError as error:
+                sms.lost = str(error)
                 raise
             sms.code, sms.text, sms.copies = received.code, received.text, received.copies
         if not sms.code.strip() or contract.LABEL in sms.code:
@@ -285,12 +285,10 @@ class ScenarioRun:
     # Judging.
 
     def expect(self, trip: RoundTrip, expect: Expectation | None = None, **changes: Any) -> None:
-        """Judge a response; raise BlockedError if it reports a limit of the operator, which shows nothing else.
+        """Judge a response by `expect`, or by the expectation of the scenario, with changes.
 
-        Args:
-            trip: the request with its response
-            expect: the response that is due; None: that of the scenario
-            changes: for `expect`
+        Raises:
+            BlockedError: the response reports a limit of the operator, which says nothing about the scenario
         """
         expect = attrs.evolve(expect or self.due, **changes)
         # An operator may look at the number first; the number used without a phone has no owner.
@@ -318,13 +316,7 @@ class ScenarioRun:
         return limit
 
     def expect_right(self, trip: RoundTrip, cause: str = "right-code-refused", context: str = "") -> bool:
-        """Judge the response to a right code, and tell whether it was accepted.
-
-        Args:
-            trip: the request with its response
-            cause: the cause if it was refused
-            context: the circumstances, for the finding
-        """
+        """Judge the response to a right code, and tell whether it was accepted; `cause` is that of a refusal."""
         self.need_no_limit(trip)
         if not 400 <= trip.status < 500 or trip.status == 401:
             findings = against(VALID, trip)

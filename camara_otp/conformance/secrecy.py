@@ -27,20 +27,14 @@ _TELLING_DIGITS: Final = 7
 
 
 def leaks(trip: RoundTrip, response: ReceivedResponse, deliveries: Mapping[str, Delivery]) -> Iterator[Finding]:
-    """Yield the findings about secrets in one response.
-
-    Args:
-        trip: the request with its response
-        response: the response
-        deliveries: the SMS that the operator accepted, by id
-    """
+    """Yield the findings about secrets in one response; `deliveries` has the SMS that were accepted, by id."""
     sent = {name: value for name, value in trip.request.members.items() if isinstance(value, str)}
     own_id, sent_code, number = (sent.get(name, "") for name in ("authenticationId", "code", "phoneNumber"))
     # A value of another form is not the number of a phone.
     sms = trip.delivery or deliveries.get(own_id) or Delivery("", "")
     number = number if re.fullmatch(r"\+[0-9]{8,15}", number) else sms.number
     forms = _forms(sms.code or "")
-    token = (trip.request.header("authorization") or "").partition(" ")[2]
+    token = dict(trip.request.headers).get("authorization", "").partition(" ")[2]
     body = response.body.decode("utf-8", "replace")
     for value in filter(None, (response.authentication_id, own_id)):
         # An id may hold the digits of a short code by chance.
@@ -135,12 +129,9 @@ def _is_time(code: str, sent_at: float) -> bool:
     """Tell whether a code is made of the digits of the time at which it was sent."""
     if not code.isdigit() or not sent_at:
         return False
-    for second in range(-1, 5):
-        when = datetime.fromtimestamp(sent_at + second, UTC)
-        whole = str(int(sent_at) + second)
-        if whole.endswith(code) or code in (when.strftime("%H%M%S"), when.strftime("%H%M"), when.strftime("%M%S")):
-            return True
-    return False
+    near = range(int(sent_at) - 1, int(sent_at) + 5)
+    clocks = {datetime.fromtimestamp(at, UTC).strftime(form) for at in near for form in ("%H%M%S", "%H%M", "%M%S")}
+    return code in clocks or any(str(at).endswith(code) for at in near)
 
 
 def _id_ways(deliveries: list[Delivery]) -> Iterator[str]:

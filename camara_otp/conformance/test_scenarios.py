@@ -1,8 +1,8 @@
 """The scenarios as test items: `pytest -p camara_otp.testing.check --pyargs camara_otp.conformance`."""
 
 import os
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from camara_otp.conformance import (
     Outcome,
-    Scenario,
+    Plan,
     Settings,
     SettingsError,
     Step,
@@ -97,13 +97,13 @@ def _rule_places() -> list[Item]:
 
 
 def _step_places(config: pytest.Config) -> list[Item]:
+    _, todo = _planned(config)
+    return [Item(index, step.scenario.tag, step) for index, step in enumerate(todo.in_order)]
+
+
+def _planned(config: pytest.Config) -> tuple[Settings, Plan]:
     settings = settings_of(config)
-    steps = plan(settings, _chosen(config, settings)).in_order
-    return [Item(index, step.scenario.tag, step) for index, step in enumerate(steps)]
-
-
-def _chosen(config: pytest.Config, settings: Settings) -> tuple[Scenario, ...]:
-    return scenarios(settings.release, added=not config.getoption("--otp-published-only"))
+    return settings, plan(settings, scenarios(settings.release, added=not config.getoption("--otp-published-only")))
 
 
 @attrs.frozen
@@ -128,19 +128,14 @@ def otp_session(pytestconfig: pytest.Config) -> Iterator[Session]:
             if capture is not None:
                 capture.resume_global_capture()
 
-    @asynccontextmanager
-    async def check() -> AsyncGenerator[Check]:
-        settings = settings_of(pytestconfig)
-        texts = plan(settings, _chosen(pytestconfig, settings)).texts
-        async with open_check(settings, token_of(pytestconfig), texts, prompt=prompt) as it:
-            yield it
-
     with start_blocking_portal() as portal, ExitStack() as stack:
         try:
-            opened_check = stack.enter_context(portal.wrap_async_context_manager(check()))
+            settings, todo = _planned(pytestconfig)
+            opening = open_check(settings, token_of(pytestconfig), todo.texts, prompt=prompt)
+            check = stack.enter_context(portal.wrap_async_context_manager(opening))
         except (SettingsError, UnreachableError) as error:
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-        yield Session(opened_check, portal)
+        yield Session(check, portal)
 
 
 def _report(outcome: Outcome) -> None:
