@@ -52,22 +52,18 @@ class Route:
         self._server = (host, port) if proxy is None else (proxy.host, proxy.port)
         self.by_httpx = proxy is not None and proxy.url is not None
         self._prefix = ""
-        self._extra: Headers = ()
+        self._always: Headers = ((b"Accept-Encoding", b"identity"),)
         # RFC 9112 section 3.2.2: a proxy gets the whole URL of an http origin; of https it sees the tunnel only.
         if proxy is not None and not self._is_tls:
-            self._prefix, self._extra = f"http://{self.authority.decode()}", proxy.headers
+            self._prefix = f"http://{self.authority.decode()}"
+            self._always = (*self._always, *proxy.headers)
 
     def __str__(self) -> str:
         return self._with_port if self.proxy is None else f"the proxy of {self.proxy}"
 
     def message(self, outgoing: Outgoing) -> bytes:
         """Return the bytes of a request."""
-        headers = (
-            (b"Accept-Encoding", b"identity"),
-            *outgoing.headers,
-            *self._extra,
-            (b"Content-Length", b"%d" % len(outgoing.body)),
-        )
+        headers = [*self._always, *outgoing.headers, (b"Content-Length", b"%d" % len(outgoing.body))]
         target = (self._prefix + outgoing.target).encode("ascii")
         return head_of(outgoing.method, target, self.authority, headers) + outgoing.body
 

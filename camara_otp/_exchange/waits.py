@@ -54,15 +54,17 @@ class Readable:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self._poll: Any = None
 
     def block(self, seconds: float) -> bool:
         """Wait in a thread; return False if the time passed first."""
         # Looked up at each call: gevent and eventlet replace or remove `poll`, before or after the import.
         if not hasattr(select, "poll"):
             return self._select(seconds)
-        poll = select.poll()
-        poll.register(self.sock, getattr(select, self._event))
-        return bool(poll.poll(seconds * 1000))
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.sock, getattr(select, self._event))
+        return bool(self._poll.poll(seconds * 1000))
 
     def _select(self, seconds: float) -> bool:
         return any(select.select([self.sock], [], [], seconds))
