@@ -168,6 +168,22 @@ def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, mon
     exchange.close()
 
 
+@pytest.mark.parametrize("carries", [True, False], ids=["observed", "mocked"])
+def test_closing_lets_a_call_through_httpx_finish(new_exchange, server, monkeypatch, carries):
+    """A client of the patched library stays open, because it keeps no connection."""
+    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", carries=carries))
+    server.pause = 0.3
+    used = new_exchange(server.origin)
+    answers = []
+    call = threading.Thread(target=lambda: answers.append(used.request()))
+    call.start()
+    while not server.requests:
+        time.sleep(0.01)
+    used.close()
+    call.join(5)
+    assert [answer.status for answer in answers] == [200]
+
+
 def test_a_deadline_that_has_passed_sends_nothing(new_exchange, server):
     """Neither on a new connection nor on an idle one."""
     used = new_exchange(server.origin)
