@@ -47,10 +47,10 @@ class Answer:
     __slots__ = ("body", "fault", "headers", "status")
 
     def __init__(self, status: int, headers: Headers, body: bytes | bytearray, fault: str | None = None) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.fault = fault
+        self.status: int = status
+        self.headers: Headers = headers
+        self.body: bytes | bytearray = body
+        self.fault: str | None = fault
 
 
 class Failure(NamedTuple):

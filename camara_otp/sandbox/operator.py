@@ -63,7 +63,7 @@ class RefusedError(Exception):
 
     def __init__(self, code: str, message: str | None = None) -> None:
         super().__init__(code)
-        self.code = full_code(code)
+        self.code: str = full_code(code)
         self.message = message
 
 
