@@ -187,11 +187,14 @@ _ESCAPES: Final = re.compile(
     r"|(?P<html>&(?:amp;)*+(?:\#[0-9]{1,7};?|\#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};|nbsp)|&(?:amp;)++)"
     r"|(?P<url>(?:%(?:25)*+u[0-9a-fA-F]{4})+|(?:%(?:25)*[0-9a-fA-F]{2})+)"
 )
+_BEGINNINGS: Final = re.compile(r"[\\&%<\x1b]")
 _HEX: Final = re.compile(r"(?:u|%(?:25)*u)([0-9a-fA-F]{4})|(?:x|%(?:25)*?)([0-9a-fA-F]{2})(?![0-9a-fA-F])")
 
 
 def _without_escapes(text: str, places: "array[int]") -> tuple[str, "array[int]"]:
     """Undo one layer of escapes. All characters of a run get the place of the whole run."""
+    if not _BEGINNINGS.search(text):  # most texts and secrets, a hundred times faster
+        return text, places
     pieces: list[str] = []
     kept = array("L")
     done = 0
@@ -321,9 +324,10 @@ def _pieces(secret: str, reading: _Reading, *, is_prose: bool) -> _Spans:
     size = len(secret)
     shortest = size if size <= _SHORT else size // 2 if is_prose else min(_PIECE, size * 2 // 3)
     text = reading.squashed
-    # A piece holds one of the blocks of the secret whole: the quick check of most texts.
+    # A piece holds one of the blocks of the secret, and of the text, whole: the quick check of most texts.
     block = (shortest + 1) // 2
-    if not any(secret[at : at + block] in text for at in range(0, size - block + 1, block)):
+    shorter, longer = sorted((secret, text), key=len)
+    if not any(shorter[at : at + block] in longer for at in range(0, len(shorter) - block + 1, block)):
         return
     pieces = {secret[at : at + shortest] for at in range(size - shortest + 1)}
     at = 0
