@@ -288,6 +288,8 @@ class OTPClient(_Client["Client"]):
         return result
 
     def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
+        if not self.on_call:
+            return self._run(call)
         with Observation(self.on_call, call, self._settings.server) as observation:
             observation.result = self._run(call)
         return observation.result
@@ -407,6 +409,8 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         return result
 
     async def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
+        if not self.on_call:
+            return await self._run(call)
         with Observation(self.on_call, call, self._settings.server) as observation:
             observation.result = await self._run(call)
         return observation.result
