@@ -1,4 +1,4 @@
-"""Typed client for CAMARA's One Time Password SMS API: send a code by SMS, check it, never text anyone twice.
+"""Typed client for CAMARA's One Time Password SMS API: send a code by SMS, check it, and never send it twice.
 
 from camara_otp import OTPClient
 

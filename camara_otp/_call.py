@@ -238,7 +238,7 @@ class CallRecord:
 
 
 class CallObserver(Protocol):
-    """An observer that is told when a call starts, too, as tracing needs it."""
+    """An observer that is also called when a call starts, as tracing requires."""
 
     def call_started(self, operation: str, /) -> Callable[[CallRecord], object]:
         """Return the function to call after the call ended."""
@@ -246,7 +246,7 @@ class CallObserver(Protocol):
 
 
 OnCall = Callable[[CallRecord], object] | CallObserver
-"""An observer of calls: a function that is told about each call after it ended, or a `CallObserver`."""
+"""An observer of calls: a function that is called with the record of each call, or a `CallObserver`."""
 
 
 def checked_observers(on_call: "OnCall | Sequence[OnCall] | None") -> list[OnCall]:

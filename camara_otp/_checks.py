@@ -25,7 +25,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 
 
 def text(name: str, value: object) -> str:
-    """Return a value that is text with a UTF-8 form, without a byte order mark in front."""
+    """Return a string that can be encoded as UTF-8, without a byte order mark at its beginning."""
     if not isinstance(value, str):
         raise ConfigurationError(f"{name}: must be a string (str), not {type(value).__name__}")
     if holds_surrogate(value):
@@ -34,17 +34,17 @@ def text(name: str, value: object) -> str:
 
 
 def holds_surrogate(value: str) -> bool:
-    """Tell whether a text holds half of a surrogate pair, which has no UTF-8 form, so that JSON cannot carry it."""
+    """Return whether a string contains half of a surrogate pair, which cannot be encoded as UTF-8 or JSON."""
     return _SURROGATE.search(value) is not None
 
 
 def without_bom(value: str) -> str:
-    """Return a text without the byte order mark that editors put at the beginning of a file."""
+    """Return a string without the byte order mark that editors put at the beginning of a file."""
     return value.removeprefix("\ufeff")
 
 
 def is_count(value: object) -> bool:
-    """Tell whether a value is a whole number of at least 1."""
+    """Return whether a value is a whole number of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
@@ -87,14 +87,14 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     url = text(field, url)
     if not _VISIBLE.fullmatch(url):
         raise ConfigurationError(
-            f"{field}: must be an ASCII URL without blanks or control characters; "
+            f"{field}: must be an ASCII URL without spaces or control characters; "
             "write an international host name in its xn-- form"
         )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigurationError(f"{field}: is no URL; write https://host[:port][/path]") from None
+        raise ConfigurationError(f"{field}: is not a URL; write https://host[:port][/path]") from None
     if parts.scheme not in ("http", "https"):
         raise ConfigurationError(f"{field}: must start with https://, or with http:// on this machine")
     if "@" in parts.netloc:
@@ -104,27 +104,27 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     host = parts.hostname or ""
     literal = _ip_literal(host) if "[" in parts.netloc else None
     if not (literal or ("[" not in parts.netloc and _HOST.fullmatch(host))) or port == 0 or parts.netloc.endswith(":"):
-        raise ConfigurationError(f"{field}: has no host, or one that is no host name; write https://host[:port][/path]")
+        raise ConfigurationError(f"{field}: has no host, or an invalid one; write https://host[:port][/path]")
     if not URL_PATH.fullmatch(parts.path):
         raise ConfigurationError(f"{field}: has a path with characters that must be percent-encoded")
     in_the_clear = parts.scheme == "http" and not is_loopback(host)
     if in_the_clear and not allow_http:
         raise ConfigurationError(
             f"{field}: plain http would show the token to the network; use https://, "
-            "or set allow_http to true where the network is your own"
+            "or set allow_http to true if the network is private"
         )
     authority = literal or host
     return SplitURL(f"{parts.scheme}://{authority}" + (f":{port}" if port else ""), parts.path, in_the_clear)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine by its name or address: localhost, 127.0.0.0/8, ::1."""
+    """Return whether a host is this machine by its name or address: localhost, 127.0.0.0/8, ::1."""
     address = _address(host)
     return host == "localhost" if address is None else address.is_loopback
 
 
 def is_local(host: str) -> bool:
-    """Tell whether a host may be this machine or a neighbor on its link, however the address is written."""
+    """Return whether a host may be this machine or a neighbor on its link, however the address is written."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True

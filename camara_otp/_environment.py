@@ -25,7 +25,7 @@ class SettingSpec:
     """The form and purpose of a setting.
 
     Attributes:
-        kind: the type of its value: str, float (seconds), bool, or dict (of texts).
+        kind: the type of its value: str, float (seconds), bool, or dict (of strings).
         variable: its environment variable, or None.
         about: its purpose.
         hidden: whether its value is a secret.
@@ -50,7 +50,7 @@ SETTINGS: Final[dict[str, SettingSpec]] = {
     "headers": SettingSpec(dict, None, "extra headers", hidden=True),
     "params": SettingSpec(dict, None, "extra query parameters", hidden=True),
     "message": SettingSpec(
-        str, None, "the text with the label {{code}}, at most 160 characters", default=DEFAULT_MESSAGE
+        str, None, "the SMS with the label {{code}}, at most 160 characters", default=DEFAULT_MESSAGE
     ),
     "check": SettingSpec(str, None, "TOML file with the settings of `check`"),
     "token": SettingSpec(str, "CAMARA_BEARER_TOKEN", "the access token", hidden=True),
@@ -72,7 +72,7 @@ _CREDENTIALS: Final = tuple(SETTINGS)[tuple(SETTINGS).index("token") :]
 _PROOFS: Final = ("token", "token_file", "client_secret", "client_secret_file", "private_key", "private_key_file")
 _CLIENT: Final = ("base_url", "api_path", "timeout", "allow_http", "headers", "params")
 
-_WORDS: Final = {str: "a text", float: "a number of seconds", bool: "true or false", dict: "a table of texts"}
+_WORDS: Final = {str: "a string", float: "a number of seconds", bool: "true or false", dict: "a table of strings"}
 
 
 @attrs.frozen

@@ -1,13 +1,13 @@
-r"""Mask secrets in a text that a server wrote, and make the text fit to be shown.
+r"""Mask secrets in a string of a server, and make the string printable.
 
 A secret can be echoed in more spellings than a list can hold: escaped for JSON, HTML or a URL, more than once, grouped
-with blanks or dashes, in base64, or cut off. So the text and the secret are read in the same way, and then compared:
+with spaces or dashes, in base64, or cut off. So the string and the secret are read in the same way, and then compared:
 
 1. Undo the escapes until nothing changes. Each step is a reading.
-2. Normalize each reading: NFKD, no case, no accents, ASCII digits, one kind of blank, no invisible characters.
+2. Normalize each reading: NFKD, no case, no accents, ASCII digits, one kind of space, no invisible characters.
 3. Compare letters and digits only, and check what stands between them.
 
-Each character of a reading keeps its place in the text, so the mask covers what was written there.
+Each character of a reading keeps its place in the string, so the mask covers the original characters.
 """
 
 import base64
@@ -24,7 +24,7 @@ from typing import Final, TypeAlias, cast
 MASK: Final = "***"
 
 _PASSES: Final = 6
-"""Escapes nested deeper, in turns, are hostile: the text is withheld."""
+"""Escapes nested deeper, in turns, are hostile: the string is withheld."""
 _SHORT: Final = 10
 """A shorter secret is found with separators only as whole words; a longer one is unlikely to occur by chance."""
 _GAP: Final = 5
@@ -51,15 +51,15 @@ _Spans: TypeAlias = Generator[tuple[int, int]]
 
 
 def redact(text: str, secrets: Iterable[str] | Mapping[str, str]) -> str:
-    """Return the text with every secret masked, in every spelling.
+    """Return the string with every secret masked, in every spelling.
 
     Args:
-        text: any text, of a server or about one.
+        text: any string, of a server or about one.
         secrets: the values to mask. Phone numbers and numeric codes are compared by their digits, other values by
-            their letters and digits. A mapping gives the text to show in place of each value; otherwise `***`.
+            their letters and digits. A mapping gives the replacement of each value; otherwise `***`.
 
     Returns:
-        the text with masks, or `***` alone if its escapes are nested too deep to be read.
+        the string with masks, or `***` alone if its escapes are nested too deep to be read.
     """
     masks = cast("Mapping[str, str]", secrets) if isinstance(secrets, Mapping) else dict.fromkeys(secrets, MASK)
     if not text or not any(masks):
@@ -78,7 +78,7 @@ def redact(text: str, secrets: Iterable[str] | Mapping[str, str]) -> str:
 
 
 class Secrets:
-    """The texts of one request that must not be shown, phone numbers in E.164 form among them.
+    """The strings of one request that must not be shown, phone numbers in E.164 form among them.
 
     It is a plain object without fields or iteration: see `Secret`.
     """
@@ -93,11 +93,11 @@ class Secrets:
 
     @property
     def longest(self) -> int:
-        """Return the length of the longest text."""
+        """Return the length of the longest string."""
         return max(map(len, self._values), default=0)
 
     def hidden_in(self, text: str) -> str:
-        """Return a text with every secret masked, in every spelling."""
+        """Return a string with every secret masked, in every spelling."""
         return redact(text, self._values)
 
 
@@ -105,8 +105,8 @@ def cleaned(text: str, secrets: Secrets, *, credentials: bool = False) -> str:
     """Return a server's words without secrets, printable and short.
 
     Args:
-        text: any.
-        secrets: the texts of the request that must not be shown.
+        text: any string.
+        secrets: the strings of the request that must not be shown.
         credentials: True masks any signed token and any phone number, known or not.
     """
     text = secrets.hidden_in(text)
@@ -114,7 +114,7 @@ def cleaned(text: str, secrets: Secrets, *, credentials: bool = False) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a text on one line, at most `MAX_EXCERPT` characters, without control characters."""
+    """Return a string on one line, at most `MAX_EXCERPT` characters, without control characters."""
     text = " ".join(text.split())
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
@@ -125,9 +125,9 @@ def shortened(text: str) -> str:
 
 
 class _Reading:
-    """A text with some escapes undone, normalized: all characters as `folded`, letters and digits as `squashed`.
+    """A string with some escapes undone, normalized: all characters as `folded`, letters and digits as `squashed`.
 
-    `places` are the places of its characters in the original text, and the length of that text. They are an array,
+    `places` are the places of its characters in the original string, and the length of that string. They are an array,
     because a hostile body may fill the cap.
     """
 
@@ -144,12 +144,12 @@ class _Reading:
         return [index for index, character in enumerate(self.folded) if character.isalnum()]
 
     def span(self, first: int, last: int) -> tuple[int, int]:
-        """Return the span in the original text of the characters of `folded` from `first` to `last`, inclusive."""
+        """Return the span in the original string of the characters of `folded` from `first` to `last`, inclusive."""
         return self._places[first], self._places[bisect_right(self._places, self._places[last])]
 
 
 def _readings(text: str) -> Generator[_Reading]:
-    """Yield the text with no, one, two ... layers of escapes undone, until nothing changes."""
+    """Yield the string with no, one, two ... layers of escapes undone, until nothing changes."""
     places = array("L", range(len(text) + 1))
     undone = None
     while undone != text:
@@ -162,7 +162,7 @@ def _readings(text: str) -> Generator[_Reading]:
 def _folded(character: str) -> str:
     """Return the normal form of a character."""
     category = unicodedata.category(character)
-    if category in {"Zs", "Zl", "Zp", "Cc"} or character == "+":  # forms write a blank as +
+    if category in {"Zs", "Zl", "Zp", "Cc"} or character == "+":  # forms write a space as +
         return " "
     if category in {"Cf", "Mn", "Me"} or character in _FILLERS:
         return ""
@@ -235,7 +235,7 @@ def _occurrences(secret: str, readings: list[_Reading]) -> _Spans:
     forms = {(form.folded, form.squashed) for form in islice(_readings(secret), _PASSES)}
     for reading in readings:
         for folded, squashed in forms:
-            # A secret of signs alone may end in a plus sign, which reads as a blank.
+            # A secret of signs alone may end in a plus sign, which is read as a space.
             yield from _verbatim(folded.strip() if squashed or folded.isspace() else folded, reading)
             if squashed.isdecimal() and len(squashed) >= _TELLING:
                 yield from _phone_numbers(squashed, reading)
@@ -284,7 +284,7 @@ def _stands_alone(text: str, first: int, last: int) -> bool:
 
 
 def _is_near(kept: list[int], first: int, last: int) -> bool:
-    """Tell whether neighbors among the letters and digits are close enough to be read as one value."""
+    """Return whether neighbors among the letters and digits are close enough to be read as one value."""
     return all(kept[at + 1] - kept[at] <= _GAP + 1 for at in range(first, last))
 
 
@@ -324,7 +324,7 @@ def _pieces(secret: str, reading: _Reading, *, is_prose: bool) -> _Spans:
     size = len(secret)
     shortest = size if size <= _SHORT else size // 2 if is_prose else min(_PIECE, size * 2 // 3)
     text = reading.squashed
-    # A piece holds one of the blocks of the secret, and of the text, whole: the quick check of most texts.
+    # A piece holds one of the blocks of the secret, and of the text, whole: the fast check for most strings.
     block = (shortest + 1) // 2
     shorter, longer = sorted((secret, text), key=len)
     if not any(shorter[at : at + block] in longer for at in range(0, len(shorter) - block + 1, block)):

@@ -2,10 +2,10 @@
 
 
 class Secret:
-    """A text that must not be shown: a token, a client secret, a phone number, a code.
+    """A string that must not be shown: a token, a client secret, a phone number, a code.
 
     It is a plain object without fields or iteration, so that no serializer of an error tracker or a console reaches
-    the text, whatever it does with tuples, data classes and attrs classes. Open it where bytes are made.
+    the string, whatever it does with tuples, data classes and attrs classes. Open it where bytes are made.
     """
 
     __slots__ = ("_text",)
@@ -14,7 +14,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text."""
+        """Return the string."""
         return self._text
 
     def __eq__(self, other: object) -> bool:

@@ -32,7 +32,7 @@ class Environment(Enum):
 
 
 def new_x_correlator() -> str:
-    """Return a fresh x-correlator: UUID4 text, which every release of the API accepts."""
+    """Return a fresh x-correlator: a UUID4 string, which every release of the API accepts."""
     return str(uuid.uuid4())
 
 
@@ -109,12 +109,12 @@ def _provider(token: TokenSource | Environment | None, http_client: object) -> T
                 f"token: is missing; {token.value} is not set, but the environment holds client credentials, which "
                 "from_env() reads: OTPClient.from_env() or AsyncOTPClient.from_env()"
             )
-        raise ConfigurationError(f"token: is missing; give a text, a callable or a provider, or set {token.value}")
+        raise ConfigurationError(f"token: is missing; give a string, a callable or a provider, or set {token.value}")
     return provider_of(token)
 
 
 def _adds_token_by_request(http_client: object) -> bool:
-    """Tell whether a client without `auth` overrides `request`, as Authlib's OAuth2Client does."""
+    """Return whether a client without `auth` overrides `request`, as Authlib's OAuth2Client does."""
     if getattr(http_client, "auth", None) is not None:
         return False
     owner = next((kind for kind in type(http_client).__mro__ if "request" in vars(kind)), None)
@@ -145,7 +145,7 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
     between = text("api_path", api_path).strip("/")
     if not URL_PATH.fullmatch(between):
         raise ConfigurationError(
-            "api_path: must be a path such as /one-time-password-sms/v1, without blanks, ? or #; "
+            "api_path: must be a path such as /one-time-password-sms/v1, without spaces, ? or #; "
             "percent-encode other characters, and give query parameters as `params`"
         )
     for name, part in (("base_url", url.path), ("api_path", between)):
@@ -160,7 +160,7 @@ def endpoint(base_url: str, api_path: str, params: Params | None, *, allow_http:
     except (TypeError, ValueError):
         query = None
     if query is None:
-        raise ConfigurationError("params: must be a mapping of names to texts, or to lists of texts; got another value")
+        raise ConfigurationError("params: must be a mapping of names to strings or lists of strings; got another value")
     path = url.path.rstrip("/") + (f"/{between}" if between else "")
     return Endpoint(url.origin, path, f"?{query}" if query else "", url.in_the_clear)
 
@@ -208,7 +208,7 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
     """Return the headers of every request: the defaults, overridden by the caller's own."""
     chosen = {name.lower(): (name, value) for name, value in defaults.items()}
     if not _is(headers, Mapping | None):
-        raise ConfigurationError("headers: must be a mapping of names to values, each a text")
+        raise ConfigurationError("headers: must be a mapping of names to strings")
     for name, value in (headers or {}).items():
         if not _is_text(name, _NAME):
             raise ConfigurationError("headers: a name must be a string of letters, digits and hyphens")
@@ -217,7 +217,7 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
         if not _is_text(value, _VALUE):
             del value, headers
             raise ConfigurationError(
-                f"headers: the value of {name} must be visible ASCII text without line ends or blanks around it"
+                f"headers: the value of {name} must be visible ASCII without line ends, or spaces around it"
             )
         chosen[name.lower()] = (name, value)
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in chosen.values())

@@ -4,7 +4,7 @@ Pure functions of plain values: no client, no network, no HTTP library. Only thi
 A reader never raises: it returns the result or the error, so that the frame that raises holds no secret.
 
 The server's words are untrusted: it may echo the token, the number or the code, in the body or in a header, plain or
-escaped. Each text is cleaned before it is kept.
+escaped. Each string is masked before it is stored.
 """
 
 import codecs
@@ -39,7 +39,7 @@ Request = SendCodeRequest | ValidateCodeRequest
 
 
 def _strict_text(value: Any, _: Any) -> str:
-    # cattrs would turn null into the text 'None'.
+    # cattrs would turn null into the string 'None'.
     if not isinstance(value, str):
         raise TypeError
     return value
@@ -67,7 +67,7 @@ _converter.register_structure_hook(
 
 
 def _no_constant(_: str) -> None:
-    raise ValueError  # NaN and Infinity are no JSON (RFC 8259 section 6)
+    raise ValueError  # NaN and Infinity are not JSON (RFC 8259 section 6)
 
 
 _encode_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -88,7 +88,7 @@ def _parse(body: bytes | bytearray) -> Any:
 
 
 class CallContext:
-    """Everything that is known about one logical call, as errors report it and texts must not show it.
+    """Everything that is known about one logical call, as errors report it and messages must not show it.
 
     It is a plain object without fields or iteration: see `Secret`.
     """
@@ -104,7 +104,7 @@ class CallContext:
 
     @property
     def secrets(self) -> Secrets:
-        """Return the texts of the call that must not be shown."""
+        """Return the strings of the call that must not be shown."""
         request, token = self.request, self.token
         values: tuple[str, ...] = ()
         if isinstance(request, SendCodeRequest):
@@ -146,7 +146,7 @@ def read_send_code(answer: Answer, call: CallContext, now: float) -> SendCodeRes
         try:
             response = _converter.structure(_parse(answer.body), SendCodeResponse)
         except (ValueError, TypeError, KeyError):
-            fault = "it is not JSON with a text as authenticationId"
+            fault = "it is not JSON with a string as authenticationId"
         else:
             if broken_limit(authentication_id=response.authentication_id) is None:
                 return SendCodeResponse(response.authentication_id, call.reported_correlator(answer.headers))
@@ -172,7 +172,7 @@ def _refusal(answer: Answer, secrets: Secrets, now: float) -> OTPError:
     if info is None:
         message = _excerpt(answer, secrets)
     else:
-        # A code of the contract is no secret, even where a user types the same word; any other may echo one.
+        # A code of the contract is not a secret, even where a user types the same word; any other may echo one.
         code = info.code if info.code in CODES or info.code in SUPERSEDED else cleaned(info.code, secrets)
         message = info.message and cleaned(info.message, secrets)
     return error_class(status, code)(status, code, message, retry_after=retry_after(answer.headers, now))
@@ -181,7 +181,7 @@ def _refusal(answer: Answer, secrets: Secrets, now: float) -> OTPError:
 def error_info_of(body: bytes | bytearray) -> ErrorInfo | None:
     """Return the ErrorInfo in a body, at its root or one level down under `detail` or `error`, or None.
 
-    A text as `code` is sufficient: gateways leave out the rest, or send it in other types.
+    A string as `code` is sufficient: gateways leave out the rest, or send it in other types.
     """
     try:
         root = _parse(body)
@@ -209,7 +209,7 @@ def _member(value: Any, name: str) -> Any:
 def _excerpt(answer: Answer, secrets: Secrets) -> str | None:
     text = secrets.hidden_in(answer.body.decode("utf-8", "replace"))
     if answer.fault is not None:
-        # A cut text may end with the first half of a secret, which no comparison finds, in up to 20 characters for one.
+        # A cut string may end with the first half of a secret, which no comparison finds: up to 20 characters for one.
         text = text[: max(len(text) - 20 * secrets.longest, 0)]
     return shortened(text) or None
 

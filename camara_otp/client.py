@@ -1,7 +1,7 @@
 """OTPClient and AsyncOTPClient: the public methods and the two run loops.
 
 Decisions live in `models`, `_wire`, `retry` and `_call`. A client fetches the token, hands the request to the exchange,
-sleeps and closes; the two classes differ in `await` alone.
+sleeps and closes; the two classes differ only in `await`.
 """
 
 import os
@@ -63,16 +63,16 @@ class _Client(Generic[HTTPClient]):
         Args:
             base_url: the operator's API root, `https://host[:port][/path]`. Left out: the environment's
                 CAMARA_BASE_URL.
-            token: the bearer token: text, a callable that returns it (or, for `AsyncOTPClient`, an awaitable of it), or
-                a `TokenProvider`. Left out: the environment's CAMARA_BEARER_TOKEN. None: no Authorization of ours;
-                needs `http_client`, whose own auth then applies.
+            token: the bearer token as a string, a callable that returns it, or a `TokenProvider`. For
+                `AsyncOTPClient` the callable may return an awaitable. Left out: the environment's
+                CAMARA_BEARER_TOKEN. None: needs `http_client`, whose auth applies; the client adds no Authorization.
             api_path: the path between root and operation. Left out: the environment's CAMARA_API_PATH, else
                 `/otpvalidation`. Operators on CAMARA's published layout use `/one-time-password-sms/v1`.
             timeout: seconds for one call in all: token, name resolution, every attempt and wait, reading the response.
                 Finite and above 0. A plain token callable is not interrupted, only checked when it returns.
             retry: when to repeat a request that never reached the operator; None never repeats anything but a 401 with
                 a renewed token.
-            x_correlator: a callable that returns the correlator of each call (default: UUID4 text); None sends none.
+            x_correlator: a callable that returns the correlator of each call (default: a UUID4); None sends none.
             headers: extra headers of every request, visible ASCII.
             params: extra query parameters of every request.
             max_response_bytes: cap on the decoded body of a response.
@@ -127,30 +127,30 @@ class _Client(Generic[HTTPClient]):
         return cls(**client_arguments(os.environ, profile))
 
     def send_code(self, *args: Any, **options: Any) -> Any:  # noqa: D417 - the arguments of both clients
-        """Ask the operator to text a fresh code to a phone.
+        """Send a new code to a phone by SMS.
 
-        The operator makes the code and puts it in place of `{{code}}`. Each call that reaches the operator texts and
-        bills a user and invalidates the code sent before; a request that may have arrived is never repeated.
+        The operator creates the code and puts it in place of `{{code}}`. Each call that reaches the operator
+        sends an SMS, costs money, and invalidates the code before it. A request that may have arrived is not repeated.
 
         Args:
             phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`; or a whole `SendCodeRequest`.
             message: at most 160 characters, with the label `{{code}}` where the code goes.
             x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as text, callable or provider; text is never renewed.
+            token: this call's token, as a string, callable or provider; a string is never renewed.
             timeout: seconds for this call.
 
         Returns:
-            The authentication_id for `validate_code`. It does not mean that the text has arrived.
+            The authentication_id for `validate_code`. It does not mean that the SMS has arrived.
 
         Raises:
             RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
             ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its text. Nothing was sent.
+            TokenError: no token could be obtained; see its message. Nothing was sent.
             RequestNotSentError: the operator cannot have received the request; calling again is safe.
-            MaxOTPCodesExceededError: too many codes for this number; wait long.
-            PhoneNumberNotAllowedError: the number cannot receive the text; offer another way.
-            PhoneNumberBlockedError: texts to the number are barred; offer another way.
-            OutcomeUnknownError: no complete response came; ask the user whether a text arrived before sending again.
+            MaxOTPCodesExceededError: too many codes were sent to this number; offer another way.
+            PhoneNumberNotAllowedError: the number cannot receive the SMS; offer another way.
+            PhoneNumberBlockedError: SMS to the number are blocked; offer another way.
+            OutcomeUnknownError: no complete response came; ask the user whether an SMS arrived before sending again.
             UnexpectedResponseError: a response outside the contract; check `base_url` and `api_path`.
             APIError: any other refusal; branch on its class, and read `.outcome_unknown` before sending again.
 
@@ -165,9 +165,9 @@ class _Client(Generic[HTTPClient]):
         Args:
             authentication_id: the value that `send_code` returned, unchanged, 1 to 36 characters; or a whole
                 `ValidateCodeRequest`.
-            code: the user's input, as text, 1 to 10 characters; case and leading zeros count.
+            code: the user's input, as a string of 1 to 10 characters; case and leading zeros count.
             x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as text, callable or provider; text is never renewed.
+            token: this call's token, as a string, callable or provider; a string is never renewed.
             timeout: seconds for this call.
 
         Returns:
@@ -176,7 +176,7 @@ class _Client(Generic[HTTPClient]):
         Raises:
             RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
             ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its text. Nothing was sent.
+            TokenError: no token could be obtained; see its message. Nothing was sent.
             InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again.
             VerificationExpiredError: too old, superseded or already used; start again with `send_code`.
             VerificationFailedError: no attempts are left; start again with `send_code`.

@@ -3,7 +3,7 @@
     OTPError
     ├── ConfigurationError        a setting is missing or wrong
     ├── RequestValidationError    an argument breaks a limit of the API; nothing was sent
-    ├── SendRefusedError          a limit of the guard refuses the text; nothing was sent
+    ├── SendRefusedError          a limit of the guard refuses the SMS; nothing was sent
     ├── TokenError                no access token could be obtained; nothing was sent
     ├── TransportError            no usable response
     │   ├── RequestNotSentError   the operator cannot have seen the request
@@ -14,8 +14,8 @@
             └── InvalidOTPError ...  one class per error code
 
 Each class holds its cause and its remedy as data: the docs, the command line and notebooks print them. Its `status` or
-`code` enters it into `STATUSES` or `CODES`. Texts hold no token, code, message or number. Instances hold plain values
-only, so they can be pickled, copied and sent to another process.
+`code` enters it into `STATUSES` or `CODES`. Messages contain no token, code, message or
+number. Instances have only plain values, so they can be pickled, copied and sent to another process.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Final
 API_PREFIX: Final = "ONE_TIME_PASSWORD_SMS."
 """The codes of this API begin so; the others are shared by all APIs of CAMARA."""
 
-_ASK_FIRST: Final = "Ask the user whether a text arrived before sending again."
+_ASK_FIRST: Final = "Ask the user whether an SMS arrived before sending again."
 _TWO_MINUTES: Final = 120.0
 
 
@@ -40,7 +40,7 @@ class OTPError(Exception):
         operation: `"send_code"` or `"validate_code"`; None outside a call.
         x_correlator: the correlator of the call: the operator's echo, else the value sent, else None.
         attempts: API requests begun in this call; token requests are not counted.
-        outcome_unknown: True when the operator may have acted (sent the text, or counted an attempt) although the
+        outcome_unknown: True when the operator may have acted (sent the SMS, or counted an attempt) although the
             call failed. Ask the user before sending again.
     """
 
@@ -123,19 +123,19 @@ class RequestValidationError(OTPError, ValueError):
 
 
 class SendRefusedError(OTPError):
-    """A limit of `camara_otp.guard` refuses the text. Nothing was sent.
+    """A limit of `camara_otp.guard` refuses the SMS. Nothing was sent.
 
     Show the user its message, which never names the limit, and answer HTTP 429 with `retry_after`.
 
     Attributes:
         rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit. For
             logs; do not show it to the user.
-        retry_after: seconds until the same text may be asked for again; None where that is unknown, and where it will
+        retry_after: seconds until the same SMS may be requested again; None where that is unknown, and where it will
             not be allowed.
         operation: always `"send_code"`.
     """
 
-    cause = "A limit of the guard refuses the text. Nothing was sent."
+    cause = "A limit of the guard refuses the SMS. Nothing was sent."
     remedy = "Show the message to the user, and allow another try after the time in it (`retry_after`)."
 
     operation: str | None = "send_code"
@@ -166,7 +166,7 @@ class TokenError(OTPError):
 
     Attributes:
         error: the error code of the token endpoint, RFC 6749 section 5.2 (`"invalid_client"`, ...), or None.
-        error_description: the text of the token endpoint, masked and printable, or None.
+        error_description: the description of the token endpoint, masked and printable, or None.
     """
 
     cause = "No access token could be obtained. Nothing was sent to the API."
@@ -189,13 +189,13 @@ class TransportError(OTPError):
 
 
 class RequestNotSentError(TransportError):
-    """The operator cannot have seen the request: it sent no text and counted no attempt.
+    """The operator cannot have seen the request: it sent no SMS and counted no attempt.
 
     Attributes:
         permanent: True when calling again cannot help, as with a certificate that is not valid.
     """
 
-    cause = "The operator cannot have seen the request: it sent no text and counted no attempt."
+    cause = "The operator cannot have seen the request: it sent no SMS and counted no attempt."
     remedy = "Calling again is safe. A wrong URL or an invalid certificate has to be fixed first (`permanent`)."
 
     permanent: bool
@@ -210,7 +210,7 @@ class OutcomeUnknownError(TransportError):
 
     cause = "The request was sent, but no complete response arrived. The operator may have acted."
     remedy = (
-        "After send_code, ask the user whether a text arrived before sending again. After validate_code, start again "
+        "After send_code, ask the user whether an SMS arrived before sending again. After validate_code, start again "
         "with send_code."
     )
 
@@ -254,7 +254,7 @@ class APIError(OTPError):
     Attributes:
         status: the HTTP status; a status in the body is ignored.
         code: the operator's code as received, or None without one.
-        message: the operator's text, masked and short. It is for people and logs: do not branch on it.
+        message: the operator's message, masked and short. It is for people and logs: do not branch on it.
         retry_after: seconds to wait, from the Retry-After header, at most one day; None without one.
     """
 
@@ -314,7 +314,7 @@ class HTTP405Error(APIError, status=405):
 
 class HTTP406Error(APIError, status=406):
     cause = "The operator cannot respond in JSON (HTTP 406)."
-    remedy = "Report it to the operator: the request asks for application/json."
+    remedy = "Report it to the operator: the request accepts application/json."
 
 
 class HTTP408Error(APIError, status=408):
@@ -324,7 +324,7 @@ class HTTP408Error(APIError, status=408):
 
 class HTTP409Error(APIError, status=409):
     cause = "The request conflicts with another one (HTTP 409)."
-    remedy = "Wait, then ask the user whether a text arrived before sending again."
+    remedy = "Wait, then ask the user whether an SMS arrived before sending again."
 
 
 class HTTP410Error(APIError, status=410):
@@ -423,12 +423,12 @@ class MaxOTPCodesExceededError(HTTP403Error, code="ONE_TIME_PASSWORD_SMS.MAX_OTP
 
 
 class PhoneNumberNotAllowedError(HTTP403Error, code="ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_NOT_ALLOWED"):
-    cause = "The number cannot receive the text: a landline, a fraud rule, a line without SMS."
+    cause = "The number cannot receive SMS: a landline, a fraud rule, a line without SMS."
     remedy = "Offer another number or another way to verify."
 
 
 class PhoneNumberBlockedError(HTTP403Error, code="ONE_TIME_PASSWORD_SMS.PHONE_NUMBER_BLOCKED"):
-    cause = "The operator blocks text messages to this number."
+    cause = "The operator blocks SMS to this number."
     remedy = "Offer another number or another way to verify."
 
 
@@ -459,12 +459,12 @@ class MethodNotAllowedError(HTTP405Error, code="METHOD_NOT_ALLOWED"):
 
 class NotAcceptableError(HTTP406Error, code="NOT_ACCEPTABLE"):
     cause = "The operator cannot respond in JSON."
-    remedy = "Report it to the operator: the request asks for application/json."
+    remedy = "Report it to the operator: the request accepts application/json."
 
 
 class AbortedError(HTTP409Error, code="ABORTED"):
     cause = "Another operation on the number or authentication_id is in progress. This one may have taken effect."
-    remedy = "Wait, then ask the user whether a text arrived before sending again."
+    remedy = "Wait, then ask the user whether an SMS arrived before sending again."
 
 
 class AlreadyExistsError(HTTP409Error, code="ALREADY_EXISTS"):
@@ -554,7 +554,7 @@ class BadGatewayError(HTTP502Error, code="BAD_GATEWAY"):
 
 class UnavailableError(HTTP503Error, code="UNAVAILABLE"):
     cause = "The operator is overloaded or under maintenance. It may have acted."
-    remedy = "Wait, then ask the user whether a text arrived before sending again."
+    remedy = "Wait, then ask the user whether an SMS arrived before sending again."
 
 
 class GatewayTimeoutError(HTTP504Error, code="TIMEOUT"):

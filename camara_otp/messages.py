@@ -1,9 +1,9 @@
-"""MessageTemplate: the text of a one-time code, its cost as SMS, and the last line that lets phones fill in the code.
+"""MessageTemplate: a message with a one-time code, its cost, and the last line with which phones fill in the code.
 
-A text of 160 characters may still be billed as three: one curly quote moves all of it to another encoding. And a text
-that ends with `@domain #code` lets a phone offer the code to that domain's page alone, and to no look-alike.
+A message of 160 characters may be billed as three SMS, because one curly quote changes the encoding of all characters.
+If a message ends with `@domain #code`, a phone offers the code only to the page of that domain, not to a phishing page.
 
-Sources: 3GPP TS 23.038 (alphabets), 3GPP TS 23.040 (parts of a long text), WICG "Origin-bound one-time codes delivered
+Sources: 3GPP TS 23.038 (alphabets), 3GPP TS 23.040 (parts of a long SMS), WICG "Origin-bound one-time codes delivered
 via SMS", which Apple's domain-bound codes and the WebOTP API share.
 """
 
@@ -30,7 +30,7 @@ _BASIC: Final = frozenset(
 # TS 23.038 section 6.2.1.1: each is sent as the escape and one more septet.
 _EXTENSION: Final = frozenset("\f^{}\\[~]|€")
 
-# Units in one text, and in each part of a longer one, whose header takes 6 of 140 octets (TS 23.040, 9.2.3.24.1).
+# Units in one SMS, and in each part of a longer one, whose header takes 6 of 140 octets (TS 23.040, 9.2.3.24.1).
 _CAPACITY: Final[dict[Encoding, tuple[int, int]]] = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
 
 _DOMAIN_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -39,7 +39,7 @@ _BOUND_LINE: Final = re.compile(r"@(?P<domain>\S+) #(?P<code>\S+)( [%@](?P<embed
 
 @attrs.frozen
 class Segments:
-    """The cost of a text: operators bill each part.
+    """The cost of a message: operators bill each part.
 
     Attributes:
         count: the number of parts.
@@ -66,7 +66,7 @@ class MessageTemplate:
         text: at most 160 characters, with the label `{{code}}` where the code goes.
 
     Raises:
-        RequestValidationError: the text breaks a limit of the API.
+        RequestValidationError: the message breaks a limit of the API.
 
     Source: CAMARA One Time Password SMS 1.1.1, schema Message.
     """
@@ -78,7 +78,7 @@ class MessageTemplate:
             raise error
 
     def segments(self, *, code_length: int = 6) -> Segments:
-        """Count the parts of the text with a code in place of every label.
+        """Count the parts of the message with a code in place of every label.
 
         The default alphabet with its extension table is assumed, without national language tables. An operator that
         adds a line of its own may need more parts.
@@ -90,7 +90,7 @@ class MessageTemplate:
             the count, the encoding and the characters that force it
 
         Raises:
-            RequestValidationError: code_length is no whole number, or out of its range.
+            RequestValidationError: code_length is not a whole number, or out of its range.
 
         Source: 3GPP TS 23.038 section 6.2.1, 3GPP TS 23.040 section 9.2.3.24.1.
         """
@@ -107,7 +107,7 @@ class MessageTemplate:
         """Return this message with a last line that binds the code to a domain, for AutoFill and WebOTP.
 
         The line is `@domain #{{code}}`, so the message has the label twice. If your operator replaces only the first
-        one, leave it out of the text before:
+        one, leave it out of the words before:
         `MessageTemplate.domain_bound("Your code for Cool App:", "example.com")`.
 
         Args:
@@ -131,10 +131,10 @@ class MessageTemplate:
     def domain_bound(
         cls, words: str, domain: str, *, embedded: str | None = None, embedded_mark: EmbeddedMark = "%"
     ) -> "MessageTemplate":
-        """Return a message whose last line binds the code to a domain; the text before needs no label.
+        """Return a message whose last line binds the code to a domain; the words before need no label.
 
         Args:
-            words: the text before; may be empty.
+            words: the words before; may be empty.
             domain: as in `bound_to`.
             embedded: as in `bound_to`.
             embedded_mark: as in `bound_to`.
@@ -160,10 +160,10 @@ class MessageTemplate:
 
 
 def segments_of(text: str) -> Segments:
-    """Count the parts of a finished text.
+    """Count the parts of a finished message.
 
     Args:
-        text: the text that the phone receives, code included.
+        text: the message that the phone receives, code included.
 
     Returns:
         the count, the encoding and the characters that force it
@@ -206,7 +206,7 @@ def _host(field: str, value: str) -> str:
     labels = host.split(".")
     if len(host) > 253 or not all(map(_DOMAIN_LABEL.fullmatch, labels)) or labels[-1].isdigit():
         raise RequestValidationError(
-            field, "must be a host name alone, as in example.com: no scheme, no port, no path, no IP address"
+            field, "must be only a host name, as in example.com: no scheme, no port, no path, no IP address"
         )
     return host
 

@@ -37,12 +37,12 @@ def broken_limit(**values: object) -> RequestValidationError | None:
     """
     for field, value in values.items():
         if not isinstance(value, str):
-            hint = "; keep codes as text, since a number loses its leading zeros" if field == "code" else ""
+            hint = "; keep codes as strings, since a number loses its leading zeros" if field == "code" else ""
             reason: str | None = f"must be a string (str), not {type(value).__name__}{hint}"
         else:
             reason = _LIMITS[field](value)
             if reason is None and holds_surrogate(value):
-                reason = "holds half of a surrogate pair, which no text message can carry; decode it properly"
+                reason = "holds half of a surrogate pair, which an SMS cannot contain; decode the string properly"
         if reason is not None:
             return RequestValidationError(field, reason)
     return None
@@ -52,13 +52,13 @@ def _phone_number_limit(value: str) -> str | None:  # 1.1.1, schema PhoneNumber
     if _E164.fullmatch(value):
         return None
     if value != value.strip():
-        return "has a blank or a line end around it; strip it"
+        return "has a space or a line end around it; strip it"
     if not value.startswith("+"):
         return "must be in E.164 form: + and the country code first, then the number"
     if value.startswith("+0"):
         return "must be in E.164 form: a country code never starts with 0"
     if not re.fullmatch(r"[0-9]*", value[1:]):
-        return "must be + and the digits 0 to 9 alone; take out blanks, hyphens and brackets"
+        return "must be + and then only the digits 0 to 9; remove spaces, hyphens and brackets"
     return "must have 5 to 15 digits after the +; check that the number is whole"
 
 
@@ -93,7 +93,7 @@ def _code_limit(value: str) -> str | None:  # 1.1.1, schema Code
 def _x_correlator_limit(value: str) -> str | None:  # 1.1.1, schema XCorrelator, but never empty
     if _CORRELATOR.fullmatch(value):
         return None
-    return "must have 1 to 256 characters out of a-z, A-Z, 0-9 and -_:;./<>{} (no blank, no line end); a UUID fits"
+    return "must have 1 to 256 characters out of a-z, A-Z, 0-9 and -_:;./<>{} (no space, no line end); a UUID fits"
 
 
 _LIMITS: Final[Mapping[str, Callable[[str], str | None]]] = {
@@ -120,11 +120,11 @@ def _hidden(_: str) -> str:
 
 @attrs.frozen(init=False)
 class SendCodeRequest:
-    """A request to text a code to a phone.
+    """A request to send a code to a phone by SMS.
 
     Args:
         phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`.
-        message: the text to send, at most 160 characters, with the label `{{code}}` where the code goes.
+        message: the SMS to send, at most 160 characters, with the label `{{code}}` where the code goes.
 
     Raises:
         RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy.
@@ -150,7 +150,7 @@ class ValidateCodeRequest:
 
     Args:
         authentication_id: the authentication_id that send_code returned, unchanged; 1 to 36 characters.
-        code: the code that the user typed, as text, 1 to 10 characters; case and leading zeros count.
+        code: the code that the user typed, as a string of 1 to 10 characters; case and leading zeros count.
 
     Raises:
         RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy.
@@ -172,7 +172,7 @@ class ValidateCodeRequest:
 
 @attrs.frozen
 class SendCodeResponse:
-    """The operator accepted the message for sending. Whether the text arrived is not known.
+    """The operator accepted the message for sending. Whether the SMS arrived is not known.
 
     Attributes:
         authentication_id: pass it to validate_code, unchanged; opaque, 1 to 36 characters.
@@ -209,9 +209,9 @@ class ErrorInfo:
     """The body of an error response.
 
     Attributes:
-        status: the HTTP status as repeated in the body, or None if it is no whole number. It is never used.
+        status: the HTTP status as repeated in the body, or None if it is not a whole number. It is never used.
         code: the error code.
-        message: text for people, or None.
+        message: a description for people, or None.
 
     Source: CAMARA One Time Password SMS 1.1.1, schema ErrorInfo.
     """

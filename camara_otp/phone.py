@@ -28,7 +28,7 @@ _REASONS: Final = {
     phonenumbers.NumberParseException.NOT_A_NUMBER: "is not a phone number; ask for digits",
     phonenumbers.NumberParseException.TOO_SHORT_AFTER_IDD: "ends after its country code; ask for the whole number",
     phonenumbers.NumberParseException.TOO_SHORT_NSN: "is too short; ask for the whole number",
-    phonenumbers.NumberParseException.TOO_LONG: "is too long; ask for one number alone",
+    phonenumbers.NumberParseException.TOO_LONG: "is too long; ask for one number only",
 }
 
 
@@ -68,15 +68,15 @@ class PhoneNumber:
 
     @property
     def may_get_texts(self) -> bool:
-        """False if no phone with SMS can have a number of this range. True is no guarantee."""
+        """False if no phone with SMS can have a number of this range. True does not guarantee it."""
         return self.kind in _MAY_GET_TEXTS
 
     @classmethod
     def parse(cls, text: str, *, region: str | None = None) -> "PhoneNumber":
-        """Parse a number as people write and paste it: with blanks, brackets, hyphens, a leading 0 or 00, or `tel:`.
+        """Parse a number as people write and paste it: with spaces, brackets, hyphens, a leading 0 or 00, or `tel:`.
 
         Args:
-            text: the text that the user typed. Digits of any script; no letters, no extension.
+            text: the number as the user typed it. Digits of any script; no letters, no extension.
             region: the country of numbers without a country code, ISO 3166-1 alpha-2 as in `FR`. None accepts numbers
                 with a + only.
 
@@ -84,7 +84,7 @@ class PhoneNumber:
             the number, its country and its kind
 
         Raises:
-            RequestValidationError: it is no number of any plan; `.reason` says what to ask the user for and never
+            RequestValidationError: it is not a number of any plan; `.reason` says what to ask the user for and never
                 repeats it. A range newer than the metadata is rejected too: upgrade phonenumberslite, or pass the
                 E.164 form to `send_code` directly.
 
@@ -117,7 +117,7 @@ def _parsed(text: str, region: str | None) -> PhoneNumber | RequestValidationErr
             return _invalid("has no country code; ask for it with a +, or give `region`")
         return _invalid(_REASONS[refusal.error_type])
     if number.extension:
-        return _invalid("has an extension, which no text message reaches; ask for the number alone")
+        return _invalid("has an extension, to which no SMS can be sent; ask for the number only")
     if not phonenumbers.is_valid_number(number):
         return _invalid(_why_invalid(number))
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
@@ -138,7 +138,7 @@ _TEL: Final = re.compile(r"tel:\s*", re.IGNORECASE)
 
 
 def _plain(character: str) -> str:
-    """Return a blank for every kind of blank, and nothing for an invisible mark, as copied from pages and contacts."""
+    """Return a space for every kind of space, and nothing for an invisible character of copied numbers."""
     category = unicodedata.category(character)
     if category in {"Zs", "Zl", "Zp", "Cc"}:
         return " "
@@ -152,7 +152,7 @@ def _why_invalid(number: phonenumbers.PhoneNumber) -> str:
         case phonenumbers.ValidationResult.TOO_SHORT | phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
             return f"has too few digits for a number {where}; ask for the whole number"
         case phonenumbers.ValidationResult.TOO_LONG:
-            return f"has too many digits for a number {where}; ask for one number alone"
+            return f"has too many digits for a number {where}; ask for one number only"
         case phonenumbers.ValidationResult.INVALID_LENGTH:
             return f"has a length that no number {where} has; ask the user to check it"
         case _:

@@ -1,7 +1,7 @@
 """When a request may be sent again: one table of outcomes, and the pure functions that read it.
 
-send_code texts and bills a user, validate_code spends an attempt, and the API has no idempotency key. So a second
-request is sent only if the first one provably was not processed.
+send_code sends an SMS that costs money, validate_code uses up an attempt, and the API has no idempotency key. So a
+second request is sent only if the first one provably was not processed.
 """
 
 from collections.abc import Mapping

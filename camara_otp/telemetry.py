@@ -1,4 +1,4 @@
-"""Telemetry: OpenTelemetry spans and metrics of each call, or a plain function that is told about each call.
+"""Telemetry: OpenTelemetry spans and metrics of each call, or a function that is called after each call.
 
     telemetry.instrument(client)                 # spans and metrics; pip install 'camara-otp[otel]'
     telemetry.observe(client, my_function)       # anything else; needs no extra
@@ -44,7 +44,7 @@ _BUCKETS: Final = (0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.
 
 
 def observe(client: Client, hook: Callable[[CallRecord], object]) -> Client:
-    """Add a function that is told about each call of a client after the call ended.
+    """Add a function that is called with a record after each call of a client.
 
     The function is called in the caller's thread or task: return at once. An exception of the function is logged and
     does not change the call. Several functions may observe one client.
@@ -152,7 +152,7 @@ def guard_metrics(*, meter_provider: "MeterProvider | None" = None) -> "Callable
 
     Counters: `camara_otp.guard.refusals` by `camara_otp.guard.rule`; `camara_otp.guard.texts` and
     `camara_otp.guard.verified` by `camara_otp.guard.prefix`, whose ratio is the conversion;
-    `camara_otp.guard.store_failures`. A refused text adds no prefix, so an attack adds few.
+    `camara_otp.guard.store_failures`. A refused SMS adds no prefix, so an attack adds few.
 
     Args:
         meter_provider: receives the metrics; the global one by default.
@@ -164,9 +164,9 @@ def guard_metrics(*, meter_provider: "MeterProvider | None" = None) -> "Callable
         ModuleNotFoundError: the extra is missing; install `camara-otp[otel]`.
     """
     meter = _meter("guard_metrics", meter_provider)
-    refusals = meter.create_counter("camara_otp.guard.refusals", unit="{text}", description="Texts refused by a rule.")
-    texts = meter.create_counter("camara_otp.guard.texts", unit="{text}", description="Texts sent, or perhaps sent.")
-    verified = meter.create_counter("camara_otp.guard.verified", unit="{text}", description="Texts that were verified.")
+    refusals = meter.create_counter("camara_otp.guard.refusals", unit="{sms}", description="SMS refused by a rule.")
+    texts = meter.create_counter("camara_otp.guard.texts", unit="{sms}", description="SMS sent, or perhaps sent.")
+    verified = meter.create_counter("camara_otp.guard.verified", unit="{sms}", description="SMS that were verified.")
     failures = meter.create_counter("camara_otp.guard.store_failures", description="Operations without an answer.")
 
     def count(event: "GuardEvent") -> None:

@@ -33,6 +33,8 @@ WORDS = (
     ("babbl(e|es|ed|ing)", "say what is sent, for example too many interim responses"),
     (r"(?<!in )flights?", "fetch, call (in flight is allowed for requests without a response)"),
     ("yardsticks?", "rule, limit"),
+    ("texted|texting|text messages?", "SMS, send an SMS"),
+    (r"(an?|one|no|another|second|each|every|several) texts?(?! (file|form|editor|field))", "SMS, message, string"),
 )
 # (regular expression for the beginning of a docstring, what to write)
 FIRST_LINES = (

@@ -50,7 +50,7 @@ def members(kind: type) -> Iterator[str]:
 
 
 def is_public(kind: type) -> bool:
-    """Tell whether a class has lines of its own."""
+    """Return whether a class has lines of its own."""
     return any(getattr(importlib.import_module(name), kind.__name__, None) is kind for name in MODULES)
 
 

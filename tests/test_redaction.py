@@ -244,7 +244,7 @@ def test_the_secret_itself_is_in_no_redacted_text(secret, text, way):
 
 
 @given(text=TEXTS)
-def test_a_text_without_the_secret_stays(text):
+def test_a_string_without_the_secret_stays(text):
     assert redact(text, ["QVKWQVKW", "7777777777", "QVKWQVKWQVKWQVKWQVKWQVKW"]) in {text, MASK}
 
 

@@ -95,7 +95,7 @@ def test_the_command_line_makes_the_same_client(environment, monkeypatch):
             "token_url: is set, and so is issuer; keep CAMARA_TOKEN_URL or CAMARA_ISSUER, or one",
         ),
         ({"BASE_URL": BASE_URL, "BEARER_TOKEN_FILE": "/no/such/file"}, "token_file: /no/such/file"),
-        ({"BASE_URL": BASE_URL, "BEARER_TOKEN": "s3cr3t\n"}, "token: holds"),
+        ({"BASE_URL": BASE_URL, "BEARER_TOKEN": "s3cr3t\n"}, "token: has"),
         ({"TIMEOUT": "soon"}, "CAMARA_TIMEOUT"),
     ],
 )

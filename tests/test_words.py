@@ -18,6 +18,8 @@ def test_no_word_of_the_list_is_used(capsys):
         ("Nobody answers.", "Nobody"),
         ("It goes round again.", "goes round"),
         ("a flight without a thread", "flight"),
+        ("A text may arrive.", "A text"),
+        ("A script texts strangers in text messages.", "text messages"),
     ],
 )
 def test_a_word_of_the_list_is_found_with_its_replacement(text, word):
@@ -36,7 +38,9 @@ def test_a_test_is_checked_without_its_strings():
     assert found == [(3, "nobody"), (4, "goes round")]
 
 
-@pytest.mark.parametrize("text", ["requests in flight", "recommend", "a roommate", "blotting_paper"])
+@pytest.mark.parametrize(
+    "text", ["requests in flight", "a text file", "the text between tags", "recommend", "a roommate", "blotting_paper"]
+)
 def test_other_words_are_allowed(text):
     """A word is compared as a whole."""
     assert not list(words.in_text(text))

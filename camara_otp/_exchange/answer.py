@@ -58,7 +58,7 @@ class Failure(NamedTuple):
 
     Attributes:
         sent: False if the server cannot have seen the request.
-        reason: a clause in words of this package, without text from a server.
+        reason: a clause in words of this package, without a string from a server.
         permanent: True if a retry cannot help.
     """
 

@@ -176,7 +176,7 @@ class HttpxExchange:
         return built
 
     def _template(self, outgoing: Outgoing) -> "httpx.Request":
-        """Return a request that the client has built, for this call or for one that differs in `_OF_ONE_CALL` alone.
+        """Return a request that the client has built, for this call or for one that differs only in `_OF_ONE_CALL`.
 
         `build_request` merges the client's headers, parameters and cookies with ours, a quarter of the cost of a call.
         """

@@ -1,6 +1,6 @@
 """Which of httpx, httpx2, httpcore and httpcore2 a mock or an observer has patched, and what a mock itself raises.
 
-A test that believes itself mocked must not send a real text, and an instrumented service wants to see its calls.
+A mocked test must not send a real SMS, and an instrumented service has to record its calls.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The connections to one origin: last in, first out, within a bound, waited for in order.
 
 A connection belongs to one exchange at a time. Each step can be repeated, so that an exchange that an interrupt ended
-in the middle of a step releases its connection all the same: `_open` alone says which connection belongs to whom.
+in the middle of a step releases its connection all the same: only `_open` says to which exchange a connection belongs.
 """
 
 import math

@@ -41,7 +41,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    # The client needs `providers` alone, and importing it should not cost the import of the grants.
+    # The client needs only `providers`, and importing it should not cost the import of the grants.
     for module in _MODULES if name in __all__ else ():
         found = getattr(import_module(f"{__name__}.{module}"), name, None)
         if found is not None:

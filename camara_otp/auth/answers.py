@@ -1,7 +1,7 @@
 """The responses of an authorization server: pure functions that return a value, or raise TokenRefusal.
 
 Nothing that the server says is shown before it was cleaned: a careless server repeats the secret, the assertion or
-the phone number in its error text.
+the phone number in its error message.
 """
 
 import json
@@ -127,7 +127,7 @@ def read_token(reply: Reply, scope: str | None) -> Token:
             "Bearer tokens, without DPoP"
         )
     granted = document.get("scope")
-    # An empty text is no scope (RFC 6749 section 3.3), as if the field were left out.
+    # An empty string is not a scope (RFC 6749 section 3.3), as if the field were left out.
     missing = missing_scopes(scope, granted) if scope and isinstance(granted, str) and granted.strip() else []
     if missing:
         raise TokenRefusal(
@@ -154,7 +154,7 @@ def read_started_login(reply: Reply) -> StartedLogin:
 def read_document(reply: Reply, *, rings: bool = False) -> dict[str, Any]:
     """Return the JSON object of a success, or raise TokenRefusal.
 
-    A request that `rings` the user's phone may be repeated after a 429 alone, when it rang no phone.
+    A request that `rings` the user's phone may be repeated only after a 429, which notified no phone.
     """
     server, status, fault = reply.server, reply.answer.status, reply.answer.fault
     document = _json_object(reply.answer.body)

@@ -1,12 +1,12 @@
 """Keep one token, and let one fetch serve every caller that waits for it.
 
-The client calls `get_token`. The cache returns the token at hand, or has a thread fetch one: through the store if there
+The client calls `get_token`. The cache returns the cached token, or has a thread fetch one: through the store if there
 is one (`sharing`), from the token endpoint (`token_endpoint`), with the fields of the grant (`_fetch` of its provider).
 
 Callers, in threads or in tasks of any event loop, only wait for the fetch, each for as long as its own call allows. So
 a caller that is cancelled or times out does not affect the others, and a token that comes too late for one caller
 serves the next. A fetch that exceeds its time is replaced. Ahead of a token's expiry a fetch starts in the background,
-and callers get the token at hand. A forked child starts with the token and without the fetch, whose thread exists in
+and callers get the cached token. A forked child starts with the token and without the fetch, whose thread exists in
 the parent only. The lock is held for microseconds, never across I/O or an await.
 """
 
@@ -33,7 +33,7 @@ from camara_otp.auth.token_endpoint import TokenEndpoint
 _log: Final = logging.getLogger("camara_otp.auth")
 
 Source = Callable[[str | None, float], Token]
-"""Fetches a token other than the given one, or raises TokenRefusal; is told how many seconds a caller waits for it."""
+"""Fetches a token other than the given one, or raises TokenRefusal; gets the seconds for which a caller waits."""
 
 RETRY_PAUSE: Final = 2.0
 """Seconds between two renewals in the background when the first one failed or brought no newer token."""
@@ -228,7 +228,7 @@ class CachedProvider(Bounded):
             timeout: seconds to wait for a token that has to be fetched.
 
         Raises:
-            TokenError: no token could be obtained; `error` holds the server's code, the text the remedy.
+            TokenError: no token could be obtained; `error` is the server's code; the message has the remedy.
         """
         try:
             return self._cache.get(rejected, timeout)

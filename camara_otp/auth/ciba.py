@@ -55,7 +55,7 @@ class CIBA(CachedProvider):
         timeout: seconds for one request to the operator, its repetitions and waits included.
 
     Raises:
-        ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
+        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which.
 
     Source: OpenID CIBA Core 1.0; CAMARA Security and Interoperability Profile, "CIBA flow".
     """
@@ -198,7 +198,7 @@ def poll_login(
 ) -> Token:
     """Poll until a login is done, and return the token.
 
-    `stopped` waits so many seconds and tells whether the login was given up meanwhile.
+    `stopped` waits so many seconds, and returns whether the login was cancelled meanwhile.
 
     Raises:
         TokenRefusal: the login was refused or given up, or it is too late.

@@ -22,7 +22,7 @@ class ClientCredentials(CachedProvider):
         client_id: from the operator.
         issuer: URL whose `/.well-known/openid-configuration` names the token endpoint, or that URL itself.
         client_secret: from the operator; or `private_key`.
-        private_key: PEM text or JWK, RSA, P-256 (or -384, -521) or Ed25519; needs `pip install 'camara-otp[oauth]'`.
+        private_key: PEM string or JWK, RSA, P-256 (or -384, -521) or Ed25519; needs `pip install 'camara-otp[oauth]'`.
         client_auth: `"client_secret_basic"` (default with a secret), `"client_secret_post"` or `"private_key_jwt"`
             (default with a key).
         scope: the scope to request, see `camara_otp.auth.scope`; None leaves it out.
@@ -36,7 +36,7 @@ class ClientCredentials(CachedProvider):
         http_client: an `httpx.Client`, or `httpx2.Client`, of yours for proxies or certificates; never closed here.
 
     Raises:
-        ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
+        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which.
 
     Source: RFC 6749 section 4.4; CAMARA Security and Interoperability Profile, "Client Credentials".
     """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ClientAuth = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
 PrivateKey = str | bytes | Mapping[str, Any]
-"""A private key: PEM text or bytes, or a JWK as a mapping or as JSON text."""
+"""A private key: PEM as string or bytes, or a JWK as a mapping or JSON string."""
 
 # Seconds. The profile caps exp - iat at 300 and rejects an exp further than that ahead of the server's clock: the
 # middle tolerates clocks that differ by minutes either way.
@@ -57,7 +57,7 @@ _TEL: Final = re.compile(r"tel:\+[1-9][0-9]{4,14}")
 # The use that a JWK states is checked in `client_key`: the library would check it at the first signature only.
 _ABOUT_USE: Final = frozenset({"alg", "kid", "use", "key_ops"})
 _UNREADABLE: Final = (
-    "private_key: cannot be read as a private key; give the text of a PEM file, with its line ends and without a "
+    "private_key: cannot be read as a private key; give the content of a PEM file, with its line ends and without a "
     "passphrase, or a JWK with its private part, RSA, EC or Ed25519"
 )
 
@@ -65,12 +65,12 @@ _UNREADABLE: Final = (
 class PrivateKeyError(ConfigurationError, TokenError):
     """The private key cannot sign as required: an error of the settings, found when the provider is made.
 
-    Give another key, or the algorithm that fits it; the text says which.
+    Give another key, or the algorithm that fits it; the message says which.
     """
 
 
 class Form:
-    """The headers and the body of one request, and the texts in it that no message may repeat."""
+    """The headers and the body of one request, and the strings in it that no message may repeat."""
 
     __slots__ = ("body", "headers", "secrets")
 
@@ -213,7 +213,7 @@ def client_key(
 
 
 def _pem_or_jwk(private_key: object) -> str | Mapping[str, Any]:
-    """Return a key as PEM text, or as a JWK.
+    """Return a key as a PEM string, or as a JWK.
 
     An environment variable may hold a PEM file with a byte order mark, or with a backslash and n for each line end.
     """
@@ -223,7 +223,7 @@ def _pem_or_jwk(private_key: object) -> str | Mapping[str, Any]:
         private_key = private_key.decode("utf-8", "replace")
     if not isinstance(private_key, str):
         kind = type(private_key).__name__
-        raise PrivateKeyError(f"private_key: must be PEM text, or a JWK as text or as a mapping, not {kind}")
+        raise PrivateKeyError(f"private_key: must be a PEM string, or a JWK as a string or mapping, not {kind}")
     private_key = without_bom(private_key.strip()).strip()
     if private_key.startswith("{"):
         with suppress(ValueError):
@@ -256,7 +256,7 @@ def _checked_id(client_id: object) -> str:
 
 
 def checked_user(name: str, value: object, prefixes: tuple[str, ...]) -> Secret:
-    """Return the name of a user, `tel:+` and a number or a text with a prefix, or raise ConfigurationError."""
+    """Return the name of a user, `tel:+` and a number or a string with a prefix, or raise ConfigurationError."""
     user = text(name, value)
     if _TEL.fullmatch(user) or (user.startswith(prefixes) and _VISIBLE.fullmatch(user) and " " not in user):
         return Secret(user)

@@ -25,7 +25,7 @@ class JWTBearer(CachedProvider):
         audience, alg, kid, leeway, timeout, store, allow_http, http_client: as for `ClientCredentials`.
 
     Raises:
-        ConfigurationError: an argument is missing, contradicts another or cannot be used; the text says which.
+        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which.
 
     Source: RFC 7523 section 2.1; CAMARA Security and Interoperability Profile, "JWT Bearer Flow".
     """

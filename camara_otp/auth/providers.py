@@ -45,10 +45,10 @@ class StaticToken(Bounded):
     """Provide one token that never changes.
 
     Args:
-        token: visible ASCII characters, without `Bearer`, blanks or line ends.
+        token: visible ASCII characters, without `Bearer`, spaces or line ends.
 
     Raises:
-        ConfigurationError: the text cannot be a token; remove the characters around it.
+        ConfigurationError: the string cannot be a token; remove the characters around it.
     """
 
     __slots__ = ("_token",)
@@ -90,7 +90,7 @@ class CallableToken(Bounded):
         del rejected
         result = self._function()
         if isinstance(result, str) or not inspect.isawaitable(result):
-            return result  # if it is not text, the client says so
+            return result  # if it is not a string, the client raises an error
         if inspect.iscoroutine(result):
             result.close()
         raise TokenError("the token callable is asynchronous: give OTPClient a plain one, or use AsyncOTPClient")
@@ -110,7 +110,7 @@ class CallableToken(Bounded):
 
 
 TokenSource = str | Callable[[], str | Awaitable[str]] | TokenProvider
-"""A value for the argument `token`: text, a callable, or a provider."""
+"""A value for the argument `token`: a string, a callable, or a provider."""
 
 
 def provider_of(source: TokenSource) -> TokenProvider:
@@ -140,8 +140,8 @@ def token_problem(token: object) -> str | None:
     if not token.isascii():
         return "holds a character outside ASCII; copy it again from the operator"
     if token.lower().startswith("bearer "):
-        return "must not start with 'Bearer'; give the token alone"
-    return "holds a blank, a line end or another control character; strip it"
+        return "must not start with 'Bearer'; give only the token"
+    return "has a space, a line end or another control character; remove it"
 
 
 def fetch_token(provider: TokenProvider | None, rejected: Secret | None, timeout: float) -> Secret | TokenError | None:
@@ -185,7 +185,7 @@ def _checked(token: str) -> Secret | TokenError:
 
 def _token_error(error: Exception) -> TokenError:
     if isinstance(error, TokenError):
-        # An error of this package: its frames may hold secrets, and its text is complete.
+        # An error of this package: its frames may contain secrets, and its message is complete.
         return error.with_traceback(None)
     failure = TokenError(f"the token provider raised {type(error).__name__}")
     failure.__cause__ = error

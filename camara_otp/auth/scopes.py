@@ -30,7 +30,7 @@ def scope(
         offline: ask for `offline_access` too, to obtain a refresh token.
 
     Returns:
-        The scopes, separated by blanks.
+        The scopes, separated by spaces.
 
     Raises:
         ConfigurationError: a name or the purpose holds a character that no scope can hold, or `joined` lacks a purpose.
@@ -55,7 +55,7 @@ def checked_scope(value: object, *, openid: bool = True) -> str:
     """Return a scope string that RFC 6749 allows, or raise ConfigurationError."""
     names = text("scope", value)
     if _SCOPE.fullmatch(names) is None:
-        raise ConfigurationError("scope: must be names of visible ASCII characters, separated by single blanks")
+        raise ConfigurationError("scope: must be names of visible ASCII characters, separated by single spaces")
     if not openid and "openid" in names.split():
         raise ConfigurationError("scope: a JWT bearer assertion must not hold openid; leave it out")
     return names

@@ -1,6 +1,6 @@
 """Ask an authorization server: find its endpoints, send a form, repeat a request that may be repeated.
 
-A request for a token texts no user, so a failed one is sent again within the deadline, each time with a new form. A
+A request for a token sends no SMS, so a failed one is sent again within the deadline, each time with a new form. A
 refresh token that works once is sent again as well: there is no other, and servers that rotate refresh tokens tolerate
 an immediate repetition best. A request that rings the user's phone is sent again only if it cannot have arrived.
 """

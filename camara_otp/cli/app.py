@@ -38,7 +38,7 @@ class _Commands(click.Group):
             formatter.write_dl([(f"{code:d}", code.meaning) for code in Exit])
 
 
-# The texts of the help are data, not docstrings, which python -OO removes.
+# The words of the help are data, not docstrings, which python -OO removes.
 @click.group(
     cls=_Commands,
     no_args_is_help=True,
@@ -78,7 +78,7 @@ def run_command(arguments: Sequence[str]) -> int:
         code = _run(arguments, screen)
         sys.stdout.flush()
         if out.failure:
-            # The unwritten text may hold the id of a text that was sent, without which its code cannot be checked.
+            # The unwritten output may contain the id of an SMS that was sent, without which its code cannot be checked.
             text = f"✗ standard output cannot be written: {out.failure}. Not written:\n{out.unwritten.rstrip()}"
             screen.err.print(plain(text))
             code = Exit.UNWRITTEN

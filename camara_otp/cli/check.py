@@ -35,10 +35,10 @@ _OWN: Final = ("release", "sms", "max_texts", "require", "ca_file", "allow_http"
 @click.command(
     cls=options.Command,
     help="Check an operator against CAMARA's test scenarios.\n\n"
-    "BASE_URL is the operator's API root. The command first shows how many texts the check sends, and asks.",
+    "BASE_URL is the operator's API root. The command first shows how many SMS the check sends, and asks.",
 )
 @click.argument("base_url", required=False, metavar="[BASE_URL]")
-@_about_operator("--settings", "file", help="TOML file: numbers, limits, how texts are read.", **_FILE)
+@_about_operator("--settings", "file", help="TOML file: numbers, limits, how SMS are read.", **_FILE)
 @options.profile_option
 @options.setting("api_path", about="Path between root and operation; left out, it is looked for.")
 @_about_operator("--release", help="Release whose scenarios run: 1.0.0, 1.1.0, 1.1.1.")
@@ -46,10 +46,10 @@ _OWN: Final = ("release", "sms", "max_texts", "require", "ca_file", "allow_http"
 @_about_operator(
     "--allow-http", flag_value=True, default=None, help="Let the token travel over plain http to another machine."
 )
-@_about_operator("--number", "phones", multiple=True, help="A phone whose texts you can read; may be repeated.")
+@_about_operator("--number", "phones", multiple=True, help="A phone whose SMS you can read; may be repeated.")
 @options.token_options
-@_about_cost("--no-sms", "sms", flag_value=False, default=None, help="Run only scenarios that send no text.")
-@_about_cost("--max-texts", type=int, help="The most texts to send.")
+@_about_cost("--no-sms", "sms", flag_value=False, default=None, help="Run only scenarios that send no SMS.")
+@_about_cost("--max-texts", type=int, help="The most SMS to send.")
 @_about_cost("--only", multiple=True, help="Only scenarios whose tag matches, as '*401*'; may be repeated.")
 @_about_cost("--require", multiple=True, help="Scenarios that must run for a verdict, as '*401*'; may be repeated.")
 @_about_cost("--published-only", is_flag=True, help="Run only CAMARA's own scenarios.")
@@ -114,8 +114,8 @@ def check(
     if not isinstance(source, str):
         source.get_token(rejected=None, timeout=30.0)
     if todo.texts:
-        texts = "one text" if todo.texts == 1 else f"{todo.texts} texts"
-        prompts.confirm(f"This sends {texts}. Continue?", yes=yes)
+        sms = "one SMS" if todo.texts == 1 else f"{todo.texts} SMS"
+        prompts.confirm(f"This sends {sms}. Continue?", yes=yes)
     report, missed = _run(screen, settings, todo, source)
     written = [_write(screen, path, write(report)) for path, write in files]
     if screen.as_json:
@@ -166,7 +166,7 @@ def _settings_of_sandbox(values: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _require_writable(path: Path) -> None:
-    """Refuse to send a text if the report about it could not be written."""
+    """Refuse to send an SMS if the report about it could not be written."""
     try:
         is_folder, place = path.is_dir(), path if path.exists() else path.parent
     except OSError as error:
@@ -183,12 +183,12 @@ def _list(screen: Screen, todo: "Plan") -> None:
         screen.json({"texts": todo.texts, "scenarios": listed})
         return
     for step in todo.steps:
-        cost = step.skip or (f"{step.texts} text{'s' * (step.texts != 1)}" if step.texts else "")
+        cost = step.skip or (f"{step.texts} SMS" if step.texts else "")
         screen.out.print(Text(f"{step.scenario.tag}  ") + Text(cost, "dim"))
 
 
 def _require_reader(settings: "Settings", todo: "Plan") -> None:
-    """Refuse to send a text if its code would have to be typed and standard input is closed."""
+    """Refuse to send an SMS if its code would have to be typed and standard input is closed."""
     asks = settings.read is not None and settings.read.how == "ask"
     if asks and not prompts.can_answer() and any("read" in step.scenario.needs for step in todo.steps if not step.skip):
         raise ConfigurationError('read.how: "ask" needs a person at the terminal, and standard input is closed')
@@ -220,7 +220,7 @@ def _run(
     try:
         return anyio.run(checked), missed
     except KeyboardInterrupt:
-        reason = "\nStopped. Texts that were on their way may still arrive."
+        reason = "\nStopped. SMS that were already sent may still arrive."
         raise Stopped(reason, outcome_unknown=todo.texts > 0) from None
     except UnreachableError as error:
         raise RequestNotSentError(str(error)) from None

@@ -31,7 +31,7 @@ _USABLE_WIDTHS: Final = frozenset(map(str, range(20, 1001)))
 
 
 def plain(value: object) -> Text:
-    """Return a value as text without markup and without control characters."""
+    """Return a value as printable characters without markup."""
     return Text(_printable(str(value)))
 
 
@@ -136,7 +136,7 @@ class Screen:
         return code
 
     def error(self, told: Mapping[str, Any], code: Exit, *, outcome_unknown: bool = False) -> None:
-        """Print a failure as JSON: what is told about it, and the exit code."""
+        """Print a failure as JSON, with its exit code."""
         self.json({"error": {**told, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}})
 
 

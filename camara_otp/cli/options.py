@@ -42,7 +42,7 @@ class Command(click.Command):
 
 
 class CallCommand(Command):
-    """A command with one value, an id or a number, which may come from a text of a stranger.
+    """A command with one value, an id or a number, which may come from a stranger.
 
     The value must neither be read as an option that sends the token elsewhere, nor lead to exit code 0 without a call.
     """
@@ -61,7 +61,9 @@ class CallCommand(Command):
             self._reject(ctx, "an argument too many")
         for option in self.params:
             if getattr(option, "heading", "") == OPERATOR and before.get(option.name) != given.get(option.name):
-                ctx.fail(f"{option.opts[0]} must come before the id or number: text after it may be a stranger's.")
+                ctx.fail(
+                    f"{option.opts[0]} must come before the id or number: arguments after it may come from a stranger"
+                )
         try:
             return super().parse_args(ctx, args)
         except EndOfCommand:  # --help

@@ -11,12 +11,12 @@ from camara_otp.cli.exit_codes import Stopped
 
 
 def at_terminal() -> bool:
-    """Tell whether there is a user to ask."""
+    """Return whether there is a user to ask."""
     return can_answer() and sys.stdin.isatty()
 
 
 def can_answer() -> bool:
-    """Tell whether standard input can be read: it is neither closed nor the null device."""
+    """Return whether standard input can be read: it is neither closed nor the null device."""
     stream: TextIO | None = sys.stdin  # None in a process without a console
     if stream is None or stream.closed:
         return False
@@ -63,7 +63,7 @@ def is_agreed(question: str) -> bool:
 
 
 def ask(question: str, *, otherwise: OTPError | None = None, hidden: bool = False) -> str:
-    """Ask for a text that is not empty; if piped input ends, raise `otherwise`, or `Stopped`."""
+    """Ask for a string that is not empty; if piped input ends, raise `otherwise`, or `Stopped`."""
     try:
         while not (answer := _answer(question, hidden=hidden)):
             pass

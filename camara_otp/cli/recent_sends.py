@@ -16,7 +16,7 @@ import attrs
 
 from camara_otp._environment import folder
 
-# As long as a user may reasonably wait for a text, in seconds.
+# As long as a user may reasonably wait for an SMS, in seconds.
 WINDOW: Final = 600.0
 
 # The time of a send in seconds since 1970, and the digest of its authenticationId, empty until the operator told it.

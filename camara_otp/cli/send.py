@@ -24,11 +24,11 @@ def send_code(
         )
         prompts.confirm(question, yes=yes)
     message = str(found["message"].value) if "message" in found else DEFAULT_MESSAGE
-    # Recorded before the call: a process that is killed during the call may have sent a text, too.
+    # Recorded before the call: a process that is killed during the call may have sent an SMS, too.
     before, now = log.last, (time.time(), "")
     log.replace(before, now)
     try:
-        with screen.waiting("Sending", "Stopped while sending: a text may have gone out."):
+        with screen.waiting("Sending", "Stopped while sending: an SMS may have been sent."):
             sent = otp.send_code(number, message)
     except OTPError as error:
         if not error.outcome_unknown:

@@ -45,7 +45,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
         "Compare the code as the string that was sent: no trimming, no conversion to a number, no list.",
         "Codes that differ from the one in the SMS pass; do not rely on the server to reject them.",
         "code is a string; it is compared as it is.",
-        f"{_API}, schema Code; 400 INVALID_ARGUMENT for another JSON type, INVALID_OTP for another text",
+        f"{_API}, schema Code; 400 INVALID_ARGUMENT for another JSON type, INVALID_OTP for another string",
     ),
     _differs(
         "id-not-exact",
@@ -90,7 +90,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "closed-id-accepted",
         "The right code is accepted after too many wrong ones",
-        "Close an authenticationId for good with the last permitted wrong code.",
+        "Close an authenticationId permanently with the last permitted wrong code.",
         "Codes can be guessed. " + _NONE,
         "After VERIFICATION_FAILED an authenticationId accepts no code.",
         f"{_API}, scenario verification_failed",
@@ -263,7 +263,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
         "codes-guessable",
         "Codes can be guessed: {how}",
         "Draw codes from a cryptographic random generator, with at least 4 and better 6 digits.",
-        "Fine for a test environment. On a live one, anyone who knows the rule passes.",
+        "Acceptable for a test environment. In production, anyone who knows the rule can verify any number.",
         "A code that can be predicted proves nothing.",
         f"{_API}, purpose of the API",
     ),
@@ -294,7 +294,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     ),
     _breaks(
         "send-limit-missing",
-        "The number of sends to a phone is not limited as told",
+        "The number of sends to a phone is not limited as configured",
         "Refuse the max_send-th send with 403 MAX_OTP_CODES_EXCEEDED. "
         "If the limit is another, correct limits.max_send in the settings of the check.",
         "A phone can be flooded with SMS; limit sends yourself.",
@@ -303,7 +303,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     ),
     _differs(
         "send-limit-early",
-        "Sends to a phone are refused before the limit that was told",
+        "Sends to a phone are refused before the configured limit",
         "Count sends for each phone number. If the phone got SMS before the check, or the limit is another, "
         "correct limits.max_send, or set [reset].",
         "Users run into MAX_OTP_CODES_EXCEEDED earlier than announced.",
@@ -379,7 +379,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "success-body",
         "The response to send-code is invalid: {what}",
-        'Answer {{"authenticationId": "..."}} with a text of 1 to 36 characters.',
+        'Answer {{"authenticationId": "..."}} with a string of 1 to 36 characters.',
         "Without a usable id no code can be validated; camara_otp raises UnexpectedResponseError.",
         "200 of send-code is a JSON object with authenticationId, a string of at most 36 characters.",
         f"{_API}, schemas SendCodeResponse and AuthenticationId",
@@ -419,10 +419,10 @@ _TABLE: Final[tuple[Cause, ...]] = (
     ),
     _differs(
         "error-message",
-        "The `message` of errors is missing, empty or not a text",
+        "The `message` of errors is missing, empty or not a string",
         "Describe the error in `message`.",
         _COPES + "the error has no message.",
-        "message is a readable text.",
+        "message is a readable string.",
         f"{_API}, schema ErrorInfo; every published scenario",
     ),
     _differs(

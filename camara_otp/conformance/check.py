@@ -52,7 +52,7 @@ class Check:
         trips: all requests with their responses, in order
         sends: how many SMS each phone received
         uncertain: phones that may have received more SMS than `sends` says
-        secrets: texts that must not be shown, with their replacements
+        secrets: strings that must not be shown, with their replacements
         tried: codes that were sent, likewise; most of them are wrong
         deliveries: the SMS that the operator accepted, by id
         sessions: the SMS that scenarios share, by name
@@ -94,7 +94,7 @@ class Check:
                     self.conceal(part, f"<{kind} {name}>")
 
     def conceal(self, value: str | None, name: str) -> None:
-        """Remember a text that must not be shown, and its replacement."""
+        """Store a string that must not be shown, and its replacement."""
         if value:
             self.secrets[value] = name
 
@@ -113,14 +113,14 @@ class Check:
             return await self._post(request)
         if not await self.budget.take():
             raise BlockedError(NO_TEXTS_LEFT)
-        texted = True
+        caused_sms = True
         try:
             trip = await self._post(request)
             is_refused = 400 <= trip.status < 500
-            trip.texted = is_refused and trip.status != 429 and await self._caused_a_text(request)
-            texted = trip.texted or not is_refused
+            trip.caused_sms = is_refused and trip.status != 429 and await self._caused_a_text(request)
+            caused_sms = trip.caused_sms or not is_refused
         finally:
-            await self.budget.settle(texted=texted)
+            await self.budget.settle(caused_sms=caused_sms)
         return trip
 
     async def _post(self, request: SentRequest) -> RoundTrip:
@@ -129,7 +129,7 @@ class Check:
         return tries[-1]
 
     async def _caused_a_text(self, request: SentRequest) -> bool:
-        """Tell whether the SMS of a send that was refused is in the inbox."""
+        """Return whether the SMS of a send that was refused is in the inbox."""
         number, message = request.members.get("phoneNumber"), request.members.get("message")
         if number not in self.settings.numbers.reachable or not isinstance(message, str) or LABEL not in message:
             return False
@@ -142,8 +142,8 @@ class Check:
         # A send that was refused for its rate is repeated.
         accepted = {trip.request.body for trip in sends if 0 < trip.status < 400}
         for trip in sends:
-            if trip.status >= 400 and trip.status != 429 and trip.request.body not in accepted and not trip.texted:
-                trip.texted = await self._caused_a_text(trip.request)
+            if trip.status >= 400 and trip.status != 429 and trip.request.body not in accepted and not trip.caused_sms:
+                trip.caused_sms = await self._caused_a_text(trip.request)
 
     def take_guesses(self, material: Material, count: int, *, plain: bool = False) -> list[tuple[Guess, JSONObject]]:
         """Take at most `count` guesses that no id was used for yet; if `plain`, only those of the form of a code."""

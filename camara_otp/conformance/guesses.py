@@ -1,4 +1,4 @@
-"""The wrong codes and ids that are tried on a live id, as a table."""
+"""The table of the wrong codes and ids that are tried on a valid id."""
 
 from collections.abc import Callable
 from string import ascii_lowercase, ascii_uppercase, digits
@@ -15,7 +15,7 @@ class Material:
     """The id and codes that a guess is made from.
 
     Args:
-        authentication_id: the live id
+        authentication_id: the valid id
         code: its code
         other: the code of another id, or None
     """
@@ -101,15 +101,15 @@ GUESSES: Final[tuple[Guess, ...]] = (
     Guess("the first character changed", lambda m: _changed(m.code, 0), is_plain=True),
     Guess("one character more at the end", lambda m: m.code + "0"),
     Guess("the last character missing", lambda m: m.code[:-1] or None),
-    Guess("an empty text", lambda _: ""),
+    Guess("an empty string", lambda _: ""),
     Guess("the code of another id", lambda m: m.other, is_plain=True),
     Guess("a character in the middle changed", lambda m: _changed(m.code, len(m.code) // 2), is_plain=True),
     Guess("the first character missing", lambda m: None if m.code.startswith("0") else m.code[1:] or None),
     Guess("a list that holds the code", lambda m: [m.code], _LENIENT),
     Guess("the code as a JSON number", lambda m: _number(m.code), _LENIENT),
     Guess("a zero more or less at the front", lambda m: _zero(m.code), _LENIENT),
-    Guess("the code with a blank behind it", lambda m: m.code + " ", _LENIENT),
-    Guess("blanks only", lambda m: " " * len(m.code)),
+    Guess("the code with a space behind it", lambda m: m.code + " ", _LENIENT),
+    Guess("spaces only", lambda m: " " * len(m.code)),
     Guess("a common code, digits in sequence", lambda m: _common(m.code, "1234567890"), is_plain=True),
     Guess("a common code, all zeros", lambda m: _common(m.code, "0"), is_plain=True),
     Guess("the id in another letter case", lambda m: m.authentication_id.swapcase(), _ID, "authenticationId"),
@@ -117,7 +117,7 @@ GUESSES: Final[tuple[Guess, ...]] = (
     Guess("the code reversed", lambda m: m.code[::-1], is_plain=True),
     Guess("the second character changed", lambda m: _changed(m.code, 1), is_plain=True),
     Guess("the last but one character changed", lambda m: _changed(m.code, -2), is_plain=True),
-    Guess("the id with a blank behind it", lambda m: f"{m.authentication_id} "[:36], _ID, "authenticationId"),
+    Guess("the id with a space behind it", lambda m: f"{m.authentication_id} "[:36], _ID, "authenticationId"),
     Guess("an object", lambda _: {"$ne": ""}),
     Guess("true", lambda _: True),
     Guess("the code in wide digits", lambda m: _wide(m.code), _LENIENT),

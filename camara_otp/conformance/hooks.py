@@ -113,7 +113,7 @@ class Hooks:
     misses: int = 0
 
     async def text(self, phone_number: str, sent: str, authentication_id: str) -> Found:
-        """Return the code and text of the SMS that a phone received for a message; `sent` holds the label."""
+        """Return the code and content of the SMS that a phone received for a message; `sent` holds the label."""
         hook = self.settings.read
         if hook is None:
             raise HookError("no hook reads SMS: set [read]")
@@ -129,7 +129,7 @@ class Hooks:
         return found
 
     async def glance(self, phone_number: str, sent: str) -> bool:
-        """Tell whether an inbox shows the SMS of a message now; False where the hook cannot tell."""
+        """Return whether an inbox shows the SMS of a message now; False where the hook cannot tell."""
         hook = self.settings.read
         if hook is None or hook.how == "ask" or hook.pattern is not None:
             return False
@@ -158,7 +158,7 @@ class Hooks:
         if failure:
             raise HookError(failure)
         if seen:
-            raise NoTextError(f"no SMS with the message arrived within {timeout:g} s; the inbox holds other text")
+            raise NoTextError(f"no SMS with the message arrived within {timeout:g} s; the inbox has other content")
         raise NoTextError(f"no SMS arrived within {timeout:g} s")
 
     async def _ask(self, phone_number: str, sent: str) -> Found:
@@ -239,7 +239,7 @@ async def _run(hook: Hook, words: Mapping[str, str]) -> str:
     for name, word in words.items():
         is_used = any(f"{{{name}}}" in part for part in hook.command)
         if is_used and (word.startswith("-") or not word.isprintable()):
-            raise HookError(f"{name} is no safe argument for a command: it begins with a dash or is not printable")
+            raise HookError(f"{name} is not a safe argument for a command: it begins with a dash or is not printable")
     command = _filled(list(hook.command), words)
     try:
         done = await anyio.run_process(command, check=False)

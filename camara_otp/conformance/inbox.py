@@ -20,11 +20,11 @@ _MAX_CONTENT: Final = 262144
 
 @attrs.frozen
 class Found:
-    """The code and text of one SMS, as found in an inbox.
+    """The code of one SMS in an inbox, and its whole content.
 
     Args:
         code: the code in the SMS
-        text: the text of the SMS, if the inbox shows where it begins and ends; else None
+        text: the whole SMS, if the inbox shows where it begins and ends; else None
         copies: how many SMS of this send the inbox holds
     """
 
@@ -55,12 +55,12 @@ def find(content: str, message: str, *, field: str = "", pattern: str | None = N
 
 
 def has_texts(content: str, field: str = "") -> bool:
-    """Tell whether an inbox shows anything at all."""
+    """Return whether an inbox shows anything at all."""
     return any(text.strip() for text in _texts(content[:_MAX_CONTENT], field)[0])
 
 
 def dig(value: Any, field: str) -> str:
-    """Return the text at a place in JSON, given by names and positions with dots between; empty if there is none."""
+    """Return the string at a place in JSON, given by names and positions with dots between; empty if there is none."""
     for step in field.split("."):
         if isinstance(value, dict):
             value = cast("dict[str, Any]", value).get(step)
@@ -73,7 +73,7 @@ def dig(value: Any, field: str) -> str:
 
 
 def _texts(content: str, field: str) -> tuple[list[str], bool]:
-    """Return the texts that an inbox shows, and whether each begins and ends where an SMS does."""
+    """Return the strings in an inbox, and whether each begins and ends where an SMS does."""
     document = parsed(content.encode("utf-8", "replace"))
     if field:
         return [dig(document, field)], True
@@ -100,7 +100,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 class _Page(HTMLParser):
-    """The texts of an XML or HTML document: of its elements, CDATA sections and attributes."""
+    """The strings of an XML or HTML document: of its elements, CDATA sections and attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class _Page(HTMLParser):
 
 
 def _copies(content: str, text: str) -> int:
-    """Return how many items of a JSON list hold a text."""
+    """Return how many items of a JSON list contain a string."""
     document = parsed(content.encode("utf-8", "replace"))
     values = [document, *members_of(document).values()]
     lists = [cast("list[Any]", value) for value in values if isinstance(value, list)]  # type: ignore[redundant-cast]
@@ -127,27 +127,27 @@ def _copies(content: str, text: str) -> int:
 
 
 def _by_pattern(texts: list[str], message: str, pattern: str, *, is_exact: bool) -> Found | None:
-    # A number in the message itself is no code.
+    # A number in the message itself is not a code.
     rest = message.replace(LABEL, " ")
     for text in reversed(texts):
         codes = [code for code in re.findall(pattern, text) if code not in rest]
         if codes:
-            # A text that shares no word with the message cannot be compared with it.
+            # A string that shares no word with the message cannot be compared with it.
             is_comparable = is_exact and any(word in text for word in re.findall(r"\w{3,}", rest))
             return Found(codes[-1], text if is_comparable else None)
     return None
 
 
-# Searches for the code in one text of an inbox.
+# Searches for the code in one string of an inbox.
 
 
 def _whole(message: str, text: str) -> str | None:
-    """Return the code if the text is the message and nothing else."""
+    """Return the code if the string is the message and nothing else."""
     return _between(message, text, rf"{_WORD}|{re.escape(LABEL)}|")
 
 
 def _odd(message: str, text: str) -> str | None:
-    """Return the text in place of the label if the rest of the text is the message and nothing else."""
+    """Return the characters in place of the label if the rest of the string is the message and nothing else."""
     return _between(message, text, _ANYTHING)
 
 
@@ -158,7 +158,7 @@ def _between(message: str, text: str, code: str) -> str | None:
 
 
 def _within(message: str, text: str) -> str | None:
-    """Return the code if the text holds the message, with blanks of any kind."""
+    """Return the code if the string contains the message, with spaces of any kind."""
     parts = [re.escape(part) for part in _one_line(message).split(LABEL)]
     literal = re.escape(LABEL)
     pattern = rf"{parts[0]}(?<!\w)(?P<code>{_WORD}|{literal})(?!\w)" + rf"(?:{_WORD}|{literal})?".join(parts[1:])
@@ -167,7 +167,7 @@ def _within(message: str, text: str) -> str | None:
 
 
 def _mangled(message: str, text: str) -> str | None:
-    """Return the code if the text is the message with other letters beyond ASCII."""
+    """Return the code if the string is the message with other letters beyond ASCII."""
     first, rest, *_ = _one_line(message).split(LABEL)
     before, after = _any_letters(first), _any_letters(rest)
     match = re.search(rf"{before}(?<!\w)(?P<code>{_WORD})(?!\w){after}", _one_line(text)) if first + rest else None
@@ -175,7 +175,7 @@ def _mangled(message: str, text: str) -> str | None:
 
 
 def _cut_off(message: str, text: str) -> str | None:
-    """Return the code if the text is the message, cut at its end."""
+    """Return the code if the string is the message, cut at its end."""
     first, rest, *_ = _one_line(message).split(LABEL)
     pattern = rf"{_any_letters(first)}(?<!\w)(?P<code>{_WORD})(?P<rest>\W.{{{_CUT - 1},}})"
     match = re.fullmatch(pattern, _one_line(text))
@@ -195,5 +195,5 @@ def _one_line(text: str) -> str:
 
 
 def is_message(text: str, message: str, code: str) -> bool:
-    """Tell whether a text is a message with its labels replaced by a code."""
+    """Return whether a string is a message with its labels replaced by a code."""
     return _lines(text).strip() == _lines(message).replace(LABEL, code).strip()

@@ -49,7 +49,7 @@ UNAUTHENTICATED: Final = Expectation(401, ("UNAUTHENTICATED",))
 
 
 def limit_met(trip: RoundTrip, expect: Expectation | None = None) -> str:
-    """Return which limit of the operator a response reports, other than an expected one, or an empty text."""
+    """Return which limit of the operator a response reports, other than an expected one, or an empty string."""
     if expect is not None and trip.code in expect.codes:
         return ""
     if trip.status == 429:
@@ -166,7 +166,7 @@ def error_form(response: ReceivedResponse) -> list[Finding]:
         findings.append(found("error-nested", f"the ErrorInfo of a {status} is nested", place=info.place))
     table = info.table
     if info.code is None:
-        what = "`code` is missing or not a text"
+        what = "`code` is missing or not a string"
         findings.append(found("error-form", f"the {what} in a {status}", what=what))
     inner = table.get("status")
     if inner is None or isinstance(inner, bool) or not isinstance(inner, int) or inner != status:
@@ -198,7 +198,7 @@ def body_kind(body: bytes) -> str:
         return "JSON that is not valid"
     if isinstance(value, str):
         is_twice = isinstance(parsed(value.encode("utf-8", "replace")), dict)
-        return "JSON that is encoded twice" if is_twice else "a JSON text"
+        return "JSON that is encoded twice" if is_twice else "a JSON string"
     return f"a JSON {'list' if isinstance(value, list) else 'value that is not an object'}"
 
 
@@ -209,13 +209,13 @@ def _kind_of_other(text: str, error: json.JSONDecodeError) -> str:
         return "a page of HTML or XML"
     if text[0] not in "{[":
         return "plain text"
-    # The text ends inside a string, or where a value or a sign is expected.
+    # The body ends inside a string, or where a value or a sign is expected.
     is_cut = "Unterminated" in error.msg or re.fullmatch(r"[\w.+-]*", text[error.pos :])
     return "JSON that is cut off" if is_cut else "JSON that is not valid"
 
 
 def id_problem(response: ReceivedResponse) -> str:  # noqa: PLR0911
-    """Return the fault of the authenticationId in the response to a send, or an empty text."""
+    """Return the fault of the authenticationId in the response to a send, or an empty string."""
     if not isinstance(response.json, dict):
         return f"the body is {body_kind(response.body)}"
     table = response.members
@@ -227,7 +227,7 @@ def id_problem(response: ReceivedResponse) -> str:  # noqa: PLR0911
             return f"authenticationId has more than {contract.MAX_ID} characters"
         return "" if value.isprintable() else "authenticationId holds control characters"
     if "authenticationId" in table:
-        return "authenticationId is not a text"
+        return "authenticationId is not a string"
     for name, inner in table.items():
         if isinstance(inner, dict) and "authenticationId" in inner:
             return f"authenticationId is under the key `{name[:30]}`"

@@ -1,4 +1,4 @@
-"""Mask secrets and numbers in the texts of a report."""
+"""Mask secrets and numbers in the strings of a report."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _PRIVATE_HEADERS: Final = frozenset({"cookie", "set-cookie", "x-api-key", "api-k
 
 
 def mask(text: str, secrets: Mapping[str, str]) -> str:
-    """Return a text without secrets, numbers and control characters; `secrets` has the replacement of each."""
+    """Return a string without secrets, numbers and control characters; `secrets` has the replacement of each."""
     text = redact(text, {secret: shown for secret, shown in secrets.items() if len(secret) >= _SHORTEST})
     text = _JWT.sub("<token>", _BEARER.sub(r"\1 <token>", text))
     text = _NUMBER.sub(r"\1...\2", text)

@@ -135,7 +135,7 @@ class ReceivedResponse:
 
     @property
     def error(self) -> ReceivedError | None:
-        """Return the error in the body, also from one level down, or None if the body is no JSON object."""
+        """Return the error in the body, also from one level down, or None if the body is not a JSON object."""
         if self.status < 400 or not isinstance(self.json, dict):
             return None
         table, place = self.members, ""
@@ -177,12 +177,12 @@ class Delivery:
         number: the phone
         message: the message that was sent, with the label
         code: the code in the SMS, or None
-        text: the text of the SMS, if the inbox shows where it begins and ends; else None
+        text: the whole SMS, if the inbox shows where it begins and ends; else None
         copies: how many SMS the inbox holds for this send
         lost: the words that report that the SMS did not arrive, or empty
         sent_at: when it was sent, in seconds since the epoch
         authentication_id: its id
-        state: whether the id is live, used, or closed by wrong codes
+        state: whether the id is valid (live), used, or closed by wrong codes
         wrong: how many wrong codes were tried
         tried: the wrong codes that were tried
     """
@@ -209,8 +209,8 @@ class RoundTrip:
         response: the response, or None
         failure: why there is no response
         delivery: the delivery of the SMS, for an accepted send
-        tried: for a validation with a good token, whether its code was right or wrong for a live id
-        texted: whether a send that was refused caused an SMS all the same
+        tried: for a validation with a good token, whether its code was right or wrong for a valid id
+        caused_sms: whether a send that was refused caused an SMS all the same
     """
 
     request: SentRequest
@@ -218,11 +218,11 @@ class RoundTrip:
     failure: str | None = None
     delivery: Delivery | None = None
     tried: Tried = ""
-    texted: bool = False
+    caused_sms: bool = False
 
     @property
     def is_accepted(self) -> bool:
-        """Tell whether the response is a success."""
+        """Return whether the response is a success."""
         return self.response is not None and self.response.status < 300
 
     @property
@@ -248,7 +248,7 @@ class RoundTrip:
 
 @attrs.frozen
 class Shown:
-    """A request with its response, as text in which secrets and numbers are masked.
+    """A request with its response, with secrets and numbers masked.
 
     Args:
         role: `judged`, or `setup` if it only prepared what was judged
@@ -383,7 +383,7 @@ class Report:
 
     @property
     def not_judged(self) -> str:
-        """Return why the check allows no verdict, or an empty text if it does."""
+        """Return why the check allows no verdict, or an empty string if it does."""
         return "; ".join(outcome.reason for outcome in self.outcomes if outcome.verdict is Verdict.NOT_JUDGED)
 
     def skips(self) -> dict[str, tuple[str, ...]]:
@@ -395,7 +395,7 @@ class Report:
         return {reason: tuple(tags) for reason, tags in reasons.items()}
 
     def is_good(self, fail_on: Grade = Grade.DIFFERS) -> bool:
-        """Tell whether the check was judged and no deviation is of this grade or worse.
+        """Return whether the check was judged and no deviation is of this grade or worse.
 
         Args:
             fail_on: the least grade that counts

@@ -151,7 +151,7 @@ class _Book:
         return self._paid(Step(scenario, phone, takes, reset=is_full or self._is_stale(phone)))
 
     def _is_stale(self, phone: str) -> bool:
-        """Tell whether SMS of an earlier check may still count for a phone, and a reset would help."""
+        """Return whether SMS of an earlier check may still count for a phone, and a reset would help."""
         return self.settings.reset is not None and phone not in self.fresh
 
     def _paid(self, step: Step) -> Step:
@@ -176,7 +176,7 @@ class _Book:
 
 
 def fills_phone(scenario: Scenario) -> bool:
-    """Tell whether a scenario sends SMS to a phone until the operator refuses one."""
+    """Return whether a scenario sends SMS to a phone until the operator refuses one."""
     return "max_send" in scenario.needs
 
 
@@ -253,7 +253,7 @@ def _planning_order(settings: Settings, group: Sequence[Scenario]) -> tuple[bool
 
 
 def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
-    """Tell whether a scenario lets all codes expire, not only its own."""
+    """Return whether a scenario lets all codes expire, not only its own."""
     hook = settings.expire
     if "expire" not in scenario.needs or hook is None or hook.how == "wait":
         return False
@@ -261,14 +261,14 @@ def _goes_alone(settings: Settings, scenario: Scenario) -> bool:
 
 
 def _one_by_one(settings: Settings, steps: Iterable[Step]) -> bool:
-    """Tell whether a person is asked, or a reset affects every phone: then no two steps run at once."""
+    """Return whether a person is asked, or a reset affects every phone: then no two steps run at once."""
     if settings.read is not None and settings.read.how == "ask":
         return True
     return any(step.reset for step in steps) and not resets_one(settings)
 
 
 def resets_one(settings: Settings) -> bool:
-    """Tell whether a reset affects only one phone, so that scenarios of others may continue."""
+    """Return whether a reset affects only one phone, so that scenarios of others may continue."""
     return settings.reset is not None and settings.reset.is_for_one("phone_number")
 
 

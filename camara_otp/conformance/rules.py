@@ -47,7 +47,7 @@ class ConformanceRule:
         rule: what it says
         source: where the contract says so
         check: yields the deviations of one response
-        applies: tells whether a response is of the kind that the rule is about
+        applies: returns whether the rule is about this kind of response
         compare: yields the deviations that only show when responses are compared
     """
 
@@ -64,12 +64,14 @@ def _is_error(_: RoundTrip, response: ReceivedResponse) -> bool:
 
 
 def _has_outcome(trip: RoundTrip, _: ReceivedResponse) -> bool:
-    """Tell whether it is known what SMS a send caused."""
-    return trip.texted or (trip.delivery is not None and (trip.delivery.code is not None or trip.delivery.lost != ""))
+    """Return whether it is known what SMS a send caused."""
+    return trip.caused_sms or (
+        trip.delivery is not None and (trip.delivery.code is not None or trip.delivery.lost != "")
+    )
 
 
 def _announces_body(response: ReceivedResponse) -> bool:
-    """Tell whether a 204 has a body or announces one."""
+    """Return whether a 204 has a body or announces one."""
     length = response.header("content-length") or "0"
     return bool(response.body) or length.strip("0") != "" or response.header("transfer-encoding") is not None
 
@@ -138,7 +140,7 @@ def _codes(_: RoundTrip, response: ReceivedResponse, __: RuleContext) -> Iterato
         yield from pairing(code, response.status)
 
 
-# Headers that are no lists, so that a client takes one of the values.
+# Headers that are not lists, so that a client takes one of the values.
 _SINGLE: Final = ("content-type", "x-correlator", "content-length", "retry-after", "location", "date")
 
 
@@ -156,7 +158,7 @@ def _latency(trip: RoundTrip, response: ReceivedResponse, context: RuleContext) 
 
 
 def _text(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
-    if trip.texted:
+    if trip.caused_sms:
         yield found("text-without-permission", f"a send that was refused with {response.said} caused an SMS")
     delivery = trip.delivery
     if delivery is None:
@@ -177,7 +179,7 @@ def _text(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iterat
 
 
 def _difference(text: str, message: str, code: str) -> str:
-    """Return how the text of an SMS differs from the message."""
+    """Return how an SMS differs from its message."""
     due = message.replace(contract.LABEL, code)
     if contract.LABEL in text:
         return "one of several labels is not replaced"
@@ -294,7 +296,7 @@ def over_all(
 
 
 def missing_evidence(trips: Sequence[RoundTrip]) -> str:
-    """Return which evidence for a verdict is missing, or an empty text if none is."""
+    """Return which evidence for a verdict is missing, or an empty string if none is."""
     right = [trip for trip in trips if trip.tried == "right"]
     wrong = [trip for trip in trips if trip.tried == "wrong"]
     missing: list[str] = []

@@ -88,7 +88,7 @@ def _need_texts_left(check: Check, step: Step) -> None:
 
 
 def _masked(check: Check, finding: Finding, where: str = "") -> Finding:
-    """Return a finding without secrets, which may be part of the operator's words; `where` follows its text."""
+    """Return a finding without secrets, which may be part of the operator's words; `where` follows its sentence."""
     cause, secrets = finding.cause, {**check.tried, **check.secrets}
     if cause is not CAUSES[cause.name]:
         title, operator, client = (mask(text, secrets) for text in (cause.title, cause.operator, cause.client))

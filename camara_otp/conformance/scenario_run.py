@@ -68,7 +68,7 @@ class ScenarioRun:
 
     @property
     def can_read(self) -> bool:
-        """Tell whether the plan gives the scenario an SMS that a hook can read."""
+        """Return whether the plan gives the scenario an SMS that a hook can read."""
         return self.has_text and self.settings.read is not None
 
     # Requests.
@@ -111,7 +111,7 @@ class ScenarioRun:
             more: headers to add
             upper: whether header names are sent in capital letters
             raw: whether the body is sent in UTF-8 instead of ASCII escapes
-            tried: whether the code is right or wrong for a live id
+            tried: whether the code is right or wrong for a valid id
         """
         operation = operation or self.operation
         fields = {
@@ -141,7 +141,7 @@ class ScenarioRun:
             self.check.tried[code] = "<code>"
         if trip.request.operation != "send-code":
             return
-        if trip.texted or not (trip.is_accepted or 400 <= trip.status < 500):
+        if trip.caused_sms or not (trip.is_accepted or 400 <= trip.status < 500):
             self.check.uncertain.add(self.number)
         elif trip.is_accepted:
             self.check.sends[self.number] = self.check.sends.get(self.number, 0) + 1
@@ -181,12 +181,12 @@ class ScenarioRun:
 
     @property
     def phone_was_closed(self) -> bool:
-        """Tell whether wrong codes closed the last id of the phone."""
+        """Return whether wrong codes closed the last id of the phone."""
         is_closed = self.session.closed or self.sms.state == "closed"
         return is_closed and self.sms.number == self.number
 
     async def live(self) -> Delivery:
-        """Return an SMS whose id is live; send one if there is none."""
+        """Return an SMS whose id is valid; send one if there is none."""
         session = self.session
         if session.problem:
             raise BlockedError(session.problem)
@@ -217,25 +217,25 @@ class ScenarioRun:
         return sms.code
 
     async def live_code(self) -> str:
-        """Return the code of a live id; send an SMS if there is none."""
+        """Return the code of a valid id; send an SMS if there is none."""
         await self.live()
         return await self.code()
 
     async def guessed_code(self) -> str:
-        """Return the code of a live id whose spare tries were used for guesses; send an SMS if they closed it."""
+        """Return the code of a valid id whose remaining tries were used for guesses; send an SMS if they closed it."""
         await self.live_code()
         await self.spend_tries()
         return await self.live_code()
 
     async def try_right(self, *, tried: Tried = "right", **how: Any) -> RoundTrip:
-        """Validate the right code of the live id."""
+        """Validate the right code of the valid id."""
         trip = await self.validate(self.sms.authentication_id, await self.code(), tried=tried, **how)
         if trip.is_accepted:
             self.sms.state = "used"
         return trip
 
     async def try_wrong(self, wrong: object, body: JSONObject | None = None) -> RoundTrip:
-        """Validate a wrong code for the live id, or send a whole body with a wrong id; record the state of the id."""
+        """Validate a wrong code for the valid id, or send a whole body with a wrong id; record the state of the id."""
         sms = self.sms
         body = body or {"authenticationId": sms.authentication_id, "code": wrong}
         trip = await self.ask(body, operation="validate-code", tried="wrong")
@@ -250,7 +250,7 @@ class ScenarioRun:
         return trip
 
     def wrong_codes(self, code: str, count: int) -> list[str]:
-        """Return so many different wrong codes of the form of a code, most telling first, that were not tried yet."""
+        """Return up to a number of untried wrong codes in the form of a code, the most useful first."""
         # No more than are tried for sure: an id may close early.
         guesses = self.check.take_guesses(self._material(code), min(count, self.max_try or 1), plain=True)
         made = [body["code"] for _, body in guesses]
@@ -258,7 +258,7 @@ class ScenarioRun:
         return [wrong for wrong in dict.fromkeys((*made, *more)) if wrong not in self.sms.tried][:count]
 
     async def spend_tries(self, keep: int = 0) -> None:
-        """Use the tries of the live id, except the last and `keep` more, for wrong codes and ids not tried yet."""
+        """Use the tries of the valid id, except the last and `keep` more, for wrong codes and ids not tried yet."""
         limit = self.max_try
         count = (1 if limit is None else limit - 1) - self.sms.wrong - keep
         code = await self.code()
@@ -306,7 +306,7 @@ class ScenarioRun:
             raise BlockedError(limit)
 
     def limit(self, trip: RoundTrip, expect: Expectation | None = None) -> str:
-        """Return which limit of the operator a response reports, or an empty text; judge one that is met too early."""
+        """Return which limit of the operator a response reports, or an empty string; judge one reached too early."""
         limit = limit_met(trip, expect)
         told, had = self.settings.limits.max_send, self.check.sends.get(self.number, 0)
         is_send = trip.request.operation == "send-code" and self.number not in self.check.uncertain
@@ -339,7 +339,7 @@ class ScenarioRun:
 
 
 def _problem(trip: RoundTrip) -> str:
-    """Return why a send returned no id, or an empty text."""
+    """Return why a send returned no id, or an empty string."""
     if trip.response is None:
         return f"the send that comes first got no response: {trip.failure}"
     if limit := limit_met(trip):

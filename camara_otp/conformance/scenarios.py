@@ -345,7 +345,7 @@ _ODD_IDS: Final = ("' OR '1'='1", "a\0b", "../../etc/passwd", "%00", "{{code}}",
 INVALID: Final[tuple[Scenario, ...]] = (
     _malformed("send_code_broken_json", "JSON that ends too early", then(b"")),
     _malformed("send_code_not_json", "JSON with a comma or a word too many", then(b",}"), then(b"} word")),
-    _malformed("send_code_no_object", "JSON that is no object", *_NO_OBJECTS),
+    _malformed("send_code_no_object", "JSON that is not an object", *_NO_OBJECTS),
     _malformed("send_code_not_utf8", "bytes that are not UTF-8", of(b'{"phoneNumber": "\xff\xfe"}')),
     _numbers("without_plus", "a phoneNumber without its plus sign", lambda number: number[1:]),
     _numbers("with_newline", "a phoneNumber that ends in a line feed", lambda number: number + "\n"),
@@ -366,7 +366,7 @@ INVALID: Final[tuple[Scenario, ...]] = (
     _numbers("with_zeros_for_plus", "a phoneNumber that begins with 00", lambda number: f"00{number[1:]}"),
     _numbers(
         "grouped",
-        "a phoneNumber with blanks or dashes",
+        "a phoneNumber with spaces or dashes",
         lambda number: f"{number[:3]} {number[3:6]} {number[6:]}",
         lambda number: f"{number[:3]}-{number[3:]}",
         lambda number: f" {number}",
@@ -393,7 +393,7 @@ INVALID: Final[tuple[Scenario, ...]] = (
     ),
     _malformed("validate_code_broken_json", "JSON that ends too early", then(b"")),
     _malformed("validate_code_not_json", "JSON with a comma or a word too many", then(b",}"), then(b"} x")),
-    _malformed("validate_code_no_object", "JSON that is no object", *_NO_OBJECTS),
+    _malformed("validate_code_no_object", "JSON that is not an object", *_NO_OBJECTS),
     _malformed(
         "validate_code_id_too_long",
         "an authenticationId of 37 characters",

@@ -57,7 +57,7 @@ def leaks(trip: RoundTrip, response: ReceivedResponse, deliveries: Mapping[str, 
 
 
 def _is_word(code: str, text: str) -> bool:
-    """Tell whether a text holds a code as a word of its own, and not in a time or an id."""
+    """Return whether a string contains a code as a word of its own, and not in a time or an id."""
     if len(code) < _SHORTEST_CODE or not code.strip():
         return False
     pattern = rf"(?<![A-Za-z0-9])(?<![0-9][.:]){re.escape(code)}(?![A-Za-z0-9])(?![.:][0-9])"
@@ -115,7 +115,7 @@ def _ways(codes: list[str], deliveries: list[Delivery]) -> Iterator[str]:
 
 
 def _is_sequence(values: Iterable[str]) -> bool:
-    """Tell whether texts are whole numbers that lie close together, in any order."""
+    """Return whether strings are whole numbers that lie close together, in any order."""
     texts = list(values)
     if not all(text.isascii() and text.isdigit() for text in texts):
         return False
@@ -126,7 +126,7 @@ def _is_sequence(values: Iterable[str]) -> bool:
 
 
 def _is_time(code: str, sent_at: float) -> bool:
-    """Tell whether a code is made of the digits of the time at which it was sent."""
+    """Return whether a code is made of the digits of the time at which it was sent."""
     if not code.isdigit() or not sent_at:
         return False
     near = range(int(sent_at) - 1, int(sent_at) + 5)
@@ -151,7 +151,7 @@ def _id_ways(deliveries: list[Delivery]) -> Iterator[str]:
 
 
 def _alike(values: Sequence[str]) -> bool:
-    """Tell whether texts are the same but for their digits."""
+    """Return whether strings are the same but for their digits."""
     return len({re.sub(r"\d+", "0", value) for value in values}) == 1
 
 
@@ -177,7 +177,7 @@ def _decoded(value: str) -> str:
 
 
 def _holds_time(value: str, sent_at: float) -> bool:  # noqa: PLR0911
-    """Tell whether an id holds the time at which it was issued: as digits, as a date, or as UUID 1, 6 or 7."""
+    """Return whether an id holds the time at which it was issued: as digits, as a date, or as UUID 1, 6 or 7."""
     if not sent_at:
         return False
     bare = value.replace("-", "").lower()

@@ -89,10 +89,12 @@ def _sequence(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
-_text = _must("be a text", _is_string, optional=True)
+_text = _must("be a string", _is_string, optional=True)
 _PHONE: Final = "be in international form, such as +34600000000"
 _phone = _must(_PHONE, _is_phone, optional=True)
-_texts = _must("be a table of texts", lambda table: all(isinstance(part, str) for row in table.items() for part in row))
+_texts = _must(
+    "be a table of strings", lambda table: all(isinstance(part, str) for row in table.items() for part in row)
+)
 _table = _must(
     "be a table, which is sent as JSON: { seconds = 301 }", lambda table: isinstance(table, Mapping), optional=True
 )
@@ -170,7 +172,7 @@ class Hook:
         body: for `http`: an object that is sent as JSON
         field: for `http`, to read an SMS: its place in the JSON response, such as `-1.text`; by default anywhere
         command: for `command`: the program and its arguments; an SMS is read from its output
-        pattern: to read an SMS: a regular expression with one group, the code; by default the code is the text in
+        pattern: to read an SMS: a regular expression with one group, the code; by default the code is the part in
             place of the label
         seconds: for `wait`: the seconds to wait; by default the lifetime of a code and two seconds more
         timeout: seconds after which the hook fails
@@ -201,7 +203,7 @@ class Hook:
             raise SettingsError("pattern: must have exactly one group, the code")
 
     def is_for_one(self, name: str) -> bool:
-        """Tell whether a request or command affects only one number or id, so that others may continue.
+        """Return whether a request or command affects only one number or id, so that others may continue.
 
         Args:
             name: `phone_number` or `authentication_id`
@@ -210,7 +212,7 @@ class Hook:
 
 
 def is_loopback_url(url: str) -> bool:
-    """Tell whether a URL leads to this machine: localhost, 127.0.0.0/8 or ::1."""
+    """Return whether a URL leads to this machine: localhost, 127.0.0.0/8 or ::1."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -232,7 +234,7 @@ class Settings:
         read: how an SMS is read: `ask`, `http` or `command`
         expire: how a code is made to expire: `wait`, `http` or `command`
         reset: how the operator is made to forget previous sends: `http` or `command`
-        message: the message that is sent; `{ref}` in it stands for a number that tells the SMS apart
+        message: the message that is sent; `{ref}` in it is replaced by a number that identifies the SMS
         sms: whether SMS may be sent
         max_texts: the most SMS to send; None: as many as the scenarios need
         require: tags of scenarios that must run, with * for anything; without them the check is not judged

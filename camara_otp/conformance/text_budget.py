@@ -8,7 +8,7 @@ import attrs
 class TextBudget:
     """The SMS that a check may cause.
 
-    A send takes a place before it goes out. It returns the place if the operator refused the send, and uses it up
+    A send is counted before it is sent. The count is undone if the operator refused the send, and uses it up
     if an SMS was sent or may have been.
 
     Args:
@@ -32,10 +32,10 @@ class TextBudget:
             self.in_flight += 1
             return True
 
-    async def settle(self, *, texted: bool) -> None:
+    async def settle(self, *, caused_sms: bool) -> None:
         """Return a place, or use it up if an SMS was sent or may have been."""
         with anyio.CancelScope(shield=True):
             async with self._changed:
                 self.in_flight -= 1
-                self.used += texted
+                self.used += caused_sms
                 self._changed.notify_all()

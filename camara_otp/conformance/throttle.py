@@ -34,7 +34,7 @@ class Throttle:
 
     @property
     def is_concurrent(self) -> bool:
-        """Tell whether two requests can be in flight at once."""
+        """Return whether two requests can be in flight at once."""
         return self.limiter.total_tokens > 1
 
     async def send(self, request: SentRequest) -> list[RoundTrip]:

@@ -113,5 +113,5 @@ def _shut_down(stream: Any) -> None:
 
 
 def _is_compressed_twice(coding: str) -> bool:
-    """Tell whether a small body could decompress without bound: compressed twice, or by an unknown coding."""
+    """Return whether a small body could decompress without bound: compressed twice, or by an unknown coding."""
     return coding.strip().lower() not in ("", "identity", "gzip", "x-gzip", "deflate")

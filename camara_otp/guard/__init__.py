@@ -1,4 +1,4 @@
-"""Guard: limits that keep a login page from being used to pump texts.
+"""Guard: limits that limit the SMS that a login page sends, against SMS pumping.
 
     guard = Guard(countries=["34"], limits=[Limit("number", 5, per=3600), Limit("ip", 20, per=3600)])
     with guard.sending(number, ip=client_ip):  # raises SendRefusedError; then nothing was sent

@@ -1,4 +1,4 @@
-"""The guard: checks a number against the rules before a text is sent, and keeps or returns its place afterwards."""
+"""The guard: checks a number against the rules before an SMS is sent, and keeps or undoes its count afterwards."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,8 +38,8 @@ class GuardEvent:
     """One event of a guard, for metrics. It holds no number and no key.
 
     Attributes:
-        kind: `"refused"`: no text was sent. `"sent"`: the block ended and keeps its place. `"returned"`: the operator
-            did nothing, so the place was given back. `"verified"`: a code was right. `"store_failed"`: the store did
+        kind: `"refused"`: no SMS was sent. `"sent"`: the block ended and keeps its place. `"returned"`: the operator
+            did nothing, so the count was undone. `"verified"`: a code was right. `"store_failed"`: the store did
             not answer.
         rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit.
         prefix: the first digits of the number, as in `"+3466611"`.
@@ -161,25 +161,25 @@ class Sending:
 
 
 class Guard:
-    """Limits that keep a login page from being used to pump texts.
+    """Limits that limit the SMS that a login page sends, against SMS pumping.
 
     One guard serves threads and tasks. Make one per application, and share its counters between workers by a
     `RedisCounters`.
 
     Args:
-        countries: country calling codes that may be texted, as in `["34", "351"]`; with the extra `phone` also regions,
-            as in `["ES", "PT"]`, which tells the United States from the Caribbean behind +1. None allows all.
-        cooldown: seconds between two texts to one number, or None.
-        limits: at most so many texts per time, by `"number"`, by `"prefix"`, by a keyword of `sending`, or of `"all"`.
+        countries: country calling codes that may get SMS, as in `["34", "351"]`; with the extra `phone` also regions,
+            as in `["ES", "PT"]`, which distinguishes the United States from the Caribbean with +1. None allows all.
+        cooldown: seconds between two SMS to one number, or None.
+        limits: at most so many SMS per time, by `"number"`, by `"prefix"`, by a keyword of `sending`, or of `"all"`.
         prefix_length: digits of the prefix, country code included, from 1 to 14. The last four digits of a number never
             belong to its prefix.
-        min_conversion: refuses texts to a prefix of whose texts fewer than this share were verified, from 0.0 to 1.0.
+        min_conversion: refuses SMS to a prefix if less than this share of its SMS was verified, from 0.0 to 1.0.
             It needs calls of `verified`. 0.0 measures and never refuses; None does neither.
-        conversion_sample: texts to one prefix before its conversion decides, at least 1.
-        conversion_window: seconds for which texts and verifications count. A prefix opens again when its texts have
+        conversion_sample: SMS to one prefix before its conversion decides, at least 1.
+        conversion_window: seconds for which SMS and verifications count. A prefix is allowed again when its SMS have
             left the window.
         store: the counters; those of this process by default.
-        on_store_failure: `"pass"` sends the text without limits, except `countries`, and logs a warning; `"refuse"`
+        on_store_failure: `"pass"` sends the SMS without limits, except `countries`, and logs a warning; `"refuse"`
             refuses it with the rule `"store"`.
         on_event: called with a `GuardEvent` in the caller's thread or task; what it raises is logged and changes
             nothing. `camara_otp.telemetry.guard_metrics` makes one.
@@ -209,7 +209,7 @@ class Guard:
         if min_conversion is not None and not 0 <= min_conversion <= 1:
             raise ConfigurationError("min_conversion: must be a share from 0.0 to 1.0, or None")
         if not is_count(conversion_sample):
-            raise ConfigurationError("conversion_sample: must be a number of texts from 1 on")
+            raise ConfigurationError("conversion_sample: must be a number of SMS, at least 1")
         if on_store_failure not in {"pass", "refuse"}:
             raise ConfigurationError('on_store_failure: must be "pass" or "refuse"')
         self._counters: Final = LenientStore(MemoryCounters() if store is None else store, on_event)
@@ -248,7 +248,7 @@ class Guard:
     def sending(self, phone_number: str, /, **keys: str | int) -> "Sending":
         """Return a context manager round one `send_code`: it takes a place in every limit, or refuses.
 
-        Put exactly one `send_code` into the block and let its error leave the block. The place is given back when the
+        Put exactly one `send_code` into the block and let its error leave the block. The count is undone when the
         operator certainly did nothing (an `OTPError` with `outcome_unknown` False), and kept after everything else:
         success, an unknown outcome, another exception, cancellation, a crash.
 
@@ -258,7 +258,7 @@ class Guard:
 
         Returns:
             A context manager for one `with` or `async with`. Entering it raises `SendRefusedError` if a rule refuses;
-            show the user its text, and answer HTTP 429 with its `retry_after`.
+            show the user its message, and respond with HTTP 429 with its `retry_after`.
 
         Raises:
             RequestValidationError: the number is not in E.164 form.
@@ -284,12 +284,12 @@ class Guard:
         )
 
     def verified(self, phone_number: str, /) -> None:
-        """Count a verified text for the conversion of its prefix; call it after `validate_code` returned.
+        """Count a verified SMS for the conversion of its prefix; call it after `validate_code` returned.
 
         It raises nothing if the store fails. In asyncio code use `averified`.
 
         Args:
-            phone_number: the number that the text was sent to, in E.164 form.
+            phone_number: the number that the SMS was sent to, in E.164 form.
 
         Raises:
             RequestValidationError: the number is not in E.164 form.
@@ -302,7 +302,7 @@ class Guard:
         self._counters.report("verified", prefix=prefix)
 
     async def averified(self, phone_number: str, /) -> None:
-        """Count a verified text as `verified` does, and keep the event loop free."""
+        """Count a verified SMS as `verified` does, and keep the event loop free."""
         number = Secret(phone_number)
         del phone_number
         prefix, rules, names = self._conversion_of(number)
@@ -310,13 +310,13 @@ class Guard:
         self._counters.report("verified", prefix=prefix)
 
     def conversion(self, phone_number: str, /) -> float | None:
-        """Return the share of verified texts of the prefix of a number. In asyncio code use `aconversion`.
+        """Return the share of verified SMS of the prefix of a number. In asyncio code use `aconversion`.
 
         Args:
             phone_number: any number of the prefix, in E.164 form.
 
         Returns:
-            Verified texts per sent text in the conversion window; None if no text was sent, `min_conversion` is None,
+            Verified SMS per sent SMS in the conversion window; None if no SMS was sent, `min_conversion` is None,
             or the store failed.
 
         Raises:

@@ -1,7 +1,7 @@
 """The decisions of the guard: pure functions over counters, without a clock and without a store.
 
-A counter is a sliding window of at most eleven slots. A slot leaves the window when its last text does, so a counter
-never holds fewer texts than were sent within the window. A place becomes free at most a tenth of the window late.
+A counter is a sliding window of at most eleven slots. A slot leaves the window when its last SMS does, so a counter
+never has fewer SMS than were sent within the window. An SMS may count for up to a tenth of the window longer.
 """
 
 import re
@@ -25,7 +25,7 @@ _HIDDEN_DIGITS: Final = 4
 
 
 class Slot(NamedTuple):
-    """A part of a window: texts sent, texts verified, and the time of the last of them in milliseconds."""
+    """A part of a window: SMS sent, SMS verified, and the time of the last of them in milliseconds."""
 
     sent: int
     verified: int
@@ -38,16 +38,16 @@ _LAST: Final = attrgetter("last")
 
 @attrs.frozen
 class Limit:
-    """At most `count` texts within `per` seconds, for each value of a key.
+    """At most `count` SMS within `per` seconds, for each value of a key.
 
     Attributes:
-        key: `"number"`, `"prefix"`, `"all"` (all texts share the limit), or the name of a keyword that you pass to
+        key: `"number"`, `"prefix"`, `"all"` (all SMS share the limit), or the name of a keyword that you pass to
             `Guard.sending`, as in `"ip"`.
-        count: texts, at least 1.
+        count: SMS, at least 1.
         per: seconds, above 0.
 
     Raises:
-        ConfigurationError: a value is outside its range, or the key is no name for a keyword.
+        ConfigurationError: a value is outside its range, or the key is not a valid name of a keyword.
     """
 
     key: str
@@ -81,20 +81,20 @@ def milliseconds(name: str, duration: float) -> int:
     """Return seconds as whole milliseconds, at least one.
 
     Raises:
-        ConfigurationError: it is no finite number above 0.
+        ConfigurationError: it is not a finite number above 0.
     """
     return max(1, round(seconds(name, duration) * 1000))
 
 
 @attrs.frozen
 class Rule:
-    """One rule over one counter: refuse at `ceiling` texts in the window, while fewer than `ratio` are verified.
+    """One rule over one counter: refuse at `ceiling` SMS in the window, while fewer than `ratio` are verified.
 
     Attributes:
         name: what `SendRefusedError.rule` says.
         window: milliseconds.
-        ceiling: texts.
-        ratio: verified texts per sent text. A limit has 1 and counts no verified texts, so only its ceiling decides.
+        ceiling: SMS.
+        ratio: verified SMS per sent SMS. A limit has 1 and counts no verified SMS, so only its ceiling decides.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Rule:
         return max(1, self.window // _SLOTS)
 
     def wait(self, slots: Slots, now: int) -> int:
-        """Return for how many milliseconds the rule refuses; 0 if it lets a text through."""
+        """Return for how many milliseconds the rule refuses; 0 if it allows an SMS."""
         sent = verified = 0
         for slot_sent, slot_verified, last in slots.values():
             if last + self.window > now:
@@ -126,17 +126,17 @@ class Rule:
 
 
 class Refusal(NamedTuple):
-    """The rule that refuses a text, and after how many seconds the text may be asked for again."""
+    """The rule that refuses an SMS, and after how many seconds the SMS may be requested again."""
 
     rule: str
     retry_after: float | None
 
 
 def decide(rules: Sequence[Rule], readings: Sequence[Slots], now: int) -> Refusal | None:
-    """Return the refusal that lasts longest, or None if every rule lets the text through.
+    """Return the refusal that lasts longest, or None if every rule allows the SMS.
 
     Args:
-        rules: the rules that apply to the text.
+        rules: the rules that apply to the SMS.
         readings: for each rule, the slots of its counter.
         now: milliseconds, by the clock that the slots were written by.
 
@@ -152,9 +152,9 @@ def decide(rules: Sequence[Rule], readings: Sequence[Slots], now: int) -> Refusa
 
 
 def changed(slot: Slot | None, sent: int, verified: int, now: int) -> Slot | None:
-    """Return a slot after texts were sent (+1), given back (-1) or verified (+1), or None if nothing is left in it.
+    """Return a slot after SMS were sent (+1), undone (-1) or verified (+1), or None if nothing is left in it.
 
-    Giving back does not change the time: that of the texts before it is not known any more.
+    Undoing does not change the time, because the time of earlier SMS is unknown.
     """
     if slot is None:
         return Slot(sent, verified, now) if sent + verified > 0 else None
@@ -167,7 +167,7 @@ def gives_back(error: BaseException | None) -> bool:
     """Return whether a failed block may return its place: only if the operator certainly sent nothing.
 
     A block that ends without an error, or by anything but an error of this package, keeps the place. So does an error
-    of validate_code, which says nothing about the text that was sent before.
+    of validate_code, which does not concern the SMS that was sent before.
     """
     return isinstance(error, OTPError) and not error.outcome_unknown and error.operation != "validate_code"
 
@@ -180,7 +180,7 @@ def prefix_of(number: str, length: int) -> str:
 def source_of(address: str) -> str:
     """Return the part of an IP address that belongs to one customer: an IPv4 address, or the /64 of an IPv6 address.
 
-    Other text is returned unchanged. Source: RFC 6177, section 2; RFC 4291, section 2.5.5.2.
+    Other strings are returned unchanged. Source: RFC 6177, section 2; RFC 4291, section 2.5.5.2.
     """
     if ":" not in address:
         return address
@@ -199,7 +199,7 @@ def _country_rule(name: str) -> str:
 
 
 def country_check(countries: Iterable[str]) -> Callable[[str], bool]:
-    """Return a function that tells whether an E.164 number belongs to one of the countries.
+    """Return a function that returns whether an E.164 number belongs to one of the countries.
 
     Raises:
         ConfigurationError: a country is neither a calling code nor a region, or a region is given without the extra.
@@ -223,7 +223,9 @@ def country_check(countries: Iterable[str]) -> Callable[[str], bool]:
             "countries: regions need phonenumbers (pip install 'camara-otp[phone]'); without it give calling codes"
         ) from error
     if unknown := sorted(regions - phonenumbers.SUPPORTED_REGIONS):
-        raise ConfigurationError(f"countries: {', '.join(unknown)} is no ISO 3166-1 region; the United Kingdom is GB")
+        raise ConfigurationError(
+            f"countries: {', '.join(unknown)} is not an ISO 3166-1 region; the United Kingdom is GB"
+        )
 
     def allowed(number: str) -> bool:
         try:

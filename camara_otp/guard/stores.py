@@ -30,7 +30,7 @@ _MOST_THREADS: Final = 64
 
 
 class Change(NamedTuple):
-    """A change of each counter: texts sent and verified, and when the text was sent (None: now)."""
+    """A change of each counter: SMS sent and verified, and when the SMS was sent (None: now)."""
 
     sent: int = 0
     verified: int = 0
@@ -69,8 +69,8 @@ def _totals(change: Change, slots: Sequence[Slots]) -> list[tuple[int, int]]:
 class MemoryCounters:
     """Keep the counters in the memory of this process, for a site that runs as one process.
 
-    Names are kept as digests under a random key that never leaves the process. Memory is bounded by the texts sent
-    within the longest window: a refused text adds nothing.
+    Names are kept as digests under a random key that never leaves the process. Memory is bounded by the SMS sent
+    within the longest window: a refused SMS adds nothing.
 
     Args:
         clock: returns seconds; a test may inject its own.
@@ -189,7 +189,7 @@ class RedisCounters:
         clock: returns seconds; None takes the time of the Redis server.
 
     Raises:
-        ConfigurationError: the client is no client of redis-py, the secret is too short, or the name is no hash tag.
+        ConfigurationError: the client is not one of redis-py, the secret is too short, or the name has a }.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class RedisCounters:
             del client
             raise ConfigurationError(f"client: must be a redis.Redis or a redis.asyncio.Redis; got {kind}")
         if not name or "}" in name:
-            raise ConfigurationError("name: must be a text without }, which ends a hash tag")
+            raise ConfigurationError("name: must be a string without }, which ends a hash tag")
         self.asynchronous: Final = any(kind.startswith("redis.asyncio") for kind in kinds)
         self._client: Any = client
         self._keyed: Final = keyed
@@ -257,7 +257,7 @@ class RedisCounters:
         return future
 
     def __repr__(self) -> str:
-        """Return a text without the address, the password and the secret."""
+        """Return a string without the address, the password and the secret."""
         return f"RedisCounters(name={self._tag[1:-2]!r})"
 
 

@@ -29,7 +29,7 @@ Try it:
 Stop with Ctrl+C."""
 
 _EXPOSED = """\
-Warning: {host} can be reached from other machines. Any of them can read every text and code in the
+Warning: {host} can be reached from other machines. Any of them can read every SMS and code in the
 inbox, send and check codes, and change or reset this sandbox. It has no password.
 """
 

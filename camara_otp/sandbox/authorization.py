@@ -80,7 +80,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT
 
 
-_TEXT: Final = must(f"be text of 1 to {_MAX_TEXT} characters", _is_text)
+_TEXT: Final = must(f"be a string of 1 to {_MAX_TEXT} characters", _is_text)
 # Up to the end of the year 9999.
 _DATE: Final = between(0, 253402300799)
 
@@ -146,7 +146,7 @@ class _FormRequest:
     def scope(self) -> str:
         """Return the scope."""
         scope = self.form.get("scope", "")
-        rule = f"scope: must be names separated by single blanks, at most {_MAX_SCOPE} characters."
+        rule = f"scope: must be names separated by single spaces, at most {_MAX_SCOPE} characters."
         _require(_is_scope(scope), "invalid_scope", rule)
         return scope
 

@@ -64,7 +64,7 @@ def _are_strings(value: Any) -> bool:
     return not isinstance(value, str) and all(isinstance(item, str) for item in items)
 
 
-# A value that is no list of strings passes the converters unchanged, and the validators refuse it by name.
+# A value that is not a list of strings passes the converters unchanged, and the validators refuse it by name.
 
 
 def _names(value: Collection[str]) -> frozenset[str]:
@@ -84,7 +84,7 @@ def _faults(value: Iterable[Fault]) -> tuple[Fault, ...]:
 
 
 def _is_path(path: str) -> bool:
-    # The converter has made the root an empty text.
+    # The converter has made the root an empty string.
     return (path + "/").startswith("/") and not path.startswith("/_sandbox")
 
 
@@ -116,9 +116,9 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "expired_tokens": "Access tokens refused as expired.",
     "invalid_tokens": "Access tokens refused as never issued.",
     "forbidden_tokens": "Access tokens that are valid but lack the scope.",
-    "unreachable_numbers": "Phone numbers that cannot receive a text message.",
+    "unreachable_numbers": "Phone numbers that cannot receive SMS.",
     "landline_numbers": "Phone numbers that are landlines.",
-    "blocked_numbers": "Phone numbers to which text messages are blocked.",
+    "blocked_numbers": "Phone numbers to which SMS are blocked.",
     "foreign_numbers": "Phone numbers of another operator.",
     "api_paths": "The paths, each starting with a slash, under which both operations are served; `/` for none.",
     "correlator": "Whether responses carry an x-correlator.",
@@ -191,7 +191,7 @@ class Config:
         return RULES[self.release]
 
 
-# The docstring is made from the texts that the command line shows, which python -OO must not remove.
+# The docstring is made from the descriptions that the command line shows, which python -OO must not remove.
 Config.__doc__ = "Every setting of the sandbox.\n\nArgs:\n" + "\n".join(
     f"    {name}: {description}" for name, description in DESCRIPTIONS.items()
 )

@@ -119,7 +119,7 @@ def _token_facts(server: AuthorizationServer, now: float) -> object:
 def _revoke(engine: Engine, body: Arguments) -> object:
     token = body.get("token")
     if token is not None and not isinstance(token, str):
-        raise ValueError("token: must be text; omit it to revoke all tokens")
+        raise ValueError("token: must be a string; omit it to revoke all tokens")
     return {"revoked": engine.with_tokens(lambda server, _: server.revoke(token))}
 
 

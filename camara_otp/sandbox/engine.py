@@ -158,11 +158,11 @@ class Engine:
 
     @property
     def sent_count(self) -> int:
-        """The number of texts sent since the start or the last reset, dropped ones included."""
+        """The number of SMS sent since the start or the last reset, dropped ones included."""
         return self._operator.sent
 
     def messages(self, phone_number: str | None = None) -> list[Message]:
-        """Return the texts that one phone received, or all phones, oldest first.
+        """Return the messages that one phone received, or all phones, oldest first.
 
         Args:
             phone_number: The phone, with its plus sign; None for all.
@@ -171,17 +171,17 @@ class Engine:
             return self._operator.messages(self.now, phone_number)
 
     def last_code(self, phone_number: str) -> str:
-        """Return the code in the newest text to a phone.
+        """Return the code in the newest SMS to a phone.
 
         Args:
             phone_number: The phone, with its plus sign.
 
         Raises:
-            LookupError: The phone has no text; the message describes the last request.
+            LookupError: The phone has no SMS; the message describes the last request.
         """
         messages = self.messages(phone_number)
         if not messages:
-            raise LookupError(f"this phone has received no text message: {self._why_empty(phone_number)}; see calls()")
+            raise LookupError(f"this phone has received no SMS: {self._why_empty(phone_number)}; see calls()")
         return messages[-1].code
 
     def _why_empty(self, phone_number: str) -> str:
@@ -214,7 +214,7 @@ class Engine:
             self._offset += seconds
 
     def reset(self) -> None:
-        """Drop all texts, requests, faults and tokens, and set the clock to the present."""
+        """Drop all messages, requests, faults and tokens, and set the clock to the present."""
         with self._changing():
             self._start()
 
@@ -248,7 +248,7 @@ class Engine:
 
         Args:
             since: The version of an earlier result; 0 for the whole state.
-            limit: At most so many texts, and so many requests: the newest.
+            limit: At most so many messages, and so many requests: the newest.
         """
         with self._lock:
             now = self.now

@@ -16,7 +16,7 @@ _SHOWN = 50
 
 
 class Sandbox(Engine):
-    """A local operator: it sends texts to phones that exist only here, and checks the codes in them.
+    """A local operator: it sends SMS to phones that exist only here, and checks the codes in them.
 
     It is safe to share between threads. In process, no socket is opened:
 
@@ -46,7 +46,7 @@ class Sandbox(Engine):
             settings: The fields of `Config`.
 
         Raises:
-            ValueError: A setting is out of its limits; the text names it.
+            ValueError: A setting is out of its limits; the message names it.
         """
         super().__init__(in_dialect(dialect, settings, config), clock)
         self._running: tuple[AbstractContextManager[str], str] | None = None
@@ -81,12 +81,12 @@ class Sandbox(Engine):
         Args:
             host: The address to listen on.
             port: The port; 0 takes a free one.
-            expose: Must be True for an address beyond loopback: other machines can then read every text and code,
+            expose: Must be True for an address beyond loopback: other machines can then read every SMS and code,
                 and change and reset the sandbox.
 
         Raises:
             ValueError: The address is not loopback and `expose` is False.
-            RuntimeError: The extra is missing, or the server does not start; the text says what to do.
+            RuntimeError: The extra is missing, or the server does not start; the message says what to do.
         """
         from camara_otp.sandbox import server  # noqa: PLC0415  (needs the extra)
 
@@ -106,7 +106,7 @@ class Sandbox(Engine):
         Raises:
             ValueError: The address is not loopback and `expose` is False.
             OSError: The address or port cannot be used.
-            RuntimeError: The extra is missing, or the server does not start; the text says what to do.
+            RuntimeError: The extra is missing, or the server does not start; the message says what to do.
         """
         if self._running is None:
             serving = self.serve(host, port, expose=expose)
@@ -120,12 +120,12 @@ class Sandbox(Engine):
             running[0].__exit__(None, None, None)
 
     def _repr_html_(self) -> str:
-        """Return the newest texts as the table that a notebook shows, newest first."""
-        head = "<tr><th>time</th><th>phone</th><th>text</th><th>state</th></tr>"
+        """Return the newest messages as the table that a notebook shows, newest first."""
+        head = "<tr><th>time</th><th>phone</th><th>SMS</th><th>state</th></tr>"
         rows = [
             (f"{datetime.fromtimestamp(item.sent_at, UTC):%H:%M:%S}", item.phone_number, item.text, item.state.value)
             for item in self.messages()[: -_SHOWN - 1 : -1]
         ]
         cells = ("".join(f"<td>{escape(value)}</td>" for value in row) for row in rows)
-        body = "".join(f"<tr>{row}</tr>" for row in cells) or "<tr><td colspan=4>no texts yet</td></tr>"
+        body = "".join(f"<tr>{row}</tr>" for row in cells) or "<tr><td colspan=4>no SMS yet</td></tr>"
         return f"<table><caption>Sandbox inbox</caption>{head}{body}</table>"

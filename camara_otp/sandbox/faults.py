@@ -88,7 +88,7 @@ class Fault:
     )
     retry_after: int | str | None = attrs.field(
         default=None,
-        validator=optional(must("be a whole number or text", lambda value: is_whole(value) or _is_value(value))),
+        validator=optional(must("be a whole number or a string", lambda value: is_whole(value) or _is_value(value))),
     )
     delay: float = attrs.field(default=0.0, validator=between(0, 600))
     drop: Drop | None = attrs.field(default=None, validator=optional(one_of(*get_args(Drop))))

@@ -30,7 +30,7 @@ class HTTPRequest:
     query: str = ""
 
     def header(self, name: str) -> str:
-        """Return the value of a header without surrounding blanks, or an empty text."""
+        """Return the value of a header without surrounding spaces, or an empty string."""
         return self.headers.get(name, "").strip(" \t")
 
     @property
@@ -62,7 +62,7 @@ class HTTPResponse:
 
 
 def json_response(status: int, value: object, headers: Headers = ()) -> HTTPResponse:
-    """Return a response with JSON; text outside ASCII is escaped, so that every string can be encoded."""
+    """Return a response with JSON; characters outside ASCII are escaped, so that every string can be encoded."""
     body = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     return HTTPResponse(status, (("content-type", "application/json"), *headers), body)
 
@@ -90,7 +90,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body.
 
     Raises:
-        ValueError: The body is empty, too large, or no JSON object in UTF-8; the text is a sentence.
+        ValueError: The body is empty, too large, or no JSON object in UTF-8; the message is a sentence.
     """
     if not body:
         raise ValueError("A JSON body is required.")

@@ -15,7 +15,7 @@ PREFIX: Final = "CAMARA_SANDBOX_"
 _FLAGS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
-# How a text becomes a value, by the type of the field.
+# How a string becomes a value, by the type of the field.
 _READERS: Final[Mapping[Any, tuple[str, Callable[[str], Any]]]] = {
     int: ("a whole number", int),
     int | None: ("a whole number", int),
@@ -29,7 +29,7 @@ _READERS: Final[Mapping[Any, tuple[str, Callable[[str], Any]]]] = {
 _TYPES: Final[Mapping[str, Any]] = {field.name: field.type for field in attrs.fields(Config)}
 
 SETTINGS: Final = (*(name for name in _TYPES if name != "faults"), "dialect")
-"""The settings that can be written as one text."""
+"""The settings that can be written as one string."""
 
 
 def load(file: str | Path | None = None, environ: Mapping[str, str] | None = None, **settings: Any) -> Config:
@@ -42,7 +42,7 @@ def load(file: str | Path | None = None, environ: Mapping[str, str] | None = Non
         settings: Fields of `Config`, and `dialect`.
 
     Raises:
-        ValueError: A setting is unknown, unreadable or out of its limits; the text names it.
+        ValueError: A setting is unknown, unreadable or out of its limits; the message names it.
         OSError: The file cannot be read.
     """
     texts = variables(os.environ if environ is None else environ)
@@ -63,8 +63,8 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def parse(name: str, text: str) -> Any:
-    """Return the value of a setting that is written as a text; a ValueError names the setting and its kind."""
-    kind, read = _READERS.get(_TYPES.get(name), ("text", str))
+    """Return the value of a setting that is written as a string; a ValueError names the setting and its kind."""
+    kind, read = _READERS.get(_TYPES.get(name), ("a string", str))
     try:
         return read(text)
     except (ValueError, KeyError):

@@ -17,7 +17,7 @@ from camara_otp.sandbox.operator import Message, Operator, RefusedError
 from camara_otp.sandbox.spec import ERRORS, LABEL, MAX_CODE, MAX_ID, with_plus
 
 MAX_SHOWN: Final = 256
-"""Characters of a text that are recorded: some releases do not limit a correlator."""
+"""Characters of a string that are recorded: some releases do not limit a correlator."""
 _PHONE_LIKE: Final = re.compile(r"\+?[0-9]{1,20}")
 _STRICT_ID: Final = re.compile(r"[a-zA-Z0-9-]+")
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
@@ -42,7 +42,7 @@ class OperationRequest:
     http: HTTPRequest
     body: Mapping[str, Any] = attrs.field(repr=False)
     problem: str | None
-    """Why the body is no JSON object."""
+    """The reason why the body is not a JSON object."""
     echo: Headers
     """The x-correlator header of the response."""
     phone_number: str | None = attrs.field(repr=False)
@@ -95,7 +95,7 @@ def correlator_of(config: Config, request: HTTPRequest) -> Headers:
 
 
 def error_of(config: Config, code: str, message: str | None = None, headers: Headers = ()) -> HTTPResponse:
-    """Return an error in the form that the configuration asks for."""
+    """Return an error in the form of the configuration."""
     status, sentence = ERRORS[code]
     return error_response(status, code, message or sentence, headers, config.error_form)
 

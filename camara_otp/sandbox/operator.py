@@ -31,12 +31,12 @@ class State(StrEnum):
 
 @attrs.frozen
 class Message:
-    """A text message that a phone in the sandbox received.
+    """An SMS that a phone in the sandbox received.
 
     Args:
         phone_number: The phone.
-        text: The text.
-        code: The code in the text.
+        text: The message.
+        code: The code in the SMS.
         authentication_id: The id in the response to the send.
         x_correlator: The correlator of the send.
         sent_at: The time of sending, in seconds since 1970, by the sandbox's clock.

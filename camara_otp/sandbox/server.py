@@ -48,7 +48,7 @@ class _Protocol(H11Protocol):
 
 
 class SandboxServer(uvicorn.Server):
-    """A uvicorn server for a sandbox, which stops when it is told to, not at the next tick of uvicorn's clock.
+    """A uvicorn server for a sandbox, which stops at once, not at the next tick of uvicorn's clock.
 
     If exposed, page and control API may be reached by a name that is not this machine's.
     """
@@ -80,7 +80,7 @@ class SandboxServer(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._closing.set)
 
     async def main_loop(self) -> None:
-        """Run until the server is told to stop."""
+        """Run until the server is stopped."""
         self._loop = asyncio.get_running_loop()
         await _until_first(super().main_loop, self._closing.wait)
 
@@ -189,7 +189,7 @@ def check_exposure(host: str, *, expose: bool) -> None:
     """Raise ValueError for an address beyond loopback, unless that was asked for."""
     if not expose and not is_this_machine(host):
         raise ValueError(
-            f"{host} can be reached from other machines, which could then read every text and code and change this "
+            f"{host} can be reached from other machines, which could then read every SMS and code and change this "
             "sandbox; to allow it, use --expose (in Python: expose=True)"
         )
 

@@ -43,4 +43,4 @@ def is_number(value: Any) -> bool:
 
 
 flag: Final = must("be true or false", lambda value: isinstance(value, bool))
-any_text: Final = must("be text", lambda value: isinstance(value, str))
+any_text: Final = must("be a string", lambda value: isinstance(value, str))

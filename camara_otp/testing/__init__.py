@@ -1,6 +1,6 @@
 """Fixtures and helpers for your own tests: `pytest_plugins = ["camara_otp.testing"]` switches them on.
 
-The operator is the sandbox: your code talks to the real client, and no text is ever sent.
+The operator is the sandbox: your code uses the real client, and no SMS is sent.
 
 PYTEST_DONT_REWRITE: there is no assert here, and a test module may import helpers before the plugin is switched on.
 """
@@ -45,7 +45,7 @@ BASE_URL: Final = "https://operator.test/camara"
 # A test should not wait between attempts.
 _RETRY: Final = RetryPolicy(first_wait=0.001, max_wait=0.001)
 
-# The faults behind the errors that are no answer of the operator's.
+# The faults behind the errors that are not responses of the operator.
 _NO_ANSWER: Final[dict[type[OTPError], Fault]] = {
     RequestNotSentError: Fault(drop="connect"),
     OutcomeUnknownError: Fault(drop="after"),
@@ -125,7 +125,7 @@ def fail_next(
 ) -> None:
     """Make the next calls end in an error, including their retries.
 
-    The operator does not act on them, except where the error means that it may have: the text is sent, or the code
+    The operator does not act on them, except where the error means that it may have: the SMS is sent, or the code
     checked, for `OutcomeUnknownError`, `TransportError` and `UnexpectedResponseError`.
 
     Args:

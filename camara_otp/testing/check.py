@@ -12,11 +12,11 @@ import pytest
 
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("--otp-base-url", {"metavar": "URL", "help": "the operator's API root"}),
-    ("--otp-settings", {"metavar": "FILE", "help": "TOML file with numbers, limits and how texts are read"}),
+    ("--otp-settings", {"metavar": "FILE", "help": "TOML file with numbers, limits and how SMS are read"}),
     ("--otp-release", {"metavar": "RELEASE", "help": "release whose scenarios are run: 1.0.0, 1.1.0 or 1.1.1"}),
     ("--otp-api-path", {"metavar": "PATH", "help": "path between root and operation; default: it is searched"}),
     ("--otp-token-file", {"metavar": "FILE", "help": "file with the access token; default: CAMARA_BEARER_TOKEN"}),
-    ("--otp-no-sms", {"action": "store_true", "help": "run only scenarios that send no text"}),
+    ("--otp-no-sms", {"action": "store_true", "help": "run only scenarios that send no SMS"}),
     ("--otp-published-only", {"action": "store_true", "help": "run only CAMARA's own scenarios"}),
 )
 
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the scenarios in the order of their plan, under pytest-randomly too: some use the texts of others."""
+    """Keep the scenarios in the order of their plan, under pytest-randomly too: some use the SMS of others."""
     indexes = [index for index, item in enumerate(items) if _place(item) is not None]
     ordered = sorted((items[index] for index in indexes), key=_place)
     for index, item in zip(indexes, ordered, strict=True):

@@ -30,7 +30,7 @@ def state(page: Page, number: int = -1) -> str:
 def test_flow(open_page: Open, url: str, sandbox: Sandbox) -> None:
     """A code sent by the client appears without a reload, can be copied, and shows its state."""
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    expect(page.get_by_role("heading", name="Send a code, and the text shows up here.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Send a code: the SMS appears here.")).to_be_visible()
     with OTPClient(url, token="any") as otp:
         sent = otp.send_code(PHONE, "{{code}} is your short code to authenticate with Cool App via SMS")
         code = sandbox.last_code(PHONE)
@@ -319,7 +319,7 @@ def test_theme(open_page: Open) -> None:
 def test_phone_width(open_page: Open, send: Send) -> None:
     """On a narrow screen, the phones and their SMS are two views, and nothing overflows."""
     page = open_page(viewport=PHONE_WIDTH)
-    expect(page.get_by_role("heading", name="Send a code, and the text shows up here.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Send a code: the SMS appears here.")).to_be_visible()
     send(PHONE, "{{code}} " + "long" * 30)
     expect(page.get_by_role("button", name=PHONE).locator(".fresh")).to_have_text("1 new")
     page.get_by_role("button", name=PHONE).press("Enter")

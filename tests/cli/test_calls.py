@@ -176,7 +176,7 @@ def test_an_empty_text_is_not_replaced_by_another(cli, ready, sandbox):
     assert sandbox.sent_count == 0
 
 
-def test_bytes_that_are_no_text_are_refused_as_a_number(cli, ready):
+def test_bytes_that_are_not_utf_8_are_refused_as_a_number(cli, ready):
     """An argument may have any bytes, also if the log of sends is searched for it."""
     cli("send", NUMBER)
 
@@ -481,7 +481,7 @@ def test_stopping_while_sending_counts_as_a_send(cli, ready, monkeypatch):
         patch.setattr("camara_otp.OTPClient.send_code", stop)
         ran = cli("send", NUMBER)
     assert ran.code == Exit.STOPPED
-    assert "may have gone out" in ran.err
+    assert "an SMS may have been sent" in ran.err
 
     assert cli("send", NUMBER).code == Exit.USAGE
 

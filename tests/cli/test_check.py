@@ -81,7 +81,7 @@ def test_a_dry_run_sends_nothing_at_all(cli, ready, sandbox):
     ran = cli("check", ready, "--dry-run")
     listed = cli("check", ready, "--dry-run", "--json")
 
-    assert "OTPvalidationAPI_01_send_code_success_scenario  1 text" in ran.out
+    assert "OTPvalidationAPI_01_send_code_success_scenario  1 SMS" in ran.out
     assert (listed.json["texts"], len(listed.json["scenarios"])) == (16, 86)
     assert sandbox.calls() == []
 
@@ -243,7 +243,7 @@ def test_stopping_is_said(cli, ready, monkeypatch):
 
     ran = cli("check", ready, "--yes")
 
-    assert (ran.code, "on their way" in ran.err) == (Exit.STOPPED, True)
+    assert (ran.code, "SMS that were already sent may still arrive" in ran.err) == (Exit.STOPPED, True)
 
 
 def test_a_fault_of_ours_is_not_hidden(cli, ready, monkeypatch):

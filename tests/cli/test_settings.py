@@ -176,10 +176,10 @@ def test_config_shows_no_key_in_a_query(cli, profiles):
     ("text", "words"),
     [
         ("[p]\nbase_urk = ''\n", "base_urk is unknown"),
-        ("[p]\nbase_url = 3\n", "base_url must be a text"),
+        ("[p]\nbase_url = 3\n", "base_url must be a string"),
         ("[p]\ntimeout = '3'\n", "timeout must be a number of seconds"),
         ("[p]\nx_correlator = 'no'\n", "x_correlator must be true or false"),
-        ("[p]\nheaders = { a = 1 }\n", "headers must be a table of texts"),
+        ("[p]\nheaders = { a = 1 }\n", "headers must be a table of strings"),
         ("[p\n", "profiles.toml"),
     ],
 )

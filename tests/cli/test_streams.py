@@ -159,7 +159,7 @@ def test_a_missing_token_is_said(monkeypatch, url, stdin):
     assert (ran.returncode, "holds no token" in ran.stderr) == (Exit.USAGE, True)
 
 
-def test_what_is_no_text_is_refused(ready, monkeypatch, sandbox):
+def test_input_that_is_not_utf_8_is_refused(ready, monkeypatch, sandbox):
     """A binary file in place of the token or the code."""
     monkeypatch.setenv("PYTHONUTF8", "1")
     for arguments in (["send", "--token-stdin", NUMBER], ["validate", "an-id"]):
@@ -214,7 +214,7 @@ def test_a_stop_in_the_middle_says_what_the_operator_may_have_done(ready, silent
     """In the terminal and in JSON."""
     url, arrived = silent_operator
     command = ["send"] if operation == "send-code" else ["validate", "--code", "1234"]
-    words = {"send-code": "a text may have gone out", "validate-code": "does not count as verified"}[operation]
+    words = {"send-code": "an SMS may have been sent", "validate-code": "does not count as verified"}[operation]
 
     code, out, err = stopped(*command, "--base-url", url, NUMBER, "--json", when=lambda _: arrived.is_set())
 

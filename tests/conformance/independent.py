@@ -379,13 +379,13 @@ class Operator(httpx.AsyncBaseTransport):
             self.check_line(number)
 
     def check_line(self, number):
-        if number == LANDLINE and not self.has("landline-texted"):
+        if number == LANDLINE and not self.has("landline-caused_sms"):
             raise RefusedError(403, PREFIX + "PHONE_NUMBER_NOT_ALLOWED")
-        if number == UNREACHABLE and not self.has("unreachable-texted"):
+        if number == UNREACHABLE and not self.has("unreachable-caused_sms"):
             raise RefusedError(403, PREFIX + "PHONE_NUMBER_NOT_ALLOWED")
-        if number == BARRED and not self.has("barred-texted"):
+        if number == BARRED and not self.has("barred-caused_sms"):
             raise RefusedError(403, PREFIX + "PHONE_NUMBER_BLOCKED")
-        if number not in PHONES and number.startswith("+4") and not self.has("foreign-texted"):
+        if number not in PHONES and number.startswith("+4") and not self.has("foreign-caused_sms"):
             raise RefusedError(404, "NOT_FOUND")
 
     def check_message(self, table):

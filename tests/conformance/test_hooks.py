@@ -91,7 +91,7 @@ async def test_an_sms_is_read_over_http():
     ("answer", "words"),
     [
         (httpx.Response(500), "GET was answered with 500"),
-        (httpx.Response(200, text="no code here"), "the inbox holds other text"),
+        (httpx.Response(200, text="no code here"), "the inbox has other content"),
         (httpx.Response(200, text=""), "no SMS arrived within 0.05 s"),
         (httpx.ConnectError("no"), "GET cannot reach its url: no connection could be made"),
     ],

@@ -13,7 +13,7 @@ LAST = "Check 12345: your code is {{code}}"
 TWICE = "{{code}} is your code. Check 12345, code {{code}}."
 
 
-def texted(message, code):
+def received(message, code):
     return message.replace("{{code}}", code)
 
 
@@ -55,7 +55,7 @@ def in_lines(text):
 @pytest.mark.parametrize("message", [FIRST, MIDDLE, LAST, TWICE])
 @pytest.mark.parametrize("code", ["1234", "123456", "AJY3", "0012", "1234567890", "12345678901"])
 def test_a_code_is_found_in_any_inbox(inbox, message, code):
-    found = find(inbox(texted(message, code)), message)
+    found = find(inbox(received(message, code)), message)
 
     assert found is not None
     assert found.code == code
@@ -111,7 +111,7 @@ def test_a_pattern_does_not_take_the_number_of_the_check_for_a_code():
 
 
 def test_sms_of_one_send_are_counted():
-    text = texted(FIRST, "4711")
+    text = received(FIRST, "4711")
 
     assert find(json.dumps([{"text": text, "raw": text}]), FIRST).copies == 1
     assert find(json.dumps({"items": [{"text": text}, {"text": text}]}), FIRST).copies == 2

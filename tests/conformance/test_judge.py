@@ -108,7 +108,7 @@ def test_a_body_that_is_no_error_is_told_by_its_kind(body, text, method, grade):
     assert [(finding.grade, text in finding.text) for finding, _ in found] == ([(grade, True)] if text else [])
 
 
-def texted(number, code):
+def received(number, code):
     """Return a send with the code that the phone received."""
     sent = exchange("send-code", 200, {"authenticationId": "an-id"})
     body = json.dumps({"phoneNumber": number, "message": "{{code}}"}).encode()
@@ -136,7 +136,7 @@ def texted(number, code):
 def test_codes_that_can_be_known_beforehand_are_no_secret(texts, text):
     """Only if they are many, and too long to match by chance."""
     rule = next(rule for rule in RULES if rule.tag == TEXT)
-    found, _ = over_all(rule, [texted(*each) for each in texts], RuleContext("1.1.1", 3.0))
+    found, _ = over_all(rule, [received(*each) for each in texts], RuleContext("1.1.1", 3.0))
 
     said = [finding for finding, _ in found if finding.cause.name == "codes-guessable"]
     assert [(finding.grade, text in finding.text) for finding in said] == ([(Grade.ADVICE, True)] if text else [])

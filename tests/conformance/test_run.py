@@ -40,7 +40,7 @@ def by_tag(report):
 def told(**settings):
     """Return the settings for a sandbox."""
     usual = sandbox_settings(URL, DEFAULTS)
-    # In process a text is there at once, or never.
+    # In process, an SMS arrives at once, or never.
     return settings_from({**usual, "read": {**usual["read"], "timeout": 1.0}, **settings})
 
 

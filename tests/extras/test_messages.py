@@ -239,7 +239,7 @@ def test_refuses_what_is_no_host_name(domain, field):
     """The message has the name of the argument and the right form."""
     arguments = {"domain": "example.com", field: domain}
 
-    with pytest.raises(RequestValidationError, match="must be a host name alone") as caught:
+    with pytest.raises(RequestValidationError, match="must be only a host name") as caught:
         MessageTemplate("{{code}}").bound_to(**arguments)
 
     assert caught.value.field == field

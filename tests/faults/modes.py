@@ -109,7 +109,7 @@ class Mode(NamedTuple):
         return self.excused.get((scenario.kind, runtime), frozenset())
 
 
-# Nothing is excused that sends a text twice, is reported as not sent, or is another library's exception.
+# A second SMS, a wrong report of not sent, and an exception of another library are never excused.
 _STRAYS = frozenset({"falsely verified", "wrong result", "wrong status", "outcome_unknown wrong"})
 _EXCUSED = {("stray", runtime): _STRAYS for runtime in RUNTIMES} | {("drip", "sync"): frozenset({"late"})}
 # httpx reads the Location of a redirect that it does not follow, and raises if it cannot.

@@ -1,7 +1,7 @@
 """Send one SMS through a guard on Redis: exit 0 if it was sent, 3 if it was refused.
 
 With `kill`, fork once for each line of the guard, and kill the fork with SIGKILL when it reaches that line. The line
-numbers are kept in the hash `killed`; the fork of line 12 texts +34666000012.
+numbers are kept in the hash `killed`; the fork of line 12 sends to +34666000012.
 """
 
 import os

@@ -189,8 +189,8 @@ def test_an_empty_phone_number_means_all(caller: Caller) -> None:
         ({"colour": "red"}, "unknown field 'colour'; use code, status, message, body, contentType, html, "),
         ({"status": 99}, "status: must be a whole number from 200 to 599"),
         ({"code": "INTERNAL", "headers": 3}, "headers: must be a table of strings"),
-        ({"code": "INTERNAL", "phoneNumber": 3}, "phoneNumber: must be text"),
-        ({"code": "INTERNAL", "retryAfter": []}, "retryAfter: must be a whole number or text"),
+        ({"code": "INTERNAL", "phoneNumber": 3}, "phoneNumber: must be a string"),
+        ({"code": "INTERNAL", "retryAfter": []}, "retryAfter: must be a whole number or a string"),
         ({"code": "TOO_MANY_REQUSTS"}, "code: must be one of INVALID_ARGUMENT, OUT_OF_RANGE, "),
     ],
 )
@@ -219,9 +219,14 @@ def test_a_fault_with_a_code_of_its_own_has_a_status(caller: Caller) -> None:
         ("POST", "advance", {"seconds": -1}, "seconds: must be a number from 0 to a hundred years in all"),
         ("POST", "tokens", {"loginAfter": -1}, "loginAfter: must be a number from 0 to 1,000,000,000"),
         ("POST", "tokens", {"login_later": 1}, "unknown field 'login_later'; use lifetime, login, loginAfter, "),
-        ("POST", "revoke", {"token": 7}, "token: must be text; omit it to revoke all tokens"),
-        ("POST", "clients", {"clientId": ""}, "clientId: must be text of 1 to 256 characters"),
-        ("POST", "clients", {"clientId": "a", "clientSecret": 7}, "clientSecret: must be text of 1 to 256 characters"),
+        ("POST", "revoke", {"token": 7}, "token: must be a string; omit it to revoke all tokens"),
+        ("POST", "clients", {"clientId": ""}, "clientId: must be a string of 1 to 256 characters"),
+        (
+            "POST",
+            "clients",
+            {"clientId": "a", "clientSecret": 7},
+            "clientSecret: must be a string of 1 to 256 characters",
+        ),
         ("POST", "clients", {"clientId": "a", "jwks": []}, 'jwks: must be {"keys": [...]}'),
     ],
 )

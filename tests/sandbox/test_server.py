@@ -74,7 +74,7 @@ def test_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
 def test_beyond_loopback_only_when_asked(host: str) -> None:
     """An address that others can reach needs the explicit flag; the error explains the risk."""
-    with pytest.raises(ValueError, match="read every text and code"):
+    with pytest.raises(ValueError, match="read every SMS and code"):
         Sandbox().serve(host)
 
 
@@ -378,7 +378,7 @@ def test_command_warns_when_exposed() -> None:
     finally:
         process.terminate()
         _, errors = process.communicate(timeout=20)
-    assert "can read every text and code" in errors
+    assert "can read every SMS and code" in errors
 
 
 @pytest.mark.parametrize(
@@ -557,7 +557,7 @@ def test_a_notebook_starts_and_stops_a_server() -> None:
 
 def test_a_notebook_shows_the_inbox_as_a_table(caller: Caller) -> None:
     """The newest SMS first, escaped."""
-    assert "no texts yet" in caller.sandbox._repr_html_()
+    assert "no SMS yet" in caller.sandbox._repr_html_()
     caller.send(PHONE, "first {{code}} <b>")
     caller.send("+34600000009", "second {{code}}")
     caller.check(caller.sandbox.messages()[-1].authentication_id, caller.code("+34600000009"))

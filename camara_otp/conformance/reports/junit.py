@@ -67,7 +67,7 @@ def _clean(text: str) -> str:
 
 
 def told(outcome: Outcome) -> str:
-    """Return everything about an outcome as lines of text."""
+    """Return everything about an outcome as lines."""
     lines = [f"sent: {outcome.sent}", f"expected response: {outcome.rule}", f"source: {outcome.source}", ""]
     for finding in outcome.findings:
         cause = finding.cause

@@ -116,7 +116,7 @@ def _client(report: Report) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return a sentence as HTML, with text between backticks as code."""
+    """Return a sentence as HTML, with words between backticks as code."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
 

@@ -82,7 +82,7 @@ def _short(tag: str) -> str:
 
 
 def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableType:
-    """Return the text that is shown before a check starts: its cost and the scenarios that are left out.
+    """Return the words that are shown before a check starts: its cost and the scenarios that are left out.
 
     Args:
         plan: the plan of the check
