@@ -60,12 +60,7 @@ class OTPCall(Generic[T]):
         request: Request,
         options: Options,
     ) -> None:
-        """Check the arguments of the call and make its bytes.
-
-        Raises:
-            ConfigurationError: `token` or `timeout` cannot be used.
-            RequestValidationError: `x_correlator` breaks a limit.
-        """
+        """Check the arguments of the call and make its bytes; raise the error of one that is rejected."""
         self._settings = settings
         self._spec = spec
         self.context = context
