@@ -235,7 +235,7 @@ def _occurrences(secret: str, readings: list[_Reading]) -> _Spans:
     forms = {(form.folded, form.squashed) for form in islice(_readings(secret), _PASSES)}
     for reading in readings:
         for folded, squashed in forms:
-            # A secret of signs alone may end in a plus sign, which is read as a space.
+            # A secret without letters and digits may end in a plus sign, which is read as a space.
             yield from _verbatim(folded.strip() if squashed or folded.isspace() else folded, reading)
             if squashed.isdecimal() and len(squashed) >= _TELLING:
                 yield from _phone_numbers(squashed, reading)

@@ -1,4 +1,4 @@
-"""PhoneNumber: a number as people type it, as the E.164 number of the API, or the reason why it is none.
+"""PhoneNumber: convert a number as people type it to E.164, or give the reason why that is not possible.
 
 Uses Google's metadata through the module `phonenumbers`. The extra `phone` installs it as phonenumberslite, without the
 names of places; the full distribution phonenumbers works as well.

@@ -33,7 +33,7 @@ _ANOTHER_LOOP: Final = Failure(
 
 
 class Route:
-    """An origin, and the proxy of the environment before it. Its `str` names the server that is connected to.
+    """An origin, and its proxy from the environment. Its `str` names the server of the connection.
 
     Args:
         origin: `https://host[:port]`, checked already.

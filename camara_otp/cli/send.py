@@ -15,7 +15,7 @@ from camara_otp.cli.console import Screen
 def send_code(
     screen: Screen, otp: OTPClient, found: Mapping[str, Setting], number: str, *, yes: bool
 ) -> SendCodeResponse:
-    """Send a code, after a question if the code of a recent send to the number is not used up."""
+    """Send a code; ask first if the code of a recent send to the number can still be used."""
     log = recent_sends.open_log(str(found["base_url"].value), number)
     if log.last is not None:
         question = (

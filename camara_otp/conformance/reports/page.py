@@ -134,7 +134,7 @@ def _not_run(report: Report) -> str:
 
 
 def _anchor(report: Report, tag: str) -> str:
-    """Return the id on the page of the worst deviation of a scenario or rule."""
+    """Return the HTML id of the worst deviation of a scenario or rule."""
     places = (at for at, found in enumerate(report.deviations, 1) if any(place.tag == tag for place in found.places))
     return f"deviation-{next(places)}"
 
