@@ -28,11 +28,11 @@ def run_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
         RuntimeError: the process cannot start another thread.
     """
     future: Future[T] = Future()
-    start_thread(fulfil, future, function, *args)
+    start_thread(fulfill, future, function, *args)
     return future
 
 
-def fulfil(future: Future[T], function: Callable[..., T], *args: Any) -> None:
+def fulfill(future: Future[T], function: Callable[..., T], *args: Any) -> None:
     """Run a function, and set its result or its exception as that of a future."""
     try:
         result = function(*args)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import certifi
 
 from camara_otp._exchange.waits import Late, Readable, Signal, Steps, TimeLimit, Writable
-from camara_otp._threads import fulfil, start_thread
+from camara_otp._threads import fulfill, start_thread
 
 if TYPE_CHECKING:
     import h11
@@ -61,7 +61,7 @@ def _in_thread(key: Hashable, work: Callable[[], T]) -> Steps[T]:
     try:
         future: Future[T] = running.setdefault(key, mine)
         if future is mine:
-            start_thread(fulfil, mine, work)
+            start_thread(fulfill, mine, work)
     except BaseException as error:  # no thread, or an interrupt: the next call begins anew
         if running.get(key) is mine:
             del running[key]
