@@ -12,13 +12,7 @@ from camara_otp.conformance.model import JSONObject
 
 @attrs.frozen
 class Material:
-    """The id and codes that a guess is made from.
-
-    Args:
-        authentication_id: the valid id
-        code: its code
-        other: the code of another id, or None
-    """
+    """A valid id with its code, and the code of another id, or None, from which guesses are made."""
 
     authentication_id: str = attrs.field(repr=False)
     code: str = attrs.field(repr=False)

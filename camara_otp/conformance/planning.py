@@ -14,8 +14,8 @@ from camara_otp.conformance.settings import Settings
 NO_SMS: Final = "it sends an SMS, and none may be sent"
 NO_NUMBER: Final = "it sends an SMS, and no phone is known that may get one: set numbers.reachable"
 TOO_MANY: Final = "it sends {} SMS to one phone, and the operator refuses number {} (limits.max_send)"
-NO_ROOM: Final = "no phone may get more SMS: set more numbers.reachable, or [reset]"
-NO_MONEY: Final = "max_texts would be exceeded"
+PHONES_FULL: Final = "no phone may get more SMS: set more numbers.reachable, or [reset]"
+OVER_MAX_TEXTS: Final = "max_texts would be exceeded"
 
 
 @attrs.frozen
@@ -145,7 +145,7 @@ class _Book:
         if takes > self.most:
             skip = TOO_MANY.format(takes, self.settings.limits.max_send)
         elif is_full and self.settings.reset is None:
-            skip = NO_ROOM
+            skip = PHONES_FULL
         if skip:
             return Step(scenario, skip=self._refusal(takes) or skip)
         return self._paid(Step(scenario, phone, takes, reset=is_full or self._is_stale(phone)))
@@ -172,7 +172,7 @@ class _Book:
             return NO_SMS
         if not self.phones:
             return NO_NUMBER
-        return NO_MONEY if settings.max_texts is not None and self.texts + takes > settings.max_texts else ""
+        return OVER_MAX_TEXTS if settings.max_texts is not None and self.texts + takes > settings.max_texts else ""
 
 
 def fills_phone(scenario: Scenario) -> bool:

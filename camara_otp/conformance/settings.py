@@ -21,7 +21,6 @@ from camara_otp.conformance.model import RELEASES, Release
 How = Literal["ask", "wait", "http", "command"]
 T = TypeVar("T")
 
-
 NEVER_ISSUED: Final = "never-issued-by-this-operator"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from camara_otp.conformance import plan, scenarios, settings_from
 from camara_otp.conformance.flows import one_send_too_many, too_late
-from camara_otp.conformance.planning import NO_MONEY, NO_NUMBER, NO_ROOM, NO_SMS, TOO_MANY
+from camara_otp.conformance.planning import NO_NUMBER, NO_SMS, OVER_MAX_TEXTS, PHONES_FULL, TOO_MANY
 
 PHONES = ["+34600000101", "+34600000102"]
 HTTP = {"how": "http", "url": "http://127.0.0.1/"}
@@ -55,7 +55,7 @@ def test_a_budget_is_kept():
     made = planned(numbers={"reachable": PHONES}, max_texts=3, read=HTTP)
 
     assert made.texts == 3
-    assert NO_MONEY in skipped(made).values()
+    assert OVER_MAX_TEXTS in skipped(made).values()
 
 
 @pytest.mark.parametrize("phones", [1, 2, 6, 40])
@@ -68,7 +68,7 @@ def test_no_phone_gets_more_sms_than_the_operator_allows(phones):
         steps = [step for step in playing(made) if step.number == phone]
         # The send that is one too many is refused.
         assert sum(step.texts - (step.scenario.flow is one_send_too_many) for step in steps) <= 3
-    assert (NO_ROOM in skipped(made).values()) == (phones < 6)
+    assert (PHONES_FULL in skipped(made).values()) == (phones < 6)
 
 
 def test_the_send_that_is_one_too_many_uses_what_the_phone_got_before():
@@ -90,7 +90,7 @@ def test_a_reset_allows_more_scenarios():
     )
 
     assert any(step.reset for step in playing(everybody))
-    assert NO_ROOM not in skipped(everybody).values()
+    assert PHONES_FULL not in skipped(everybody).values()
     assert len(everybody.phases[3]) == 1 < len(one.phases[1])
 
 

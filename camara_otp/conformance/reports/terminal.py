@@ -55,7 +55,8 @@ def progress(console: Console, plan: Plan) -> Generator[tuple[OnEvent, Prompt]]:
 
         def on_event(event: Scenario | Outcome) -> None:
             if isinstance(event, Scenario):
-                shown.update(task, description=_short(event.tag).ljust(46)[:46])
+                tag = event.tag.removeprefix("OTPvalidationAPI_").removeprefix("camara_otp_")
+                shown.update(task, description=tag.ljust(46)[:46])
             elif event.origin != "contract":
                 shown.advance(task)
                 if event.verdict is Verdict.FAIL:
@@ -75,10 +76,6 @@ def progress(console: Console, plan: Plan) -> Generator[tuple[OnEvent, Prompt]]:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _short(tag: str) -> str:
-    return tag.removeprefix("OTPvalidationAPI_").removeprefix("camara_otp_")
 
 
 def announcement(plan: Plan, url: str, *, sandbox: bool = False) -> RenderableType:
@@ -188,10 +185,5 @@ def _summary(report: Report) -> RenderableType:
     text.append(f"  {report.client}")
     for line in report.recommendations:
         text.append(f"\n  - {line}", "dim")
-    return Panel(text, title="Result", title_align="left", border_style=_border(report))
-
-
-def _border(report: Report) -> str:
-    if (report.worst or 0) >= Grade.DIFFERS:
-        return "red"
-    return "magenta" if report.not_judged else "green"
+    style = "red" if (report.worst or 0) >= Grade.DIFFERS else "magenta" if report.not_judged else "green"
+    return Panel(text, title="Result", title_align="left", border_style=style)
