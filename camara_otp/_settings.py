@@ -211,7 +211,10 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
         raise ConfigurationError("headers: must be a mapping of names to strings")
     for name, value in (headers or {}).items():
         if not _is_text(name, _NAME):
-            raise ConfigurationError("headers: a name must be a string of letters, digits and hyphens")
+            raise ConfigurationError(
+                "headers: a name must hold only letters, digits and the marks of RFC 9110 section 5.6.2, such as a "
+                "hyphen or an underscore"
+            )
         if name.lower() in _RESERVED:
             raise ConfigurationError(f"headers: {name} cannot be set here; {_RESERVED[name.lower()]}")
         if not _is_text(value, _VALUE):

@@ -145,7 +145,8 @@ class _Client(Generic[HTTPClient]):
         Raises:
             RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
             ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its message. Nothing was sent.
+            TokenError: no token could be obtained; see the message. The operator processed nothing: at most one request
+                arrived, and was refused with 401.
             RequestNotSentError: the operator cannot have received the request; calling again is safe.
             MaxOTPCodesExceededError: too many codes were sent to this number; offer another way.
             PhoneNumberNotAllowedError: the number cannot receive the SMS; offer another way.
@@ -176,7 +177,8 @@ class _Client(Generic[HTTPClient]):
         Raises:
             RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
             ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
-            TokenError: no token could be obtained; see its message. Nothing was sent.
+            TokenError: no token could be obtained; see the message. The operator processed nothing: at most one request
+                arrived, and was refused with 401.
             InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again.
             VerificationExpiredError: too old, superseded or already used; start again with `send_code`.
             VerificationFailedError: no attempts are left; start again with `send_code`.

@@ -4,7 +4,7 @@
     ├── ConfigurationError        a setting is missing or wrong
     ├── RequestValidationError    an argument breaks a limit of the API; nothing was sent
     ├── SendRefusedError          a limit of the guard refuses the SMS; nothing was sent
-    ├── TokenError                no access token could be obtained; nothing was sent
+    ├── TokenError                no access token could be obtained; no request was processed
     ├── TransportError            no usable response
     │   ├── RequestNotSentError   the operator cannot have seen the request
     │   └── OutcomeUnknownError   the operator may have acted
@@ -162,14 +162,16 @@ class SendRefusedError(OTPError):
 
 
 class TokenError(OTPError):
-    """No access token could be obtained, so the API was not called with one.
+    """No access token could be obtained. The operator processed no request.
+
+    At most one request arrived: one that the operator refused with 401, before the renewal of the token failed.
 
     Attributes:
         error: the error code of the token endpoint, RFC 6749 section 5.2 (`"invalid_client"`, ...), or None.
         error_description: the description of the token endpoint, masked and printable, or None.
     """
 
-    cause = "No access token could be obtained. Nothing was sent to the API."
+    cause = "No access token could be obtained. The operator processed no request."
     remedy = "Check the credentials, the scope and the URL of the token endpoint."
 
     error: str | None

@@ -4,7 +4,7 @@ Run it in the folder of this file: `celery --app celery_task worker`. The settin
 CAMARA_BEARER_TOKEN, CELERY_BROKER_URL, and CELERY_RESULT_BACKEND. Three rules prevent a second SMS:
 
 - `acks_late` stays off (Celery's default): a task whose worker is killed is lost, and is not run again.
-- A task is retried only after `RequestNotSentError` and `TokenError`: the operator cannot have seen the request.
+- A task is retried only after `RequestNotSentError` and `TokenError`: the operator cannot have processed the request.
 - A task expires: a code that was requested ten minutes ago is useless.
 
 With the pickle serializer, the caller gets the exceptions of this package with all attributes. Unpickling can run

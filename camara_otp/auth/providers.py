@@ -179,6 +179,10 @@ def _revealed(token: Secret | None) -> str | None:
 
 
 def _checked(token: str) -> Secret | TokenError:
+    if token == "":
+        return TokenError(
+            "the token provider returned an empty string; check the provider or the function given as `token`"
+        )
     problem = token_problem(token)
     return Secret(token) if problem is None else TokenError(f"the token that was provided {problem}")
 

@@ -22,7 +22,7 @@ class Exit(IntEnum):
     DEVIATES = 1, "the check found deviations"
     USAGE = 2, "wrong options or settings; nothing was sent"
     REFUSED = 3, "the operator refused"
-    NO_TOKEN = 4, "no access token could be obtained; nothing was sent"
+    NO_TOKEN = 4, "no access token could be obtained; the operator processed nothing"
     NOT_SENT = 5, "the operator cannot be reached; nothing was sent, calling again is safe"
     UNKNOWN = 6, "the outcome is unknown: the operator may have acted"
     NOT_JUDGED = 7, "the check has no verdict: no right code was accepted, or no wrong one refused"

@@ -74,7 +74,7 @@ class ScenarioRun:
     # Requests.
 
     def message(self, template: str = "") -> str:
-        """Return a message in which `{ref}` is replaced by a number, so that it differs from every other one."""
+        """Return the message with `{ref}` replaced by a random number of five digits, so that two are rarely equal."""
         return (template or self.settings.message).replace("{ref}", str(secrets.randbelow(90000) + 10000))
 
     def body(self) -> JSONObject:

@@ -161,7 +161,7 @@ def test_a_provider_hears_what_was_rejected_and_what_time_is_left():
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("bad", [*BAD_TOKENS, None, 7, b"abc"])
+@pytest.mark.parametrize("bad", [*filter(None, BAD_TOKENS), None, 7, b"abc"])
 async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
     """Named as a value, without the token."""
     for result in (
@@ -171,7 +171,19 @@ async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
         await afetch_token(CallableToken(lambda: bad), None, 1.0),
     ):
         assert isinstance(result, TokenError)
-        assert "the token that was provided" in str(result)
+        assert str(result).startswith("the token that was provided")
+
+
+@pytest.mark.anyio
+async def test_an_empty_token_of_a_provider_has_a_remedy_about_the_provider():
+    """CAMARA_BEARER_TOKEN, the remedy for an empty string as `token`, would not help."""
+    for result in (fetch_token(Own(lambda: ""), None, 1.0), await afetch_token(CallableToken(lambda: ""), None, 1.0)):
+        assert isinstance(result, TokenError)
+        assert str(result) == (
+            "the token provider returned an empty string; check the provider or the function given as `token`"
+        )
+    with pytest.raises(ConfigurationError, match="leave it out to read CAMARA_BEARER_TOKEN"):
+        StaticToken("")
 
 
 @pytest.mark.anyio
