@@ -288,11 +288,10 @@ class Observation(Generic[T]):
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Tell the observers how the call ended, in reverse order: the last to start is the first to end."""
-        if self._ends:
-            record = self._record(self.result if error is None else error)
-            for end in reversed(self._ends):
-                if end is not None:
-                    _guarded(end, record)
+        record = self._record(self.result if error is None else error)
+        for end in reversed(self._ends):
+            if end is not None:
+                _guarded(end, record)
 
     def _record(self, result: object) -> CallRecord:
         facts = self._facts

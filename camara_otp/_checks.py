@@ -35,7 +35,7 @@ def text(name: str, value: object) -> str:
 
 def holds_surrogate(value: str) -> bool:
     """Return whether a string contains half of a surrogate pair, which cannot be encoded as UTF-8 or JSON."""
-    return _SURROGATE.search(value) is not None
+    return not value.isascii() and _SURROGATE.search(value) is not None
 
 
 def without_bom(value: str) -> str:

@@ -292,6 +292,8 @@ class OTPClient(_Client["Client"]):
     def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if not self.on_call:
             return self._run(call)
+        if not self.on_call:
+            return self._run(call)
         with Observation(self.on_call, call, self._settings.server) as observation:
             observation.result = self._run(call)
         return observation.result
@@ -411,6 +413,8 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         return result
 
     async def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
+        if not self.on_call:
+            return await self._run(call)
         if not self.on_call:
             return await self._run(call)
         with Observation(self.on_call, call, self._settings.server) as observation:
