@@ -185,7 +185,7 @@ def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> dict[str, Any]:
-    """Return the arguments of a client for the environment and its profiles."""
+    """Return the keyword arguments of `OTPClient`, read from environment variables and the file of profiles."""
     try:
         return arguments_for(resolve({}, environ, named_profile, profiles_file(environ)))
     except (ConfigurationError, UserWarning) as error:
@@ -194,7 +194,7 @@ def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> d
 
 
 def arguments_for(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """Return the arguments of a client for settings."""
+    """Return the keyword arguments of `OTPClient` for these settings."""
     token = token_or_provider(settings)
     if "base_url" not in settings:
         raise ConfigurationError("base_url: is missing; set CAMARA_BASE_URL, or name a profile that has it")

@@ -4,8 +4,8 @@
 class Secret:
     """A string that must not be shown: a token, a client secret, a phone number, a code.
 
-    It is a plain object without fields or iteration, so that no serializer of an error tracker or a console reaches
-    the string, whatever it does with tuples, data classes and attrs classes. Open it where bytes are made.
+    It is a plain object without fields or iteration. So no serializer of an error tracker or a console reaches the
+    string, however it serializes tuples, data classes and attrs classes. Reveal it only where bytes are made.
     """
 
     __slots__ = ("_text",)

@@ -23,7 +23,7 @@ from camara_otp._settings import (
     new_x_correlator,
 )
 from camara_otp._wire import SEND_CODE, VALIDATE_CODE
-from camara_otp.auth.providers import TokenSource, afetch_token, fetch_token
+from camara_otp.auth.providers import TokenSource, atoken_from, token_from
 from camara_otp.errors import ConfigurationError, OTPError
 from camara_otp.models import SendCodeRequest, SendCodeResponse, ValidateCodeRequest, ValidateCodeResponse
 from camara_otp.retry import NextAttempt, RetryPolicy
@@ -303,7 +303,7 @@ class OTPClient(_Client["Client"]):
             return call
         if self._exchange.closed:
             return call.context.attach(self._closed())
-        stopped = call.begin(fetch_token(call.provider, None, call.remaining))
+        stopped = call.begin(token_from(call.provider, None, call.remaining))
         while stopped is None:
             verdict = call.judge(self._exchange.request(call.outgoing()))
             if not isinstance(verdict, NextAttempt):
@@ -311,7 +311,7 @@ class OTPClient(_Client["Client"]):
             if verdict.wait:
                 time.sleep(verdict.wait)
             renew = verdict.renew_token
-            stopped = call.begin(fetch_token(call.provider, call.token, call.remaining) if renew else call.token)
+            stopped = call.begin(token_from(call.provider, call.token, call.remaining) if renew else call.token)
         return stopped
 
     def close(self) -> None:
@@ -426,7 +426,7 @@ class AsyncOTPClient(_Client["AsyncClient"]):
             return call
         if self._exchange.closed:
             return call.context.attach(self._closed())
-        stopped = call.begin(await afetch_token(call.provider, None, call.remaining))
+        stopped = call.begin(await atoken_from(call.provider, None, call.remaining))
         while stopped is None:
             verdict = call.judge(await self._exchange.request(call.outgoing()))
             if not isinstance(verdict, NextAttempt):
@@ -434,7 +434,7 @@ class AsyncOTPClient(_Client["AsyncClient"]):
             if verdict.wait:
                 await anyio.sleep(verdict.wait)
             renew = verdict.renew_token
-            stopped = call.begin(await afetch_token(call.provider, call.token, call.remaining) if renew else call.token)
+            stopped = call.begin(await atoken_from(call.provider, call.token, call.remaining) if renew else call.token)
         return stopped
 
     async def aclose(self) -> None:

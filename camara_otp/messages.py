@@ -1,10 +1,11 @@
 """MessageTemplate: a message with a one-time code, its cost, and the last line with which phones fill in the code.
 
+The API's limit of a message's length is in `models`, and the sandbox's in its `config`.
 A message of 160 characters may be billed as three SMS, because one curly quote changes the encoding of all characters.
 If a message ends with `@domain #code`, a phone offers the code only to the page of that domain, not to a phishing page.
 
 Sources: 3GPP TS 23.038 (alphabets), 3GPP TS 23.040 (parts of a long SMS), WICG "Origin-bound one-time codes delivered
-via SMS", which Apple's domain-bound codes and the WebOTP API share.
+via SMS". Apple's domain-bound codes and the WebOTP API share the last one.
 """
 
 import re

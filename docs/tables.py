@@ -56,7 +56,8 @@ COVERED: Final = {
     AttemptOutcome.TOKEN_REJECTED: "401, whatever its code, unless the code is one of the API's own "
     "(`ONE_TIME_PASSWORD_SMS.*`)",
     AttemptOutcome.RATE_LIMITED: "429 with `TOO_MANY_REQUESTS`",
-    AttemptOutcome.REFUSED: "every other 4xx but 409 `ABORTED`, `QUOTA_EXCEEDED` and `MAX_OTP_CODES_EXCEEDED` included",
+    AttemptOutcome.REFUSED: "every other 4xx except 409 `ABORTED`; for example `QUOTA_EXCEEDED` and "
+    "`MAX_OTP_CODES_EXCEEDED`",
     AttemptOutcome.UNKNOWN: "a failure or timeout after the first byte was sent, 5xx, 409 `ABORTED`, any response "
     "outside the contract",
 }

@@ -22,7 +22,7 @@ def without_async(text):
         ("async with", "with"),
         ("await ", ""),
         ("anyio.sleep", "time.sleep"),
-        ("afetch_token", "fetch_token"),
+        ("atoken_from", "token_from"),
         ("aclose", "close"),
         ("__aenter__", "__enter__"),
         ("__aexit__", "__exit__"),

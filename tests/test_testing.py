@@ -203,23 +203,23 @@ def test_a_server_that_is_gone_takes_none(otp_sandbox: Sandbox, otp_client: OTPC
     assert otp_sandbox.sent_count == 0
 
 
-def test_short_way_makes_no_difference(otp_sandbox: Sandbox) -> None:
-    """The fast client responds like a client of httpx, in both of its code paths."""
+def test_sandbox_client_accepts_query_and_credentials(otp_sandbox: Sandbox) -> None:
+    """It responds like a client of httpx, and raises an error once it is closed."""
     with otp_sandbox.client() as http:
         url = BASE_URL + "/otpvalidation/send-code"
         headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
         content = b'{"phoneNumber": "+346661113334", "message": "{{code}}"}'
-        short = http.post(url, headers=headers, content=content)
-        long = http.post(url, headers=headers, content=content, params={"a": "b"})
-        assert short.json().keys() == long.json().keys() == {"authenticationId"}
+        plain = http.post(url, headers=headers, content=content)
+        with_query = http.post(url, headers=headers, content=content, params={"a": "b"})
+        assert plain.json().keys() == with_query.json().keys() == {"authenticationId"}
         assert http.post(url, auth=("a", "b"), content=content).json()["code"] == "UNAUTHENTICATED"
         assert http.build_request("GET", "/relative-to-nothing").method == "GET"
     with pytest.raises(RuntimeError, match="closed"):
         http.post(url)
 
 
-def test_short_way_makes_no_difference_asynchronously(otp_sandbox: Sandbox) -> None:
-    """The fast asynchronous client responds like one of httpx."""
+def test_asynchronous_sandbox_client_accepts_json_and_credentials(otp_sandbox: Sandbox) -> None:
+    """It responds like an asynchronous client of httpx."""
 
     async def flow() -> list[int]:
         async with otp_sandbox.async_client() as http:

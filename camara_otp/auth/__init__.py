@@ -4,8 +4,8 @@
 between workers. `StaticToken` and `CallableToken` stand for `token="..."` and `token=function`; any object with the
 two methods of `TokenProvider` is accepted.
 
-A renewal goes from the client to `cache`, where one fetch serves every caller, to `sharing` if there is a store, and to
-the grant (`client_credentials`, `jwt_bearer`, `ciba`), which has `token_endpoint` send its fields.
+A renewal starts in `cache`: one fetch serves every caller. With a store it continues in `sharing`. The grant
+(`client_credentials`, `jwt_bearer`, `ciba`) names the fields, and `token_endpoint` sends them.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """The responses of an authorization server: pure functions that return a value, or raise TokenRefusal.
 
-Nothing that the server says is shown before it was cleaned: a careless server repeats the secret, the assertion or
-the phone number in its error message.
+Text from the server is masked before it is shown. A server may repeat the secret, the assertion or the phone number in
+its error message.
 """
 
 import json
@@ -36,15 +36,15 @@ REMEDIES: Final[Mapping[str, str]] = {
     "invalid_scope": "check scope; some operators require a purpose, as camara_otp.auth.scope(purpose=...) writes",
     "invalid_target": "check the scope and the audience agreed with the operator",
     "access_denied": "the user or the operator refused; do not ask again automatically",
-    "expired_token": "the user did not answer in time; authorize again",
+    "expired_token": "the user did not confirm in time; authorize again",
     "unknown_user_id": "the operator does not know the login_hint; check the number",
     "invalid_binding_message": "the operator does not accept this request; report it",
     "missing_user_code": "the operator requires a user code, which CAMARA does not; report it",
     "invalid_request_object": "the operator requires signed requests; ask it to accept unsigned ones",
     "invalid_dpop_proof": "the operator requires DPoP, which this package does not support; ask it for Bearer tokens",
     "use_dpop_nonce": "the operator requires DPoP, which this package does not support; ask it for Bearer tokens",
-    "authorization_pending": "the user has not answered yet",
-    "slow_down": "the requests come too fast",
+    "authorization_pending": "the user has not confirmed yet",
+    "slow_down": "the requests come too fast; wait longer between them",
     "temporarily_unavailable": "try again later",
     "server_error": "try again later; if it persists, report it to the operator",
 }
@@ -74,7 +74,7 @@ class Token:
 
 @define(eq=False)
 class TokenRefusal(Exception):  # noqa: N818 - raised inside this package only; callers get a TokenError
-    """There is no token, for this reason; `again` says that a repetition may help, after at least `wait` seconds."""
+    """There is no token, for this reason. `again`: whether a retry may help, after at least `wait` seconds."""
 
     reason: str
     code: str | None = None
@@ -107,7 +107,7 @@ class Reply:
     now: float  # the wall-clock time of the response
 
     def cleaned(self, words: str) -> str:
-        """Return the server's words without secrets, signed tokens and phone numbers."""
+        """Return text of the server with secrets, signed tokens and phone numbers masked."""
         return cleaned(words, self.secrets, credentials=True)
 
 
@@ -116,8 +116,8 @@ def read_token(reply: Reply, scope: str | None) -> Token:
     document = read_document(reply)
     value = document.get("access_token")
     if not isinstance(value, str) or token_problem(value) is not None:
-        raise TokenRefusal("the token endpoint's answer holds no usable access_token; check the token URL")
-    # RFC 6749 requires the type; an answer without one, or with null, is accepted. Apigee writes BearerToken.
+        raise TokenRefusal("the response of the token endpoint holds no usable access_token; check the token URL")
+    # RFC 6749 requires the type; a response without one, or with null, is accepted. Apigee writes BearerToken.
     kind = document.get("token_type")
     kind = "Bearer" if kind is None else kind
     if not isinstance(kind, str) or kind.lower() not in {"bearer", "bearertoken"}:
@@ -142,19 +142,20 @@ def read_token(reply: Reply, scope: str | None) -> Token:
 
 def read_started_login(reply: Reply) -> StartedLogin:
     """Read the response of a backchannel authentication endpoint."""
-    document = read_document(reply, rings=True)
+    document = read_document(reply, prompts_user=True)
     identifier = document.get("auth_req_id")
     if not isinstance(identifier, str) or not identifier:
-        raise TokenRefusal("the backchannel endpoint's answer holds no auth_req_id; check the backchannel URL")
+        raise TokenRefusal("the response of the backchannel endpoint holds no auth_req_id; check the backchannel URL")
     # CIBA Core section 7.3: five seconds where the interval is left out.
     interval = read_seconds(document.get("interval"), 5.0)
     return StartedLogin(identifier, interval, read_seconds(document.get("expires_in"), UNSTATED_LIFETIME))
 
 
-def read_document(reply: Reply, *, rings: bool = False) -> dict[str, Any]:
+def read_document(reply: Reply, *, prompts_user: bool = False) -> dict[str, Any]:
     """Return the JSON object of a success, or raise TokenRefusal.
 
-    A request that `rings` the user's phone may be repeated only after a 429, which notified no phone.
+    `prompts_user`: the request asks the user to confirm on the phone. Such a request is retried only after a 429,
+    which means that the phone got nothing.
     """
     server, status, fault = reply.server, reply.answer.status, reply.answer.fault
     document = _json_object(reply.answer.body)
@@ -176,12 +177,12 @@ def read_document(reply: Reply, *, rings: bool = False) -> dict[str, Any]:
         credentials = "check client_id and its secret or key, client_auth, and the URL"
         remedy = credentials if status in (401, 403) else "check its URL"
         later = ", and try again later" if passing else ""
-        reason = f"{server} answered HTTP {status} without an error code; {remedy}{later}"
+        reason = f"{server} responded with HTTP {status} without an error code; {remedy}{later}"
     elif document is None:
         reason = f"{server} sent something else than a JSON object; check its URL"
     else:
         return document
-    again = status == TOO_MANY or (passing and not rings)
+    again = status == TOO_MANY or (passing and not prompts_user)
     raise TokenRefusal(reason, code, words or None, again=again, wait=retry_after(reply.answer.headers, reply.now) or 0)
 
 

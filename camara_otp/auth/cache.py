@@ -1,11 +1,11 @@
 """Keep one token, and let one fetch serve every caller that waits for it.
 
-The client calls `get_token`. The cache returns the cached token, or has a thread fetch one: through the store if there
-is one (`sharing`), from the token endpoint (`token_endpoint`), with the fields of the grant (`_fetch` of its provider).
+The client calls `get_token`. The cache returns its token, or starts a thread that fetches one. With a store, the thread
+goes through `sharing`. The grant's `_fetch` names the fields, and `token_endpoint` sends them.
 
 Callers, in threads or in tasks of any event loop, only wait for the fetch, each for as long as its own call allows. So
-a caller that is cancelled or times out does not affect the others, and a token that comes too late for one caller
-serves the next. A fetch that exceeds its time is replaced. Ahead of a token's expiry a fetch starts in the background,
+a caller that is cancelled or times out does not affect the others. A token that comes too late for one caller serves
+the next. A fetch that exceeds its time is replaced. Ahead of a token's expiry a fetch starts in the background,
 and callers get the cached token. A forked child starts with the token and without the fetch, whose thread exists in
 the parent only. The lock is held for microseconds, never across I/O or an await.
 """
@@ -45,9 +45,10 @@ _LATE: Final = TokenRefusal("no token within the time of the call; the token end
 
 
 class Fetch(Future[Token | TokenRefusal | None]):
-    """A fetch that has started, to replace the token `unwanted`; another one replaces it at `until`.
+    """A fetch that has started, to replace the token `unwanted`.
 
-    Its outcome is None if another fetch, or a token that was put into the cache, has replaced it.
+    If it is still running at `until`, the next caller starts another fetch. Its outcome is None if another fetch, or a
+    token that was put into the cache, has replaced it.
     """
 
     def __init__(self, unwanted: str | None, until: float) -> None:
@@ -60,17 +61,18 @@ class Fetch(Future[Token | TokenRefusal | None]):
 class TokenCache:
     """Serve a token to any number of threads and tasks, with one fetch at a time.
 
-    A token is renewed `leeway` seconds ahead of its expiry. A fetch is replaced if it takes `patience` seconds.
+    A token is renewed `leeway` seconds ahead of its expiry. A fetch that runs longer than `fetch_timeout` seconds is
+    replaced.
     """
 
     source: Source
     leeway: float = field(kw_only=True)
-    patience: float = field(kw_only=True)
+    fetch_timeout: float = field(kw_only=True)
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
     _token: Token | None = field(default=None, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
-    _fetch: Fetch | None = field(default=None, init=False)
-    _quiet_until: float = field(default=0.0, init=False)
+    _running: Fetch | None = field(default=None, init=False)
+    _no_renewal_before: float = field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
         _caches.add(self)
@@ -78,8 +80,8 @@ class TokenCache:
     def put(self, token: Token) -> None:
         """Take a token that was obtained elsewhere; it replaces the fetch that is running."""
         with self._lock:
-            self._fetch = None
-            self._quiet_until = 0.0
+            self._running = None
+            self._no_renewal_before = 0.0
             self._token = token
 
     def get(self, rejected: str | None, timeout: float) -> str:
@@ -118,12 +120,14 @@ class TokenCache:
                 token = self._token = None  # no other caller shall get a token that the operator rejects
             if token is not None and now >= token.usable_until():
                 token = None
-            if token is not None and (now < token.renew_at(self.leeway) or now < self._quiet_until):
+            if token is not None and (now < token.renew_at(self.leeway) or now < self._no_renewal_before):
                 return token.value
-            fetch = self._fetch
+            fetch = self._running
             if fetch is None or now >= fetch.until:
                 # A renewal ahead of the expiry has all its time, because no caller waits for it.
-                unwanted, wait_budget = (rejected, deadline - now) if token is None else (token.value, self.patience)
+                unwanted, wait_budget = (
+                    (rejected, deadline - now) if token is None else (token.value, self.fetch_timeout)
+                )
                 fetch = self._start(unwanted, now, wait_budget)
             return fetch if token is None else token.value
 
@@ -141,13 +145,13 @@ class TokenCache:
     def _start(self, unwanted: str | None, now: float, wait_budget: float) -> Fetch:
         # The thread starts before the fetch is noted, and cannot finish before the lock is free: an interrupt in
         # between leaves no noted fetch without a thread.
-        fetch = Fetch(unwanted, now + self.patience)
+        fetch = Fetch(unwanted, now + self.fetch_timeout)
         try:
             start_thread(self._run, fetch, wait_budget)
         except RuntimeError:
             fetch.set_result(TokenRefusal("no token: this process cannot start another thread to fetch one"))
         else:
-            self._fetch = fetch
+            self._running = fetch
         return fetch
 
     def _run(self, fetch: Fetch, wait_budget: float) -> None:
@@ -159,14 +163,14 @@ class TokenCache:
             outcome = TokenRefusal(f"no token: fetching it raised {type(error).__name__}")
         with self._lock:
             now = self.clock()
-            is_replaced = self._fetch is not fetch
+            is_replaced = self._running is not fetch
             is_served = self._token is not None and now < self._token.usable_until()
             if not is_replaced:
-                self._fetch = None
+                self._running = None
                 if isinstance(outcome, Token):
                     self._token = outcome
                 if isinstance(outcome, TokenRefusal) or now >= outcome.renew_at(self.leeway):
-                    self._quiet_until = now + RETRY_PAUSE
+                    self._no_renewal_before = now + RETRY_PAUSE
         fetch.set_result(None if is_replaced else outcome)
         if is_served and isinstance(outcome, TokenRefusal) and not is_replaced:
             # No caller waits for a renewal ahead of the expiry, so no caller would report its failure.
@@ -175,8 +179,8 @@ class TokenCache:
     def after_fork(self) -> None:
         """Keep the token, and forget the lock and the fetch of the parent's threads."""
         self._lock = threading.Lock()
-        self._fetch = None
-        self._quiet_until = 0.0
+        self._running = None
+        self._no_renewal_before = 0.0
 
 
 _caches: Final[weakref.WeakSet[TokenCache]] = weakref.WeakSet()
@@ -214,7 +218,7 @@ class CachedProvider(Bounded):
         source: Source = fetch_alone
         if store is not None:
             source = SharedTokenSource(checked_store(store), store_key, self._fetch, timeout=timeout, leeway=leeway)
-        self._cache = TokenCache(source, leeway=leeway, patience=timeout + GRACE)
+        self._cache = TokenCache(source, leeway=leeway, fetch_timeout=timeout + GRACE)
 
     def _fetch(self, timeout: float) -> Token:
         """Fetch a token with the grant within so many seconds, or raise TokenRefusal."""
@@ -224,7 +228,7 @@ class CachedProvider(Bounded):
         """Return a token, for the sync client.
 
         Args:
-            rejected: the token that the operator has just answered with 401, or None.
+            rejected: the token that the operator has just rejected with 401, or None.
             timeout: seconds to wait for a token that has to be fetched.
 
         Raises:

@@ -110,8 +110,8 @@ class CIBA(CachedProvider):
             timeout: seconds to wait for the user and the operator.
 
         Raises:
-            TokenError: refused, not finished in time, or no usable answer; `error` holds the server's code, or
-                `"expired_token"` if the user did not answer in time.
+            TokenError: refused, not finished in time, or no usable response; `error` holds the server's code, or
+                `"expired_token"` if the user did not confirm in time.
             ConfigurationError: `timeout` is not a number of seconds.
         """
         timeout = seconds("timeout", timeout)
@@ -210,7 +210,7 @@ def poll_login(
     while True:
         if clock() + pause >= deadline:
             raise TokenRefusal(
-                "the user did not answer in time; give authorize a longer timeout (the operator requires "
+                "the user did not confirm in time; give authorize a longer timeout (the operator requires "
                 f"{interval:g} s between two polls)",
                 "expired_token",
             )
@@ -228,5 +228,5 @@ def poll_login(
                 interval = max(interval, min(interval * 2, _LONGEST_INTERVAL), refusal.wait)
         pause = interval
         if clock() + pause >= ends:
-            reason = "the user did not answer within the operator's own limit; authorize again"
+            reason = "the user did not confirm within the operator's own limit; authorize again"
             raise TokenRefusal(reason, "expired_token")

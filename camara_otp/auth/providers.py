@@ -1,7 +1,7 @@
 """Where the token of a call comes from: the protocol of every provider, and the two simplest providers.
 
-The client calls `fetch_token` or `afetch_token`, which turn every error of a provider into a TokenError and return it
-as a value, so that it is raised in a frame that holds no token.
+The client calls `token_from` or `atoken_from`. Both return an error of a provider as a value, a TokenError, so that it
+is raised in a frame that holds no token.
 """
 
 import inspect
@@ -36,7 +36,7 @@ class TokenProvider(Protocol):
 
 
 class Bounded:
-    """A provider of this package, which keeps to `timeout` by itself and needs no watch over it."""
+    """A provider of this package. It enforces `timeout` itself, so `atoken_from` does not."""
 
     __slots__ = ()
 
@@ -103,7 +103,7 @@ class CallableToken(Bounded):
             return result
         with anyio.move_on_after(timeout):
             return await result
-        raise TokenError("the token callable did not answer in time")
+        raise TokenError("the token callable returned no token in time; check it, or give the call a longer timeout")
 
     def __repr__(self) -> str:
         return f"CallableToken({getattr(self._function, '__qualname__', type(self._function).__qualname__)})"
@@ -144,7 +144,7 @@ def token_problem(token: object) -> str | None:
     return "has a space, a line end or another control character; remove it"
 
 
-def fetch_token(provider: TokenProvider | None, rejected: Secret | None, timeout: float) -> Secret | TokenError | None:
+def token_from(provider: TokenProvider | None, rejected: Secret | None, timeout: float) -> Secret | TokenError | None:
     """Return the provider's token, or the error, as a value; None without a provider."""
     if provider is None:
         return None
@@ -156,7 +156,7 @@ def fetch_token(provider: TokenProvider | None, rejected: Secret | None, timeout
         return _token_error(error)
 
 
-async def afetch_token(
+async def atoken_from(
     provider: TokenProvider | None, rejected: Secret | None, timeout: float
 ) -> Secret | TokenError | None:
     """Return the provider's token within `timeout` seconds, or the error, as a value; None without a provider."""
@@ -171,7 +171,7 @@ async def afetch_token(
             return _checked(await provider.aget_token(rejected=_revealed(rejected), timeout=timeout))
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, there is no token
         return _token_error(error)
-    return TokenError("the token provider did not answer in time")
+    return TokenError("the token provider returned no token in time; check it, or give the call a longer timeout")
 
 
 def _revealed(token: Secret | None) -> str | None:

@@ -12,7 +12,7 @@ SEND_VALIDATE: Final = "one-time-password-sms:send-validate"
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 _PURPOSE: Final = re.compile(r"(?:dpv:)?([A-Za-z][A-Za-z0-9]*)")
 
-# Scopes of OpenID Connect: an answer may leave them out without granting less of the API.
+# Scopes of OpenID Connect: a response may leave them out without granting less of the API.
 _OPENID: Final = frozenset({"openid", "offline_access", "profile", "email", "phone", "address"})
 
 

@@ -1,9 +1,10 @@
 """Share one token between workers: look in the store, take its lock, fetch, save, release.
 
-A worker that does not get the lock waits for the token for half of the time that its caller has, then fetches a token
-of its own. The lock expires by itself, so a worker that is killed while it fetches costs the others a wait and a few
-requests, no call. A store that fails, hangs or is slow takes a quarter of the caller's time at most, and the worker
-then fetches a token of its own. Machines do not compare clocks: the store reports the time that a token has left.
+A worker that does not get the lock waits for the token for half of the time that its caller has. Then it fetches a
+token of its own. The lock expires by itself. If a worker is killed while it fetches, the others wait and send a few
+extra token requests, but no call fails. A store that fails, hangs or is slow takes a quarter of the caller's time:
+at least 0.25 s and at most 2 s. The worker then fetches a token of its own. Machines do not compare clocks:
+the store reports the time that a token has left.
 """
 
 import logging
@@ -21,7 +22,7 @@ from camara_otp.auth.stores import StoreKey, TokenStore
 _log: Final = logging.getLogger("camara_otp.auth")
 
 LOCK_SECONDS: Final = 4.0
-"""The time after which the lock of a worker that was killed expires: sooner than others give up waiting."""
+"""The lease of a killed worker expires after this time, before the other workers (at most 5 s by default) give up."""
 
 # Seconds that the store may take in one fetch: a quarter of the caller's time, within these limits.
 _STORE_BUDGET: Final = (0.25, 2.0)
@@ -44,7 +45,12 @@ class SharedTokenSource:
     _unwanted: tuple[str, ...] = field(default=(), init=False, repr=False)
 
     def __call__(self, unwanted: str | None, wait_budget: float) -> Token:
-        """Return the shared token if it is not the unwanted one, else fetch a token and share it."""
+        """Return the shared token if it is not the unwanted one, else fetch a token and share it.
+
+        Args:
+            unwanted: the token to replace, rejected or due; None if there was no token
+            wait_budget: seconds that a caller waits, or the whole timeout if none waits
+        """
         began = self.clock()
         if unwanted is not None:
             self._unwanted = (*self._unwanted, unwanted)[-_REMEMBERED:]
@@ -112,7 +118,7 @@ class _BoundedStore:
     has_failed: bool = False
 
     def ask(self, method: str, *args: object) -> Any:
-        """Return the answer of the store, or None if it fails or is out of time."""
+        """Return the result of the store, or None if it fails or is out of time."""
         began = time.monotonic()
         problem = "too slow"
         if self.seconds > 0:

@@ -175,7 +175,7 @@ class RedisStore:
             raise ConfigurationError("client: must be a redis.Redis; RedisStore.from_url takes a URL")
         if any(base.__module__.startswith("redis.asyncio") for base in kind.__mro__):
             raise ConfigurationError(
-                "client: must be a redis.Redis, also for the async client: tokens are fetched in a thread"
+                "client: must be a synchronous redis.Redis; AsyncOTPClient fetches tokens in a thread too"
             )
         self._client: Any = client
         self._prefix = prefix

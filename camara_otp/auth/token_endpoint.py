@@ -1,8 +1,9 @@
 """Ask an authorization server: find its endpoints, send a form, repeat a request that may be repeated.
 
-A request for a token sends no SMS, so a failed one is sent again within the deadline, each time with a new form. A
-refresh token that works once is sent again as well: there is no other, and servers that rotate refresh tokens tolerate
-an immediate repetition best. A request that rings the user's phone is sent again only if it cannot have arrived.
+A request for a token sends no SMS, so a failed one is sent again within the deadline, each time with a new form. This
+includes a refresh token that works once, because there is no other. Servers that rotate refresh tokens tolerate an
+immediate repetition best. A request that asks the user to confirm on the phone is sent again only after a 429, or if it
+cannot have arrived.
 """
 
 import random
@@ -128,7 +129,8 @@ class TokenEndpoint:
         if http_client is not None:
             if hasattr(http_client, "aclose"):
                 raise ConfigurationError(
-                    "http_client: must be an httpx.Client, also for the async client: tokens are fetched in a thread"
+                    "http_client: must be a synchronous httpx.Client or httpx2.Client; AsyncOTPClient fetches tokens "
+                    "in a thread too"
                 )
             # The exchange checks what else it cannot use.
             open_exchange("https://localhost", max_response_bytes=1, http_client=http_client).close()
@@ -146,7 +148,7 @@ class TokenEndpoint:
             self.name = issuer_of(self._issuer)[0][0]
         for name, url in self._urls.items():
             if split_endpoint(name, url, allow_http=allow_http).in_the_clear:
-                warn(f"{name}: the credentials travel over plain http, readable by everyone on the way")
+                warn(f"{name}: the credentials travel over plain http, readable on the network; use https")
 
     def __repr__(self) -> str:
         return repr(shown_url(getattr(self, "name", "")))
@@ -202,7 +204,7 @@ class TokenEndpoint:
         began = time.monotonic()
         answer = exchange.request(Outgoing(method, target, headers, form.body, deadline, _CONNECT_TIMEOUT))
         if isinstance(answer, Failure):
-            # A request to the backchannel endpoint rings the user's phone.
+            # A request to the backchannel endpoint asks the user to confirm on the phone.
             again = not answer.permanent and not (answer.sent and which == "backchannel_url")
             raise TokenRefusal(f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}", again=again)
         return Reply(server, answer, Secrets(*form.secrets), began, time.time())

@@ -1,4 +1,4 @@
-"""Questions to the user, answered at a terminal or on standard input."""
+"""Ask the user at a terminal, or read from standard input."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from camara_otp.cli.exit_codes import Stopped
 
 
 def at_terminal() -> bool:
-    """Return whether there is a user to ask."""
+    """Return whether standard input is a terminal."""
     return can_answer() and sys.stdin.isatty()
 
 
@@ -48,7 +48,7 @@ def ask_for_token() -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before a step that costs money, unless the user already agreed; stop if the answer is no."""
+    """Ask before a step that costs money, unless the user passed --yes; raise Stopped if the user refuses."""
     if yes:
         return
     if not at_terminal():
@@ -58,7 +58,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def is_agreed(question: str) -> bool:
-    """Ask the user; every answer but a yes is a no."""
+    """Return whether the user typed `y` or `yes`."""
     return _answer(f"{question} [y/N]").lower() in ("y", "yes")
 
 

@@ -42,7 +42,10 @@ class SendLog:
         return sends.get(self.digest) if salt == self.salt else None
 
     def replace(self, old: Send | None, new: Send | None) -> None:
-        """Replace the last send, or remove it with None, unless another process has recorded one instead of `old`."""
+        """Set the last send to `new`, or remove it if `new` is None.
+
+        Do nothing if the last send is no longer `old`, because another process changed it.
+        """
         salt, sends = _read()
         others = {digest: send for digest, send in sends.items() if digest != self.digest and salt == self.salt}
         if self.last == old != new:

@@ -10,7 +10,10 @@ from camara_otp.cli.console import Screen
 
 
 def validate_code(screen: Screen, otp: OTPClient, authentication_id: str, code: str) -> ValidateCodeResponse:
-    """Check a code. Once it is used up, another send to the number needs no question."""
+    """Validate a code. If it is used up, remove it from the send log.
+
+    The next `send` to this number then does not ask for confirmation.
+    """
     stopped = (
         "Stopped while checking: the operator may have accepted the code, or counted a wrong one. "
         "The number does not count as verified."

@@ -51,7 +51,7 @@ class GuardEvent:
 
 
 class LenientStore:
-    """A store whose failures are logged as warnings and reported, and then ignored."""
+    """Wraps a store. Logs each failure as a warning, passes it to `on_event`, and continues without the store."""
 
     def __init__(self, store: Store, on_event: Callable[[GuardEvent], object] | None) -> None:
         self.store = store

@@ -1,4 +1,6 @@
-"""The operator's rules for one-time codes as a state machine without clock, network, lock or framework.
+"""The operator's rules for one-time codes: limits of sends and tries, lifetime, single use.
+
+A state machine without clock, network, lock or framework.
 
 Every decision takes the time as an argument. A number has one valid code, for single use, with a lifetime and a limited
 number of wrong tries.
@@ -82,7 +84,7 @@ class _Verification:
 
 @attrs.define(eq=False)
 class _Phone:
-    """The sends to one phone number that can still count, and its verifications, oldest first."""
+    """The verifications of one phone number, and the times of the sends that count toward its limit; oldest first."""
 
     sends: deque[float]
     verifications: deque[_Verification] = attrs.field(factory=deque[_Verification])

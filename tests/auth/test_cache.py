@@ -58,15 +58,15 @@ class Source:
         return outcome
 
 
-def cache(source, *, leeway=60.0, patience=10.0, **options):
+def cache(source, *, leeway=60.0, fetch_timeout=10.0, **options):
     """Return a cache over a source."""
-    return TokenCache(source, leeway=leeway, patience=patience, **options)
+    return TokenCache(source, leeway=leeway, fetch_timeout=fetch_timeout, **options)
 
 
 def settle(made):
     """Wait until no fetch is under way."""
     deadline = time.monotonic() + 5
-    while made._fetch is not None:
+    while made._running is not None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -329,7 +329,7 @@ async def test_a_task_that_waits_for_an_abandoned_fetch_takes_part_in_the_next()
     """The asynchronous version asks again too."""
     source = Source()
     source.gate.clear()
-    made = cache(source, patience=0.05)
+    made = cache(source, fetch_timeout=0.05)
     opener = threading.Timer(0.1, source.gate.set)
     opener.start()
 
@@ -386,7 +386,7 @@ def test_an_abandoned_fetch_is_replaced():
     clock = Clock()
     source = Source(clock=clock)
     source.gate.clear()
-    made = cache(source, clock=clock, patience=3)
+    made = cache(source, clock=clock, fetch_timeout=3)
     first = made._decide(None, 1e9)
     clock.now += 3
 
@@ -404,7 +404,7 @@ def test_a_caller_that_waits_for_an_abandoned_fetch_takes_part_in_the_next():
     """A caller with time left asks again when the fetch is abandoned."""
     source = Source()
     source.gate.clear()
-    made = cache(source, patience=0.05)
+    made = cache(source, fetch_timeout=0.05)
     opener = threading.Timer(0.1, source.gate.set)
     opener.start()
 
@@ -426,7 +426,7 @@ def test_a_fetch_from_before_a_token_was_put_changes_nothing(outcome):
     assert late.result(5) is None
 
     assert made.get(None, 5) == "new"
-    assert made._quiet_until == 0.0
+    assert made._no_renewal_before == 0.0
     assert len(source.asked) == 1
 
 

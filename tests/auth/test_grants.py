@@ -28,7 +28,7 @@ from joserfc.jws import JWSRegistry
 from camara_otp._secret import Secret
 from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, scope, token_endpoint
 from camara_otp.auth.answers import TokenRefusal
-from camara_otp.auth.providers import afetch_token, fetch_token
+from camara_otp.auth.providers import atoken_from, token_from
 from camara_otp.auth.token_endpoint import pause_before
 from camara_otp.errors import ConfigurationError, TokenError
 from tests.auth.server import answer
@@ -497,7 +497,7 @@ def test_an_interrupted_login_leaves_no_secret_in_the_traceback(tokens, alarm, m
     assert [text for text in shown if any(secret in text for secret in (SECRET, HINT[4:], "r3q-id"))] == []
 
 
-@pytest.mark.parametrize("ask", [get, lambda provider, rejected: fetch_token(provider, Secret(rejected), 5.0)])
+@pytest.mark.parametrize("ask", [get, lambda provider, rejected: token_from(provider, Secret(rejected), 5.0)])
 def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, alarm, ask):
     """The rejected token may be valid for another gateway."""
     tokens.gate.clear()
@@ -515,7 +515,7 @@ def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, al
     "ask",
     [
         lambda provider: provider.aget_token(rejected="r3fused", timeout=5.0),
-        lambda provider: afetch_token(provider, Secret("r3fused"), 5.0),
+        lambda provider: atoken_from(provider, Secret("r3fused"), 5.0),
     ],
 )
 async def test_a_cancelled_wait_for_a_token_leaves_none_in_the_traceback(tokens, ask):
@@ -1260,11 +1260,11 @@ def test_a_thread_that_fetches_warns_of_nothing(tokens):
 
 @pytest.mark.usefixtures("quick_polls")
 @pytest.mark.parametrize("limit", ["operator", "caller"])
-def test_a_login_without_an_answer_of_the_user_is_an_expired_token(tokens, limit):
+def test_a_login_without_confirmation_by_the_user_is_an_expired_token(tokens, limit):
     """The caller's timeout and the operator's limit raise the same error."""
     started = answer(auth_req_id="r", expires_in=1 if limit == "operator" else 100, interval=0)
     tokens.reply = lambda seen: started if seen.path == "/bc" else PENDING
-    with pytest.raises(TokenError, match="user did not answer") as caught:
+    with pytest.raises(TokenError, match="user did not confirm") as caught:
         ciba(tokens).authorize(timeout=10 if limit == "operator" else 0.3)
 
     assert caught.value.error == "expired_token"

@@ -8,7 +8,7 @@ import pytest
 
 from camara_otp._secret import Secret
 from camara_otp.auth import CallableToken, StaticToken, TokenProvider
-from camara_otp.auth.providers import afetch_token, fetch_token, provider_of, token_problem
+from camara_otp.auth.providers import atoken_from, provider_of, token_from, token_problem
 from camara_otp.errors import ConfigurationError, TokenError
 
 BAD_TOKENS = [
@@ -146,16 +146,16 @@ async def test_every_kind_of_provider_gives_its_token():
         return "t"
 
     for provider in (StaticToken("t"), CallableToken(lambda: "t"), Own(lambda: "t")):
-        assert fetch_token(provider, None, 1.0) == Secret("t")
-        assert await afetch_token(provider, None, 1.0) == Secret("t")
-    assert await afetch_token(CallableToken(later), None, 1.0) == Secret("t")
+        assert token_from(provider, None, 1.0) == Secret("t")
+        assert await atoken_from(provider, None, 1.0) == Secret("t")
+    assert await atoken_from(CallableToken(later), None, 1.0) == Secret("t")
 
 
 def test_a_provider_hears_what_was_rejected_and_what_time_is_left():
     """It can renew the token within the deadline of the call."""
     own = Own(lambda: "new")
 
-    fetch_token(own, Secret("old"), 2.5)
+    token_from(own, Secret("old"), 2.5)
 
     assert own.asked == [("old", 2.5)]
 
@@ -165,10 +165,10 @@ def test_a_provider_hears_what_was_rejected_and_what_time_is_left():
 async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
     """Named as a value, without the token."""
     for result in (
-        fetch_token(Own(lambda: bad), None, 1.0),
-        fetch_token(CallableToken(lambda: bad), None, 1.0),
-        await afetch_token(Own(lambda: bad), None, 1.0),
-        await afetch_token(CallableToken(lambda: bad), None, 1.0),
+        token_from(Own(lambda: bad), None, 1.0),
+        token_from(CallableToken(lambda: bad), None, 1.0),
+        await atoken_from(Own(lambda: bad), None, 1.0),
+        await atoken_from(CallableToken(lambda: bad), None, 1.0),
     ):
         assert isinstance(result, TokenError)
         assert str(result).startswith("the token that was provided")
@@ -177,7 +177,10 @@ async def test_a_provided_token_that_a_header_cannot_carry_is_an_error(bad):
 @pytest.mark.anyio
 async def test_an_empty_token_of_a_provider_has_a_remedy_about_the_provider():
     """CAMARA_BEARER_TOKEN, the remedy for an empty string as `token`, would not help."""
-    for result in (fetch_token(Own(lambda: ""), None, 1.0), await afetch_token(CallableToken(lambda: ""), None, 1.0)):
+    for result in (
+        token_from(Own(lambda: ""), None, 1.0),
+        await atoken_from(CallableToken(lambda: ""), None, 1.0),
+    ):
         assert isinstance(result, TokenError)
         assert str(result) == (
             "the token provider returned an empty string; check the provider or the function given as `token`"
@@ -190,8 +193,8 @@ async def test_an_empty_token_of_a_provider_has_a_remedy_about_the_provider():
 async def test_what_a_provider_raises_is_chained():
     """The chained exception has the frames of the provider only."""
     for result in (
-        fetch_token(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
-        await afetch_token(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
+        token_from(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
+        await atoken_from(CallableToken(raising(KeyError("vault"))), Secret("old-token"), 1.0),
     ):
         assert isinstance(result, TokenError)
         assert "KeyError" in str(result)
@@ -206,7 +209,7 @@ def test_a_token_error_of_a_provider_is_kept():
     """Its frames may contain secrets and are removed."""
     error = TokenError("no luck", error="invalid_client")
 
-    result = fetch_token(CallableToken(raising(error)), None, 1.0)
+    result = token_from(CallableToken(raising(error)), None, 1.0)
 
     assert result is error
     assert result.__traceback__ is None
@@ -217,9 +220,9 @@ def test_a_token_error_of_a_provider_is_kept():
 async def test_interruptions_pass_through(stop):
     """KeyboardInterrupt does not become a TokenError."""
     with pytest.raises(stop):
-        fetch_token(CallableToken(raising(stop())), None, 1.0)
+        token_from(CallableToken(raising(stop())), None, 1.0)
     with pytest.raises(stop):
-        await afetch_token(CallableToken(raising(stop())), None, 1.0)
+        await atoken_from(CallableToken(raising(stop())), None, 1.0)
 
 
 def test_an_async_callable_is_refused_by_the_sync_client():
@@ -233,7 +236,7 @@ def test_an_async_callable_is_refused_by_the_sync_client():
             return iter(())
 
     for function in (later, Awaitable):
-        result = fetch_token(CallableToken(function), None, 1.0)
+        result = token_from(CallableToken(function), None, 1.0)
         assert isinstance(result, TokenError)
         assert "AsyncOTPClient" in str(result)
 
@@ -252,7 +255,7 @@ async def test_a_slow_provider_ends_with_the_deadline():
 
     began = time.monotonic()
     for provider in (CallableToken(slow), Slow(None)):
-        result = await afetch_token(provider, None, 0.05)
+        result = await atoken_from(provider, None, 0.05)
         assert isinstance(result, TokenError)
         assert "in time" in str(result)
     assert time.monotonic() - began < 1.0
