@@ -203,16 +203,16 @@ class CallRecord:
     """The outcome of one call, without anything personal.
 
     Attributes:
-        operation: `"send_code"` or `"validate_code"`.
-        seconds: duration: token, every attempt and every wait.
-        attempts: API requests begun; more than one if the first one cannot have arrived.
-        status: the HTTP status of the response, or None without one.
-        code: the operator's error code, `"_OTHER"` for one outside the contract, None without one.
-        error: the name of the exception's class, None if the call returned.
-        outcome_unknown: True if the operator may have acted although the call failed.
-        x_correlator: the correlator of the call, which identifies it in the operator's records.
-        server_address: the operator's host.
-        server_port: its port.
+        operation: `"send_code"` or `"validate_code"`
+        seconds: duration: token, every attempt and every wait
+        attempts: API requests begun; more than one if the first one cannot have arrived
+        status: the HTTP status of the response, or None without one
+        code: the operator's error code, `"_OTHER"` for one outside the contract, None without one
+        error: the name of the exception's class, None if the call returned
+        outcome_unknown: True if the operator may have acted although the call failed
+        x_correlator: the correlator of the call, which identifies it in the operator's records
+        server_address: the operator's host
+        server_port: its port
     """
 
     operation: str
@@ -248,7 +248,7 @@ def checked_observers(on_call: "OnCall | Sequence[OnCall] | None") -> list[OnCal
     """Return the observers of a client.
 
     Raises:
-        ConfigurationError: one of them is neither callable nor a `CallObserver`, or is asynchronous.
+        ConfigurationError: one of them is neither callable nor a `CallObserver`, or is asynchronous
     """
     if on_call is None:
         return []
@@ -263,7 +263,7 @@ class Observation(Generic[T]):
     """One call that is observed. An exception of an observer is logged, and never reaches the caller.
 
     Attributes:
-        result: the result of the call, set by the client.
+        result: the result of the call, set by the client
     """
 
     __slots__ = ("_began", "_ends", "_facts", "_server", "result")

@@ -25,11 +25,11 @@ class SettingSpec:
     """The form and purpose of a setting.
 
     Attributes:
-        kind: the type of its value: str, float (seconds), bool, or dict (of strings).
-        variable: its environment variable, or None.
-        about: its purpose.
-        hidden: whether its value is a secret.
-        default: its value where it is not set.
+        kind: the type of its value: str, float (seconds), bool, or dict (of strings)
+        variable: its environment variable, or None
+        about: its purpose
+        hidden: whether its value is a secret
+        default: its value where it is not set
     """
 
     kind: type

@@ -54,12 +54,12 @@ def redact(text: str, secrets: Iterable[str] | Mapping[str, str]) -> str:
     """Return the string with every secret masked, in every spelling.
 
     Args:
-        text: any string, of a server or about one.
+        text: any string, of a server or about one
         secrets: the values to mask. Phone numbers and numeric codes are compared by their digits, other values by
             their letters and digits. A mapping gives the replacement of each value; otherwise `***`.
 
     Returns:
-        the string with masks, or `***` alone if its escapes are nested too deep to be read.
+        the string with masks, or `***` alone if its escapes are nested too deep to be read
     """
     masks = cast("Mapping[str, str]", secrets) if isinstance(secrets, Mapping) else dict.fromkeys(secrets, MASK)
     if not text or not any(masks):
@@ -105,9 +105,9 @@ def cleaned(text: str, secrets: Secrets, *, credentials: bool = False) -> str:
     """Return a server's words without secrets, printable and short.
 
     Args:
-        text: any string.
-        secrets: the strings of the request that must not be shown.
-        credentials: True masks any signed token and any phone number, known or not.
+        text: any string
+        secrets: the strings of the request that must not be shown
+        credentials: True masks any signed token and any phone number, known or not
     """
     text = secrets.hidden_in(text)
     return shortened(_CREDENTIAL.sub("***", text) if credentials else text)

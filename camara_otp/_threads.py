@@ -16,7 +16,7 @@ def start_thread(target: Callable[..., None], *args: Any) -> None:
     """Start a daemon thread.
 
     Raises:
-        RuntimeError: the process cannot start another thread.
+        RuntimeError: the process cannot start another thread
     """
     threading.Thread(target=target, args=args, name="camara-otp", daemon=True).start()
 
@@ -25,7 +25,7 @@ def run_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
     """Run a function in a thread of its own and return its future.
 
     Raises:
-        RuntimeError: the process cannot start another thread.
+        RuntimeError: the process cannot start another thread
     """
     future: Future[T] = Future()
     start_thread(fulfill, future, function, *args)

@@ -264,11 +264,11 @@ class OperationSpec(NamedTuple, Generic[T]):
     """One operation of the API.
 
     Attributes:
-        name: the name of its method.
-        path: its path below `api_path`.
-        request: the class of its request.
-        second: the name of the request's second argument.
-        read: the reader of its responses.
+        name: the name of its method
+        path: its path below `api_path`
+        request: the class of its request
+        second: the name of the request's second argument
+        read: the reader of its responses
     """
 
     name: str

@@ -71,12 +71,12 @@ class _Client(Generic[HTTPClient]):
             timeout: seconds for one call in all: token, name resolution, every attempt and wait, reading the response.
                 Finite and above 0. A plain token callable is not interrupted, only checked when it returns.
             retry: when to repeat a request that never reached the operator; None never repeats anything but a 401 with
-                a renewed token.
-            x_correlator: a callable that returns the correlator of each call (default: a UUID4); None sends none.
-            headers: extra headers of every request, visible ASCII.
-            params: extra query parameters of every request.
-            max_response_bytes: cap on the decoded body of a response.
-            allow_http: True lets the token travel over plain http to a host that is not loopback; warns.
+                a renewed token
+            x_correlator: a callable that returns the correlator of each call (default: a UUID4); None sends none
+            headers: extra headers of every request, visible ASCII
+            params: extra query parameters of every request
+            max_response_bytes: cap on the decoded body of a response
+            allow_http: True lets the token travel over plain http to a host that is not loopback; warns
             http_client: a client of yours (mTLS, private CA, HTTP/2, hooks): `httpx.Client` or `httpx2.Client`, for
                 `AsyncOTPClient` their `AsyncClient`. It is used as it is and never closed. A response that a server
                 sends without a request can then be taken for the next one; and a server that sends its headers byte by
@@ -86,7 +86,7 @@ class _Client(Generic[HTTPClient]):
                 to it or remove from it at any time.
 
         Raises:
-            ConfigurationError: an argument is rejected; the message names it and the remedy.
+            ConfigurationError: an argument is rejected; the message names it and the remedy
 
         Source: CAMARA One Time Password SMS 1.1.1.
         """
@@ -117,10 +117,10 @@ class _Client(Generic[HTTPClient]):
         """Return a client with the settings that the command line reads: environment, profiles, client credentials.
 
         Args:
-            profile: the profile to use, by its name in the file of profiles; by default CAMARA_PROFILE's.
+            profile: the profile to use, by its name in the file of profiles; by default CAMARA_PROFILE's
 
         Raises:
-            ConfigurationError: a setting is missing or wrong; the message names it and the remedy.
+            ConfigurationError: a setting is missing or wrong; the message names it and the remedy
         """
         from camara_otp._environment import client_arguments  # noqa: PLC0415 - not every process reads profiles
 
@@ -133,27 +133,27 @@ class _Client(Generic[HTTPClient]):
         sends an SMS, costs money, and invalidates the code before it. A request that may have arrived is not repeated.
 
         Args:
-            phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`; or a whole `SendCodeRequest`.
-            message: at most 160 characters, with the label `{{code}}` where the code goes.
-            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as a string, callable or provider; a string is never renewed.
-            timeout: seconds for this call.
+            phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`; or a whole `SendCodeRequest`
+            message: at most 160 characters, with the label `{{code}}` where the code goes
+            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`
+            token: this call's token, as a string, callable or provider; a string is never renewed
+            timeout: seconds for this call
 
         Returns:
-            The authentication_id for `validate_code`. It does not mean that the SMS has arrived.
+            the authentication_id for `validate_code`. It does not mean that the SMS has arrived.
 
         Raises:
             RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
             ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
             TokenError: no token could be obtained; see the message. The operator processed nothing: at most one request
                 arrived, and was refused with 401.
-            RequestNotSentError: the operator cannot have received the request; calling again is safe.
-            MaxOTPCodesExceededError: too many codes were sent to this number; offer another way.
-            PhoneNumberNotAllowedError: the number cannot receive the SMS; offer another way.
-            PhoneNumberBlockedError: SMS to the number are blocked; offer another way.
-            OutcomeUnknownError: no complete response came; ask the user whether an SMS arrived before sending again.
-            UnexpectedResponseError: a response outside the contract; check `base_url` and `api_path`.
-            APIError: any other refusal; branch on its class, and read `.outcome_unknown` before sending again.
+            RequestNotSentError: the operator cannot have received the request; calling again is safe
+            MaxOTPCodesExceededError: too many codes were sent to this number; offer another way
+            PhoneNumberNotAllowedError: the number cannot receive the SMS; offer another way
+            PhoneNumberBlockedError: SMS to the number are blocked; offer another way
+            OutcomeUnknownError: no complete response came; ask the user whether an SMS arrived before sending again
+            UnexpectedResponseError: a response outside the contract; check `base_url` and `api_path`
+            APIError: any other refusal; branch on its class, and read `.outcome_unknown` before sending again
 
         Source: CAMARA One Time Password SMS 1.1.1, sendCode.
         """
@@ -165,28 +165,28 @@ class _Client(Generic[HTTPClient]):
 
         Args:
             authentication_id: the value that `send_code` returned, unchanged, 1 to 36 characters; or a whole
-                `ValidateCodeRequest`.
-            code: the user's input, as a string of 1 to 10 characters; case and leading zeros count.
-            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`.
-            token: this call's token, as a string, callable or provider; a string is never renewed.
-            timeout: seconds for this call.
+                `ValidateCodeRequest`
+            code: the user's input, as a string of 1 to 10 characters; case and leading zeros count
+            x_correlator: this call's correlator, 1 to 256 characters out of `a-z A-Z 0-9 - _ : ; . / < > { }`
+            token: this call's token, as a string, callable or provider; a string is never renewed
+            timeout: seconds for this call
 
         Returns:
-            The x-correlator, for your records.
+            the x-correlator, for your records
 
         Raises:
             RequestValidationError: an argument breaks a limit; fix it. Nothing was sent.
             ConfigurationError: the client is closed, or `timeout` or `token` cannot be used. Nothing was sent.
             TokenError: no token could be obtained; see the message. The operator processed nothing: at most one request
                 arrived, and was refused with 401.
-            InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again.
-            VerificationExpiredError: too old, superseded or already used; start again with `send_code`.
-            VerificationFailedError: no attempts are left; start again with `send_code`.
-            NotFoundError: the authentication_id was never issued; start again with `send_code`.
-            RequestNotSentError: the operator cannot have received the request; calling again is safe.
+            InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again
+            VerificationExpiredError: too old, superseded or already used; start again with `send_code`
+            VerificationFailedError: no attempts are left; start again with `send_code`
+            NotFoundError: the authentication_id was never issued; start again with `send_code`
+            RequestNotSentError: the operator cannot have received the request; calling again is safe
             OutcomeUnknownError: no complete response came; the attempt may be spent. Start again with `send_code`.
-            UnexpectedResponseError: a response outside the contract, never a verified number.
-            APIError: any other refusal; branch on its class.
+            UnexpectedResponseError: a response outside the contract, never a verified number
+            APIError: any other refusal; branch on its class
 
         Source: CAMARA One Time Password SMS 1.1.1, validateCode.
         """

@@ -35,11 +35,11 @@ class OTPError(Exception):
     """Base class of every exception of this package.
 
     Attributes:
-        cause: why this class of error occurs.
-        remedy: what to do about it.
-        operation: `"send_code"` or `"validate_code"`; None outside a call.
-        x_correlator: the correlator of the call: the operator's echo, else the value sent, else None.
-        attempts: API requests begun in this call; token requests are not counted.
+        cause: why this class of error occurs
+        remedy: what to do about it
+        operation: `"send_code"` or `"validate_code"`; None outside a call
+        x_correlator: the correlator of the call: the operator's echo, else the value sent, else None
+        attempts: API requests begun in this call; token requests are not counted
         outcome_unknown: True when the operator may have acted (sent the SMS, or counted an attempt) although the
             call failed. Ask the user before sending again.
     """
@@ -105,8 +105,8 @@ class RequestValidationError(OTPError, ValueError):
     """An argument breaks a limit of the API. Nothing was sent.
 
     Attributes:
-        field: the Python name of the argument.
-        reason: the rule and the remedy; never the value.
+        field: the Python name of the argument
+        reason: the rule and the remedy; never the value
     """
 
     cause = "An argument breaks a limit of the API. Nothing was sent."
@@ -131,8 +131,8 @@ class SendRefusedError(OTPError):
         rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit. For
             logs; do not show it to the user.
         retry_after: seconds until the same SMS may be requested again; None where that is unknown, and where it will
-            not be allowed.
-        operation: always `"send_code"`.
+            not be allowed
+        operation: always `"send_code"`
     """
 
     cause = "A limit of the guard refuses the SMS. Nothing was sent."
@@ -167,8 +167,8 @@ class TokenError(OTPError):
     At most one request arrived: one that the operator refused with 401, before the renewal of the token failed.
 
     Attributes:
-        error: the error code of the token endpoint, RFC 6749 section 5.2 (`"invalid_client"`, ...), or None.
-        error_description: the description of the token endpoint, masked and printable, or None.
+        error: the error code of the token endpoint, RFC 6749 section 5.2 (`"invalid_client"`, ...), or None
+        error_description: the description of the token endpoint, masked and printable, or None
     """
 
     cause = "No access token could be obtained. The operator processed no request."
@@ -194,7 +194,7 @@ class RequestNotSentError(TransportError):
     """The operator cannot have seen the request: it sent no SMS and counted no attempt.
 
     Attributes:
-        permanent: True when calling again cannot help, as with a certificate that is not valid.
+        permanent: True when calling again cannot help, as with a certificate that is not valid
     """
 
     cause = "The operator cannot have seen the request: it sent no SMS and counted no attempt."
@@ -223,7 +223,7 @@ class UnexpectedResponseError(OTPError):
     """A response outside the contract: another 2xx than the documented one, a redirect, an unreadable body.
 
     Attributes:
-        status: the HTTP status.
+        status: the HTTP status
     """
 
     cause = "The response is outside the contract. It is never a success, and the operator may have acted."
@@ -254,10 +254,10 @@ class APIError(OTPError):
     A status or code that the contract does not define raises this class or the class of its status; the code is kept.
 
     Attributes:
-        status: the HTTP status; a status in the body is ignored.
-        code: the operator's code as received, or None without one.
+        status: the HTTP status; a status in the body is ignored
+        code: the operator's code as received, or None without one
         message: the operator's message, masked and short. It is for people and logs: do not branch on it.
-        retry_after: seconds to wait, from the Retry-After header, at most one day; None without one.
+        retry_after: seconds to wait, from the Retry-After header, at most one day; None without one
     """
 
     cause = "The operator refused the request (HTTP status 400 and up)."

@@ -43,12 +43,12 @@ class Segments:
     """The cost of a message: operators bill each part.
 
     Attributes:
-        count: the number of parts.
-        encoding: `"GSM-7"`, or `"UCS-2"` as soon as one character is outside the GSM alphabet.
-        units: the billed length: septets in GSM-7, 16-bit units in UCS-2.
-        free: the unused units of the last part.
-        blame: the characters that force UCS-2, in order of appearance; empty for GSM-7.
-        doubled: the characters that take two units: GSM's extension table, or beyond 16 bits in UCS-2.
+        count: the number of parts
+        encoding: `"GSM-7"`, or `"UCS-2"` as soon as one character is outside the GSM alphabet
+        units: the billed length: septets in GSM-7, 16-bit units in UCS-2
+        free: the unused units of the last part
+        blame: the characters that force UCS-2, in order of appearance; empty for GSM-7
+        doubled: the characters that take two units: GSM's extension table, or beyond 16 bits in UCS-2
     """
 
     count: int
@@ -64,10 +64,10 @@ class MessageTemplate:
     """The message of `send_code`, checked, before the operator inserts the code.
 
     Args:
-        text: at most 160 characters, with the label `{{code}}` where the code goes.
+        text: at most 160 characters, with the label `{{code}}` where the code goes
 
     Raises:
-        RequestValidationError: the message breaks a limit of the API.
+        RequestValidationError: the message breaks a limit of the API
 
     Source: CAMARA One Time Password SMS 1.1.1, schema Message.
     """
@@ -85,13 +85,13 @@ class MessageTemplate:
         adds a line of its own may need more parts.
 
         Args:
-            code_length: characters of the operator's codes, 1 to 10, letters or digits.
+            code_length: characters of the operator's codes, 1 to 10, letters or digits
 
         Returns:
             the count, the encoding and the characters that force it
 
         Raises:
-            RequestValidationError: code_length is not a whole number, or out of its range.
+            RequestValidationError: code_length is not a whole number, or out of its range
 
         Source: 3GPP TS 23.038 section 6.2.1, 3GPP TS 23.040 section 9.2.3.24.1.
         """
@@ -113,8 +113,8 @@ class MessageTemplate:
 
         Args:
             domain: the host of the page that asks for the code, as in `example.com`: no scheme, port or path; an
-                international one in its ASCII form (`xn--...`).
-            embedded: the host of the frame that asks for the code, if it is another site's.
+                international one in its ASCII form (`xn--...`)
+            embedded: the host of the frame that asks for the code, if it is another site's
             embedded_mark: the sign before that host: `%` as in the draft, or `@` as in Chrome's instructions for
                 WebOTP in frames. They contradict each other: test it with the browsers of your users.
 
@@ -122,7 +122,7 @@ class MessageTemplate:
             a new message, with an empty line before the last one
 
         Raises:
-            RequestValidationError: a domain has another form, or the message is longer than 160 characters.
+            RequestValidationError: a domain has another form, or the message is longer than 160 characters
 
         Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
         """
@@ -135,16 +135,16 @@ class MessageTemplate:
         """Return a message whose last line binds the code to a domain; the words before need no label.
 
         Args:
-            words: the words before; may be empty.
-            domain: as in `bound_to`.
-            embedded: as in `bound_to`.
-            embedded_mark: as in `bound_to`.
+            words: the words before; may be empty
+            domain: as in `bound_to`
+            embedded: as in `bound_to`
+            embedded_mark: as in `bound_to`
 
         Returns:
             the message
 
         Raises:
-            RequestValidationError: a domain has another form, or the message is longer than 160 characters.
+            RequestValidationError: a domain has another form, or the message is longer than 160 characters
 
         Source: WICG, Origin-bound one-time codes delivered via SMS, section 3.
         """
@@ -164,7 +164,7 @@ def segments_of(text: str) -> Segments:
     """Count the parts of a finished message.
 
     Args:
-        text: the message that the phone receives, code included.
+        text: the message that the phone receives, code included
 
     Returns:
         the count, the encoding and the characters that force it

@@ -33,7 +33,7 @@ def broken_limit(**values: object) -> RequestValidationError | None:
 
     Args:
         **values: each under the name of its field: `phone_number`, `message`, `authentication_id`, `code`,
-            `x_correlator`.
+            `x_correlator`
     """
     for field, value in values.items():
         if not isinstance(value, str):
@@ -123,11 +123,11 @@ class SendCodeRequest:
     """A request to send a code to a phone by SMS.
 
     Args:
-        phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`.
-        message: the SMS to send, at most 160 characters, with the label `{{code}}` where the code goes.
+        phone_number: E.164 with its +, 5 to 15 digits, as in `+346661113334`
+        message: the SMS to send, at most 160 characters, with the label `{{code}}` where the code goes
 
     Raises:
-        RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy.
+        RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy
 
     Source: CAMARA One Time Password SMS 1.1.1, sendCode, schema SendCodeBody.
     """
@@ -149,11 +149,11 @@ class ValidateCodeRequest:
     """A request to compare the code that the user typed with the one that was sent.
 
     Args:
-        authentication_id: the authentication_id that send_code returned, unchanged; 1 to 36 characters.
-        code: the code that the user typed, as a string of 1 to 10 characters; case and leading zeros count.
+        authentication_id: the authentication_id that send_code returned, unchanged; 1 to 36 characters
+        code: the code that the user typed, as a string of 1 to 10 characters; case and leading zeros count
 
     Raises:
-        RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy.
+        RequestValidationError: a value breaks a limit; `.field` and `.reason` name it and the remedy
 
     Source: CAMARA One Time Password SMS 1.1.1, validateCode, schema ValidateCodeBody.
     """
@@ -175,8 +175,8 @@ class SendCodeResponse:
     """The operator accepted the message for sending. Whether the SMS arrived is not known.
 
     Attributes:
-        authentication_id: pass it to validate_code, unchanged; opaque, 1 to 36 characters.
-        x_correlator: the operator's echo, else the value sent, else None.
+        authentication_id: pass it to validate_code, unchanged; opaque, 1 to 36 characters
+        x_correlator: the operator's echo, else the value sent, else None
 
     Source: CAMARA One Time Password SMS 1.1.1, sendCode, schema SendCodeResponse.
     """
@@ -193,7 +193,7 @@ class ValidateCodeResponse:
     """The number is verified: the operator responded with HTTP 204, the only response that means so.
 
     Attributes:
-        x_correlator: the operator's echo, else the value sent, else None.
+        x_correlator: the operator's echo, else the value sent, else None
 
     Source: CAMARA One Time Password SMS 1.1.1, validateCode, HTTP 204.
     """
@@ -210,8 +210,8 @@ class ErrorInfo:
 
     Attributes:
         status: the HTTP status as repeated in the body, or None if it is not a whole number. It is never used.
-        code: the error code.
-        message: a description for people, or None.
+        code: the error code
+        message: a description for people, or None
 
     Source: CAMARA One Time Password SMS 1.1.1, schema ErrorInfo.
     """

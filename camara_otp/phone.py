@@ -57,9 +57,9 @@ class PhoneNumber:
     """A number that exists in the numbering plan of a country.
 
     Attributes:
-        e164: the number for `send_code`, as in `+33612345678`.
-        region: the country, ISO 3166-1 alpha-2, or None for a number of no country.
-        kind: the use of its range.
+        e164: the number for `send_code`, as in `+33612345678`
+        region: the country, ISO 3166-1 alpha-2, or None for a number of no country
+        kind: the use of its range
     """
 
     e164: str = attrs.field(repr=masked)

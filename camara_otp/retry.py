@@ -52,15 +52,15 @@ class RetryPolicy:
     """How often and how long to try a request that never reached the operator.
 
     Args:
-        max_attempts: requests begun in one call, at least 1.
-        first_wait: seconds before the second attempt, doubled for each further one, jittered down by up to a half.
-        max_wait: the longest such wait, in seconds.
-        connect_timeout: seconds for one connection to be made: name, TCP, TLS.
+        max_attempts: requests begun in one call, at least 1
+        first_wait: seconds before the second attempt, doubled for each further one, jittered down by up to a half
+        max_wait: the longest such wait, in seconds
+        connect_timeout: seconds for one connection to be made: name, TCP, TLS
         rate_limited: True repeats after 429 `TOO_MANY_REQUESTS` too, if the response has a `Retry-After` that fits
-            into the call's timeout.
+            into the call's timeout
 
     Raises:
-        ConfigurationError: a value is out of its range.
+        ConfigurationError: a value is out of its range
     """
 
     max_attempts: int = 3
@@ -108,12 +108,12 @@ def next_attempt(
     """Return how the same request is sent again, or None if it must not be.
 
     Args:
-        policy: the client's policy; None repeats nothing but a 401 with a renewed token.
-        error: the outcome of the last attempt.
-        attempts: requests begun so far.
+        policy: the client's policy; None repeats nothing but a 401 with a renewed token
+        error: the outcome of the last attempt
+        attempts: requests begun so far
         remaining: seconds left of the call. A wait that does not fit is not begun.
-        jitter: a random number from 0 up to 1.
-        may_renew: whether there is a token provider, and no token was renewed yet in this call.
+        jitter: a random number from 0 up to 1
+        may_renew: whether there is a token provider, and no token was renewed yet in this call
     """
     rule = RULES[outcome_of(error)]
     if rule is Repeat.WITH_NEW_TOKEN:

@@ -50,11 +50,11 @@ def observe(client: Client, hook: Callable[[CallRecord], object]) -> Client:
     does not change the call. Several functions may observe one client.
 
     Args:
-        client: a client of yours; it is changed in place.
-        hook: called with the record of each call.
+        client: a client of yours; it is changed in place
+        hook: called with the record of each call
 
     Returns:
-        The same client.
+        the same client
     """
     client.on_call.append(hook)
     return client
@@ -74,14 +74,14 @@ def instrument(
 
     Args:
         client: a client of yours; it is changed in place. Instrument it once.
-        tracer_provider: receives the spans; the global one by default.
-        meter_provider: receives the metrics; the global one by default.
+        tracer_provider: receives the spans; the global one by default
+        meter_provider: receives the metrics; the global one by default
 
     Returns:
-        The same client.
+        the same client
 
     Raises:
-        ModuleNotFoundError: the extra is missing; install `camara-otp[otel]`.
+        ModuleNotFoundError: the extra is missing; install `camara-otp[otel]`
 
     Source: OpenTelemetry semantic conventions, general attributes and HTTP.
     """
@@ -155,13 +155,13 @@ def guard_metrics(*, meter_provider: "MeterProvider | None" = None) -> "Callable
     `camara_otp.guard.store_failures`. A refused SMS adds no prefix, so an attack adds few.
 
     Args:
-        meter_provider: receives the metrics; the global one by default.
+        meter_provider: receives the metrics; the global one by default
 
     Returns:
-        The hook.
+        the hook
 
     Raises:
-        ModuleNotFoundError: the extra is missing; install `camara-otp[otel]`.
+        ModuleNotFoundError: the extra is missing; install `camara-otp[otel]`
     """
     meter = _meter("guard_metrics", meter_provider)
     refusals = meter.create_counter("camara_otp.guard.refusals", unit="{sms}", description="SMS refused by a rule.")

@@ -1,6 +1,8 @@
-"""Check the words of the package, its docs and its tests against a list: `python -m docs.words`, part of `make lint`.
+"""Check the words of the package, its docs and its tests: `python -m docs.words`, part of `make lint`.
 
-`WORDS` and `FIRST_LINES` are the list. To allow a word again, delete its line; to forbid one, add a line.
+`WORDS` and `FIRST_LINES` list the words that are not allowed. To allow one again, delete its line. To forbid one, add a
+line. The entries of `Args:` and of the other sections of a docstring have one form: lower case, no full stop at the end
+of one sentence. `NAMES` lists the words that keep their capital.
 """
 
 import ast
@@ -10,6 +12,7 @@ import sys
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 CHECKED = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "camara_otp", "docs", "examples")
@@ -42,6 +45,11 @@ FIRST_LINES = (
     (r"Say(s)?\b", "start with the verb of the action (Return, Print, Raise), or with the noun that a class is"),
 )
 
+# Words that begin an entry of a docstring in upper case; so do words with a second capital or a digit, as SMS or E.164.
+NAMES = {"Apple", "Celery", "Chrome", "False", "None", "Python", "Redis", "True"}
+_SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):$")
+_SENTENCES = re.compile(r"[.!?] +[A-Z`\"'(]")
+
 _PATTERN = re.compile("|".join(rf"\b(?P<w{n}>{word})\b" for n, (word, _) in enumerate(WORDS)), re.IGNORECASE)
 
 
@@ -62,6 +70,47 @@ def in_first_lines(source: str) -> Iterator[tuple[int, str, str]]:
         for pattern, instead in FIRST_LINES:
             if found := re.match(pattern, first):
                 yield node.body[0].lineno, found[0], instead
+
+
+class Entry(NamedTuple):
+    """An entry of a section of a docstring, without its name: the lines where it begins and ends, and its text."""
+
+    first: int
+    last: int
+    text: str
+
+
+def entries(source: str) -> Iterator[Entry]:
+    """Yield the entries of the sections of every docstring, those of `Returns:` and `Yields:` as one each."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        section, found = "", list[Entry]()
+        for number, line in enumerate((ast.get_docstring(node) or "").splitlines(), node.body[0].lineno):
+            if not line.startswith(" "):
+                yield from found
+                found = []
+                if line:  # an empty line may stand between two entries
+                    heading = _SECTION.match(line)
+                    section = heading[1] if heading else ""
+            elif section:
+                has_name = section not in ("Returns", "Yields")
+                if not found or (has_name and line[:5].strip()):
+                    text = line.strip()
+                    found.append(Entry(number, number, text.partition(": ")[2] if has_name else text))
+                else:
+                    found[-1] = Entry(found[-1].first, number, f"{found[-1].text} {line.strip()}")
+        yield from found
+
+
+def in_entries(source: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, the word and the replacement for each entry of a docstring in another form."""
+    for first, last, text in entries(source):
+        word = re.split(r"[^\w.-]", text)[0]
+        if re.fullmatch(r"[A-Z][a-z]*", word) and word not in NAMES:
+            yield first, word, f"'{word.lower()}', as an entry begins in lower case"
+        if text.endswith(".") != bool(_SENTENCES.search(text)):
+            yield last, text.split()[-1], "a full stop at the end of several sentences, and none at the end of one"
 
 
 def without_strings(source: str) -> str:
@@ -96,7 +145,9 @@ def main() -> int:
     for path in [*files(CHECKED), *sources]:
         text = path.read_text("utf-8")
         checked = without_strings(text) if path in sources else text
-        found = [*in_text(checked), *(in_first_lines(text) if path.suffix == ".py" else ())]
+        found = [*in_text(checked)]
+        if path.suffix == ".py":
+            found += [*in_first_lines(text), *in_entries(text)]
         for number, word, instead in sorted(found):
             print(f"{path.relative_to(ROOT)}:{number}: '{word}': write {instead}")  # noqa: T201 - its result
         count += len(found)

@@ -58,3 +58,34 @@ def test_other_words_are_allowed(text):
 def test_the_first_line_of_a_docstring_is_checked(source, count):
     """It begins with a verb, or with a noun for a class or module."""
     assert len(list(words.in_first_lines(source))) == count
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ("count: Seconds to wait", [(5, "Seconds")]),
+        ("count: seconds to wait.", [(5, "wait.")]),
+        ("count: A number.", [(5, "A"), (5, "number.")]),
+        ("count: seconds to wait. None waits for ever", [(5, "ever")]),
+        ("count: seconds,\n            at least 1.", [(6, "1.")]),
+        ("count: seconds to wait", []),
+        ("count: seconds to wait. None waits for ever.", []),
+        ("count: SMS, at least 1", []),
+        ("count: E.164 with its +", []),
+        ("count: True repeats", []),
+        ("count: `Seconds` to wait", []),
+        ("", []),
+    ],
+)
+@pytest.mark.parametrize("section", ["Args", "Raises", "Attributes"])
+def test_an_entry_of_a_docstring_has_one_form(section, entry, found):
+    """Lower case, except for a name, and a full stop after several sentences only."""
+    source = f'def f():\n    """Return it.\n\n    {section}:\n        {entry}\n    """\n'
+
+    assert [(line, word) for line, word, _ in words.in_entries(source)] == found
+
+
+def test_all_lines_of_returns_are_one_entry():
+    source = 'def f():\n    """Return it.\n\n    Returns:\n        A number,\n        more.\n\n    Other.\n    """\n'
+
+    assert [(line, word) for line, word, _ in words.in_entries(source)] == [(5, "A"), (6, "more.")]

@@ -18,12 +18,12 @@ def open_exchange(origin: str, *, max_response_bytes: int, http_client: "Client 
     """Return an exchange with one origin, for threads.
 
     Args:
-        origin: `https://host[:port]`, checked already.
-        max_response_bytes: the cap on a decoded body.
-        http_client: a client of the caller, of httpx or httpx2, or None.
+        origin: `https://host[:port]`, checked already
+        max_response_bytes: the cap on a decoded body
+        http_client: a client of the caller, of httpx or httpx2, or None
 
     Raises:
-        ConfigurationError: `http_client` is of another kind.
+        ConfigurationError: `http_client` is of another kind
     """
     from camara_otp._exchange.exchange import Exchange  # noqa: PLC0415 - see above
 

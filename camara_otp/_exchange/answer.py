@@ -13,12 +13,12 @@ class Outgoing:
     """A request and its limits.
 
     Args:
-        method: `"POST"` or `"GET"`.
-        target: path and query, ASCII.
-        headers: all headers except Host, Accept-Encoding, Connection, and Content-Length.
-        body: the whole content.
-        deadline: the end of the exchange, by `time.monotonic()`.
-        connect_timeout: seconds for making a connection, or None for all the time that is left.
+        method: `"POST"` or `"GET"`
+        target: path and query, ASCII
+        headers: all headers except Host, Accept-Encoding, Connection, and Content-Length
+        body: the whole content
+        deadline: the end of the exchange, by `time.monotonic()`
+        connect_timeout: seconds for making a connection, or None for all the time that is left
     """
 
     __slots__ = ("body", "connect_timeout", "deadline", "headers", "method", "target")
@@ -38,10 +38,10 @@ class Answer:
     """An HTTP response.
 
     Args:
-        status: the status code.
-        headers: names in lower case.
-        body: decoded, and never longer than the cap.
-        fault: why the body is incomplete or unreadable, or None.
+        status: the status code
+        headers: names in lower case
+        body: decoded, and never longer than the cap
+        fault: why the body is incomplete or unreadable, or None
     """
 
     __slots__ = ("body", "fault", "headers", "status")
@@ -57,9 +57,9 @@ class Failure(NamedTuple):
     """An exchange without a complete response.
 
     Attributes:
-        sent: False if the server cannot have seen the request.
-        reason: a clause in words of this package, without a string from a server.
-        permanent: True if a retry cannot help.
+        sent: False if the server cannot have seen the request
+        reason: a clause in words of this package, without a string from a server
+        permanent: True if a retry cannot help
     """
 
     sent: bool

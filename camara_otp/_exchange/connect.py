@@ -147,10 +147,10 @@ class Connection:
     """A socket, its TLS, and its HTTP parser; closed until `connect`.
 
     Attributes:
-        sock: None if there is none yet.
-        http: the parser, None before the first request.
-        reusable: whether the exchange that owns the connection left it fit for another one.
-        idle_since: when the connection was released, by `time.monotonic()`.
+        sock: None if there is none yet
+        http: the parser, None before the first request
+        reusable: whether the exchange that owns the connection left it fit for another one
+        idle_since: when the connection was released, by `time.monotonic()`
     """
 
     sock: socket.socket | None = None
@@ -244,8 +244,8 @@ class Connection:
         """Connect to the first address of a host that accepts; each gets its share of the time.
 
         Raises:
-            Late: no address accepted in time.
-            OSError: the last address refused, or the name has no address.
+            Late: no address accepted in time
+            OSError: the last address refused, or the name has no address
         """
         found = yield from addresses(host, port)
         for left, (family, address) in zip(range(len(found), 0, -1), found, strict=True):
@@ -276,7 +276,7 @@ class Connection:
         """Encrypt the connection, and check the server's certificate for the host.
 
         Raises:
-            ssl.SSLError: the handshake failed.
+            ssl.SSLError: the handshake failed
         """
         try:
             tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)

@@ -36,7 +36,7 @@ class Route:
     """An origin, and its proxy from the environment. Its `str` names the server of the connection.
 
     Args:
-        origin: `https://host[:port]`, checked already.
+        origin: `https://host[:port]`, checked already
     """
 
     def __init__(self, origin: str) -> None:
@@ -135,9 +135,9 @@ def failure_of(error: Exception, *, sent: bool, server: str | None) -> Failure |
     The caller's comes from a signal handler, or from a tool that blocks sockets in tests.
 
     Args:
-        error: of a connection or its response.
-        sent: whether a byte of the request may have left.
-        server: host and port that the connection goes to; None if there is no connection.
+        error: of a connection or its response
+        sent: whether a byte of the request may have left
+        server: host and port that the connection goes to; None if there is no connection
     """
     match error:
         case Failed():
@@ -168,10 +168,10 @@ class _OneOrigin:
     """The exchange with one origin, whether in threads or in tasks; a coroutine of threads never waits in a task.
 
     Args:
-        origin: `https://host[:port]`, checked already.
-        cap: the most bytes of a decoded body.
-        kind: `"Client"` for threads, `"AsyncClient"` for tasks: the class of `http_client`.
-        http_client: a client of the caller, of httpx or httpx2, or None.
+        origin: `https://host[:port]`, checked already
+        cap: the most bytes of a decoded body
+        kind: `"Client"` for threads, `"AsyncClient"` for tasks: the class of `http_client`
+        http_client: a client of the caller, of httpx or httpx2, or None
     """
 
     def __init__(self, origin: str, cap: int, kind: str, http_client: object) -> None:

@@ -32,7 +32,7 @@ def head_of(method: str, target: bytes, authority: bytes, headers: Iterable[tupl
     """Return the head of a request.
 
     Raises:
-        Failed: a header holds a control character that ends a line, or the header would begin a request of its own.
+        Failed: a header holds a control character that ends a line, or the header would begin a request of its own
     """
     lines = [
         b"%s %s HTTP/1.1\r\nHost: %s" % (method.encode("ascii"), target, authority),
@@ -50,7 +50,7 @@ class ResponseReader:
     An object keeps what has arrived, and not the generator, because a traceback shows the variables of a generator.
 
     Args:
-        cap: the most bytes of a decoded body; None reads no body, as for CONNECT.
+        cap: the most bytes of a decoded body; None reads no body, as for CONNECT
     """
 
     _head: h11.Response
@@ -64,8 +64,8 @@ class ResponseReader:
         """Read what has arrived; return what to wait for, or None at the end of the response.
 
         Raises:
-            h11.RemoteProtocolError: the response is not valid HTTP/1.1, or was cut off.
-            Failed: more than `MAX_INTERIM` interim responses.
+            h11.RemoteProtocolError: the response is not valid HTTP/1.1, or was cut off
+            Failed: more than `MAX_INTERIM` interim responses
         """
         for _ in range(_STEPS_AT_A_TIME):
             event = http.next_event()
@@ -135,7 +135,7 @@ def tunnel(connection: Connection, proxy: Proxy, authority: bytes) -> Steps[None
     """Have a proxy connect to the server (RFC 9110 section 9.3.6).
 
     Raises:
-        Failed: the proxy refused.
+        Failed: the proxy refused
     """
     connection.queue(head_of("CONNECT", authority, authority, proxy.headers))
     reader = ResponseReader(None)

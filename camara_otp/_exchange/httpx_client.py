@@ -76,13 +76,13 @@ class HttpxExchange:
     """Exchange through a client.
 
     Args:
-        client: of httpx or httpx2.
-        kind: `"Client"` or `"AsyncClient"`.
-        origin: `https://host[:port]`, checked already.
-        cap: the most bytes of a decoded body.
+        client: of httpx or httpx2
+        kind: `"Client"` or `"AsyncClient"`
+        origin: `https://host[:port]`, checked already
+        cap: the most bytes of a decoded body
 
     Raises:
-        ConfigurationError: `client` is of another kind.
+        ConfigurationError: `client` is of another kind
     """
 
     def __init__(self, client: Any, kind: str, origin: str, cap: int) -> None:
@@ -242,7 +242,7 @@ def _read(response: "httpx.Response", collected: Body, deadline: float) -> None:
     """Read a body to its end, or until no more of it is wanted.
 
     Raises:
-        Late: the deadline has passed.
+        Late: the deadline has passed
     """
     for chunk in response.iter_raw():
         if time.monotonic() > deadline:

@@ -33,8 +33,8 @@ class Patched(NamedTuple):
     """A library whose client must carry the call.
 
     Attributes:
-        library: `"httpx"` or `"httpx2"`.
-        carries: True if its transport can carry our exchange.
+        library: `"httpx"` or `"httpx2"`
+        carries: True if its transport can carry our exchange
     """
 
     library: str
@@ -45,7 +45,7 @@ def patched(*, by_httpx: bool) -> Patched | None:
     """Return the library that a call has to pass through, or None for the direct way.
 
     Args:
-        by_httpx: whether the environment's proxy needs httpx.
+        by_httpx: whether the environment's proxy needs httpx
     """
     for library, entry_points in _LIBRARIES.items():
         module = sys.modules.get(library)  # nothing can have patched a library that was never imported

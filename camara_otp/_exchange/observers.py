@@ -63,8 +63,8 @@ class _Carrier:
     """A replacement for httpcore's connection pool in a transport of httpx, which exchanges directly.
 
     Args:
-        library: whose transport it is in.
-        direct: exchanges directly.
+        library: whose transport it is in
+        direct: exchanges directly
     """
 
     def __init__(self, library: str, direct: Callable[[Outgoing], Awaitable[Answer | Failure]]) -> None:
@@ -107,10 +107,10 @@ class Detours:
     """The ways of one exchange through clients of httpx and httpx2, opened when they are needed.
 
     Args:
-        kind: `"Client"` or `"AsyncClient"`.
-        make: makes an exchange through a client.
-        direct: exchanges directly.
-        proxy: of the environment, or None.
+        kind: `"Client"` or `"AsyncClient"`
+        make: makes an exchange through a client
+        direct: exchanges directly
+        proxy: of the environment, or None
     """
 
     def __init__(

@@ -34,8 +34,8 @@ class Pool:
     Therefore the lock is reentrant.
 
     Args:
-        new: makes a connection that is not open yet.
-        limit: the most connections, open or idle.
+        new: makes a connection that is not open yet
+        limit: the most connections, open or idle
     """
 
     def __init__(self, new: Callable[[], Connection] = Connection, limit: int = MAX_CONNECTIONS) -> None:

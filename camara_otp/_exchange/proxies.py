@@ -23,11 +23,11 @@ class Proxy:
     """A proxy of the environment. Its `str` names the variable and the server, never the credentials.
 
     Attributes:
-        host: without brackets.
-        port: of the proxy.
-        headers: Proxy-Authorization, if the URL holds credentials.
-        url: with its credentials, for a kind of proxy that httpx has to connect to (https or SOCKS), else None.
-        problem: why the proxy cannot be used, or None.
+        host: without brackets
+        port: of the proxy
+        headers: Proxy-Authorization, if the URL holds credentials
+        url: with its credentials, for a kind of proxy that httpx has to connect to (https or SOCKS), else None
+        problem: why the proxy cannot be used, or None
     """
 
     def __init__(self, variable: str, url: str) -> None:
@@ -60,9 +60,9 @@ def proxy_of(scheme: str, host: str, port: int) -> Proxy | None:
     """Return the proxy for an origin, or None for a direct connection; addresses of this machine are always direct.
 
     Args:
-        scheme: `"https"` or `"http"`.
-        host: in lower case, without brackets.
-        port: of the origin.
+        scheme: `"https"` or `"http"`
+        host: in lower case, without brackets
+        port: of the origin
     """
     if is_loopback(host) or not (_SYSTEM_SETTINGS or any(name.lower().endswith("_proxy") for name in os.environ)):
         return None

@@ -228,11 +228,11 @@ class CachedProvider(Bounded):
         """Return a token, for the sync client.
 
         Args:
-            rejected: the token that the operator has just rejected with 401, or None.
-            timeout: seconds to wait for a token that has to be fetched.
+            rejected: the token that the operator has just rejected with 401, or None
+            timeout: seconds to wait for a token that has to be fetched
 
         Raises:
-            TokenError: no token could be obtained; `error` is the server's code; the message has the remedy.
+            TokenError: no token could be obtained; `error` is the server's code; the message has the remedy
         """
         try:
             return self._cache.get(rejected, timeout)

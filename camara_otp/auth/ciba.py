@@ -43,19 +43,19 @@ class CIBA(CachedProvider):
     operator sent a refresh token. Without one, and before `authorize`, it raises TokenError.
 
     Args:
-        token_url, client_id: as for `ClientCredentials`.
+        token_url, client_id: as for `ClientCredentials`
         backchannel_url: the operator's backchannel authentication endpoint. Or give `issuer`.
-        issuer: URL whose `/.well-known/openid-configuration` names both endpoints, or that URL itself.
+        issuer: URL whose `/.well-known/openid-configuration` names both endpoints, or that URL itself
         login_hint: `tel:+` and the number in E.164 form, `ipport:` and address and port, or `operatortoken:` and a
-            TS.43 token.
-        client_secret, private_key, client_auth: as for `ClientCredentials`.
+            TS.43 token
+        client_secret, private_key, client_auth: as for `ClientCredentials`
         scope: the scope to request, `openid` and a purpose included, see `camara_otp.auth.scope`; `offline_access`
-            requests a refresh token.
-        audience, alg, kid, leeway, allow_http, http_client: as for `ClientCredentials`.
-        timeout: seconds for one request to the operator, its repetitions and waits included.
+            requests a refresh token
+        audience, alg, kid, leeway, allow_http, http_client: as for `ClientCredentials`
+        timeout: seconds for one request to the operator, its repetitions and waits included
 
     Raises:
-        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which.
+        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which
 
     Source: OpenID CIBA Core 1.0; CAMARA Security and Interoperability Profile, "CIBA flow".
     """
@@ -107,12 +107,12 @@ class CIBA(CachedProvider):
         """Ask the operator to log the user in, and wait until that is done.
 
         Args:
-            timeout: seconds to wait for the user and the operator.
+            timeout: seconds to wait for the user and the operator
 
         Raises:
             TokenError: refused, not finished in time, or no usable response; `error` holds the server's code, or
-                `"expired_token"` if the user did not confirm in time.
-            ConfigurationError: `timeout` is not a number of seconds.
+                `"expired_token"` if the user did not confirm in time
+            ConfigurationError: `timeout` is not a number of seconds
         """
         timeout = seconds("timeout", timeout)
         try:
@@ -201,7 +201,7 @@ def poll_login(
     `stopped` waits so many seconds, and returns whether the login was cancelled meanwhile.
 
     Raises:
-        TokenRefusal: the login was refused or given up, or it is too late.
+        TokenRefusal: the login was refused or given up, or it is too late
     """
     interval = max(login.interval, SHORTEST_INTERVAL)
     ends = clock() + login.expires_in

@@ -19,24 +19,24 @@ class ClientCredentials(CachedProvider):
 
     Args:
         token_url: the operator's token endpoint, https (http for loopback only). Or give `issuer`.
-        client_id: from the operator.
-        issuer: URL whose `/.well-known/openid-configuration` names the token endpoint, or that URL itself.
-        client_secret: from the operator; or `private_key`.
-        private_key: PEM string or JWK, RSA, P-256 (or -384, -521) or Ed25519; needs `pip install 'camara-otp[oauth]'`.
+        client_id: from the operator
+        issuer: URL whose `/.well-known/openid-configuration` names the token endpoint, or that URL itself
+        client_secret: from the operator; or `private_key`
+        private_key: PEM string or JWK, RSA, P-256 (or -384, -521) or Ed25519; needs `pip install 'camara-otp[oauth]'`
         client_auth: `"client_secret_basic"` (default with a secret), `"client_secret_post"` or `"private_key_jwt"`
-            (default with a key).
-        scope: the scope to request, see `camara_otp.auth.scope`; None leaves it out.
-        audience: `aud` of the assertion if the operator requires another than the token endpoint's URL.
-        alg: signature algorithm; by default the JWK's, else RS256, ES256 or EdDSA, depending on the key.
-        kid: the operator's name of the key; by default the JWK's.
-        leeway: seconds ahead of the expiry at which to renew, at most a quarter of the lifetime.
-        timeout: seconds for one token: every attempt and every wait.
-        store: shares the token with other processes, as `RedisStore`.
-        allow_http: True lets the credentials travel over plain http to a host that is not loopback.
-        http_client: an `httpx.Client`, or `httpx2.Client`, of yours for proxies or certificates; never closed here.
+            (default with a key)
+        scope: the scope to request, see `camara_otp.auth.scope`; None leaves it out
+        audience: `aud` of the assertion if the operator requires another than the token endpoint's URL
+        alg: signature algorithm; by default the JWK's, else RS256, ES256 or EdDSA, depending on the key
+        kid: the operator's name of the key; by default the JWK's
+        leeway: seconds ahead of the expiry at which to renew, at most a quarter of the lifetime
+        timeout: seconds for one token: every attempt and every wait
+        store: shares the token with other processes, as `RedisStore`
+        allow_http: True lets the credentials travel over plain http to a host that is not loopback
+        http_client: an `httpx.Client`, or `httpx2.Client`, of yours for proxies or certificates; never closed here
 
     Raises:
-        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which.
+        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which
 
     Source: RFC 6749 section 4.4; CAMARA Security and Interoperability Profile, "Client Credentials".
     """

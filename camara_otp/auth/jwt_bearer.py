@@ -19,13 +19,13 @@ class JWTBearer(CachedProvider):
     """Log in for one user with only an assertion: three-legged tokens without any action of the user.
 
     Args:
-        token_url, client_id, issuer, private_key: as for `ClientCredentials`.
-        subject: `tel:+` and the number in E.164 form, or `operatortoken:` and a TS.43 token.
+        token_url, client_id, issuer, private_key: as for `ClientCredentials`
+        subject: `tel:+` and the number in E.164 form, or `operatortoken:` and a TS.43 token
         scope: the scope to request, a purpose included; never `openid`. See `camara_otp.auth.scope`.
-        audience, alg, kid, leeway, timeout, store, allow_http, http_client: as for `ClientCredentials`.
+        audience, alg, kid, leeway, timeout, store, allow_http, http_client: as for `ClientCredentials`
 
     Raises:
-        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which.
+        ConfigurationError: an argument is missing, contradicts another or cannot be used; the message says which
 
     Source: RFC 7523 section 2.1; CAMARA Security and Interoperability Profile, "JWT Bearer Flow".
     """

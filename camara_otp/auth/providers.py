@@ -45,10 +45,10 @@ class StaticToken(Bounded):
     """Provide one token that never changes.
 
     Args:
-        token: visible ASCII characters, without `Bearer`, spaces or line ends.
+        token: visible ASCII characters, without `Bearer`, spaces or line ends
 
     Raises:
-        ConfigurationError: the string cannot be a token; remove the characters around it.
+        ConfigurationError: the string cannot be a token; remove the characters around it
     """
 
     __slots__ = ("_token",)

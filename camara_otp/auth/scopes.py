@@ -22,18 +22,18 @@ def scope(
     """Build the scope string of a token request.
 
     Args:
-        names: scopes of the API; without any, `one-time-password-sms:send-validate`.
+        names: scopes of the API; without any, `one-time-password-sms:send-validate`
         purpose: a purpose of the W3C Data Privacy Vocabulary, as `"FraudPreventionAndDetection"`, with or without
             `dpv:` in front. Three-legged tokens need one; for client credentials the operator decides.
-        joined: write the older form `dpv:Purpose#scope`, which some operators still publish.
-        openid: ask for `openid` too, which CIBA requires.
-        offline: ask for `offline_access` too, to obtain a refresh token.
+        joined: write the older form `dpv:Purpose#scope`, which some operators still publish
+        openid: ask for `openid` too, which CIBA requires
+        offline: ask for `offline_access` too, to obtain a refresh token
 
     Returns:
-        The scopes, separated by spaces.
+        the scopes, separated by spaces
 
     Raises:
-        ConfigurationError: a name or the purpose holds a character that no scope can hold, or `joined` lacks a purpose.
+        ConfigurationError: a name or the purpose holds a character that no scope can hold, or `joined` lacks a purpose
 
     Source: CAMARA Security and Interoperability Profile, "Purpose as a scope".
     """

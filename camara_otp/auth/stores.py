@@ -32,7 +32,7 @@ class TokenStore(Protocol):
 
     Attributes:
         encrypt: True for a store outside this process: values are encrypted with a key made from the client's own
-            secret or private key, which needs `pip install 'camara-otp[redis]'` or `[oauth]`.
+            secret or private key, which needs `pip install 'camara-otp[redis]'` or `[oauth]`
     """
 
     encrypt: bool
@@ -159,11 +159,11 @@ class RedisStore:
     """Share tokens between processes and machines, through Redis 6 or newer; values are encrypted before.
 
     Args:
-        client: a `redis.Redis`; give it socket timeouts, or use `from_url`.
-        prefix: put in front of every key.
+        client: a `redis.Redis`; give it socket timeouts, or use `from_url`
+        prefix: put in front of every key
 
     Raises:
-        ConfigurationError: the client is a URL, or an async one.
+        ConfigurationError: the client is a URL, or an async one
     """
 
     encrypt: bool = True
@@ -185,12 +185,12 @@ class RedisStore:
         """Connect by URL, as `redis://host:6379/0` or `rediss://...`.
 
         Args:
-            url: may hold user and password; it is never shown.
-            prefix: put in front of every key.
-            timeout: seconds for connecting and for each response.
+            url: may hold user and password; it is never shown
+            prefix: put in front of every key
+            timeout: seconds for connecting and for each response
 
         Raises:
-            ConfigurationError: redis-py is not installed (`pip install 'camara-otp[redis]'`), or cannot use the URL.
+            ConfigurationError: redis-py is not installed (`pip install 'camara-otp[redis]'`), or cannot use the URL
         """
         try:
             timeout = checked_seconds("timeout", timeout)

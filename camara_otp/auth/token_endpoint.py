@@ -107,10 +107,10 @@ class TokenEndpoint:
     """The endpoints of an authorization server that a grant needs.
 
     Args:
-        issuer, allow_http, http_client: the arguments of the providers.
-        build: adds the client's credentials to the fields of a request.
-        timeout: seconds for one token: discovery, every attempt and every wait.
-        urls: the arguments `token_url` and, for CIBA, `backchannel_url`; None if `issuer` is given.
+        issuer, allow_http, http_client: the arguments of the providers
+        build: adds the client's credentials to the fields of a request
+        timeout: seconds for one token: discovery, every attempt and every wait
+        urls: the arguments `token_url` and, for CIBA, `backchannel_url`; None if `issuer` is given
     """
 
     def __init__(

@@ -41,8 +41,8 @@ class GuardEvent:
         kind: `"refused"`: no SMS was sent. `"sent"`: the block ended and keeps its place. `"returned"`: the operator
             did nothing, so the count was undone. `"verified"`: a code was right. `"store_failed"`: the store did
             not answer.
-        rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit.
-        prefix: the first digits of the number, as in `"+3466611"`.
+        rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit
+        prefix: the first digits of the number, as in `"+3466611"`
     """
 
     kind: EventKind
@@ -169,23 +169,23 @@ class Guard:
     Args:
         countries: country calling codes that may get SMS, as in `["34", "351"]`; with the extra `phone` also regions,
             as in `["ES", "PT"]`, which distinguishes the United States from the Caribbean with +1. None allows all.
-        cooldown: seconds between two SMS to one number, or None.
-        limits: at most so many SMS per time, by `"number"`, by `"prefix"`, by a keyword of `sending`, or of `"all"`.
+        cooldown: seconds between two SMS to one number, or None
+        limits: at most so many SMS per time, by `"number"`, by `"prefix"`, by a keyword of `sending`, or of `"all"`
         prefix_length: digits of the prefix, country code included, from 1 to 14. The last four digits of a number never
             belong to its prefix.
         min_conversion: refuses SMS to a prefix if less than this share of its SMS was verified, from 0.0 to 1.0.
             It needs calls of `verified`. 0.0 measures and never refuses; None does neither.
-        conversion_sample: SMS to one prefix before its conversion decides, at least 1.
+        conversion_sample: SMS to one prefix before its conversion decides, at least 1
         conversion_window: seconds for which SMS and verifications count. A prefix is allowed again when its SMS have
             left the window.
-        store: the counters; those of this process by default.
+        store: the counters; those of this process by default
         on_store_failure: `"pass"` sends the SMS without limits, except `countries`, and logs a warning; `"refuse"`
-            refuses it with the rule `"store"`.
+            refuses it with the rule `"store"`
         on_event: called with a `GuardEvent` in the caller's thread or task; what it raises is logged and changes
             nothing. `camara_otp.telemetry.guard_metrics` makes one.
 
     Raises:
-        ConfigurationError: an argument is outside its range; the message names it.
+        ConfigurationError: an argument is outside its range; the message names it
     """
 
     def __init__(
@@ -253,16 +253,16 @@ class Guard:
         success, an unknown outcome, another exception, cancellation, a crash.
 
         Args:
-            phone_number: the number in E.164 form, as for `send_code`.
+            phone_number: the number in E.164 form, as for `send_code`
             **keys: a value for the key of each limit, as in `ip="203.0.113.7"`. IPv6 addresses count by their /64.
 
         Returns:
-            A context manager for one `with` or `async with`. Entering it raises `SendRefusedError` if a rule refuses;
+            a context manager for one `with` or `async with`. Entering it raises `SendRefusedError` if a rule refuses;
             show the user its message, and respond with HTTP 429 with its `retry_after`.
 
         Raises:
-            RequestValidationError: the number is not in E.164 form.
-            ConfigurationError: a key is missing, empty or not among the limits.
+            RequestValidationError: the number is not in E.164 form
+            ConfigurationError: a key is missing, empty or not among the limits
         """
         problem = self._problem(phone_number, keys)
         if problem is not None:
@@ -289,11 +289,11 @@ class Guard:
         It raises nothing if the store fails. In asyncio code use `averified`.
 
         Args:
-            phone_number: the number that the SMS was sent to, in E.164 form.
+            phone_number: the number that the SMS was sent to, in E.164 form
 
         Raises:
-            RequestValidationError: the number is not in E.164 form.
-            ConfigurationError: the store has an asyncio client.
+            RequestValidationError: the number is not in E.164 form
+            ConfigurationError: the store has an asyncio client
         """
         number = Secret(phone_number)
         del phone_number
@@ -313,15 +313,15 @@ class Guard:
         """Return the share of verified SMS of the prefix of a number. In asyncio code use `aconversion`.
 
         Args:
-            phone_number: any number of the prefix, in E.164 form.
+            phone_number: any number of the prefix, in E.164 form
 
         Returns:
-            Verified SMS per sent SMS in the conversion window; None if no SMS was sent, `min_conversion` is None,
-            or the store failed.
+            verified SMS per sent SMS in the conversion window; None if no SMS was sent, `min_conversion` is None,
+            or the store failed
 
         Raises:
-            RequestValidationError: the number is not in E.164 form.
-            ConfigurationError: the store has an asyncio client.
+            RequestValidationError: the number is not in E.164 form
+            ConfigurationError: the store has an asyncio client
         """
         number = Secret(phone_number)
         del phone_number

@@ -42,12 +42,12 @@ class Limit:
 
     Attributes:
         key: `"number"`, `"prefix"`, `"all"` (all SMS share the limit), or the name of a keyword that you pass to
-            `Guard.sending`, as in `"ip"`.
-        count: SMS, at least 1.
-        per: seconds, above 0.
+            `Guard.sending`, as in `"ip"`
+        count: SMS, at least 1
+        per: seconds, above 0
 
     Raises:
-        ConfigurationError: a value is outside its range, or the key is not a valid name of a keyword.
+        ConfigurationError: a value is outside its range, or the key is not a valid name of a keyword
     """
 
     key: str
@@ -66,7 +66,7 @@ def checked_limits(limits: object) -> tuple[Limit, ...]:
     """Return the limits of a guard.
 
     Raises:
-        ConfigurationError: the value is not a list of `Limit`.
+        ConfigurationError: the value is not a list of `Limit`
     """
     if isinstance(limits, Limit) or not isinstance(limits, Iterable):
         raise ConfigurationError('limits: must be a list, as in [Limit("number", 5, per=3600)]; put the limit into one')
@@ -81,7 +81,7 @@ def milliseconds(name: str, duration: float) -> int:
     """Return seconds as whole milliseconds, at least one.
 
     Raises:
-        ConfigurationError: it is not a finite number above 0.
+        ConfigurationError: it is not a finite number above 0
     """
     return max(1, round(seconds(name, duration) * 1000))
 
@@ -91,9 +91,9 @@ class Rule:
     """One rule over one counter: refuse at `ceiling` SMS in the window, while fewer than `ratio` are verified.
 
     Attributes:
-        name: what `SendRefusedError.rule` says.
-        window: milliseconds.
-        ceiling: SMS.
+        name: what `SendRefusedError.rule` says
+        window: milliseconds
+        ceiling: SMS
         ratio: verified SMS per sent SMS. A limit has 1 and counts no verified SMS, so only its ceiling decides.
     """
 
@@ -136,12 +136,12 @@ def decide(rules: Sequence[Rule], readings: Sequence[Slots], now: int) -> Refusa
     """Return the refusal that lasts longest, or None if every rule allows the SMS.
 
     Args:
-        rules: the rules that apply to the SMS.
-        readings: for each rule, the slots of its counter.
-        now: milliseconds, by the clock that the slots were written by.
+        rules: the rules that apply to the SMS
+        readings: for each rule, the slots of its counter
+        now: milliseconds, by the clock that the slots were written by
 
     Returns:
-        The refusal, or None.
+        the refusal, or None
     """
     refusal, longest = None, 0
     for rule, slots in zip(rules, readings, strict=True):
@@ -202,7 +202,7 @@ def country_check(countries: Iterable[str]) -> Callable[[str], bool]:
     """Return a function that returns whether an E.164 number belongs to one of the countries.
 
     Raises:
-        ConfigurationError: a country is neither a calling code nor a region, or a region is given without the extra.
+        ConfigurationError: a country is neither a calling code nor a region, or a region is given without the extra
     """
     if isinstance(countries, str) or not isinstance(cast("object", countries), Iterable):
         raise ConfigurationError(f"countries: must be a list {_COUNTRIES}")

@@ -73,7 +73,7 @@ class MemoryCounters:
     within the longest window: a refused SMS adds nothing.
 
     Args:
-        clock: returns seconds; a test may inject its own.
+        clock: returns seconds; a test may inject its own
     """
 
     asynchronous: Final = False
@@ -186,10 +186,10 @@ class RedisCounters:
             application, as Django's SECRET_KEY. A new secret starts with empty counters.
         name: the hash tag, put in front of every key. Give each application its own.
         timeout: seconds that one operation may take. A store that needs longer has failed.
-        clock: returns seconds; None takes the time of the Redis server.
+        clock: returns seconds; None takes the time of the Redis server
 
     Raises:
-        ConfigurationError: the client is not one of redis-py, the secret is too short, or the name has a }.
+        ConfigurationError: the client is not one of redis-py, the secret is too short, or the name has a }
     """
 
     def __init__(

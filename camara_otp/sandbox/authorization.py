@@ -62,11 +62,11 @@ class TokenSettings:
     """The settings of the authorization server.
 
     Args:
-        lifetime: Seconds for which a token is valid.
-        login: The user's answer to a CIBA login: approve it, deny it, or none.
-        login_after: Seconds until the user answers.
-        login_lifetime: Seconds after which an unanswered login expires.
-        interval: Seconds that a client must leave between two polls.
+        lifetime: seconds for which a token is valid
+        login: the user's answer to a CIBA login: approve it, deny it, or none
+        login_after: seconds until the user answers
+        login_lifetime: seconds after which an unanswered login expires
+        interval: seconds that a client must leave between two polls
     """
 
     lifetime: float = attrs.field(default=3600.0, validator=between(0, 1e9))

@@ -31,16 +31,16 @@ class Call:
     """A request that reached the sandbox, and the response.
 
     Args:
-        at: The time, in seconds since 1970, by the sandbox's clock.
-        operation: `send-code`, `validate-code`, or the path if it named neither.
-        status: The HTTP status of the response; 0 if the connection was dropped.
-        code: The CAMARA code of an error, else None.
-        message: The sentence of an error, else None.
-        x_correlator: The correlator of the response.
-        phone_number: The number concerned, if known.
-        authentication_id: The verification concerned, if known.
-        fault: Whether a fault applied.
-        version: A number that grows with every event in a sandbox.
+        at: the time, in seconds since 1970, by the sandbox's clock
+        operation: `send-code`, `validate-code`, or the path if it named neither
+        status: the HTTP status of the response; 0 if the connection was dropped
+        code: the CAMARA code of an error, else None
+        message: the sentence of an error, else None
+        x_correlator: the correlator of the response
+        phone_number: the number concerned, if known
+        authentication_id: the verification concerned, if known
+        fault: whether a fault applied
+        version: a number that grows with every event in a sandbox
     """
 
     at: float
@@ -113,8 +113,8 @@ class Engine:
         """Respond to a request to an operation or to the authorization server; the caller waits and disconnects.
 
         Args:
-            request: The request; a body longer than `http.MAX_BODY` may be cut off after one more byte.
-            under_any_root: Ignore what precedes the configured path.
+            request: the request; a body longer than `http.MAX_BODY` may be cut off after one more byte
+            under_any_root: ignore what precedes the configured path
         """
         with self._lock:
             response = self._authorization.respond(request, now=self.now, wall=self._clock())
@@ -165,7 +165,7 @@ class Engine:
         """Return the messages that one phone received, or all phones, oldest first.
 
         Args:
-            phone_number: The phone, with its plus sign; None for all.
+            phone_number: the phone, with its plus sign; None for all
         """
         with self._lock:
             return self._operator.messages(self.now, phone_number)
@@ -174,10 +174,10 @@ class Engine:
         """Return the code in the newest SMS to a phone.
 
         Args:
-            phone_number: The phone, with its plus sign.
+            phone_number: the phone, with its plus sign
 
         Raises:
-            LookupError: The phone has no SMS; the message describes the last request.
+            LookupError: the phone has no SMS; the message describes the last request
         """
         messages = self.messages(phone_number)
         if not messages:
@@ -203,10 +203,10 @@ class Engine:
         """Move the sandbox's clock forward.
 
         Args:
-            seconds: The number of seconds, 0 or more; a hundred years in all.
+            seconds: the number of seconds, 0 or more; a hundred years in all
 
         Raises:
-            ValueError: It is negative, not a number, or too far.
+            ValueError: it is negative, not a number, or too far
         """
         with self._changing():
             if not is_number(seconds) or not 0 <= seconds <= MAX_ADVANCE - self._offset:
@@ -222,7 +222,7 @@ class Engine:
         """Add a fault behind those in force, and return its number.
 
         Raises:
-            ValueError: There are a thousand faults already; clear some.
+            ValueError: there are a thousand faults already; clear some
         """
         with self._changing():
             return self._faults.add(fault)
@@ -247,8 +247,8 @@ class Engine:
         """Return the changes since a version, or the whole state if the version precedes the last reset.
 
         Args:
-            since: The version of an earlier result; 0 for the whole state.
-            limit: At most so many messages, and so many requests: the newest.
+            since: the version of an earlier result; 0 for the whole state
+            limit: at most so many messages, and so many requests: the newest
         """
         with self._lock:
             now = self.now

@@ -40,13 +40,13 @@ class Sandbox(Engine):
         """Start with an empty inbox.
 
         Args:
-            config: All settings in one value; the keyword arguments, which are its fields, override it.
-            dialect: A name in `DIALECTS`, for the settings of a server seen in the field.
-            clock: Returns the time in seconds since 1970; the real time by default.
-            settings: The fields of `Config`.
+            config: all settings in one value; the keyword arguments, which are its fields, override it
+            dialect: a name in `DIALECTS`, for the settings of a server seen in the field
+            clock: returns the time in seconds since 1970; the real time by default
+            settings: the fields of `Config`
 
         Raises:
-            ValueError: A setting is out of its limits; the message names it.
+            ValueError: a setting is out of its limits; the message names it
         """
         super().__init__(in_dialect(dialect, settings, config), clock)
         self._running: tuple[AbstractContextManager[str], str] | None = None
@@ -79,14 +79,14 @@ class Sandbox(Engine):
         """Run the HTTP server in a thread for the duration of a `with` block, whose value is the base URL.
 
         Args:
-            host: The address to listen on.
-            port: The port; 0 takes a free one.
-            expose: Must be True for an address beyond loopback: other machines can then read every SMS and code,
-                and change and reset the sandbox.
+            host: the address to listen on
+            port: the port; 0 takes a free one
+            expose: must be True for an address beyond loopback: other machines can then read every SMS and code,
+                and change and reset the sandbox
 
         Raises:
-            ValueError: The address is not loopback and `expose` is False.
-            RuntimeError: The extra is missing, or the server does not start; the message says what to do.
+            ValueError: the address is not loopback and `expose` is False
+            RuntimeError: the extra is missing, or the server does not start; the message says what to do
         """
         from camara_otp.sandbox import server  # noqa: PLC0415  (needs the extra)
 
@@ -99,14 +99,14 @@ class Sandbox(Engine):
         If the server runs already, return its URL: a notebook cell may be run again.
 
         Args:
-            host: As in `serve()`.
-            port: As in `serve()`.
-            expose: As in `serve()`.
+            host: as in `serve()`
+            port: as in `serve()`
+            expose: as in `serve()`
 
         Raises:
-            ValueError: The address is not loopback and `expose` is False.
-            OSError: The address or port cannot be used.
-            RuntimeError: The extra is missing, or the server does not start; the message says what to do.
+            ValueError: the address is not loopback and `expose` is False
+            OSError: the address or port cannot be used
+            RuntimeError: the extra is missing, or the server does not start; the message says what to do
         """
         if self._running is None:
             serving = self.serve(host, port, expose=expose)

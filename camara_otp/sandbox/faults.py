@@ -56,25 +56,25 @@ class Fault:
     """A fault that replaces the correct response, or is added to it.
 
     Args:
-        code: A CAMARA code, as `TOO_MANY_REQUESTS` or `INVALID_OTP`, with its documented status. Another code needs a
+        code: a CAMARA code, as `TOO_MANY_REQUESTS` or `INVALID_OTP`, with its documented status. Another code needs a
             `status`.
-        status: The HTTP status, 200 to 599, instead of the code's own.
-        message: The sentence in the error, instead of the usual one.
-        body: A body of your own instead of a CAMARA error.
-        content_type: The type of that body; by default JSON if it is JSON, else plain text.
-        html: Respond with the HTML page of a gateway, status 502 unless `status` is set.
-        headers: Further headers of the response.
-        retry_after: The value of a Retry-After header, in seconds or as an HTTP date.
-        delay: Seconds by which the response is delayed, at most 600.
-        drop: Break the connection: `connect` refuses it (over HTTP it is accepted and closed at once), `before` closes
-            it before the operator acts, `after` closes it after the operator has acted.
-        acts: Whether the operator acts on the request although the response is this fault.
-        operation: `send-code` or `validate-code`, if only one of them.
-        phone_number: Only requests that concern this number.
-        times: The number of requests that it affects; None means until cleared.
-        whole_call: Whether retries of an affected request, which have the same x-correlator, are affected too without
-            counting, so that a client with retries fails as well.
-        rate: The share of matching requests that it affects, 0 to 1.
+        status: the HTTP status, 200 to 599, instead of the code's own
+        message: the sentence in the error, instead of the usual one
+        body: a body of your own instead of a CAMARA error
+        content_type: the type of that body; by default JSON if it is JSON, else plain text
+        html: respond with the HTML page of a gateway, status 502 unless `status` is set
+        headers: further headers of the response
+        retry_after: the value of a Retry-After header, in seconds or as an HTTP date
+        delay: seconds by which the response is delayed, at most 600
+        drop: break the connection: `connect` refuses it (over HTTP it is accepted and closed at once), `before` closes
+            it before the operator acts, `after` closes it after the operator has acted
+        acts: whether the operator acts on the request although the response is this fault
+        operation: `send-code` or `validate-code`, if only one of them
+        phone_number: only requests that concern this number
+        times: the number of requests that it affects; None means until cleared
+        whole_call: whether retries of an affected request, which have the same x-correlator, are affected too without
+            counting, so that a client with retries fails as well
+        rate: the share of matching requests that it affects, 0 to 1
     """
 
     code: str | None = attrs.field(default=None, converter=_spelled, validator=optional(any_text))

@@ -90,7 +90,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body.
 
     Raises:
-        ValueError: The body is empty, too large, or no JSON object in UTF-8; the message is a sentence.
+        ValueError: the body is empty, too large, or no JSON object in UTF-8; the message is a sentence
     """
     if not body:
         raise ValueError("A JSON body is required.")

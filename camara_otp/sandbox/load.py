@@ -36,14 +36,14 @@ def load(file: str | Path | None = None, environ: Mapping[str, str] | None = Non
     """Collect the settings: defaults, then the dialect, the file, the environment and the arguments.
 
     Args:
-        file: A TOML file whose keys are the fields of `Config`, `dialect`, and tables `[[faults]]` with the fields of
-            `Fault`; by default the one that `CAMARA_SANDBOX_CONFIG` names, if any.
-        environ: The environment, where `CAMARA_SANDBOX_MAX_SEND=9` sets `max_send`; by default the process's own.
-        settings: Fields of `Config`, and `dialect`.
+        file: a TOML file whose keys are the fields of `Config`, `dialect`, and tables `[[faults]]` with the fields of
+            `Fault`; by default the one that `CAMARA_SANDBOX_CONFIG` names, if any
+        environ: the environment, where `CAMARA_SANDBOX_MAX_SEND=9` sets `max_send`; by default the process's own
+        settings: fields of `Config`, and `dialect`
 
     Raises:
-        ValueError: A setting is unknown, unreadable or out of its limits; the message names it.
-        OSError: The file cannot be read.
+        ValueError: a setting is unknown, unreadable or out of its limits; the message names it
+        OSError: the file cannot be read
     """
     texts = variables(os.environ if environ is None else environ)
     file = file or texts.get("config")

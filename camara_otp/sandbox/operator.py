@@ -36,16 +36,16 @@ class Message:
     """An SMS that a phone in the sandbox received.
 
     Args:
-        phone_number: The phone.
-        text: The message.
-        code: The code in the SMS.
-        authentication_id: The id in the response to the send.
-        x_correlator: The correlator of the send.
-        sent_at: The time of sending, in seconds since 1970, by the sandbox's clock.
-        expires_at: The time at which the code expires.
-        state: Waiting, verified, expired, failed or superseded.
-        tries_left: The number of wrong codes that closes it.
-        template: The message that the client sent, with the label.
+        phone_number: the phone
+        text: the message
+        code: the code in the SMS
+        authentication_id: the id in the response to the send
+        x_correlator: the correlator of the send
+        sent_at: the time of sending, in seconds since 1970, by the sandbox's clock
+        expires_at: the time at which the code expires
+        state: waiting, verified, expired, failed or superseded
+        tries_left: the number of wrong codes that closes it
+        template: the message that the client sent, with the label
     """
 
     phone_number: str = attrs.field(repr=False)

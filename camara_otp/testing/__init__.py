@@ -129,16 +129,16 @@ def fail_next(
     checked, for `OutcomeUnknownError`, `TransportError` and `UnexpectedResponseError`.
 
     Args:
-        sandbox: The operator, as the fixture `otp_sandbox` gives it.
-        error: The class to be raised, or a base class of it: `InvalidOTPError`, `HTTP503Error`, `APIError`.
-        operation: `send-code` or `validate-code`, if only one of them.
-        phone_number: Only calls that concern this number.
-        calls: The number of calls that fail.
-        retry_after: Seconds that the operator asks to wait, as a Retry-After header.
+        sandbox: the operator, as the fixture `otp_sandbox` gives it
+        error: the class to be raised, or a base class of it: `InvalidOTPError`, `HTTP503Error`, `APIError`
+        operation: `send-code` or `validate-code`, if only one of them
+        phone_number: only calls that concern this number
+        calls: the number of calls that fail
+        retry_after: seconds that the operator asks to wait, as a Retry-After header
 
     Raises:
-        ValueError: No operator can cause this error, since it arises before anything is sent; or it is
-            `RequestNotSentError` and the sandbox is served on a port, which accepts every connection.
+        ValueError: no operator can cause this error, since it arises before anything is sent; or it is
+            `RequestNotSentError` and the sandbox is served on a port, which accepts every connection
     """
     if error is RequestNotSentError and sandbox.served:
         raise ValueError(

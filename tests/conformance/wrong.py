@@ -184,14 +184,14 @@ class Case:
     """One wrong operator.
 
     Args:
-        name: What is wrong with it.
-        caught_by: The tags that fail, no more and no fewer.
-        before: Changes a request on its way in.
-        after: Changes an answer on its way out.
-        sandbox: Settings of the sandbox that make it wrong.
-        told: Settings of the check.
-        state: Makes an object that has `before` and `after`, for what has to remember something.
-        at_least: Whether more tags may fail, since the texts that it wastes are missing elsewhere.
+        name: what is wrong with it
+        caught_by: the tags that fail, no more and no fewer
+        before: changes a request on its way in
+        after: changes an answer on its way out
+        sandbox: settings of the sandbox that make it wrong
+        told: settings of the check
+        state: makes an object that has `before` and `after`, for what has to remember something
+        at_least: whether more tags may fail, since the texts that it wastes are missing elsewhere
     """
 
     name: str

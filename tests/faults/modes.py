@@ -79,12 +79,12 @@ class Mode(NamedTuple):
     """A way to the operator.
 
     Attributes:
-        name: as the report prints it.
-        enter: prepares the process.
-        host: the name of the operator; the client never uses a proxy for a loopback address.
-        library: the library of the `http_client` that the caller gives, or None.
-        excused: the kinds of problems of a kind of rows in a runtime that this way cannot be made to avoid.
-        skipped: the kinds of rows that would never end.
+        name: as the report prints it
+        enter: prepares the process
+        host: the name of the operator; the client never uses a proxy for a loopback address
+        library: the library of the `http_client` that the caller gives, or None
+        excused: the kinds of problems of a kind of rows in a runtime that this way cannot be made to avoid
+        skipped: the kinds of rows that would never end
     """
 
     name: str

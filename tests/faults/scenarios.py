@@ -30,24 +30,24 @@ class Scenario(NamedTuple):
     """A row of the table.
 
     Attributes:
-        name: in the report.
-        script: of the server, for each connection; None: the port refuses connections.
-        expected: the class of the result or of the error; TransportError stands for each of its subclasses.
-        unknown: the expected `outcome_unknown`.
-        posts: the most requests of the measured call that the server may read completely.
-        operation: the method to call.
-        tls: the attribute of the server that holds its TLS context, "stalled" for none, or None for plain HTTP.
-        options: arguments of the client.
-        status: the expected status code, or None for any.
-        code: the expected error code, or None for any.
-        slow: True if the row ends by the deadline.
-        warm: the number of calls that succeed before the measured one.
-        first: the method of those calls, if it is another one.
-        kind: "stray", "drip", "location" or "interim flood": rows that some modes cannot handle.
-        only: the name of the mode that the row belongs to, or "caller's client".
-        host: the name of the server.
-        caller: makes the arguments of the caller's client, from its library and whether it is asynchronous.
-        proxied: the expectations that differ where a proxy forwards the request.
+        name: in the report
+        script: of the server, for each connection; None: the port refuses connections
+        expected: the class of the result or of the error; TransportError stands for each of its subclasses
+        unknown: the expected `outcome_unknown`
+        posts: the most requests of the measured call that the server may read completely
+        operation: the method to call
+        tls: the attribute of the server that holds its TLS context, "stalled" for none, or None for plain HTTP
+        options: arguments of the client
+        status: the expected status code, or None for any
+        code: the expected error code, or None for any
+        slow: True if the row ends by the deadline
+        warm: the number of calls that succeed before the measured one
+        first: the method of those calls, if it is another one
+        kind: "stray", "drip", "location" or "interim flood": rows that some modes cannot handle
+        only: the name of the mode that the row belongs to, or "caller's client"
+        host: the name of the server
+        caller: makes the arguments of the caller's client, from its library and whether it is asynchronous
+        proxied: the expectations that differ where a proxy forwards the request
     """
 
     name: str

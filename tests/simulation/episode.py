@@ -175,9 +175,9 @@ def simulate(seeds: Iterable[int], seconds: float = float("inf"), least: int = 0
     """Run the episodes of seeds; return how calls ended, and the numbers of calls and episodes.
 
     Args:
-        seeds: one for each episode.
-        seconds: real time after which no episode starts.
-        least: the number of calls to simulate, even if that takes longer.
+        seeds: one for each episode
+        seconds: real time after which no episode starts
+        least: the number of calls to simulate, even if that takes longer
     """
     until = time.perf_counter() + seconds
     totals: Counter[str] = Counter()
