@@ -287,7 +287,7 @@ class Observation(Generic[T]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Tell the observers how the call ended, in reverse order: the last to start is the first to end."""
+        """End the observers in reverse order of their start."""
         record = self._record(self.result if error is None else error)
         for end in reversed(self._ends):
             if end is not None:

@@ -92,12 +92,14 @@ def _is(value: object, kind: type | UnionType) -> bool:
 def _provider(token: TokenSource | Environment | None, http_client: object) -> TokenProvider | None:
     if token is None:
         if http_client is None:
-            raise ConfigurationError("token: None leaves authorization to `http_client`, which was not given")
+            raise ConfigurationError(
+                "token: is None, so `http_client` must authorize requests, but none was given; give one of the two"
+            )
         if _adds_token_by_request(http_client):
             raise ConfigurationError(
-                f"token: None leaves authorization to `http_client`, but {type(http_client).__name__} adds it in its "
-                "own request method, which is not called here; give the client an `auth`, or give its token as a "
-                "callable, as token=lambda: http_client.token['access_token'], or use camara_otp.auth"
+                f"token: is None, so `http_client` must authorize requests; but {type(http_client).__name__} does so "
+                "in its own `request` method, which this package does not call. Give the client an `auth`, or pass "
+                "token=lambda: http_client.token['access_token'], or use camara_otp.auth"
             )
         return None
     if isinstance(token, Environment):

@@ -180,7 +180,7 @@ class _Client(Generic[HTTPClient]):
             TokenError: no token could be obtained; see the message. The operator processed nothing: at most one request
                 arrived, and was refused with 401.
             InvalidOTPError: the code is wrong, attempts are left; ask the user to type it again
-            VerificationExpiredError: too old, superseded or already used; start again with `send_code`
+            VerificationExpiredError: the code is too old, superseded or already used; start again with `send_code`
             VerificationFailedError: no attempts are left; start again with `send_code`
             NotFoundError: the authentication_id was never issued; start again with `send_code`
             RequestNotSentError: the operator cannot have received the request; calling again is safe

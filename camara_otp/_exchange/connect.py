@@ -1,7 +1,7 @@
 """A connection to a server: addresses, TCP and TLS, as generators of waits.
 
-TLS runs over memory buffers, so that the socket stays a plain one: its methods are those of the object at hand,
-whatever has replaced the classes of `socket` and `ssl`.
+TLS runs over memory buffers, so the socket is never wrapped. Once it is open, tools that replace classes of `socket` or
+`ssl` do not affect it.
 """
 
 import contextlib

@@ -1,8 +1,11 @@
-"""The exchange with one origin, for threads and for tasks: chooses the way of each request and owns the connections.
+"""The exchange with one origin, for threads and for tasks. It owns the connections.
 
-The ways: directly, or through a proxy of the environment, both over the generators of `connect` and `http1`; through
-the caller's `http_client`; and, where a mock or an observer has patched httpx or httpx2, through a client of that
-library (see `observers`).
+It sends a request in one of three ways:
+
+- directly or through an http proxy of the environment, with the generators of `connect` and `http1`
+- through the caller's `http_client`
+- through a client of httpx or httpx2, for an https or SOCKS proxy, or if a mock or an observer has patched that library
+  (see `observers`)
 """
 
 import os
@@ -22,8 +25,8 @@ from camara_otp._exchange.answer import Answer, Failure, Headers, Outgoing
 from camara_otp._exchange.connect import Connection, Failed, out_of_sockets, running, tls_context
 from camara_otp._exchange.http1 import ResponseReader, exchange, head_of, tunnel
 from camara_otp._exchange.httpx_client import HttpxExchange
-from camara_otp._exchange.observers import Detours
-from camara_otp._exchange.pool import Pool, Turn
+from camara_otp._exchange.observers import HttpxClients
+from camara_otp._exchange.pool import Pool, Waiter
 from camara_otp._exchange.proxies import proxy_of
 from camara_otp._exchange.waits import Late, Steps, TimeLimit, adrive, completed, drive
 
@@ -97,17 +100,17 @@ def steps(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answe
 
 def _attempt(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure | None]:
     """Exchange, or return None if no socket could be opened, and another connection is worth waiting for."""
-    turn = Turn()
+    waiter = Waiter()
     sent = False
     try:
         try:
             if time.monotonic() >= outgoing.deadline:
                 raise Late  # noqa: TRY301 - as the driver, which checks the time at waits only
-            pool.take(turn)
-            if not turn.happened:
-                yield turn
-            connection = turn.connection
-            assert connection is not None  # noqa: S101 - for type checkers: a turn that happened has one
+            pool.take(waiter)
+            if not waiter.happened:
+                yield waiter
+            connection = waiter.connection
+            assert connection is not None  # noqa: S101 - for type checkers: a waiter that happened has one
             if not connection.is_clean():
                 connection.reset()
                 yield from route.open(connection, outgoing)
@@ -119,14 +122,14 @@ def _attempt(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[An
         except Exception as error:
             if not sent and out_of_sockets(error) and pool.shrink():
                 return None
-            failure = failure_of(error, sent=sent, server=str(route) if turn.happened else None)
+            failure = failure_of(error, sent=sent, server=str(route) if waiter.happened else None)
             if failure is None:
                 raise
             return failure
         finally:
-            pool.leave(turn)
+            pool.leave(waiter)
     finally:
-        pool.leave(turn)  # again, for an interrupt at or in the first
+        pool.leave(waiter)  # again, for an interrupt at or in the first
 
 
 def failure_of(error: Exception, *, sent: bool, server: str | None) -> Failure | None:
@@ -180,7 +183,7 @@ class _OneOrigin:
         self._cap = cap
         self._route = Route(origin)
         self._pool = Pool()
-        self._detours = Detours(kind, through, self._direct, self._route.proxy)
+        self._httpx_clients = HttpxClients(kind, through, self._direct, self._route.proxy)
         self._callers = None if http_client is None else through(http_client)
         self._loop: object = None
         _exchanges.add(self)
@@ -196,7 +199,7 @@ class _OneOrigin:
         if self._is_async and not self._on_one_loop():
             return _ANOTHER_LOOP
         patched = mocks.patched(by_httpx=self._route.by_httpx)
-        return await (self._direct(outgoing) if patched is None else self._detours.request(outgoing, patched))
+        return await (self._direct(outgoing) if patched is None else self._httpx_clients.request(outgoing, patched))
 
     async def _direct(self, outgoing: Outgoing) -> Answer | Failure:
         way = steps(self._pool, self._route, outgoing, self._cap)
@@ -215,14 +218,14 @@ class _OneOrigin:
     def close(self) -> None:
         """Close the idle connections now, and the others after their response.
 
-        The caller's client stays open, and the clients of `Detours` keep no connection.
+        The caller's client stays open, and the clients of `HttpxClients` keep no connection.
         """
         self._pool.close()
 
     def forget(self) -> None:
         """Drop the connections of a parent process or of another event loop, which cannot be used here."""
         self._pool = self._pool.renewed()
-        self._detours.forget()
+        self._httpx_clients.forget()
 
 
 class Exchange(_OneOrigin):

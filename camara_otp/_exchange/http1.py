@@ -1,8 +1,7 @@
 """One request and its response over a connection, with h11 as the parser.
 
-The request is written here: its bytes differ from call to call in two headers and the body, and building them with h11
-is a quarter of the cost of a call. h11 is told of a request of the same method, because that decides how the response
-ends.
+The request is written here. Its bytes differ from call to call in two headers and the body, and building them with h11
+costs a quarter of a call. h11 gets a request of the same method, because the method decides how the response ends.
 """
 
 from collections.abc import Iterable

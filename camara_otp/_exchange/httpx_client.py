@@ -1,7 +1,7 @@
 """The exchange through a client of httpx or httpx2: the caller's, or one of `observers`.
 
 The client is used as it is: its headers, parameters, cookies, hooks and pool stay its own. A request counts as not sent
-only if nothing has read its body; the names of exceptions prove nothing, since hooks and transports may raise any.
+only if nothing has read its body. The names of exceptions prove nothing, since hooks and transports may raise any.
 """
 
 import ssl
@@ -106,7 +106,8 @@ class HttpxExchange:
         body = self._body_kind(outgoing.body)
         if not self._is_async:
             return await self._exchange(outgoing, body, extensions)
-        # A carried exchange keeps the deadline itself, and knows better what was sent.
+        # An exchange in our own transport enforces the deadline itself and knows whether bytes were sent, so wait 1 s
+        # longer for it.
         grace = 1.0 if extensions else 0.0
         with anyio.move_on_after(outgoing.deadline - time.monotonic() + grace) as scope:
             try:

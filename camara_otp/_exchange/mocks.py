@@ -30,19 +30,19 @@ _LIBRARIES: Final = {"httpcore": _HTTPCORE, "httpcore2": _HTTPCORE, "httpx": _HT
 
 
 class Patched(NamedTuple):
-    """A library whose client must carry the call.
+    """A library whose client must make the call.
 
     Attributes:
         library: `"httpx"` or `"httpx2"`
-        carries: True if its transport can carry our exchange
+        runs_exchange: True if our exchange can run in place of its transport
     """
 
     library: str
-    carries: bool
+    runs_exchange: bool
 
 
 def patched(*, by_httpx: bool) -> Patched | None:
-    """Return the library that a call has to pass through, or None for the direct way.
+    """Return the library whose client has to make the call, or None to exchange directly.
 
     Args:
         by_httpx: whether the environment's proxy needs httpx
@@ -52,9 +52,9 @@ def patched(*, by_httpx: bool) -> Patched | None:
         for kind, name in entry_points if module is not None else ():
             owner = getattr(module, kind, None)  # None: another thread is importing the module
             if owner is not None and not is_original(owner.__dict__.get(name), library):
-                carries = library.startswith("httpx") and not by_httpx
-                return Patched(library.replace("httpcore", "httpx"), carries)
-    return Patched("httpx", carries=False) if by_httpx else None
+                runs_exchange = library.startswith("httpx") and not by_httpx
+                return Patched(library.replace("httpcore", "httpx"), runs_exchange)
+    return Patched("httpx", runs_exchange=False) if by_httpx else None
 
 
 def is_original(found: object, library: str) -> bool:

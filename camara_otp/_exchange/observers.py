@@ -1,8 +1,8 @@
-"""The ways through a client of httpx or httpx2, for the tools that have patched one of these libraries.
+"""Clients of httpx or httpx2, for the tools that have patched one of these libraries.
 
-Where httpx or httpx2 is patched, the call passes through a client of that library whose transport carries our own
-exchange, so that every promise holds. Where httpcore or httpcore2 is patched, it passes through a plain client that
-keeps no connection: those are mocks. The same plain client connects to the proxies that httpx has to connect to.
+If httpx or httpx2 is patched, a client of that library makes the call, with our exchange as its transport. So every
+guarantee holds. If httpcore or httpcore2 is patched, which mocks do, a plain client that keeps no connection makes the
+call. The same plain client connects to the proxies that httpx has to connect to.
 """
 
 import logging
@@ -41,14 +41,14 @@ def _install_log_filter() -> None:
         logging.getLogger(name).addFilter(_is_of_others)
 
 
-# --- Carriers --------------------------------------------------------------------------------------------------------
+# --- Clients -------------------------------------------------------------------------------------------------------
 
 _EXTENSION: Final = "camara_otp"
 _OF_THE_CONNECTION: Final = frozenset({b"host", b"connection", b"accept-encoding", b"content-length"})
 _OF_THE_CODED_BODY: Final = frozenset({b"content-encoding", b"transfer-encoding", b"content-length"})
 
 
-class _Carried:
+class _ObservedCall:
     """One call through a client of ours: its request, and the result of our exchange in the client's transport."""
 
     __slots__ = ("began", "outcome", "outgoing")
@@ -59,7 +59,7 @@ class _Carried:
         self.outcome: Answer | Failure | Exception | None = None
 
 
-class _Carrier:
+class _ExchangeTransport:
     """A replacement for httpcore's connection pool in a transport of httpx, which exchanges directly.
 
     Args:
@@ -72,17 +72,17 @@ class _Carrier:
         self._direct = direct
 
     async def handle_async_request(self, request: Any) -> Any:
-        carried: _Carried = request.extensions[_EXTENSION]
-        if carried.began:
+        observed: _ObservedCall = request.extensions[_EXTENSION]
+        if observed.began:
             raise ConnectionError("the request was sent already")
-        carried.began = True  # if this call is cancelled, its outcome is unknown
-        outgoing = copy(carried.outgoing)
+        observed.began = True  # if this call is cancelled, its outcome is unknown
+        outgoing = copy(observed.outgoing)
         # With the headers that observers have added.
         outgoing.headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
         try:
-            carried.outcome = outcome = await self._direct(outgoing)
+            observed.outcome = outcome = await self._direct(outgoing)
         except Exception as error:
-            carried.outcome = error
+            observed.outcome = error
             raise
         if isinstance(outcome, Failure):
             raise ConnectionError(outcome.reason)
@@ -103,8 +103,8 @@ class _Carrier:
         """Close nothing: the exchange owns the connections."""
 
 
-class Detours:
-    """The ways of one exchange through clients of httpx and httpx2, opened when they are needed.
+class HttpxClients:
+    """The clients of httpx and httpx2 that make the calls of one exchange, opened when they are needed.
 
     Args:
         kind: `"Client"` or `"AsyncClient"`
@@ -124,15 +124,15 @@ class Detours:
         self._make = make
         self._direct = direct
         self._proxy = proxy
-        self._ways: dict[Patched, HttpxExchange] = {}
+        self._exchanges: dict[Patched, HttpxExchange] = {}
 
-    async def request(self, outgoing: Outgoing, way: Patched) -> Answer | Failure:
+    async def request(self, outgoing: Outgoing, patched: Patched) -> Answer | Failure:
         """Exchange through a client of the patched library; never waits if the client is synchronous."""
-        through = self._ways.get(way)
+        through = self._exchanges.get(patched)
         if through is None:
             _install_log_filter()
             try:
-                client = self._client(way)
+                client = self._client(patched)
             except Exception as error:  # noqa: BLE001 - the environment may hold anything
                 return Failure(
                     sent=False,
@@ -140,37 +140,37 @@ class Detours:
                     f"({type(error).__name__}); for SOCKS, run: pip install 'httpx[socks]'",
                     permanent=True,
                 )
-            through = self._ways.setdefault(way, self._make(client))
-        carried, seen = _Carried(outgoing), None
+            through = self._exchanges.setdefault(patched, self._make(client))
+        observed, seen = _ObservedCall(outgoing), None
         logged = _exchanging.get()
         _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
         try:
-            seen = await through.request(outgoing, {_EXTENSION: carried} if way.carries else None)
+            seen = await through.request(outgoing, {_EXTENSION: observed} if patched.runs_exchange else None)
         except Exception:
-            if carried.outcome is None:  # else an observer has raised after the response, and the outcome is known
+            if observed.outcome is None:  # else an observer has raised after the response, and the outcome is known
                 raise
         finally:
             _exchanging.set(logged)
-        if isinstance(carried.outcome, Exception):
-            raise carried.outcome
-        if carried.outcome is not None:
-            return carried.outcome
-        if seen is not None and not carried.began:
+        if isinstance(observed.outcome, Exception):
+            raise observed.outcome
+        if observed.outcome is not None:
+            return observed.outcome
+        if seen is not None and not observed.began:
             return seen
         # An observer has cancelled our exchange, or has not waited for it.
         reason = seen.reason if isinstance(seen, Failure) else "ended by a tool that patches the library"
         return Failure(sent=True, reason=reason)
 
-    def _client(self, way: Patched) -> Any:
-        """Return a client whose transport carries our exchange, or which keeps no connection; it keeps no cookie."""
-        library: Any = import_module(way.library)
-        if way.carries:
+    def _client(self, patched: Patched) -> Any:
+        """Return a client whose transport is our exchange, or which keeps no connection; it keeps no cookie."""
+        library: Any = import_module(patched.library)
+        if patched.runs_exchange:
             # A context that is never used; the default one costs 20 ms.
             transport = getattr(library, self._kind.replace("Client", "HTTPTransport"))(
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
             )
             # Private but old; the bound on httpx and a test guard it.
-            transport._pool = _Carrier(way.library, self._direct)  # noqa: SLF001
+            transport._pool = _ExchangeTransport(patched.library, self._direct)  # noqa: SLF001
             options = {"transport": transport, "trust_env": False}
         else:
             # Without a proxy, the library reads the environment, where other entries may make it fail.
@@ -182,7 +182,7 @@ class Detours:
 
     def forget(self) -> None:
         """Drop the clients, which belong to a parent process or to another event loop."""
-        self._ways = {}
+        self._exchanges = {}
 
 
 def _keep_no_cookie(response: object) -> None:

@@ -1,7 +1,7 @@
-"""The connections to one origin: last in, first out, within a bound, waited for in order.
+"""The connections to one origin: last in, first out, up to a limit. Exchanges wait for one in order.
 
-A connection belongs to one exchange at a time. Each step can be repeated, so that an exchange that an interrupt ended
-in the middle of a step releases its connection all the same: only `_open` says to which exchange a connection belongs.
+A connection belongs to one exchange at a time. `_open` alone records which exchange owns a connection. Each step can be
+repeated, so an exchange that is interrupted in the middle of a step still releases its connection.
 """
 
 import math
@@ -21,8 +21,8 @@ SHRUNK_SECONDS: Final = 1.0
 """How long a process that cannot open more sockets does not try to."""
 
 
-class Turn(Signal):
-    """The claim of one exchange on a connection; happens when `connection` is its own."""
+class Waiter(Signal):
+    """A request for a connection; set when `connection` is assigned."""
 
     connection: Connection | None = None
 
@@ -41,9 +41,9 @@ class Pool:
     def __init__(self, new: Callable[[], Connection] = Connection, limit: int = MAX_CONNECTIONS) -> None:
         self._lock = threading.RLock()
         self._new = new
-        self._open: dict[Connection, Turn | None] = {}  # the turn that owns the connection; None: idle
+        self._open: dict[Connection, Waiter | None] = {}  # the waiter that owns the connection; None: idle
         self._idle: deque[Connection] = deque()  # in order of idleness; an entry counts only if `_open` says idle
-        self._waiting: OrderedDict[Turn, None] = OrderedDict()
+        self._waiting: OrderedDict[Waiter, None] = OrderedDict()
         self._limit = self._most = limit
         self._shrunk_at = 0.0
         self.closed = False
@@ -51,13 +51,13 @@ class Pool:
     @property
     def busy(self) -> int:
         """Return the number of connections that belong to an exchange."""
-        return sum(turn is not None for turn in self._open.values())
+        return sum(waiter is not None for waiter in self._open.values())
 
-    def take(self, turn: Turn) -> None:
-        """Give the turn a connection now, or when one is free."""
+    def take(self, waiter: Waiter) -> None:
+        """Assign a connection to the waiter now, or when one is free."""
         with self._lock:
             self._drop_idle(time.monotonic() - KEPT_SECONDS)
-            self._waiting[turn] = None
+            self._waiting[waiter] = None
             self._grant()
 
     def _drop_idle(self, before: float) -> None:
@@ -76,17 +76,17 @@ class Pool:
 
     def _grant(self) -> None:
         while self._waiting:
-            turn = next(iter(self._waiting))
-            connection = turn.connection or self._free()
+            waiter = next(iter(self._waiting))
+            connection = waiter.connection or self._free()
             if connection is None:
                 return
-            turn.connection = connection
+            waiter.connection = connection
             connection.reusable = False
-            self._open[connection] = turn
+            self._open[connection] = waiter
             if self._idle and self._idle[-1] is connection:
                 self._idle.pop()
-            turn.set()
-            del self._waiting[turn]
+            waiter.set()
+            del self._waiting[waiter]
 
     def _free(self) -> Connection | None:
         while self._idle and not self._is_idle(self._idle[-1]):
@@ -97,12 +97,12 @@ class Pool:
             self._limit = self._most
         return self._new() if len(self._open) < self._limit else None
 
-    def leave(self, turn: Turn) -> None:
-        """Release the turn: its connection becomes idle if it is reusable, else it is closed. May be called again."""
+    def leave(self, waiter: Waiter) -> None:
+        """Release the waiter: its connection becomes idle if it is reusable, else it is closed. May be called again."""
         with self._lock:
-            self._waiting.pop(turn, None)
-            connection = turn.connection
-            if connection is not None and self._open.get(connection) is turn:
+            self._waiting.pop(waiter, None)
+            connection = waiter.connection
+            if connection is not None and self._open.get(connection) is waiter:
                 if connection.reusable and not self.closed:
                     connection.idle_since = time.monotonic()
                     self._idle.append(connection)

@@ -1,6 +1,6 @@
 """The waits that an exchange yields, and the drivers that wait: one for threads, one for tasks.
 
-An exchange is a generator that never blocks. It yields a wait, or a new time limit; the driver resumes it when the wait
+An exchange is a generator that never blocks. It yields a wait, or a new time limit. The driver resumes it when the wait
 is over, or throws `Late` into it when the limit has passed. Whatever ends a driver closes the generator, so that its
 `finally` releases the socket and the place in the pool. The model is psycopg's `generators` and `waiting`.
 """
@@ -33,7 +33,7 @@ class TimeLimit(float):
 
 
 class Pause:
-    """A long computation gives way to other tasks."""
+    """Lets other tasks run during a long computation."""
 
     def block(self, seconds: float) -> bool:  # noqa: ARG002 - as of every wait
         """Continue at once in a thread."""

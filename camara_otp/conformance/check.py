@@ -139,7 +139,7 @@ class Check:
     async def look_for_late_texts(self) -> None:
         """Record which sends that were refused caused an SMS after all."""
         sends = [trip for trip in self.trips if trip.request.operation == "send-code"]
-        # A send that was refused for its rate is repeated.
+        # A send that the operator rate-limited is repeated.
         accepted = {trip.request.body for trip in sends if 0 < trip.status < 400}
         for trip in sends:
             if trip.status >= 400 and trip.status != 429 and trip.request.body not in accepted and not trip.caused_sms:

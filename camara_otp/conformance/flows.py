@@ -193,10 +193,10 @@ async def one_send_too_many(run: ScenarioRun) -> None:
             return
         if run.limit(trip):
             if not run.findings:
-                raise BlockedError("a send that should have been accepted was refused for its rate")
+                raise BlockedError("the operator rate-limited a send that it should have accepted")
             return
         if not trip.is_accepted:
-            raise BlockedError("a send that should have been accepted was not")
+            raise BlockedError("the operator refused a send that it should have accepted")
 
 
 # Right codes.

@@ -38,7 +38,10 @@ class Guess:
     is_plain: bool = False
 
     def body(self, material: Material) -> JSONObject | None:
-        """Return the body of a request with this guess, or None where it cannot be made."""
+        """Return the body of a request with this guess.
+
+        None if the guess cannot be made, equals the right value, or is longer than a code may be.
+        """
         value = self.make(material)
         body: JSONObject = {"authenticationId": material.authentication_id, "code": material.code}
         if value is None or value == body[self.member]:

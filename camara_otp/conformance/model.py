@@ -91,7 +91,7 @@ class SentRequest:
 
     @property
     def members(self) -> JSONObject:
-        """Return the members of the JSON object in the body; none if there is no object."""
+        """Return the JSON object in the body, or an empty dict if the body is not one."""
         return members_of(parsed(self.body))
 
 
@@ -124,7 +124,7 @@ class ReceivedResponse:
 
     @property
     def members(self) -> JSONObject:
-        """Return the members of the JSON object in the body; none if there is no object."""
+        """Return the JSON object in the body, or an empty dict if the body is not one."""
         return members_of(self.json)
 
     @property

@@ -16,7 +16,7 @@ _SETTINGS = ("slow", "path", "redirect", "correlator-refused")
 
 
 def recommendations(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return the settings that a client needs, and the number of deviations that no setting helps against."""
+    """Return one sentence per recommended client setting, and one that counts the deviations that no setting solves."""
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     made = [finding.cause.client for finding in findings if finding.cause.name in _SETTINGS]
     is_ours = any(outcome.reason == PATH_UNKNOWN for outcome in outcomes)

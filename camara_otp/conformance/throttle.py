@@ -1,4 +1,4 @@
-"""Bound the requests in flight, and repeat a request that was refused for its rate."""
+"""Bound the requests in flight, and repeat a request that the operator rate-limited."""
 
 import math
 import time
@@ -23,7 +23,7 @@ class Throttle:
         limiter: bounds how many requests are in flight
         pausing: held by a request that waits to be repeated
         paused_until: the time at which the last pause ended
-        refused_in_a_row: how many requests in a row were refused for their rate after all attempts
+        refused_in_a_row: how many requests in a row were rate-limited after all attempts
     """
 
     transport: Transport
@@ -38,7 +38,7 @@ class Throttle:
         return self.limiter.total_tokens > 1
 
     async def send(self, request: SentRequest) -> list[RoundTrip]:
-        """Send a request, repeat it after a pause if it was refused for its rate, and return all round trips."""
+        """Send a request, repeat it after a pause if the operator rate-limited it, and return all round trips."""
         async with self.limiter:
             tries = [await self.transport.send(request)]
             came = time.perf_counter()
@@ -60,7 +60,7 @@ class Throttle:
 
 
 def _pause(trip: RoundTrip) -> float | None:
-    """Return the seconds to wait before a request that was refused for its rate is repeated, or None."""
+    """Return the seconds to wait before a rate-limited request is repeated, or None if it is not rate-limited."""
     response = trip.response
     if response is None or response.status != 429 or response.code == "QUOTA_EXCEEDED":
         return None

@@ -151,11 +151,11 @@ def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypa
     used.close()
 
 
-@pytest.mark.parametrize("carries", [True, False], ids=["observed", "mocked"])
+@pytest.mark.parametrize("runs_exchange", [True, False], ids=["observed", "mocked"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, monkeypatch, backend, carries):
+def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, monkeypatch, backend, runs_exchange):
     """Also for calls through httpx: nothing is sent on a connection of a closed loop."""
-    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", carries=carries))
+    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", runs_exchange=runs_exchange))
     exchange = open_async_exchange(server.origin, max_response_bytes=10)
 
     async def call():
@@ -168,10 +168,10 @@ def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, mon
     exchange.close()
 
 
-@pytest.mark.parametrize("carries", [True, False], ids=["observed", "mocked"])
-def test_closing_lets_a_call_through_httpx_finish(new_exchange, server, monkeypatch, carries):
+@pytest.mark.parametrize("runs_exchange", [True, False], ids=["observed", "mocked"])
+def test_closing_lets_a_call_through_httpx_finish(new_exchange, server, monkeypatch, runs_exchange):
     """A client of the patched library stays open, because it keeps no connection."""
-    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", carries=carries))
+    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", runs_exchange=runs_exchange))
     server.pause = 0.3
     used = new_exchange(server.origin)
     answers = []

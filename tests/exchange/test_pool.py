@@ -3,7 +3,7 @@
 import pytest
 
 from camara_otp._exchange import pool as pool_module
-from camara_otp._exchange.pool import Pool, Turn
+from camara_otp._exchange.pool import Pool, Waiter
 from tests.exchange.conftest import interrupted_at
 
 
@@ -34,16 +34,16 @@ def now(monkeypatch):
 
 
 def take(pool, log=None, name=None):
-    turn = Turn()
+    waiter = Waiter()
     if log is not None:
-        turn._wake = lambda: log.append(name)
-    pool.take(turn)
-    return turn
+        waiter._wake = lambda: log.append(name)
+    pool.take(waiter)
+    return waiter
 
 
-def keep(pool, turn):
-    turn.connection.reusable = True
-    pool.leave(turn)
+def keep(pool, waiter):
+    waiter.connection.reusable = True
+    pool.leave(waiter)
 
 
 def test_the_last_connection_in_is_the_first_out():
@@ -129,10 +129,10 @@ def test_the_bound_grows_back_and_waiting_turns_are_served_first(now):
     pool.leave(without)
     log = []
     waits = [take(pool, log, "a"), take(pool)]
-    assert not any(turn.happened for turn in waits)
+    assert not any(waiter.happened for waiter in waits)
     now.at += pool_module.SHRUNK_SECONDS + 0.1
     newcomer = take(pool)
-    assert [turn.happened for turn in waits] == [True, True]
+    assert [waiter.happened for waiter in waits] == [True, True]
     assert newcomer.happened
     assert log == ["a"]
     assert pool.busy == 4
@@ -173,9 +173,9 @@ def test_a_signal_handler_or_a_finalizer_may_enter_again():
     first, second = take(pool), take(pool)
     keep(pool, first)
     with pool._lock:
-        turn = take(pool)
-        assert turn.connection is first.connection
-        keep(pool, turn)
+        waiter = take(pool)
+        assert waiter.connection is first.connection
+        keep(pool, waiter)
         pool.leave(second)
     assert pool.busy == 0
 
@@ -203,26 +203,26 @@ def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
     """`leave` restores the counts, and two exchanges never share a connection."""
     for line in range(1, 200):
         name, pool, others = list(scenarios())[index]
-        turn, done = Turn(), [False, False]
+        waiter, done = Waiter(), [False, False]
 
-        def work(pool=pool, turn=turn, done=done):
-            pool.take(turn)
+        def work(pool=pool, waiter=waiter, done=done):
+            pool.take(waiter)
             done[0] = True
-            if turn.connection is not None:  # else it waits
-                turn.connection.reusable = reusable
-            pool.leave(turn)
+            if waiter.connection is not None:  # else it waits
+                waiter.connection.reusable = reusable
+            pool.leave(waiter)
             done[1] = True
 
         hit = interrupted_at(line, work, pool_module.__file__)
-        pool.leave(turn)
+        pool.leave(waiter)
         owners = [other.connection for other in others if other.happened]
         assert len(set(map(id, owners))) == len(owners), (name, line)
         for other in others:
             pool.leave(other)
         assert pool.busy == 0, (name, line)
-        turns = [take(pool) for _ in range(3)]
-        assert [each.happened for each in turns] == [True, True, False], (name, line)
-        assert turns[0].connection is not turns[1].connection
+        waiters = [take(pool) for _ in range(3)]
+        assert [each.happened for each in waiters] == [True, True, False], (name, line)
+        assert waiters[0].connection is not waiters[1].connection
         if not hit:
             assert line > 5
             return

@@ -401,7 +401,7 @@ def test_a_drip_of_the_head_ends_with_the_deadline_also_under_an_observer(faults
             await asyncio.sleep(0.05)
 
     listener = faults.listen(dripping)
-    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", carries=True))
+    monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", runs_exchange=True))
     client = shell.client(url(listener), timeout=0.5)
     began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="timed out"):

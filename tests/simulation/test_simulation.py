@@ -69,7 +69,7 @@ def _reuse_with_strays(monkeypatch):
 def _lost_place(monkeypatch):
     """Do not release a connection that cannot be used again."""
     leave = Pool.leave
-    monkeypatch.setattr(Pool, "leave", lambda self, turn: leave(self, turn) if turn.connection.reusable else None)
+    monkeypatch.setattr(Pool, "leave", lambda self, waiter: leave(self, waiter) if waiter.connection.reusable else None)
 
 
 def _lost_socket(monkeypatch):
@@ -77,13 +77,13 @@ def _lost_socket(monkeypatch):
     monkeypatch.setattr(Connection, "close", lambda self: None)
 
 
-def _lost_turn(monkeypatch):
+def _lost_waiter(monkeypatch):
     """Do not give a released connection to the call that waits for it."""
     grant, leave = Pool._grant, Pool.leave
 
-    def leave_alone(self, turn):
+    def leave_alone(self, waiter):
         monkeypatch.setattr(Pool, "_grant", lambda self: None)
-        leave(self, turn)
+        leave(self, waiter)
         monkeypatch.setattr(Pool, "_grant", grant)
 
     monkeypatch.setattr(Pool, "leave", leave_alone)
@@ -118,7 +118,7 @@ PLANTED = {
     _late_check_of_strays: {"reused connection", "falsely verified"},
     _lost_place: {"lost place"},
     _lost_socket: {"lost socket"},
-    _lost_turn: {"lost turn"},
+    _lost_waiter: {"lost waiter"},
     _missed_deadline: {"late"},
     _early_timeout: {"too early"},
     _inherited_connection: {"lost place"},

@@ -93,10 +93,10 @@ class World:
         connected = sum(connection.sock is not None and connection.sock in self.open for connection in held)
         if connected != len(self.open):
             raise Violation(f"lost socket: {len(self.open)} open, {connected} in the pool")
-        if sum(turn is not None for turn in held.values()) > len(self.active):
+        if sum(waiter is not None for waiter in held.values()) > len(self.active):
             raise Violation("lost place: a connection belongs to a call that has ended")
         if pool._waiting and (len(held) < pool._limit or None in held.values()):
-            raise Violation("lost turn: a call waits although a connection is free")
+            raise Violation("lost waiter: a call waits although a connection is free")
 
     def socket(self, family: int) -> "Socket":
         """Open a socket, unless there are too many."""
@@ -363,7 +363,7 @@ class Socket:
 
     def is_idle(self) -> bool:
         """Return whether the connection waits in the pool."""
-        return any(c.sock is self and turn is None for c, turn in self.world.pool()._open.items())
+        return any(c.sock is self and waiter is None for c, waiter in self.world.pool()._open.items())
 
 
 class Peer:
