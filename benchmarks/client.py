@@ -25,7 +25,7 @@ import trustme
 from conditions import conditions
 
 from camara_otp import AsyncOTPClient, OTPClient, OTPError
-from camara_otp._exchange import Answer
+from camara_otp._exchange import Response
 
 HERE = Path(__file__).parent
 LAST = HERE / "results" / "last.json"
@@ -160,7 +160,7 @@ def own_work(report):
         closed = False
 
         def request(self, outgoing):
-            return Answer(200, [(b"content-type", b"application/json"), outgoing.headers[-1]], BODY)
+            return Response(200, [(b"content-type", b"application/json"), outgoing.headers[-1]], BODY)
 
         def close(self):
             pass

@@ -10,7 +10,7 @@ import threading
 import time
 
 from camara_otp.auth import CIBA, ClientCredentials, StaticToken
-from camara_otp.auth.answers import Token
+from camara_otp.auth.responses import Token
 
 CALLS = 200_000
 ROUNDS = 7

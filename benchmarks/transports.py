@@ -32,7 +32,7 @@ ROUNDS = 7
 
 
 async def operator(scope, receive, send):
-    """Answer every request like a successful send."""
+    """Respond to every request like a successful send."""
     if scope["type"] == "http":
         while (await receive()).get("more_body"):
             pass

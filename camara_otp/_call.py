@@ -15,7 +15,7 @@ import attrs
 
 from camara_otp import _wire
 from camara_otp._checks import seconds
-from camara_otp._exchange import Answer, Failure, Outgoing
+from camara_otp._exchange import Failure, Outgoing, Response
 from camara_otp._secret import Secret
 from camara_otp._settings import ClientSettings
 from camara_otp._wire import CallContext, OperationSpec, Request, T
@@ -112,7 +112,7 @@ class OTPCall(Generic[T]):
             None if settings.policy is None else settings.policy.connect_timeout,
         )
 
-    def judge(self, outcome: Answer | Failure) -> T | OTPError | NextAttempt:
+    def judge(self, outcome: Response | Failure) -> T | OTPError | NextAttempt:
         """Return the verdict on an attempt: the result, the error, or another attempt."""
         if isinstance(outcome, Failure):
             unknown = OutcomeUnknownError(outcome.reason)
@@ -138,7 +138,7 @@ class OTPCall(Generic[T]):
             self._renewed, self._rejection = True, result
         return following
 
-    def _log(self, outcome: Answer | Failure, result: object) -> None:
+    def _log(self, outcome: Response | Failure, result: object) -> None:
         context, request = self.context, self.context.request
         if isinstance(outcome, Failure):
             shown = type(result).__name__

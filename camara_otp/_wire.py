@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from camara_otp._exchange import Answer, Headers
+from camara_otp._exchange import Headers, Response
 from camara_otp._redaction import Secrets, cleaned, shortened
 from camara_otp._secret import Secret
 from camara_otp.errors import CODES, SUPERSEDED, OTPError, UnexpectedResponseError, error_class
@@ -133,49 +133,49 @@ class CallContext:
 # --- Responses -------------------------------------------------------------------------------------------------------
 
 
-Reader = Callable[[Answer, CallContext, float], T | OTPError]
+Reader = Callable[[Response, CallContext, float], T | OTPError]
 """Reads a response to a call, received at a wall-clock time in seconds since 1970."""
 
 
-def read_send_code(answer: Answer, call: CallContext, now: float) -> SendCodeResponse | OTPError:
+def read_send_code(response: Response, call: CallContext, now: float) -> SendCodeResponse | OTPError:
     """Return the meaning of a response to send_code: only 200 with an authenticationId is a success."""
-    if answer.status != 200:
-        return call.attach(_refusal(answer, call.secrets, now), answer.headers)
-    fault = answer.fault
+    if response.status != 200:
+        return call.attach(_refusal(response, call.secrets, now), response.headers)
+    fault = response.fault
     if fault is None:
         try:
-            response = _converter.structure(_parse(answer.body), SendCodeResponse)
+            sent = _converter.structure(_parse(response.body), SendCodeResponse)
         except (ValueError, TypeError, KeyError):
             fault = "it is not JSON with a string as authenticationId"
         else:
-            if broken_limit(authentication_id=response.authentication_id) is None:
-                return SendCodeResponse(response.authentication_id, call.reported_correlator(answer.headers))
+            if broken_limit(authentication_id=sent.authentication_id) is None:
+                return SendCodeResponse(sent.authentication_id, call.reported_correlator(response.headers))
             fault = f"its authenticationId is not 1 to {MAX_AUTHENTICATION_ID_LENGTH} characters of well-formed text"
-    error = UnexpectedResponseError(f"the response to send-code is invalid: {fault}", status=answer.status)
-    return call.attach(error, answer.headers)
+    error = UnexpectedResponseError(f"the response to send-code is invalid: {fault}", status=response.status)
+    return call.attach(error, response.headers)
 
 
-def read_validate_code(answer: Answer, call: CallContext, now: float) -> ValidateCodeResponse | OTPError:
+def read_validate_code(response: Response, call: CallContext, now: float) -> ValidateCodeResponse | OTPError:
     """Return the meaning of a response to validate_code: only 204 is a success."""
-    if answer.status == 204:
-        return ValidateCodeResponse(call.reported_correlator(answer.headers))
-    return call.attach(_refusal(answer, call.secrets, now), answer.headers)
+    if response.status == 204:
+        return ValidateCodeResponse(call.reported_correlator(response.headers))
+    return call.attach(_refusal(response, call.secrets, now), response.headers)
 
 
-def _refusal(answer: Answer, secrets: Secrets, now: float) -> OTPError:
-    status = answer.status
+def _refusal(response: Response, secrets: Secrets, now: float) -> OTPError:
+    status = response.status
     if status < 400:
         hint = " (redirects are never followed)" if 300 <= status < 400 else ""
         return UnexpectedResponseError(f"HTTP {status}{hint} is not the documented success", status=status)
-    info = None if answer.fault else error_info_of(answer.body)
+    info = None if response.fault else error_info_of(response.body)
     code = message = None
     if info is None:
-        message = _excerpt(answer, secrets)
+        message = _excerpt(response, secrets)
     else:
         # A code of the contract is not a secret, even where a user types the same word; any other may echo one.
         code = info.code if info.code in CODES or info.code in SUPERSEDED else cleaned(info.code, secrets)
         message = info.message and cleaned(info.message, secrets)
-    return error_class(status, code)(status, code, message, retry_after=retry_after(answer.headers, now))
+    return error_class(status, code)(status, code, message, retry_after=retry_after(response.headers, now))
 
 
 def error_info_of(body: bytes | bytearray) -> ErrorInfo | None:
@@ -206,9 +206,9 @@ def _member(value: Any, name: str) -> Any:
     return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
 
 
-def _excerpt(answer: Answer, secrets: Secrets) -> str | None:
-    text = secrets.hidden_in(answer.body.decode("utf-8", "replace"))
-    if answer.fault is not None:
+def _excerpt(response: Response, secrets: Secrets) -> str | None:
+    text = secrets.hidden_in(response.body.decode("utf-8", "replace"))
+    if response.fault is not None:
         # A cut string may end with the first half of a secret, which no comparison finds: up to 20 characters for one.
         text = text[: max(len(text) - 20 * secrets.longest, 0)]
     return shortened(text) or None

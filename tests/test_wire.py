@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camara_otp import errors
-from camara_otp._exchange import Answer
+from camara_otp._exchange import Response
 from camara_otp._redaction import MAX_EXCERPT, Secrets
 from camara_otp._secret import Secret
 from camara_otp._wire import (
@@ -41,7 +41,7 @@ def read(reader, status, body=b"", headers=(), fault=None, call=None, now=0.0):
     """Read a response; the body may be given as a JSON value."""
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    return reader(Answer(status, headers, body, fault), call or context(), now)
+    return reader(Response(status, headers, body, fault), call or context(), now)
 
 
 def test_a_request_carries_the_documented_properties_and_no_others():

@@ -5,13 +5,13 @@ The libraries are imported when the first exchange is opened: they are a third o
 
 from typing import TYPE_CHECKING
 
-from camara_otp._exchange.answer import Answer, Failure, Headers, Outgoing
+from camara_otp._exchange.values import Failure, Headers, Outgoing, Response
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import AsyncClient, Client
     from camara_otp._exchange.exchange import AsyncExchange, Exchange
 
-__all__ = ["Answer", "Failure", "Headers", "Outgoing", "open_async_exchange", "open_exchange"]
+__all__ = ["Failure", "Headers", "Outgoing", "Response", "open_async_exchange", "open_exchange"]
 
 
 def open_exchange(origin: str, *, max_response_bytes: int, http_client: "Client | None" = None) -> "Exchange":

@@ -3,7 +3,7 @@
 import zlib
 from typing import Final
 
-from camara_otp._exchange.answer import Answer, Headers
+from camara_otp._exchange.values import Headers, Response
 
 _STEP: Final = 65_536
 """Bytes decoded at a time, so that a compressed bomb never takes more memory than the cap and one step."""
@@ -58,9 +58,9 @@ class Body:
         except zlib.error:
             self.fault = "its content coding is broken"
 
-    def answer(self, status: int) -> Answer:
+    def response(self, status: int) -> Response:
         """Return the response, after the last chunk."""
         decoder = self._decoder
         if decoder is not None and self.fault is None and self._raw and (not decoder.eof or decoder.unused_data):
             self.fault = "its content coding is broken"
-        return Answer(status, self._headers, self._content, self.fault)
+        return Response(status, self._headers, self._content, self.fault)

@@ -21,13 +21,13 @@ import anyio.lowlevel
 import h11
 
 from camara_otp._exchange import mocks
-from camara_otp._exchange.answer import Answer, Failure, Headers, Outgoing
 from camara_otp._exchange.connect import Connection, Failed, out_of_sockets, running, tls_context
 from camara_otp._exchange.http1 import ResponseReader, exchange, head_of, tunnel
 from camara_otp._exchange.httpx_client import HttpxExchange
 from camara_otp._exchange.observers import HttpxClients
 from camara_otp._exchange.pool import Pool, Waiter
 from camara_otp._exchange.proxies import proxy_of
+from camara_otp._exchange.values import Failure, Headers, Outgoing, Response
 from camara_otp._exchange.waits import Late, Steps, TimeLimit, adrive, completed, drive
 
 _ANOTHER_LOOP: Final = Failure(
@@ -91,14 +91,14 @@ class Route:
         yield TimeLimit(outgoing.deadline)
 
 
-def steps(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure]:
+def steps(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Response | Failure]:
     """Exchange one request for its response on a connection of the pool."""
     while (outcome := (yield from _attempt(pool, route, outgoing, cap))) is None:
         yield TimeLimit(outgoing.deadline)  # in place of the limit for the connection that could not be opened
     return outcome
 
 
-def _attempt(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Answer | Failure | None]:
+def _attempt(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Response | Failure | None]:
     """Exchange, or return None if no socket could be opened, and another connection is worth waiting for."""
     waiter = Waiter()
     sent = False
@@ -118,7 +118,7 @@ def _attempt(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[An
             sent = True
             reader = ResponseReader(cap)
             yield from exchange(connection, outgoing.method, reader)
-            return reader.answer()
+            return reader.response()
         except Exception as error:
             if not sent and out_of_sockets(error) and pool.shrink():
                 return None
@@ -193,7 +193,7 @@ class _OneOrigin:
         """Return whether the exchange was closed."""
         return self._pool.closed
 
-    async def _request(self, outgoing: Outgoing) -> Answer | Failure:
+    async def _request(self, outgoing: Outgoing) -> Response | Failure:
         if self._callers is not None:
             return await self._callers.request(outgoing)
         if self._is_async and not self._on_one_loop():
@@ -201,7 +201,7 @@ class _OneOrigin:
         patched = mocks.patched(by_httpx=self._route.by_httpx)
         return await (self._direct(outgoing) if patched is None else self._httpx_clients.request(outgoing, patched))
 
-    async def _direct(self, outgoing: Outgoing) -> Answer | Failure:
+    async def _direct(self, outgoing: Outgoing) -> Response | Failure:
         way = steps(self._pool, self._route, outgoing, self._cap)
         return await adrive(way, outgoing.deadline) if self._is_async else drive(way, outgoing.deadline)
 
@@ -231,7 +231,7 @@ class _OneOrigin:
 class Exchange(_OneOrigin):
     """Exchange requests and responses with one origin, for threads; see `open_exchange`."""
 
-    def request(self, outgoing: Outgoing) -> Answer | Failure:
+    def request(self, outgoing: Outgoing) -> Response | Failure:
         """Send a request and return its response."""
         return completed(self._request, outgoing)
 
@@ -239,7 +239,7 @@ class Exchange(_OneOrigin):
 class AsyncExchange(_OneOrigin):
     """Exchange requests and responses with one origin, for tasks of one event loop at a time."""
 
-    async def request(self, outgoing: Outgoing) -> Answer | Failure:
+    async def request(self, outgoing: Outgoing) -> Response | Failure:
         """Send a request and return its response."""
         return await self._request(outgoing)
 

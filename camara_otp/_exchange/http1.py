@@ -9,10 +9,10 @@ from typing import Final
 
 import h11
 
-from camara_otp._exchange.answer import Answer
 from camara_otp._exchange.body import Body
 from camara_otp._exchange.connect import Connection, Failed, of_system
 from camara_otp._exchange.proxies import Proxy
+from camara_otp._exchange.values import Response
 from camara_otp._exchange.waits import PAUSE, Steps, Wait
 
 MAX_INTERIM: Final = 100
@@ -104,9 +104,9 @@ class ResponseReader:
             and not (b"transfer-encoding" in names and b"content-length" in names)
         )
 
-    def answer(self) -> Answer:
+    def response(self) -> Response:
         """Return the response, at its end."""
-        return self._body.answer(self._head.status_code)
+        return self._body.response(self._head.status_code)
 
 
 def exchange(connection: Connection, method: str, reader: ResponseReader) -> Steps[None]:
@@ -142,7 +142,7 @@ def tunnel(connection: Connection, proxy: Proxy, authority: bytes) -> Steps[None
         yield from exchange(connection, "CONNECT", reader)
     except h11.ProtocolError:
         raise Failed(f"{proxy}: closed the connection, or did not send valid HTTP/1.1", permanent=False) from None
-    status = reader.answer().status
+    status = reader.response().status
     if not 200 <= status <= 299:
         raise Failed(
             f"{proxy}: the proxy refused the connection with HTTP {status}; check its credentials and rules, or except "

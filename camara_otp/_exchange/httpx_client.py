@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.lowlevel
 
-from camara_otp._exchange.answer import Answer, Failure, Headers, Outgoing
 from camara_otp._exchange.body import Body
 from camara_otp._exchange.mocks import is_mocks_own, is_of_library, is_original, raised_by_mock
+from camara_otp._exchange.values import Failure, Headers, Outgoing, Response
 from camara_otp._exchange.waits import Late
 from camara_otp.errors import ConfigurationError
 
@@ -97,7 +97,7 @@ class HttpxExchange:
         self._cap = cap
         self._templates: dict[tuple[str, str, int], tuple[object, object, httpx.Request]] = {}
 
-    async def request(self, outgoing: Outgoing, extensions: Mapping[str, object] | None = None) -> Answer | Failure:
+    async def request(self, outgoing: Outgoing, extensions: Mapping[str, object] | None = None) -> Response | Failure:
         """Exchange through the client.
 
         With a synchronous client, this never waits in a task, and a deadline that passes between two chunks of the
@@ -122,7 +122,7 @@ class HttpxExchange:
 
     async def _exchange(
         self, outgoing: Outgoing, body: _NotedBody, extensions: Mapping[str, object] | None
-    ) -> Answer | Failure:
+    ) -> Response | Failure:
         if self.client.is_closed:
             return _CLOSED
         if time.monotonic() >= outgoing.deadline:
@@ -143,7 +143,7 @@ class HttpxExchange:
                     await _aread(response, collected)
                 else:
                     _read(response, collected, outgoing.deadline)
-                return collected.answer(response.status_code)
+                return collected.response(response.status_code)
             finally:
                 if not response.is_closed:
                     await self._close(response)
@@ -272,14 +272,14 @@ async def _aread(response: "httpx.Response", collected: Body) -> None:
             raise
 
 
-def _refusal(error: Exception, built: "httpx.Request | None", cap: int) -> Answer | None:
+def _refusal(error: Exception, built: "httpx.Request | None", cap: int) -> Response | None:
     """Return the response that a hook has turned into an exception; its body is there if the hook has read it."""
     if not is_of_library(error) or built is None or getattr(error, "_request", None) is not built:
         return None
     response: httpx.Response | None = getattr(error, "response", None)
     if response is None or response.status_code < 400:
         return None
-    return _collected(response, cap).answer(response.status_code)
+    return _collected(response, cap).response(response.status_code)
 
 
 # --- Failures --------------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from copy import copy
 from importlib import import_module
 from typing import Any, Final
 
-from camara_otp._exchange.answer import Answer, Failure, Outgoing
 from camara_otp._exchange.httpx_client import HttpxExchange
 from camara_otp._exchange.mocks import Patched
 from camara_otp._exchange.proxies import Proxy
+from camara_otp._exchange.values import Failure, Outgoing, Response
 from camara_otp._exchange.waits import completed
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ class _ObservedCall:
     def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing = outgoing
         self.began = False
-        self.outcome: Answer | Failure | Exception | None = None
+        self.outcome: Response | Failure | Exception | None = None
 
 
 class _ExchangeTransport:
@@ -67,7 +67,7 @@ class _ExchangeTransport:
         direct: exchanges directly
     """
 
-    def __init__(self, library: str, direct: Callable[[Outgoing], Awaitable[Answer | Failure]]) -> None:
+    def __init__(self, library: str, direct: Callable[[Outgoing], Awaitable[Response | Failure]]) -> None:
         self._response: Any = import_module(library.replace("httpx", "httpcore")).Response
         self._direct = direct
 
@@ -117,7 +117,7 @@ class HttpxClients:
         self,
         kind: str,
         make: Callable[[Any], HttpxExchange],
-        direct: Callable[[Outgoing], Awaitable[Answer | Failure]],
+        direct: Callable[[Outgoing], Awaitable[Response | Failure]],
         proxy: Proxy | None,
     ) -> None:
         self._kind = kind
@@ -126,7 +126,7 @@ class HttpxClients:
         self._proxy = proxy
         self._exchanges: dict[Patched, HttpxExchange] = {}
 
-    async def request(self, outgoing: Outgoing, patched: Patched) -> Answer | Failure:
+    async def request(self, outgoing: Outgoing, patched: Patched) -> Response | Failure:
         """Exchange through a client of the patched library; never waits if the client is synchronous."""
         through = self._exchanges.get(patched)
         if through is None:

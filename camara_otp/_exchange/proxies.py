@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from camara_otp._checks import is_loopback
 
 if TYPE_CHECKING:
-    from camara_otp._exchange.answer import Headers
+    from camara_otp._exchange.values import Headers
 
 # Where the settings of the system count as well as the environment's variables.
 _SYSTEM_SETTINGS: Final = sys.platform in ("darwin", "win32")

@@ -24,8 +24,8 @@ from attrs import define, field
 
 from camara_otp._checks import seconds
 from camara_otp._threads import await_future, start_thread, wait
-from camara_otp.auth.answers import Token, TokenRefusal
 from camara_otp.auth.providers import Bounded
+from camara_otp.auth.responses import Token, TokenRefusal
 from camara_otp.auth.sharing import SharedTokenSource
 from camara_otp.auth.stores import StoreKey, TokenStore, checked_store
 from camara_otp.auth.token_endpoint import TokenEndpoint

@@ -12,9 +12,9 @@ from attrs import define, evolve, field
 
 from camara_otp._checks import seconds
 from camara_otp._threads import await_future, run_in_thread
-from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal, read_started_login
 from camara_otp.auth.cache import GRACE, CachedProvider
 from camara_otp.auth.credentials import ClientAuth, Form, PrivateKey, checked_user, client_credential
+from camara_otp.auth.responses import StartedLogin, Token, TokenRefusal, read_started_login
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
 from camara_otp.auth.token_endpoint import TokenEndpoint
 from camara_otp.errors import ConfigurationError

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from camara_otp.auth.answers import Token
 from camara_otp.auth.cache import CachedProvider
 from camara_otp.auth.credentials import Form, PrivateKey, checked_user, client_key
+from camara_otp.auth.responses import Token
 from camara_otp.auth.scopes import SEND_VALIDATE, checked_scope
 from camara_otp.auth.stores import TokenStore
 from camara_otp.auth.token_endpoint import TokenEndpoint

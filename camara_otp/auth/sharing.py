@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from camara_otp._threads import run_in_thread
-from camara_otp.auth.answers import Token
+from camara_otp.auth.responses import Token
 from camara_otp.auth.stores import StoreKey, TokenStore
 
 _log: Final = logging.getLogger("camara_otp.auth")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from attrs import field, frozen
 
 from camara_otp._checks import seconds as checked_seconds
-from camara_otp.auth.answers import Token
+from camara_otp.auth.responses import Token
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from camara_otp._checks import URL_PATH, SplitURL, is_local, seconds, shown_url, split_url, text, warn
 from camara_otp._exchange import Failure, Outgoing, open_exchange
 from camara_otp._redaction import Secrets
-from camara_otp.auth.answers import Reply, Token, TokenRefusal, read_document, read_token
 from camara_otp.auth.credentials import Form
+from camara_otp.auth.responses import Reply, Token, TokenRefusal, read_document, read_token
 from camara_otp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -202,9 +202,9 @@ class TokenEndpoint:
         method = "POST" if fields else "GET"
         server = _ENDPOINTS[which][0]
         began = time.monotonic()
-        answer = exchange.request(Outgoing(method, target, headers, form.body, deadline, _CONNECT_TIMEOUT))
-        if isinstance(answer, Failure):
+        response = exchange.request(Outgoing(method, target, headers, form.body, deadline, _CONNECT_TIMEOUT))
+        if isinstance(response, Failure):
             # A request to the backchannel endpoint asks the user to confirm on the phone.
-            again = not answer.permanent and not (answer.sent and which == "backchannel_url")
-            raise TokenRefusal(f"{server} could not be reached: {answer.reason}; {_UNREACHABLE}", again=again)
-        return Reply(server, answer, Secrets(*form.secrets), began, time.time())
+            again = not response.permanent and not (response.sent and which == "backchannel_url")
+            raise TokenRefusal(f"{server} could not be reached: {response.reason}; {_UNREACHABLE}", again=again)
+        return Reply(server, response, Secrets(*form.secrets), began, time.time())

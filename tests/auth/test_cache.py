@@ -12,8 +12,8 @@ import trio
 
 from camara_otp._threads import await_future, run_in_thread, wait
 from camara_otp.auth import cache as cache_module
-from camara_otp.auth.answers import Token, TokenRefusal
 from camara_otp.auth.cache import RETRY_PAUSE, TokenCache
+from camara_otp.auth.responses import Token, TokenRefusal
 from camara_otp.errors import TokenError
 
 DOWN = TokenRefusal("down", again=True)

@@ -11,7 +11,7 @@ from joserfc import jwk
 
 from camara_otp import auth
 from camara_otp.auth import ClientCredentials, TokenStore
-from camara_otp.auth.answers import REMEDIES
+from camara_otp.auth.responses import REMEDIES
 from camara_otp.auth.sharing import LOCK_SECONDS
 from camara_otp.sandbox import Sandbox
 

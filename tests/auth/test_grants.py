@@ -27,8 +27,8 @@ from joserfc.jws import JWSRegistry
 
 from camara_otp._secret import Secret
 from camara_otp.auth import CIBA, ClientCredentials, JWTBearer, MemoryStore, TokenProvider, scope, token_endpoint
-from camara_otp.auth.answers import TokenRefusal
 from camara_otp.auth.providers import atoken_from, token_from
+from camara_otp.auth.responses import TokenRefusal
 from camara_otp.auth.token_endpoint import pause_before
 from camara_otp.errors import ConfigurationError, TokenError
 from tests.auth.server import answer

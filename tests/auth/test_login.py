@@ -2,8 +2,8 @@
 
 import pytest
 
-from camara_otp.auth.answers import StartedLogin, Token, TokenRefusal
 from camara_otp.auth.ciba import poll_login
+from camara_otp.auth.responses import StartedLogin, Token, TokenRefusal
 
 TOKEN = Token("t", 3600, 3600)
 PENDING = TokenRefusal("pending", "authorization_pending")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from camara_otp.auth import ClientCredentials, MemoryStore, RedisStore, sharing
-from camara_otp.auth.answers import Token, TokenRefusal
+from camara_otp.auth.responses import Token, TokenRefusal
 from camara_otp.auth.sharing import LOCK_SECONDS, SharedTokenSource
 from camara_otp.auth.stores import StoreKey
 from camara_otp.errors import ConfigurationError

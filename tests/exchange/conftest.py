@@ -20,7 +20,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Server:
-    """Answer each request on each connection with the same bytes; count both."""
+    """Response each request on each connection with the same bytes; count both."""
 
     def __init__(self) -> None:
         self.answer = OK

@@ -13,7 +13,7 @@ CAP = 1000
 
 def content_of(body):
     """Return the content and the fault at the end of a body."""
-    answer = body.answer(200)
+    answer = body.response(200)
     return answer.body, answer.fault
 
 

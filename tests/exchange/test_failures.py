@@ -6,9 +6,9 @@ import ssl
 import h11
 import pytest
 
-from camara_otp._exchange.answer import Failure
 from camara_otp._exchange.connect import Failed, of_system, out_of_sockets
 from camara_otp._exchange.exchange import failure_of
+from camara_otp._exchange.values import Failure
 from camara_otp._exchange.waits import Late
 
 

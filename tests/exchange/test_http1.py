@@ -61,7 +61,7 @@ def read(pieces, cap=65536):
     connection, reader, http = Arriving(*pieces), ResponseReader(cap), parser()
     while reader.read(connection, http) is not None:
         pass
-    return reader.answer(), connection
+    return reader.response(), connection
 
 
 @settings(deadline=None)

@@ -264,7 +264,7 @@ def test_a_closed_client_of_the_caller_is_named(shell):
 def test_no_time_left_is_not_sent(shell):
     """The deadline has passed before the request is built."""
     from camara_otp._exchange import open_exchange
-    from camara_otp._exchange.answer import Failure, Outgoing
+    from camara_otp._exchange.values import Failure, Outgoing
 
     exchange = open_exchange("http://127.0.0.1:9", max_response_bytes=10, http_client=httpx.Client())
     direct = open_exchange("http://127.0.0.1:9", max_response_bytes=10)

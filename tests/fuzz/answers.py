@@ -64,14 +64,14 @@ def check(data: bytes) -> None:
     except (h11.RemoteProtocolError, Failed):
         pass
     else:
-        assert len(reader.answer().body) <= CAP
+        assert len(reader.response().body) <= CAP
         assert not (connection.reusable and parser.trailing_data[0])
 
     collected = Body(headers, CAP)
     for at in range(0, len(body), step):
         if not collected.add(body[at : at + step]):
             break
-    answer = collected.answer(status)
+    answer = collected.response(status)
     assert len(answer.body) <= CAP
 
     request = SendCodeRequest(NUMBER, MESSAGE) if sending else ValidateCodeRequest(AUTHENTICATION_ID, CODE)

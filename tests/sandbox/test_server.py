@@ -153,7 +153,7 @@ def test_body_beyond_all_measure_is_not_read(caller: Caller) -> None:
         assert link.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
-def test_answers_do_not_wait_for_the_network() -> None:
+def test_responses_do_not_wait_for_the_network() -> None:
     """Otherwise every second response on a connection waits 40 ms for an acknowledgement."""
     with server.listen("127.0.0.1", 0) as listener:
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -4,10 +4,10 @@ import pytest
 
 from camara_otp import OutcomeUnknownError, _call
 from camara_otp._exchange import exchange
-from camara_otp._exchange.answer import Failure
 from camara_otp._exchange.connect import Connection
 from camara_otp._exchange.http1 import ResponseReader
 from camara_otp._exchange.pool import Pool
+from camara_otp._exchange.values import Failure
 from camara_otp._exchange.waits import TimeLimit
 from camara_otp.retry import NextAttempt
 from tests.simulation import episode

@@ -34,7 +34,7 @@ class Outgoing:
         self.connect_timeout = connect_timeout
 
 
-class Answer:
+class Response:
     """An HTTP response.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from attrs import define, field, frozen
 
-from camara_otp._exchange import Answer
+from camara_otp._exchange import Response
 from camara_otp._redaction import Secrets, cleaned
 from camara_otp._wire import date_of, retry_after
 from camara_otp.auth.providers import token_problem
@@ -101,7 +101,7 @@ class Reply:
     """A response, and what is known about its request."""
 
     server: str  # its name in messages
-    answer: Answer
+    response: Response
     secrets: Secrets
     began: float  # the beginning of the request, on the monotonic clock
     now: float  # the wall-clock time of the response
@@ -157,8 +157,8 @@ def read_document(reply: Reply, *, prompts_user: bool = False) -> dict[str, Any]
     `prompts_user`: the request asks the user to confirm on the phone. Such a request is retried only after a 429,
     which means that the phone got nothing.
     """
-    server, status, fault = reply.server, reply.answer.status, reply.answer.fault
-    document = _json_object(reply.answer.body)
+    server, status, fault = reply.server, reply.response.status, reply.response.fault
+    document = _json_object(reply.response.body)
     error = None if document is None else document.get("error")
     code = words = None
     passing = status >= 500 or status == TOO_MANY
@@ -183,7 +183,9 @@ def read_document(reply: Reply, *, prompts_user: bool = False) -> dict[str, Any]
     else:
         return document
     again = status == TOO_MANY or (passing and not prompts_user)
-    raise TokenRefusal(reason, code, words or None, again=again, wait=retry_after(reply.answer.headers, reply.now) or 0)
+    raise TokenRefusal(
+        reason, code, words or None, again=again, wait=retry_after(reply.response.headers, reply.now) or 0
+    )
 
 
 def _json_object(body: bytes | bytearray) -> dict[str, Any] | None:
@@ -196,7 +198,7 @@ def _json_object(body: bytes | bytearray) -> dict[str, Any] | None:
 
 def _clock_skew(reply: Reply) -> str:
     """Return a clause about this machine's clock, where it differs enough from the server's to matter."""
-    date = date_of(reply.answer.headers)
+    date = date_of(reply.response.headers)
     if date is None or abs(date - reply.now) <= _CLOCK_TOLERANCE:
         return ""
     skew = round(date - reply.now)

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from camara_otp._exchange import Answer
+from camara_otp._exchange import Response
 from camara_otp._redaction import Secrets, cleaned
-from camara_otp.auth.answers import (
+from camara_otp.auth.responses import (
     REMEDIES,
     UNSTATED_LIFETIME,
     Reply,
@@ -31,11 +31,11 @@ SECRET = "s3cr3t/+ value"
 def heard(body, status=200, headers=(), fault=None, secrets=(SECRET,)):
     """Return the reply of a token endpoint."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply("the token endpoint", Answer(status, tuple(headers), raw, fault), Secrets(*secrets), BEGAN, NOW)
+    return Reply("the token endpoint", Response(status, tuple(headers), raw, fault), Secrets(*secrets), BEGAN, NOW)
 
 
 def good(**more):
-    """Return the body of a good answer."""
+    """Return the body of a good response."""
     return {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600} | more
 
 
@@ -48,7 +48,7 @@ def outcome(read, *args, **options):
 
 
 def read(body, **options):
-    """Read a token answer."""
+    """Read the response of a token endpoint."""
     return outcome(read_token, heard(body, **options), SCOPE)
 
 
