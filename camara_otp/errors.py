@@ -146,12 +146,12 @@ class SendRefusedError(OTPError):
         if rule == "country":
             advice = "No code can be sent to this number. Use another number."
         elif retry_after is None:
-            advice = "No code was sent. Try again later."
+            advice = "No new code was sent. Try again later."
         elif retry_after <= _TWO_MINUTES:
             wait = max(1, ceil(retry_after))
-            advice = f"No code was sent. Try again in {wait} second{'s' if wait > 1 else ''}."
+            advice = f"No new code was sent. Try again in {wait} second{'s' if wait > 1 else ''}."
         else:
-            advice = f"No code was sent. Try again in {ceil(retry_after / 60)} minutes."
+            advice = f"No new code was sent. Try again in {ceil(retry_after / 60)} minutes."
         super().__init__(advice)
         self.args: tuple[Any, ...] = (rule, retry_after)
         self.rule = rule

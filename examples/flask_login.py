@@ -93,13 +93,11 @@ def ask_number() -> ResponseReturnValue:
 
 def explain(error: OTPError) -> ResponseReturnValue:
     """Return the page, status and headers for an error of `send_code` or of the guard."""
-    headers = {}
     match error:
         case RequestValidationError():
             problem, status = f"This number {error.reason}.", 422
         case SendRefusedError():
             problem, status = str(error), 429
-            headers = {"Retry-After": str(ceil(error.retry_after))} if error.retry_after else {}
         case PhoneNumberNotAllowedError() | PhoneNumberBlockedError() | NotFoundError() | IdentifierNotFoundError():
             problem, status = "We cannot send an SMS to this number. Use another number.", 422
         case MaxOTPCodesExceededError():
@@ -108,7 +106,10 @@ def explain(error: OTPError) -> ResponseReturnValue:
             problem, status = "An SMS may arrive. Do not use its code; request a new one in a minute.", 503
         case _:
             problem, status = "No code was sent. Try again.", 503
-    app.logger.warning("send_code failed: %s: %s", type(error).__name__, error)  # contains no number
+    # Contains no number. If NotFoundError is logged for every number, the base URL or the API path is wrong.
+    app.logger.warning("send_code failed: %s: %s", type(error).__name__, error)
+    wait = getattr(error, "retry_after", None)
+    headers = {"Retry-After": str(ceil(wait))} if wait else {}
     return render_template_string(PAGE, step="number", problem=problem), status, headers
 
 
@@ -124,12 +125,13 @@ def ask_code() -> ResponseReturnValue:
     problem = None
     if request.method == "POST":
         try:
-            otp().validate_code(authentication_id, request.form.get("code", "").strip())
+            otp().validate_code(authentication_id, "".join(request.form.get("code", "").split()))
         except (InvalidOTPError, RequestValidationError):
             problem = "That is not the code. Try again."
-        except (VerificationExpiredError, VerificationFailedError, NotFoundError):
+        except (VerificationExpiredError, VerificationFailedError, NotFoundError) as error:
             logins.pop(name, None)
-            return render_template_string(PAGE, step="number", problem="The code expired. Request a new one."), 422
+            reason = "Too many wrong codes." if isinstance(error, VerificationFailedError) else "The code expired."
+            return render_template_string(PAGE, step="number", problem=f"{reason} Request a new one."), 422
         except OTPError as error:
             app.logger.warning("validate_code failed: %s: %s", type(error).__name__, error)
             abort(503)

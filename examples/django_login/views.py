@@ -67,6 +67,8 @@ class AskNumber(FormView):
             with guard.sending(number, ip=self.request.META["REMOTE_ADDR"]):
                 sent = otp().send_code(number, MESSAGE)
         except OTPError as error:
+            if isinstance(error, NotFoundError):  # if it is raised for every number, the base URL or the path is wrong
+                log_failure(error)
             form.add_error(None, advice(error))
             return refused(self.form_invalid(form), error)
         self.request.session.cycle_key()
@@ -92,7 +94,7 @@ class AskCode(FormView):
         """Log the user in if the code is right."""
         verifying = self.request.session["verifying"]
         try:
-            otp().validate_code(verifying["authentication_id"], form.cleaned_data["code"])
+            otp().validate_code(verifying["authentication_id"], "".join(form.cleaned_data["code"].split()))
         except (VerificationExpiredError, VerificationFailedError, NotFoundError):
             del self.request.session["verifying"]
             return redirect("number")
@@ -122,12 +124,17 @@ def leave(request):
 
 
 def refused(page, error):
-    """Set the status and the `Retry-After` header of a page after a refusal of the guard."""
+    """Set the status of a page after a refusal of the guard, and the `Retry-After` header."""
     if isinstance(error, SendRefusedError):
         page.status_code = 429
-        if error.retry_after:
-            page["Retry-After"] = str(ceil(error.retry_after))
+    if wait := getattr(error, "retry_after", None):
+        page["Retry-After"] = str(ceil(wait))
     return page
+
+
+def log_failure(error):
+    """Log an error with the x-correlator of its call. The text contains no number and no code."""
+    log.warning("%s: %s", type(error).__name__, error)
 
 
 def advice(error):
@@ -141,7 +148,7 @@ def advice(error):
             return "We cannot send an SMS to this number. Use another number."
         case MaxOTPCodesExceededError():
             return "Too many codes for this number. Use the last one, or come back later."
-    log.warning("one-time code: %s", error)  # contains no number and no code
+    log_failure(error)
     if error.outcome_unknown:
         return "We do not know whether it worked. Request a new code in a minute; an earlier code cannot be used."
     return "It did not work. Try again in a moment."

@@ -9,6 +9,7 @@ Start the application in another one, in the folder of this file:
     CAMARA_BASE_URL=http://127.0.0.1:9091 CAMARA_BEARER_TOKEN=any uvicorn app:app
 """
 
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator
@@ -37,8 +38,9 @@ from camara_otp.guard import Guard, Limit
 
 MESSAGE = "{{code}} is your code for Cool App. We never ask you for it."
 
-
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 # The guard is also the lock per number: of two clicks at the same moment, one sends a code. With more than one process,
 # give it a RedisCounters, and keep the sessions in Redis or a database.
@@ -149,7 +151,7 @@ async def check(body: Check, request: Request, response: Response) -> dict[str, 
     if pending is None:
         raise HTTPException(409, "Request a code first.")
     authentication_id, phone_number = pending
-    await request.app.state.otp.validate_code(authentication_id, body.code)
+    await request.app.state.otp.validate_code(authentication_id, "".join(body.code.split()))
     await guard.averified(phone_number)
     request.app.state.pending.end(session)
     # A new name, so that an attacker with the old name is not logged in (session fixation).
@@ -180,14 +182,16 @@ async def me(request: Request) -> dict[str, str]:
 
 @app.exception_handler(OTPError)
 async def explain(_: Request, error: OTPError) -> JSONResponse:
-    """Return the response to an error. Log the details with the x_correlator of the error."""
-    if isinstance(error, SendRefusedError):
-        headers = {"Retry-After": str(ceil(error.retry_after))} if error.retry_after else {}
-        return JSONResponse({"say": str(error)}, 429, headers)
+    """Return the response to an error. The log has the cause of each 502, with the x-correlator of the call."""
     operation = error.operation or "send_code"
-    for kind, (status, say) in (AFTER_CHECKING if operation == "validate_code" else AFTER_SENDING).items():
-        if isinstance(error, kind):
-            return JSONResponse({"say": say}, status)
-    if error.outcome_unknown:
-        return JSONResponse({"say": IN_DOUBT[operation]}, 502)
-    return JSONResponse({"say": "This does not work at the moment. Try again."}, 502)
+    known = AFTER_CHECKING if operation == "validate_code" else AFTER_SENDING
+    if isinstance(error, SendRefusedError):
+        status, say = 429, str(error)
+    else:
+        general = IN_DOUBT[operation] if error.outcome_unknown else "This does not work at the moment. Try again."
+        status, say = next((answer for kind, answer in known.items() if isinstance(error, kind)), (502, general))
+    # If every number is refused with 404, the base URL or the API path is wrong.
+    if status == 502 or (isinstance(error, NotFoundError) and operation == "send_code"):
+        log.warning("%s: %s", type(error).__name__, error)  # contains no number and no code
+    wait = getattr(error, "retry_after", None)
+    return JSONResponse({"say": say}, status, {"Retry-After": str(ceil(wait))} if wait else {})

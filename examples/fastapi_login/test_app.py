@@ -9,8 +9,10 @@ from app import AFTER_CHECKING, AFTER_SENDING, IN_DOUBT, Sessions, app, guard, l
 from camara_otp import (
     InternalError,
     MaxOTPCodesExceededError,
+    NotFoundError,
     OTPError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     TooManyRequestsError,
     UnauthenticatedError,
 )
@@ -101,7 +103,7 @@ async def test_second_click(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> No
     await log_in(site)
     answer = await site.post("/login", json={"phone_number": PHONE})
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
-    assert answer.json() == {"say": "No code was sent. Try again in 30 seconds."}
+    assert answer.json() == {"say": "No new code was sent. Try again in 30 seconds."}
     assert otp_sandbox.sent_count == 1
     otp_sandbox.advance(30)
     await log_in(site)
@@ -148,6 +150,19 @@ async def test_numbers_that_get_no_sms(site: httpx.AsyncClient, otp_sandbox: San
 async def test_code_without_asking(site: httpx.AsyncClient) -> None:
     """A code cannot be checked before one was requested."""
     assert (await site.post("/login/code", json={"code": "1234"})).status_code == 409
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknownError, PermissionDeniedError, NotFoundError])
+async def test_failures_are_logged(
+    site: httpx.AsyncClient, otp_sandbox: Sandbox, error: type[OTPError], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cause and the correlator are in the log, and the number is not."""
+    fail_next(otp_sandbox, error)
+    await site.post("/login", json={"phone_number": PHONE})
+    [text] = [record.getMessage() for record in caplog.records if record.name == "app"]
+    assert text.startswith(f"{error.__name__}: ")
+    assert "x-correlator" in text
+    assert PHONE not in text
 
 
 async def test_unknown_outcome_of_a_send_is_explained(site: httpx.AsyncClient, otp_sandbox: Sandbox) -> None:

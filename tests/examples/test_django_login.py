@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +15,14 @@ from tests.examples.conftest import NUMBER, ROOT
 
 
 @pytest.fixture
-def site(served):
+def output(tmp_path):
+    """Open a file for the output of the server."""
+    with (tmp_path / "output.txt").open("w+", encoding="utf-8") as file:
+        yield file
+
+
+@pytest.fixture
+def site(served, output):
     """Run the example as its docstring says, and wait until it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -23,13 +31,13 @@ def site(served):
         [sys.executable, "examples/django_login/manage.py", "runserver", "--noreload", address],
         cwd=ROOT,
         env=served.environment(),
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
     )
     url = f"http://{address}"
     deadline = time.monotonic() + 30
     while True:
-        assert server.poll() is None, server.stdout.read()
+        assert server.poll() is None, read(output)
         assert time.monotonic() < deadline
         try:
             httpx.get(f"{url}/login", trust_env=False)
@@ -38,7 +46,12 @@ def site(served):
             time.sleep(0.05)
     yield url
     server.terminate()
-    server.communicate(timeout=30)
+    server.wait(timeout=30)
+
+
+def read(output):
+    """Return what the server has written so far; its own position in the file stays."""
+    return Path(output.name).read_text("utf-8")
 
 
 class Browser:
@@ -127,8 +140,21 @@ def test_the_cool_down_holds_if_an_sms_may_have_been_sent(browser, served, fault
 
     page = browser.submit("/login", phone_number=NUMBER)
 
-    assert ("No code was sent. Try again in" not in page.text) is again
+    assert ("No new code was sent. Try again in" not in page.text) is again
     assert (page.url.path == "/code") is again
+
+
+@pytest.mark.parametrize("code", ["NOT_FOUND", "PERMISSION_DENIED"])
+def test_a_failure_of_the_operator_is_logged(browser, served, output, code):
+    """With the class of the error and its correlator, and without the number."""
+    served.operator.add_fault(Fault(code=code, retry_after=7, times=1))
+
+    page = browser.submit("/login", phone_number=NUMBER)
+
+    assert page.headers["Retry-After"] == "7"
+    log = read(output)
+    assert re.search(r"(NotFound|PermissionDenied)Error: .*x-correlator", log)
+    assert NUMBER[1:] not in log
 
 
 def test_after_an_expired_code_the_page_asks_for_the_number(browser, served):

@@ -104,11 +104,12 @@ def test_a_second_sms_waits_for_the_cool_down(browser, example, served):
 
 
 def test_a_failure_that_sent_nothing_starts_no_cool_down(browser, served):
-    served.operator.add_fault(Fault(code="UNAUTHENTICATED", times=1))
+    served.operator.add_fault(Fault(code="UNAUTHENTICATED", retry_after=7, times=1))
 
     answers = [browser.post("/login", data={"phone_number": NUMBER}) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [503, 302]
+    assert answers[0].headers["Retry-After"] == "7"
     assert "No code was sent. Try again." in answers[0].text
 
 
@@ -140,6 +141,14 @@ def test_after_an_expired_code_the_page_asks_for_the_number(browser, served):
     assert answer.status_code == 422
     assert "Request a new one" in answer.text
     assert "Phone number" in answer.text
+
+
+def test_after_three_wrong_codes_the_page_asks_for_the_number(browser):
+    browser.post("/login", data={"phone_number": NUMBER})
+
+    answers = [browser.post("/code", data={"code": "wrong"}) for _ in range(3)]
+
+    assert "Too many wrong codes. Request a new one." in answers[-1].text
 
 
 def test_an_operator_that_fails_while_checking(browser, served):

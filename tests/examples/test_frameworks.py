@@ -47,6 +47,7 @@ class Site:
     """A running recipe."""
 
     browser: httpx.Client
+    output: Path
 
     def post(self, path, **values):
         return self.browser.post(path, json=values)
@@ -67,24 +68,26 @@ def site(served, folder, tmp_path):
     environment = os.environ | {"PATH": search, "PYTHONPATH": str(ROOT), "DJANGO_SECRET_KEY": "key-of-the-tests"}
     # The reloader of Django starts a second process, which would outlive the first.
     command = command.replace("runserver", "runserver --noreload").replace("CAMARA", "exec env CAMARA", 1)
-    server = subprocess.Popen(
-        command, shell=True, cwd=path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    output = tmp_path / "output.txt"
+    with output.open("w", encoding="utf-8") as file:
+        server = subprocess.Popen(
+            command, shell=True, cwd=path, env=environment, stdout=file, stderr=subprocess.STDOUT, text=True
+        )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as browser:
             deadline = time.monotonic() + 60
             while True:
-                assert server.poll() is None, server.stdout.read()
+                assert server.poll() is None, output.read_text("utf-8")
                 assert time.monotonic() < deadline
                 try:
                     browser.get("/")
                     break
                 except httpx.ConnectError:
                     time.sleep(0.05)
-            yield Site(browser)
+            yield Site(browser, output)
     finally:
         server.terminate()
-        server.communicate(timeout=30)
+        server.wait(timeout=30)
 
 
 def test_the_tests_of_the_page_pass(folder):
@@ -111,9 +114,11 @@ def test_a_user_logs_in_once(served, site):
     again = site.post("/login", number=NUMBER)
     assert (again.status_code, int(again.headers["Retry-After"]) in range(20, 31)) == (429, True)
     assert site.post("/code", code="wrong").status_code == 422
-    assert site.post("/code", code=f" {served.operator.last_code(NUMBER)}\n").status_code == 200
+    code = served.operator.last_code(NUMBER)
+    assert site.post("/code", code=f" {code[:2]} {code[2:]}\n").status_code == 200
     assert site.post("/code", code="1").status_code == 409, "a login is used once"
     assert served.operator.sent_count == 1
+    assert "Error: " not in site.output.read_text("utf-8"), "a failure of the user is not logged"
 
 
 def test_each_failure_has_its_response(served, site):
@@ -134,6 +139,18 @@ def test_each_failure_has_its_response(served, site):
     expired = site.post("/code", code=served.operator.last_code(NUMBER))
     assert (expired.status_code, "Request a new one" in expired.json()["say"]) == (410, True)
     assert served.operator.sent_count == 2
+
+    served.operator.add_fault(Fault(code="UNAUTHENTICATED", retry_after=7, times=1))
+    denied = site.post("/login", number="+34666111444")
+    assert (denied.status_code, denied.headers["Retry-After"]) == (503, "7")
+    assert site.post("/login", number="+34666111444").status_code == 200
+    wrong = [site.post("/code", code="wrong") for _ in range(3)]
+    assert (wrong[2].status_code, wrong[2].json()["say"]) == (410, "Too many wrong codes. Request a new one.")
+
+    log = site.output.read_text("utf-8")
+    for name in ("NotFoundError", "OutcomeUnknownError", "InternalError", "UnauthenticatedError"):
+        assert re.search(rf"{name}: .*x-correlator", log), name
+    assert not re.search(r"InvalidOTPError: |VerificationFailedError: |\+?34666111", log)
 
 
 def test_each_page_and_each_block_is_tested():

@@ -516,11 +516,11 @@ def test_no_number_and_no_key_is_shown_anywhere(make, events):
 @pytest.mark.parametrize(
     ("rule", "retry_after", "text"),
     [
-        ("cooldown", 29.2, "No code was sent. Try again in 30 seconds."),
-        ("ip", 0.0001, "No code was sent. Try again in 1 second."),
-        ("ip", 120.0, "No code was sent. Try again in 120 seconds."),
-        ("ip", 3500.0, "No code was sent. Try again in 59 minutes."),
-        ("store", None, "No code was sent. Try again later."),
+        ("cooldown", 29.2, "No new code was sent. Try again in 30 seconds."),
+        ("ip", 0.0001, "No new code was sent. Try again in 1 second."),
+        ("ip", 120.0, "No new code was sent. Try again in 120 seconds."),
+        ("ip", 3500.0, "No new code was sent. Try again in 59 minutes."),
+        ("store", None, "No new code was sent. Try again later."),
         ("country", None, "No code can be sent to this number. Use another number."),
     ],
 )
