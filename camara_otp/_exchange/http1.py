@@ -58,6 +58,7 @@ class ResponseReader:
     def __init__(self, cap: int | None) -> None:
         self._cap = cap
         self._interim = 0
+        self._needs_data = True
 
     def read(self, connection: Connection, http: h11.Connection) -> Wait | None:
         """Read what has arrived; return what to wait for, or None at the end of the response.
@@ -67,13 +68,14 @@ class ResponseReader:
             Failed: more than `MAX_INTERIM` interim responses
         """
         for _ in range(_STEPS_AT_A_TIME):
-            event = http.next_event()
-            if event is h11.NEED_DATA:
+            if self._needs_data:
                 data = connection.receive()
                 if data is None:
                     return connection.readable
                 http.receive_data(data)
-            elif self._ends_with(event):
+            event = http.next_event()
+            self._needs_data = event is h11.NEED_DATA
+            if not self._needs_data and self._ends_with(event):
                 connection.reusable = self._is_exact(http)
                 return None
         return PAUSE

@@ -28,6 +28,9 @@ _HTTPCORE: Final = (
 )
 _LIBRARIES: Final = {"httpcore": _HTTPCORE, "httpcore2": _HTTPCORE, "httpx": _HTTPX, "httpx2": _HTTPX}
 
+_known: dict[int, FunctionType] = {}
+"""The functions that are the libraries' own, by `id`; kept alive, so that no `id` is used again."""
+
 
 class Patched(NamedTuple):
     """A library whose client must make the call.
@@ -51,7 +54,8 @@ def patched(*, by_httpx: bool) -> Patched | None:
         module = sys.modules.get(library)  # nothing can have patched a library that was never imported
         for kind, name in entry_points if module is not None else ():
             owner = getattr(module, kind, None)  # None: another thread is importing the module
-            if owner is not None and not is_original(owner.__dict__.get(name), library):
+            found = None if owner is None else owner.__dict__.get(name)
+            if owner is not None and id(found) not in _known and not is_original(found, library):
                 runs_exchange = library.startswith("httpx") and not by_httpx
                 return Patched(library.replace("httpcore", "httpx"), runs_exchange)
     return Patched("httpx", runs_exchange=False) if by_httpx else None
@@ -60,7 +64,10 @@ def patched(*, by_httpx: bool) -> Patched | None:
 def is_original(found: object, library: str) -> bool:
     """Return whether a function is a library's own."""
     # By the module of its code: a wrapper may pretend to be what it wraps, but not this, nor to be a plain function.
-    return type(found) is FunctionType and _root(found.__globals__.get("__name__", "")) == library
+    if type(found) is not FunctionType or _root(found.__globals__.get("__name__", "")) != library:
+        return False
+    _known[id(found)] = found
+    return True
 
 
 def is_of_library(error: BaseException) -> bool:
