@@ -126,10 +126,10 @@ tests/oidc/node_modules/.ready: tests/oidc/package-lock.json
 FUZZ = mkdir -p .fuzz && .venv/fuzz/bin/python -m tests.fuzz.answers .fuzz tests/fuzz/corpus \
 	-dict=tests/fuzz/answers.dict -artifact_prefix=.fuzz/ -max_len=8192 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1
 
-fuzz: .venv/fuzz/.ready ## fuzz the reading of answers for a minute
+fuzz: .venv/fuzz/.ready ## fuzz the reading of responses for a minute
 	$(FUZZ) -max_total_time=60
 
-fuzz-long: .venv/fuzz/.ready ## fuzz the reading of answers for an hour
+fuzz-long: .venv/fuzz/.ready ## fuzz the reading of responses for an hour
 	$(FUZZ) -max_total_time=3600
 
 docs: .venv/docs/.ready ## build the site into docs/_build/html; every warning is an error

@@ -125,7 +125,7 @@ class RequestValidationError(OTPError, ValueError):
 class SendRefusedError(OTPError):
     """A limit of `camara_otp.guard` refuses the SMS. Nothing was sent.
 
-    Show the user its message, which never names the limit, and answer HTTP 429 with `retry_after`.
+    Show the user its message, which never names the limit, and respond with HTTP 429 and `retry_after`.
 
     Attributes:
         rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit. For

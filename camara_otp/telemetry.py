@@ -167,7 +167,9 @@ def guard_metrics(*, meter_provider: "MeterProvider | None" = None) -> "Callable
     refusals = meter.create_counter("camara_otp.guard.refusals", unit="{sms}", description="SMS refused by a rule.")
     texts = meter.create_counter("camara_otp.guard.texts", unit="{sms}", description="SMS sent, or perhaps sent.")
     verified = meter.create_counter("camara_otp.guard.verified", unit="{sms}", description="SMS that were verified.")
-    failures = meter.create_counter("camara_otp.guard.store_failures", description="Operations without an answer.")
+    failures = meter.create_counter(
+        "camara_otp.guard.store_failures", description="Operations that the store did not complete."
+    )
 
     def count(event: "GuardEvent") -> None:
         prefix = {"camara_otp.guard.prefix": event.prefix or ""}

@@ -36,6 +36,7 @@ WORDS = (
     ("babbl(e|es|ed|ing)", "say what is sent, for example too many interim responses"),
     (r"(?<!in )flights?", "fetch, call (in flight is allowed for requests without a response)"),
     ("yardsticks?", "rule, limit"),
+    (r"answer(s|ed)? (HTTP|with|[1-5]\d\d)", "respond with"),
     ("texted|texting|text messages?", "SMS, send an SMS"),
     (r"(an?|one|no|another|second|each|every|several) texts?(?! (file|form|editor|field))", "SMS, message, string"),
 )

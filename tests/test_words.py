@@ -16,6 +16,7 @@ def test_no_word_of_the_list_is_used(capsys):
         ("Mend what the message names.", "Mend"),
         ("No token could be had.", "be had"),
         ("Nobody answers.", "Nobody"),
+        ("The server answers 404.", "answers 404"),
         ("It goes round again.", "goes round"),
         ("a flight without a thread", "flight"),
         ("A text may arrive.", "A text"),

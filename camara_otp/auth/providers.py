@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(r"[!-~]+")
 class TokenProvider(Protocol):
     """Provide the bearer token of a request; one object serves the sync and the async client.
 
-    `rejected` is the token that the operator has just answered with 401, or None. Return another token, or the same
+    `rejected` is the token that the operator has just rejected with 401, or None. Return another token, or the same
     one when there is no other; the client then raises the 401. `timeout` is the time left for the call, in seconds.
     """
 

@@ -18,7 +18,7 @@ class Exit(IntEnum):
         member.meaning = meaning
         return member
 
-    DONE = 0, "done; for validate and verify: the operator answered HTTP 204"
+    DONE = 0, "done; for validate and verify: the operator responded with HTTP 204"
     DEVIATES = 1, "the check found deviations"
     USAGE = 2, "wrong options or settings; nothing was sent"
     REFUSED = 3, "the operator refused"

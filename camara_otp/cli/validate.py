@@ -33,7 +33,7 @@ def validate_code(screen: Screen, otp: OTPClient, authentication_id: str, code: 
     help="Check a code.\n\n"
     "ID is the authenticationId that `send` printed. Options about the operator come before it, and -- before an ID "
     "that begins with a hyphen. "
-    "Exit code 0 means that the operator answered HTTP 204, and nothing else.",
+    "Exit code 0 means that the operator responded with HTTP 204, and nothing else.",
 )
 @click.argument("authentication_id", metavar="ID")
 @options.option("--code", help="The code. Without it, the code is read from standard input, or asked for.")

@@ -23,7 +23,7 @@ from camara_otp.cli.validate import validate_code
     cls=options.CallCommand,
     help="Send a code, ask for it, and check it.\n\n"
     "NUMBER is the phone in international form: +34600000000. Options about the operator come before it. Codes come "
-    "from standard input or a prompt. Exit code 0 means that the operator answered HTTP 204, and nothing else.",
+    "from standard input or a prompt. Exit code 0 means that the operator responded with HTTP 204, and nothing else.",
 )
 @options.send_options
 @click.pass_obj

@@ -58,9 +58,9 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "right-code-refused",
         "The right code is refused with {said}",
-        "Accept the code that was sent by SMS, for its authenticationId, while it is valid, and answer 204.",
+        "Accept the code that was sent by SMS, for its authenticationId, while it is valid, and respond with 204.",
         "Users who type the code correctly are rejected. " + _NONE,
-        "The right code is answered with 204.",
+        "The response to the right code is 204.",
         f"{_API}, validateCode; scenario validate_code_success",
     ),
     _breaks(
@@ -98,18 +98,18 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "tries-not-limited",
         "Wrong codes are not limited",
-        "Count every wrong code for an authenticationId and answer the last permitted one with VERIFICATION_FAILED.",
+        "Count every wrong code for an authenticationId, and refuse the last permitted one with VERIFICATION_FAILED.",
         "Codes can be guessed. " + _NONE,
-        "The last permitted wrong code is answered with 400 VERIFICATION_FAILED.",
+        "The response to the last permitted wrong code is 400 VERIFICATION_FAILED.",
         f"{_API}, scenario verification_failed",
     ),
     _breaks(
         "tries-miscounted",
         "Wrong codes are not counted as the limit says",
-        "Answer the max_try-th wrong code with VERIFICATION_FAILED, and the ones before it with INVALID_OTP. "
+        "Refuse the max_try-th wrong code with VERIFICATION_FAILED, and the ones before it with INVALID_OTP. "
         "If the limit is another, correct limits.max_try in the settings of the check.",
         "Users get fewer or more tries than announced.",
-        "The max_try-th wrong code is answered with VERIFICATION_FAILED; the right code passes before it.",
+        "The max_try-th wrong code gets VERIFICATION_FAILED; the right code passes before it.",
         f"{_API}, scenarios invalid_otp and verification_failed",
     ),
     _breaks(
@@ -130,7 +130,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     ),
     _breaks(
         "id-not-unique",
-        "Two sends are answered with the same authenticationId",
+        "Two sends get the same authenticationId",
         "Issue a new authenticationId for each send-code.",
         "Verifications of different attempts get mixed up.",
         "authenticationId is the unique id of the verification attempt.",
@@ -189,7 +189,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "token-not-required",
         "Requests without a token are served",
-        "Answer 401 UNAUTHENTICATED to every request without a valid access token, before anything else has an effect.",
+        "Refuse every request without a valid access token with 401 UNAUTHENTICATED, before it has an effect.",
         "Anyone can send SMS or validate codes. " + _NONE,
         "Both operations need an access token.",
         f"{_API}, security of sendCode and validateCode; scenarios 401.1",
@@ -221,7 +221,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "scope-not-checked",
         "A token without the scope is accepted",
-        "Require the scope one-time-password-sms:send-validate; answer 403 PERMISSION_DENIED without it.",
+        "Require the scope one-time-password-sms:send-validate; respond with 403 PERMISSION_DENIED without it.",
         "Tokens of other APIs can send SMS.",
         "Both operations need the scope one-time-password-sms:send-validate.",
         f"{_API}, security of sendCode and validateCode",
@@ -229,7 +229,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "id-of-another-client",
         "A client can validate the authenticationId of another client",
-        "Bind an authenticationId to the client that got it; answer 404 NOT_FOUND to others.",
+        "Bind an authenticationId to the client that got it; respond with 404 NOT_FOUND to others.",
         "Another client of the operator can use up your users' codes.",
         "An authenticationId is known only to the client that got it.",
         f"{_API}, validateCode, response 404",
@@ -279,7 +279,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _differs(
         "invalid-request-accepted",
         "Invalid requests are accepted",
-        "Validate each request against the schema, and answer 400 INVALID_ARGUMENT to those listed below.",
+        "Validate each request against the schema, and refuse those listed below with 400 INVALID_ARGUMENT.",
         "Faults of a client stay unnoticed.",
         "A request that breaks the schema is 400 INVALID_ARGUMENT.",
         f"{_API}, schemas of the request bodies; scenarios 400.1 to 400.7",
@@ -328,24 +328,24 @@ _TABLE: Final[tuple[Cause, ...]] = (
     ),
     _differs(
         "other-error",
-        "{got} is answered where the contract has {expected}",
-        "Answer {expected}.",
+        "The response is {got} where the contract has {expected}",
+        "Respond with {expected}.",
         "Handle both {got} and {expected}.",
         "Each refusal has its own status and code.",
         f"{_API}, responses of sendCode and validateCode, and the published scenarios",
     ),
     _breaks(
         "other-outcome",
-        "{got} is answered where the contract has {expected}",
-        "Answer {expected}: clients decide by it what to tell the user.",
+        "The response is {got} where the contract has {expected}",
+        "Respond with {expected}: clients decide by it what to tell the user.",
         "Code that branches on {expected} never runs; handle {got} as well.",
         "Each outcome of a send or a validation has its own status and code.",
         f"{_API}, responses of sendCode and validateCode, and the published scenarios",
     ),
     _breaks(
         "server-fault",
-        "Requests are answered with a server fault ({said})",
-        "Validate requests before they are processed; answer 400 INVALID_ARGUMENT to invalid ones.",
+        "The response to requests is a server fault ({said})",
+        "Validate requests before they are processed; refuse invalid ones with 400 INVALID_ARGUMENT.",
         "camara_otp raises an error with outcome_unknown=True: it cannot know whether an SMS was sent.",
         "A 5xx says that the server failed, not that the request is wrong.",
         f"{_API}, response 400; {_COMMON}, error responses",
@@ -362,16 +362,16 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "redirect",
         "Requests are redirected",
-        "Answer under the documented address.",
+        "Serve the operation under the documented address.",
         "camara_otp follows no redirect: put the final address into `base_url`.",
-        "The operations answer 200, 204 or an error.",
+        "The operations respond with 200, 204 or an error.",
         f"{_API}, responses of sendCode and validateCode",
     ),
     # The form of responses.
     _breaks(
         "success-status",
-        "{operation} answers {status} on success instead of {expected}",
-        "Answer {expected} on success, and nothing else.",
+        "{operation} responds with {status} on success instead of {expected}",
+        "Respond with {expected} on success, and nothing else.",
         "camara_otp raises UnexpectedResponseError: it takes no other status for a success.",
         "The success of send-code is 200, of validate-code 204.",
         f"{_API}, responses of sendCode and validateCode",
@@ -379,7 +379,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "success-body",
         "The response to send-code is invalid: {what}",
-        'Answer {{"authenticationId": "..."}} with a string of 1 to 36 characters.',
+        'Respond with {{"authenticationId": "..."}}, a string of 1 to 36 characters.',
         "Without a usable id no code can be validated; camara_otp raises UnexpectedResponseError.",
         "200 of send-code is a JSON object with authenticationId, a string of at most 36 characters.",
         f"{_API}, schemas SendCodeResponse and AuthenticationId",
@@ -395,7 +395,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _breaks(
         "error-form",
         "Errors are not ErrorInfo: {what}",
-        'Answer {{"status": 400, "code": "INVALID_ARGUMENT", "message": "..."}} with every error.',
+        'Respond with {{"status": 400, "code": "INVALID_ARGUMENT", "message": "..."}} to every refused request.',
         "camara_otp raises the class of the status with code=None: catch HTTP400Error and the like, not only "
         "InvalidOTPError.",
         "An error is a JSON object with status, code and message.",
@@ -452,7 +452,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _differs(
         "code-status",
         "{code} comes with status {status}; it belongs to {expected}",
-        "Answer {code} with status {expected}.",
+        "Send {code} with status {expected}.",
         _COPES + "it picks the class by the code. Code that looks at the status is affected.",
         "Each code belongs to one status.",
         f"{_API}, responses; {_COMMON}, error responses",
@@ -491,24 +491,24 @@ _TABLE: Final[tuple[Cause, ...]] = (
     ),
     _differs(
         "unknown-path",
-        "An unknown path is answered with {said}",
-        "Answer 404 NOT_FOUND as ErrorInfo under every path that does not exist.",
+        "The response to an unknown path is {said}",
+        "Respond with 404 NOT_FOUND as ErrorInfo under every path that does not exist.",
         "A wrong `api_path` is hard to tell from other errors.",
         "A path that does not exist is 404 NOT_FOUND.",
         "CAMARA one-time-password-sms 1.0.0, scenario 404 (a path without the version)",
     ),
     _differs(
         "method",
-        "Another method than POST is answered with {said}",
-        "Answer 405 METHOD_NOT_ALLOWED, or 404, to other methods.",
+        "The response to another method than POST is {said}",
+        "Respond with 405 METHOD_NOT_ALLOWED, or 404, to other methods.",
         "Links and crawlers can trigger the operation.",
         "Both operations are POST.",
         f"{_API}, paths",
     ),
     _advice(
         "method-status",
-        "Another method than POST is answered with {said}",
-        "Answer 405 METHOD_NOT_ALLOWED to other methods.",
+        "The response to another method than POST is {said}",
+        "Respond with 405 METHOD_NOT_ALLOWED to other methods.",
         "No client uses another method.",
         "Both operations are POST.",
         f"{_COMMON}, error responses",
@@ -516,7 +516,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     _advice(
         "slow",
         "Responses take longer than {limit:g} s",
-        "Answer sooner; the SMS may be sent after the response.",
+        "Respond sooner; the SMS may be sent after the response.",
         "Give the client more time: `timeout={timeout}`.",
         "The setting `slow` of the check.",
         "the settings of the check",

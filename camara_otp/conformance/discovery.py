@@ -41,7 +41,7 @@ async def find_api_path(check: Check) -> None:
             return
     # The least strange: refused as an operation refuses, else any status, else a path or method that does not exist.
     check.api_path = min(statuses, key=lambda path: (statuses[path] not in _REFUSED, statuses[path] in (404, 405)))
-    # A gateway may also answer 404, or any other status, to every request without a token.
+    # A gateway may also respond with 404, or any other status, to every request without a token.
     if nowhere is not None or len(statuses) > len(set(statuses.values())) == 1:
         refused = [path for path, status in statuses.items() if status in _REFUSED]
         found = await _find_with_token(check, refused or [path for path, s in statuses.items() if s != 429])

@@ -258,7 +258,7 @@ async def _replaced(run: ScenarioRun) -> tuple[str, str]:
     old_id = run.sms.authentication_id
     run.need_sent(await run.start())
     if run.sms.authentication_id == old_id:
-        raise BlockedError("two sends were answered with the same authenticationId")
+        raise BlockedError("two sends got the same authenticationId")
     return old_id, code
 
 
@@ -297,7 +297,7 @@ async def wrong_code(run: ScenarioRun) -> None:
     if trip.code == contract.FAILED and told is None:
         raise BlockedError("the first wrong code closes a verification here")
     if sms.state == "closed" and sms.wrong < (told or 0):
-        text = f"wrong code {sms.wrong} was answered with {trip.said}"
+        text = f"the response to wrong code {sms.wrong} was {trip.said}"
         run.judge(trip, [found("tries-miscounted", text)])
         return
     run.check.accepts_wrong = trip.is_accepted
@@ -323,7 +323,7 @@ async def last_wrong_code(run: ScenarioRun) -> None:
             return
         is_last = sms.wrong == told
         if sms.state == "closed" and not is_last and told is not None:
-            text = f"wrong code {sms.wrong} of {told} was answered with {trip.said}"
+            text = f"the response to wrong code {sms.wrong} of {told} was {trip.said}"
             run.judge(trip, [found("tries-miscounted", text)])
             return
         if is_last and trip.code == contract.INVALID_OTP:
@@ -424,7 +424,7 @@ async def wrong_at_once(run: ScenarioRun) -> None:
     if accepted:
         run.judge(accepted[0], [found("wrong-code-accepted", "a wrong code among several at once was accepted")])
     elif len(counted) >= told:
-        text = f"{len(counted)} of {len(done)} wrong codes at once were answered with INVALID_OTP; {told} close an id"
+        text = f"{len(counted)} of {len(done)} wrong codes at once got INVALID_OTP; {told} close an id"
         run.judge(counted[0], [found("tries-not-limited" if run.check.is_unlimited else "tries-race", text)])
     elif len(counted) + len(closing) >= told:
         run.sms.state = "closed"
@@ -467,7 +467,7 @@ def accepted_headers(**how: Any) -> Flow:
         if not 400 <= trip.status < 500:
             run.expect(trip)
         elif not run.limit(trip) and (trip.status in (401, 406, 415) or not against(INVALID_ARGUMENT, trip)):
-            text = f"{run.due.what}: answered with {trip.said}"
+            text = f"{run.due.what}: responded with {trip.said}"
             run.judge(trip, [found("good-request-refused", text, said=trip.said)])
 
     return flow
@@ -492,7 +492,7 @@ async def _good_correlator(run: ScenarioRun, value: str, what: str) -> None:
         run.expect(trip)
     # Which refusal an unknown id gets is the subject of another scenario.
     elif trip.status >= 500 or not against(INVALID_ARGUMENT, trip):
-        run.judge(trip, [found("correlator-refused", f"{what} was answered with {trip.said}")])
+        run.judge(trip, [found("correlator-refused", f"the response to {what} was {trip.said}")])
 
 
 async def duplicate_headers(run: ScenarioRun) -> None:
@@ -510,7 +510,7 @@ async def unknown_path(run: ScenarioRun) -> None:
     elif not findings and (trip.status, trip.code) != (404, "NOT_FOUND"):
         # Many gateways refuse what they do not route.
         grade = Grade.ADVICE if trip.status in (401, 403, 405) else None
-        text = f"answered with {trip.said} instead of 404 NOT_FOUND"
+        text = f"responded with {trip.said} instead of 404 NOT_FOUND"
         findings = [found("unknown-path", text, grade, said=trip.said)]
     run.judge(trip, findings)
 
@@ -524,13 +524,13 @@ def another_method(method: str) -> Flow:
             body = {"authenticationId": run.sms.authentication_id, "code": run.sms.code}
         trip = await run.ask(body, method=method, without=() if body else ("content-type",))
         findings = faults(trip)
-        # Later releases do not list 405, and many gateways answer 404. RFC 9110, section 15.6.2: 501 is for a method
-        # that the server does not know.
+        # Later releases do not list 405, and many gateways respond with 404. RFC 9110, section 15.6.2: 501 is
+        # for a method that the server does not know.
         if trip.status in (404, 405) or (trip.status == 501 and method != "GET"):
             findings = []
         elif not findings:
             is_refused = trip.status >= 400 and not (trip.code or "").startswith(contract.SPECIFIC)
-            text = f"{method} is answered with {trip.said}"
+            text = f"the response to {method} is {trip.said}"
             findings = [found("method-status" if is_refused else "method", text, said=trip.said)]
         run.judge(trip, findings)
 

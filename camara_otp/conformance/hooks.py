@@ -73,7 +73,7 @@ def _line() -> str:
 
 
 def sandbox_at(base_url: str) -> dict[str, Any] | None:
-    """Return how a sandbox of this package describes itself, if one answers on this machine; else None."""
+    """Return how a sandbox of this package describes itself, or None if none runs on this machine."""
     if not is_loopback_url(base_url):
         return None
     try:
@@ -222,16 +222,14 @@ class Hooks:
         except httpx.InvalidURL:
             raise HookError(f"{hook.method} cannot reach its url: it is not a valid URL") from None
         if answer.is_redirect:
-            raise HookError(f"{hook.method} was answered with {answer.status_code}; redirects are not followed")
+            raise HookError(f"{hook.method} got HTTP {answer.status_code}; redirects are not followed")
         if not answer.is_success:
-            raise HookError(f"{hook.method} was answered with {answer.status_code}")
+            raise HookError(f"{hook.method} got HTTP {answer.status_code}")
         if hook.field:
             try:
                 answer.json()
             except ValueError:
-                raise HookError(
-                    f"{hook.method} was not answered with JSON, in which to look for {hook.field}"
-                ) from None
+                raise HookError(f"{hook.method} got no JSON, in which to look for {hook.field}") from None
         return answer.text
 
 

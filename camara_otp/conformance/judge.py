@@ -79,16 +79,16 @@ def faults(trip: RoundTrip, expected: str = "") -> list[Finding]:
     if trip.status < 500:
         return []
     instead = f" instead of {expected}" if expected else ""
-    return [found("server-fault", f"answered {trip.said}{instead}", said=trip.said)]
+    return [found("server-fault", f"responded with {trip.said}{instead}", said=trip.said)]
 
 
 def redirected(response: ReceivedResponse, expected: str) -> Finding:
     """Return the finding about a redirect."""
-    return found("redirect", f"answered with a redirect ({response.status}) instead of {expected}")
+    return found("redirect", f"responded with a redirect ({response.status}) instead of {expected}")
 
 
 def _against_success(expect: Expectation, operation: Operation, response: ReceivedResponse) -> list[Finding]:
-    text = f"answered {response.said} instead of {expect}"
+    text = f"responded with {response.said} instead of {expect}"
     if response.status == 401:
         return [found("good-token-refused", text, said=response.said)]
     if response.status >= 400:
@@ -102,7 +102,7 @@ def _against_success(expect: Expectation, operation: Operation, response: Receiv
 def wrong_success(operation: Operation, status: int) -> Finding:
     """Return the finding about a success with another status than the documented one."""
     expected = contract.SUCCESS[operation]
-    text = f"answered {status} instead of {expected}"
+    text = f"responded with {status} instead of {expected}"
     return found("success-status", text, operation=operation, status=status, expected=expected)
 
 
@@ -113,7 +113,7 @@ def _against_refusal(expect: Expectation, response: ReceivedResponse) -> list[Fi
     code = response.code
     if (response.status == expect.status and code in expect.codes) or (response.status, code) in expect.also:
         return []
-    text = f"answered {response.said} instead of {expect}"
+    text = f"responded with {response.said} instead of {expect}"
     if code is None:
         formed = error_form(response)
         return [attrs.evolve(finding, text=f"{text}: {finding.text}") for finding in formed if finding.grade > 2]

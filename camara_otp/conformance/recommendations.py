@@ -25,7 +25,7 @@ def recommendations(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     if _refuses_correlators(outcomes):
         made.insert(0, "Requests with an x-correlator are refused: `x_correlator=None`.")
     refused = sum(finding.cause.name == "good-token-refused" for finding in findings)
-    others = sum("instead of 400" in finding.text and "answered 401" in finding.text for finding in findings)
+    others = sum("instead of 400" in finding.text and "responded with 401" in finding.text for finding in findings)
     if refused + others > len(findings) / 2:
         is_ours = True
         made.insert(0, "Most requests were refused with 401: is the access token good, and of this operator?")
@@ -41,7 +41,7 @@ def _refuses_correlators(outcomes: Iterable[Outcome]) -> bool:
     refused, taken = by_tag.get(_WITH), by_tag.get(_WITHOUT)
     if refused is None or taken is None or taken.verdict is not Verdict.PASS:
         return False
-    return any("answered 400 " in finding.text for finding in refused.findings)
+    return any("responded with 400 " in finding.text for finding in refused.findings)
 
 
 def client_line(settings: Settings, api_path: str, outcomes: Sequence[Outcome], trips: Iterable[RoundTrip]) -> str:

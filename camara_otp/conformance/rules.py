@@ -95,7 +95,7 @@ def _status(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iter
         yield redirected(response, str(contract.SUCCESS[operation]))
     elif status >= 500:
         grade = None if is_post else Grade.DIFFERS
-        yield found("server-fault", f"{operation} answers {response.said}", grade, said=response.said)
+        yield found("server-fault", f"{operation} responds with {response.said}", grade, said=response.said)
 
 
 def _success_body(trip: RoundTrip, response: ReceivedResponse, _: RuleContext) -> Iterator[Finding]:
@@ -208,7 +208,7 @@ RULES: Final[tuple[ConformanceRule, ...]] = (
     ),
     ConformanceRule(
         "contract_success_body",
-        "send-code answers an authenticationId of 1 to 36 characters, validate-code nothing",
+        "send-code returns an authenticationId of 1 to 36 characters, validate-code nothing",
         "CAMARA one-time-password-sms, schemas of sendCode and validateCode",
         _success_body,
         applies=lambda trip, _: trip.is_accepted,
@@ -263,7 +263,9 @@ EVIDENCE_RULE: Final = ConformanceRule(
     "the settings of the check",
 )
 
-PATH_UNKNOWN: Final = "every path is answered alike, so the usual one was taken; if it is another, set `api_path`"
+PATH_UNKNOWN: Final = (
+    "the response is the same under every path, so the usual one was taken; if it is another, set `api_path`"
+)
 
 
 def path_findings(api_path: str, *, is_given: bool) -> tuple[Finding, ...]:
@@ -275,7 +277,7 @@ def path_findings(api_path: str, *, is_given: bool) -> tuple[Finding, ...]:
     return (found("path", f"they are under {path}", grade, path=path, quoted=json.dumps(api_path)),)
 
 
-# Servers answer methods that they do not know before the operation is reached.
+# Servers respond to methods that they do not know before the operation is reached.
 _METHODS: Final = ("POST", "GET")
 
 

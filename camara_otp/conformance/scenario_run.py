@@ -147,7 +147,7 @@ class ScenarioRun:
             self.check.sends[self.number] = self.check.sends.get(self.number, 0) + 1
             issued, message = trip.issued_id, trip.request.members.get("message")
             if issued in self.check.deliveries:
-                self.judge(trip, [found("id-not-unique", "two sends were answered with the same authenticationId")])
+                self.judge(trip, [found("id-not-unique", "two sends got the same authenticationId")])
             if issued:
                 self.check.conceal(issued, "<authenticationId>")
                 trip.delivery = Delivery(self.number, str(message), sent_at=sent_at, authentication_id=issued)
@@ -197,7 +197,7 @@ class ScenarioRun:
         return self.sms
 
     def need_sent(self, trip: RoundTrip) -> None:
-        """Raise BlockedError if a send was not answered with an id."""
+        """Raise BlockedError if the response to a send has no id."""
         if problem := _problem(trip):
             raise BlockedError(problem)
 

@@ -239,7 +239,7 @@ class Settings:
         require: tags of scenarios that must run, with * for anything; without them the check is not judged
         headers: headers that are sent with every request
         params: query parameters that are sent with every request
-        timeout: seconds after which a request counts as unanswered
+        timeout: seconds after which a request counts as without a response
         slow: seconds from which a response counts as slow
         concurrency: how many requests may be in flight at once
         ca_file: a file of certificates in PEM format that are trusted as well

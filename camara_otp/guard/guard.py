@@ -40,7 +40,7 @@ class GuardEvent:
     Attributes:
         kind: `"refused"`: no SMS was sent. `"sent"`: the block ended and keeps its place. `"returned"`: the operator
             did nothing, so the count was undone. `"verified"`: a code was right. `"store_failed"`: the store did
-            not answer.
+            not respond.
         rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit
         prefix: the first digits of the number, as in `"+3466611"`
     """

@@ -264,7 +264,7 @@ class RedisCounters:
 def _reading_of(reply: Any, change: Change, rules: Sequence[Rule]) -> Reading:
     """Convert the result of the script, or None after the time limit, into a reading."""
     if reply is None:
-        raise TimeoutError("the store did not answer in time")
+        raise TimeoutError("the store did not respond in time")
     now, refused, *found = reply
     slots = [{n: Slot(s, v, last) for n, s, v, last in zip(*[iter(flat)] * 4, strict=True)} for flat in found]
     refusal = None

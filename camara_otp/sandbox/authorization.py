@@ -249,7 +249,7 @@ class AuthorizationServer:
         return _response({"auth_req_id": identifier, "expires_in": expires_in, "interval": settings.interval})
 
     def poll(self, request: _FormRequest) -> HTTPResponse:
-        """Return the token of a login, or that the user has not answered yet."""
+        """Return the token of a login, or that the user has not confirmed yet."""
         client_id = self._authenticate(request)
         identifier = request.field("auth_req_id")
         login = self._logins.get(identifier)
@@ -257,13 +257,13 @@ class AuthorizationServer:
             raise _OAuthError("invalid_grant", "auth_req_id: there is no such login, or it is finished.")
         since, login.polled = request.now - login.polled, request.now
         in_time = request.now < login.began + login.settings.login_lifetime
-        _require(in_time, "expired_token", "The user did not answer in time.")
+        _require(in_time, "expired_token", "The user did not confirm in time.")
         # Clocks and networks are not exact, so a tenth less is accepted.
         if since < login.interval * 0.9:
             login.interval += 5
             raise _OAuthError("slow_down", f"Leave {login.interval:g} s between two polls.")
         answered = login.settings.login != "wait" and request.now >= login.began + login.settings.login_after
-        _require(answered, "authorization_pending", "The user has not answered yet.")
+        _require(answered, "authorization_pending", "The user has not confirmed yet.")
         del self._logins[identifier]
         _require(login.settings.login == "approve", "access_denied", "The user denied the login.")
         return self._issue(client_id, login.scope, request.now, offline="offline_access" in login.scope.split())
@@ -282,11 +282,11 @@ class AuthorizationServer:
         token, renewal = (PREFIX + secrets.token_urlsafe(24) for _ in range(2))
         _store(self._tokens, token, grant)
         expires_in = int(lifetime) if lifetime == int(lifetime) else lifetime
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": expires_in, "scope": scope}
+        content = {"access_token": token, "token_type": "Bearer", "expires_in": expires_in, "scope": scope}
         if offline:
             _store(self._refresh, renewal, grant)
-            answer["refresh_token"] = renewal
-        return _response(answer)
+            content["refresh_token"] = renewal
+        return _response(content)
 
     def _authenticate(self, request: _FormRequest) -> str:
         """Return the id of the client, which must authenticate in one way."""

@@ -190,9 +190,11 @@ class Engine:
             return "no request came in"
         last = calls[-1]
         whose = "" if last.phone_number in (None, phone_number) else " for another phone"
-        answer = " ".join(filter(None, (str(last.status), last.code))) if last.status else "by dropping the connection"
+        got = "no response: the connection was dropped"
+        if last.status:
+            got = " ".join(filter(None, (f"HTTP {last.status}", last.code)))
         why = f" ({last.message})" if last.message else ""
-        return f"the last request, {last.operation}{whose}, was answered {answer}{why}"
+        return f"the last request, {last.operation}{whose}, got {got}{why}"
 
     def calls(self) -> list[Call]:
         """Return the requests and how they ended, oldest first."""

@@ -200,7 +200,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"port must be from 0 to 65535, not {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=2048)
-    # asyncio sets this only on sockets that name their protocol; without it every answer waits for an ACK.
+    # asyncio sets this only on sockets that name their protocol; without it every response waits for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

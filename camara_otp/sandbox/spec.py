@@ -1,4 +1,4 @@
-"""The releases of the API as data: their limits, and the errors that an operator may answer with.
+"""The releases of the API as data: their limits, and the errors that an operator may respond with.
 
 Source: CAMARA one-time-password-sms 0.5.0 to 1.1.1, the strict reading of the coming 2.0.0, and the error codes of the
 CAMARA API design guide.
@@ -71,7 +71,7 @@ ERRORS: Final[Mapping[str, tuple[int, str]]] = {
     "TOO_MANY_REQUESTS": (429, "Too many requests in a short time."),
     "INTERNAL": (500, "The operator's system failed."),
     "UNAVAILABLE": (503, "The service is not available at the moment."),
-    "TIMEOUT": (504, "A system behind the gateway did not answer in time."),
+    "TIMEOUT": (504, "A system behind the gateway did not respond in time."),
     "AUTHENTICATION_REQUIRED": (401, "A new authentication is needed."),
     "INVALID_TOKEN_CONTEXT": (403, "The request does not fit the user of the access token."),
     "DEVICE_NOT_FOUND": (404, "No device matches the identifier."),

@@ -90,7 +90,7 @@ async def test_an_sms_is_read_over_http():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (httpx.Response(500), "GET was answered with 500"),
+        (httpx.Response(500), "GET got HTTP 500"),
         (httpx.Response(200, text="no code here"), "the inbox has other content"),
         (httpx.Response(200, text=""), "no SMS arrived within 0.05 s"),
         (httpx.ConnectError("no"), "GET cannot reach its url: no connection could be made"),
@@ -113,7 +113,7 @@ async def test_an_answer_that_is_not_json_is_said():
     """The hook has `field`, so it needs JSON."""
     read = {"how": "http", "url": "http://h/", "field": "a", "timeout": 0.05}
 
-    with pytest.raises(HookError, match="was not answered with JSON"):
+    with pytest.raises(HookError, match="got no JSON"):
         await hooks(read=read).text(PHONE, SENT, "id")
 
 

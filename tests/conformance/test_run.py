@@ -396,7 +396,7 @@ def test_helpers_that_fail_block_their_scenarios_only():
     outcomes = by_tag(report)
 
     assert report.count(Verdict.FAIL) == 0
-    assert "answered with 404" in outcomes["OTPvalidationAPI_01_validate_code_sucess_scenario"].reason
+    assert "got HTTP 404" in outcomes["OTPvalidationAPI_01_validate_code_sucess_scenario"].reason
 
 
 def test_a_code_that_cannot_be_made_to_expire_is_said():
@@ -405,7 +405,7 @@ def test_a_code_that_cannot_be_made_to_expire_is_said():
 
     report = checked(told(expire=broken), Sandbox().transport(), only="expired_scenario_1")
 
-    assert "answered with 404" in report.outcomes[0].reason
+    assert "got HTTP 404" in report.outcomes[0].reason
 
 
 RESET = {"how": "http", "method": "POST", "url": "{base_url}/_sandbox/reset"}
