@@ -67,7 +67,8 @@ def redact(text: str, secrets: Iterable[str] | Mapping[str, str]) -> str:
     readings = [*islice(_readings(text), _PASSES + 1)]
     if len(readings) > _PASSES:
         return MASK
-    found = [(*span, mask) for secret, mask in masks.items() for span in _occurrences(secret, readings)]
+    # Each once: all characters of an escaped run have one span.
+    found = dict.fromkeys((*span, mask) for secret, mask in masks.items() for span in _occurrences(secret, readings))
     if not found:
         return text
     shown: list[str | None] = [None] * len(text)
@@ -242,7 +243,7 @@ def _occurrences(secret: str, readings: list[_Reading]) -> _Spans:
             elif len(squashed) < _SHORT:
                 yield from _grouped(squashed, reading)
             else:
-                yield from _pieces(squashed, reading, is_prose=" " in folded)
+                yield from _pieces(squashed, reading, is_prose=" " in secret)
         for encoded in _encodings(secret):
             yield from _pieces(encoded, reading, is_prose=" " in secret)
 

@@ -149,6 +149,11 @@ def test_a_token_that_was_cut_off_is_masked(length, encode):
         assert len(shown) <= len("token ***... is invalid") + 4, shown  # a cut may fall inside a character of base64
 
 
+@pytest.mark.parametrize("token", [f"{TOKEN}+", f"+{TOKEN}", f"{TOKEN[:12]}+{TOKEN[12:]}"])
+def test_a_token_with_a_plus_sign_is_no_prose_and_masked_in_shorter_pieces(token):
+    assert redact(f"token {TOKEN[-19:]}... is invalid", [token]) == "token ***... is invalid"
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_a_number_that_was_cut_off_is_masked(cut):
     assert redact(f"not {NUMBER[:-cut]}xx", [NUMBER]) == "not +***xx"
@@ -251,7 +256,7 @@ def test_a_string_without_the_secret_stays(text):
 HOSTILE = [
     *("\\", "\\u", "\\u0041", "&", "&amp;", "&#", "&a;", "&#65;", "%", "%25", "%41", "%u0041", "Qj", "+", "\\n"),
     *("or", "7 ", "1------", "%26amp;", "&#37;41", "%5Cu0041", "<", "<a", "\x1b[", "\u0130", "\u200b", "48-1516 "),
-    *(TOKEN[:15], TOKEN[16:28] + "x", NUMBER[3:], "7"),
+    *(TOKEN[:15], TOKEN[16:28] + "x", NUMBER[3:], "7", "%37"),
 ]
 
 

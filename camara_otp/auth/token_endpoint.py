@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from camara_otp._checks import URL_PATH, SplitURL, is_local, seconds, shown_url, split_url, text, warn
+from camara_otp._checks import URL_PATH, SplitURL, is_local, seconds, shown_url, split_url, text, warn, without_bom
 from camara_otp._exchange import Failure, Outgoing, open_exchange
 from camara_otp._redaction import Secrets
 from camara_otp.auth.credentials import Form
@@ -82,15 +82,15 @@ def read_configuration(reply: Reply, issuer: str, wanted: Iterable[str], *, allo
         if not isinstance(url, str):
             raise TokenRefusal(f"the issuer's configuration names no {key}; the operator may not offer this grant")
         try:
-            split_endpoint(f"the issuer's {key}", url, allow_http=allow_http)
+            origin, _, _ = split_endpoint(f"the issuer's {key}", url, allow_http=allow_http)
         except ConfigurationError as error:
             raise TokenRefusal(str(error)) from None
-        if is_local(urlsplit(url).hostname or "") and not is_local(urlsplit(issuer).hostname or ""):
+        if is_local(urlsplit(origin).hostname or "") and not is_local(urlsplit(issuer).hostname or ""):
             raise TokenRefusal(
                 f"the issuer's {key} is an address of this machine or link, which its configuration must not name; "
                 "report it to the operator"
             )
-        endpoints[name] = url
+        endpoints[name] = without_bom(url)
     return endpoints
 
 

@@ -406,6 +406,20 @@ def test_an_issuer_elsewhere_must_not_name_an_address_of_this_machine_or_link(ho
     assert not refusal.again
 
 
+@pytest.mark.parametrize("marks", ["\ufeff", "\ufeff\ufeff"])
+def test_a_byte_order_mark_hides_no_address_of_this_machine(marks):
+    assert isinstance(
+        discovery(issuer="https://op.example", token_endpoint=f"{marks}https://127.0.0.1/t"), TokenRefusal
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_a_discovered_endpoint():
+    """A server rejects an assertion with it in the audience."""
+    found = discovery(issuer="https://op.example", token_endpoint="\ufeffhttps://op.example/t")
+
+    assert found == {"token_url": "https://op.example/t"}
+
+
 def test_an_issuer_on_this_machine_may_name_one():
     """A sandbox on this machine does."""
     found = discovery(asked="http://127.0.0.1:1", issuer="http://127.0.0.1:1", token_endpoint="http://127.0.0.1:1/t")
