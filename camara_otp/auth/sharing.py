@@ -66,7 +66,7 @@ class SharedTokenSource:
             if token is None or self._is_due(token):
                 token = self.fetch(self.timeout - (self.clock() - began))
                 left = token.expires_at - self.clock()
-                if left > 0:
+                if left > 0 and not store.has_failed:
                     store.ask("save", self.store_key().pack(token, encrypt=self.store.encrypt), left)
             return token
         finally:
@@ -79,7 +79,7 @@ class SharedTokenSource:
             token = self._look(store)
             if token is not None and not self._is_due(token):
                 return token
-            lease: str | None = store.ask("acquire", LOCK_SECONDS)
+            lease: str | None = None if store.has_failed else store.ask("acquire", LOCK_SECONDS)
             if lease is not None or store.has_failed:
                 return lease
             now = self.clock()

@@ -235,6 +235,22 @@ def test_a_worker_fetches_its_own_token_if_the_store_fails(method, clock, caplog
     assert "hunter2" not in caplog.text
 
 
+def test_a_store_that_failed_is_not_asked_again_before_the_token_is_there(clock):
+    """A Redis that is unreachable costs one timeout of its client, not one for each operation."""
+    asked = []
+
+    def times_out(*_):
+        asked.append("operation")
+        raise TimeoutError
+
+    store = Broken("load", times_out)
+    store.acquire = store.save = times_out
+    [worker] = workers(store, clock, 1)
+
+    assert isinstance(worker.fetch(), Token)
+    assert asked == ["operation"]
+
+
 @pytest.mark.parametrize(("pause", "timeout"), [(0.3, 2.0), (0.15, 1.0)])
 def test_a_store_that_is_slow_costs_a_part_of_the_time_there_is(pause, timeout, caplog):
     """Each response is in time, but all together are not."""
