@@ -71,7 +71,7 @@ for _command in (verify, send, validate, check, errors, token, config, sandbox, 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run a command with its arguments, and return the exit code; with `--json`, every failure is JSON, too."""
-    if _COMPLETE in os.environ:  # the shell asks for completions, in bytes
+    if os.environ.get(_COMPLETE):  # the shell asks for completions, in bytes
         app.main([], prog_name=PROGRAM)
     with recording_streams() as out:
         screen = Screen(as_json="--json" in arguments)  # until the command line is parsed, which may fail

@@ -466,6 +466,14 @@ def test_a_shell_gets_completions():
     assert (done.returncode, done.stdout, done.stderr) == (0, "plain,config\n", "")
 
 
+def test_an_empty_variable_asks_for_no_completions(cli, monkeypatch):
+    """It counts as unset, as every other variable; a script otherwise gets the help and nothing is sent."""
+    monkeypatch.setenv("_CAMARA_OTP_COMPLETE", "")
+    ran = cli("errors", "INVALID_OTP")
+
+    assert (ran.code, "INVALID_OTP" in ran.out) == (0, True)
+
+
 @pytest.mark.parametrize("columns", ["0", "-1", "1", "99999999999999999999", "wide", "٣٠"])
 def test_absurd_widths_fall_back(cli, monkeypatch, columns):
     """A width that fits no table counts as unset."""
