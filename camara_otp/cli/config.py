@@ -1,4 +1,4 @@
-"""`camara-otp config`: show the settings and their sources."""
+"""`camara-otp config`: show the settings and their sources, which `camara_otp._environment` reads."""
 
 import os
 from typing import Any, cast

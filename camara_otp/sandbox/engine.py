@@ -1,4 +1,7 @@
-"""Operator, faults and authorization server behind one clock and one lock, with a record of the requests."""
+"""Operator, faults and authorization server behind one clock and one lock, with a record of the requests.
+
+The rules for codes, such as the number of tries, are in `operator`; the numbers are in `config`.
+"""
 
 import threading
 import time

@@ -412,7 +412,10 @@ def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         __main__.main(["--help"], {})
     text = " ".join(capsys.readouterr().out.split())
-    assert "--max-try VALUE Which wrong code closes a verification: 3 allows two, and the third closes it." in text
+    assert (
+        "--max-try VALUE The number of wrong codes that closes a verification: 3 allows two, and the third closes it."
+        in text
+    )
 
 
 def test_main_runs_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -472,7 +475,9 @@ def test_help_is_the_same_without_docstrings() -> None:
         ).stdout
         for options in ([], ["-OO"])
     )
-    assert "Which wrong code closes a verification: 3 allows two, and the third closes it." in " ".join(plain.split())
+    assert "The number of wrong codes that closes a verification: 3 allows two, and the third closes it." in " ".join(
+        plain.split()
+    )
     assert optimized == plain
 
 
