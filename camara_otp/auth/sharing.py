@@ -125,7 +125,7 @@ class _BoundedStore:
             try:
                 # In a thread of its own, so that a store which hangs does not hold this one.
                 return run_in_thread(getattr(self.store, method), self.name, *args).result(self.seconds)
-            except Exception as error:  # noqa: BLE001 - whatever a store raises, it is down
+            except BaseException as error:  # noqa: BLE001 - whatever a store raises in its thread, it is down
                 problem = type(error).__name__
             finally:
                 self.seconds -= time.monotonic() - began

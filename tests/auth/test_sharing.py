@@ -1,5 +1,6 @@
 """Several workers that share one token: stores, the lock, encryption, and stores that fail."""
 
+import asyncio
 import base64
 import logging
 import threading
@@ -233,6 +234,18 @@ def test_a_worker_fetches_its_own_token_if_the_store_fails(method, clock, caplog
     [record] = caplog.records
     assert "ConnectionError" in record.getMessage()
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError])
+def test_a_worker_fetches_its_own_token_whatever_the_store_raises(kind, clock):
+    """A client of Redis under gevent reports its timeout by an exception that is no Exception."""
+
+    def raises(*_):
+        raise kind
+
+    [worker] = workers(Broken("load", raises), clock, 1)
+
+    assert isinstance(worker.fetch(), Token)
 
 
 def test_a_store_that_failed_is_not_asked_again_before_the_token_is_there(clock):
