@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -44,13 +45,9 @@ def fulfill(future: Future[T], function: Callable[..., T], *args: Any) -> None:
 
 def wait(future: Future[T], timeout: float) -> T | None:
     """Wait for a future in a thread; return None after `timeout` seconds."""
-    if not future.done():
-        try:
-            return future.result(max(timeout, 0.0))
-        except TimeoutError:
-            if not future.done():
-                return None
-    return future.result()
+    # Not by the TimeoutError of `result`: the function, or a signal handler of the caller, may raise one too.
+    futures.wait([future], max(timeout, 0.0))
+    return future.result() if future.done() else None
 
 
 async def await_future(future: Future[T], timeout: float) -> T | None:

@@ -510,6 +510,22 @@ def test_an_interrupted_wait_for_a_token_leaves_none_in_the_traceback(tokens, al
     assert [text for text in shown if "r3fused" in text] == []
 
 
+def test_an_exception_of_a_signal_handler_ends_the_wait_for_a_token(tokens):
+    """TimeoutError is what such handlers usually raise; it is not the end of the time of the call."""
+
+    def handler(*_):
+        raise TimeoutError("of the handler")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    tokens.gate.clear()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.15)
+        with pytest.raises(TimeoutError, match="of the handler"):
+            secret(tokens).get_token(rejected=None, timeout=5.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "ask",
