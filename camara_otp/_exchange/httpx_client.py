@@ -197,7 +197,8 @@ class HttpxExchange:
 
     def _builds_as_ever(self) -> bool:
         method = getattr(self.client, "build_request", None)
-        return isinstance(method, MethodType) and is_original(method.__func__, self._library.__name__)
+        place = f"{self._library.__name__}.BaseClient.build_request"
+        return isinstance(method, MethodType) and is_original(method.__func__, place)
 
     def _built(self, outgoing: Outgoing, headers: Headers, content: bytes) -> "httpx.Request":
         built: httpx.Request = self.client.build_request(

@@ -26,10 +26,13 @@ _HTTPCORE: Final = (
     ("HTTP11Connection", "handle_request"),
     ("AsyncHTTP11Connection", "handle_async_request"),
 )
-_LIBRARIES: Final = {"httpcore": _HTTPCORE, "httpcore2": _HTTPCORE, "httpx": _HTTPX, "httpx2": _HTTPX}
+_LIBRARIES: Final = {
+    library: [(kind, name, f"{library}.{kind}.{name}") for kind, name in (_HTTPX if "httpx" in library else _HTTPCORE)]
+    for library in ("httpcore", "httpcore2", "httpx", "httpx2")
+}
 
-_known: dict[int, FunctionType] = {}
-"""The functions that are the libraries' own, by `id`; kept alive, so that no `id` is used again."""
+_known: dict[str, object] = {}
+"""The functions that are the libraries' own, by their place."""
 
 
 class Patched(NamedTuple):
@@ -52,22 +55,29 @@ def patched(*, by_httpx: bool) -> Patched | None:
     """
     for library, entry_points in _LIBRARIES.items():
         module = sys.modules.get(library)  # nothing can have patched a library that was never imported
-        for kind, name in entry_points if module is not None else ():
-            owner = getattr(module, kind, None)  # None: another thread is importing the module
-            found = None if owner is None else owner.__dict__.get(name)
-            if owner is not None and id(found) not in _known and not is_original(found, library):
+        for kind, name, place in entry_points if module is not None else ():
+            owner = getattr(module, kind, None)
+            if owner is None:
+                continue  # another thread is importing the module
+            found = owner.__dict__.get(name)
+            if found is not None and found is _known.get(place):
+                continue
+            if not is_original(found, place):
                 runs_exchange = library.startswith("httpx") and not by_httpx
                 return Patched(library.replace("httpcore", "httpx"), runs_exchange)
+            _known[place] = found
     return Patched("httpx", runs_exchange=False) if by_httpx else None
 
 
-def is_original(found: object, library: str) -> bool:
-    """Return whether a function is a library's own."""
+def is_original(found: object, place: str) -> bool:
+    """Return whether a function is the one that a library defines at a place, such as `httpx.Client.send`."""
+    library, _, qualified = place.partition(".")
     # By the module of its code: a wrapper may pretend to be what it wraps, but not this, nor to be a plain function.
-    if type(found) is not FunctionType or _root(found.__globals__.get("__name__", "")) != library:
-        return False
-    _known[id(found)] = found
-    return True
+    return (
+        type(found) is FunctionType
+        and found.__qualname__ == qualified
+        and _root(found.__globals__.get("__name__", "")) == library
+    )
 
 
 def is_of_library(error: BaseException) -> bool:

@@ -116,6 +116,18 @@ PYTEST_HTTPX = """
 """
 
 
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_another_function_of_the_library_itself_is_a_patch(monkeypatch, untouched, library):
+    """A test may put the library's own mock in the place of a transport, or of its method."""
+    module = pytest.importorskip(library)
+    with monkeypatch.context() as method:
+        method.setattr(module.HTTPTransport, "handle_request", module.MockTransport.handle_request)
+        assert patched(by_httpx=False) == (library, True)
+    with monkeypatch.context() as transport:
+        transport.setattr(module, "HTTPTransport", module.MockTransport)
+        assert patched(by_httpx=False) == (library, True)
+
+
 def test_pytest_httpx_sees_every_call(tmp_path):
     """Run in a suite of its own."""
     (tmp_path / "test_partner.py").write_text(textwrap.dedent(PYTEST_HTTPX))
