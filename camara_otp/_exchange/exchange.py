@@ -14,6 +14,7 @@ import ssl
 import time
 import weakref
 from functools import partial
+from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -66,7 +67,8 @@ class Route:
 
     def message(self, outgoing: Outgoing) -> bytes:
         """Return the bytes of a request."""
-        headers = [*self._always, *outgoing.headers, (b"Content-Length", b"%d" % len(outgoing.body))]
+        # Not a list, because a traceback would show the token in it.
+        headers = chain(self._always, outgoing.headers, [(b"Content-Length", b"%d" % len(outgoing.body))])
         target = (self._prefix + outgoing.target).encode("ascii")
         return head_of(outgoing.method, target, self.authority, headers) + outgoing.body
 
