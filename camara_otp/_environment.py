@@ -195,9 +195,15 @@ def client_arguments(environ: Mapping[str, str], named_profile: str | None) -> d
 
 def arguments_for(settings: Mapping[str, Setting]) -> dict[str, Any]:
     """Return the keyword arguments of `OTPClient` for these settings."""
-    token = token_or_provider(settings)
+    missing = "base_url: is missing; set CAMARA_BASE_URL, or name a profile that has it"
+    try:
+        token = token_or_provider(settings)
+    except ConfigurationError as error:
+        if "base_url" in settings:
+            raise
+        raise ConfigurationError(f"{missing}. {error}") from None
     if "base_url" not in settings:
-        raise ConfigurationError("base_url: is missing; set CAMARA_BASE_URL, or name a profile that has it")
+        raise ConfigurationError(missing)
     arguments = {name: settings[name].value for name in _CLIENT if name in settings}
     if "x_correlator" in settings and settings["x_correlator"].value is False:
         arguments["x_correlator"] = None

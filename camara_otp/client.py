@@ -197,8 +197,11 @@ class _Client(Generic[HTTPClient]):
     def __repr__(self) -> str:
         # A debugger may ask for the repr of a client whose arguments were rejected.
         settings: ClientSettings | None = getattr(self, "_settings", None)
-        shown = "not set up" if settings is None else f"{settings.endpoint.origin}{settings.endpoint.path}"
-        return f"{type(self).__name__}({shown})"
+        if settings is None:
+            return f"{type(self).__name__}(not set up)"
+        exchange = getattr(self, "_exchange", None)
+        closed = ", closed" if exchange is not None and exchange.closed else ""
+        return f"{type(self).__name__}({settings.endpoint.origin}{settings.endpoint.path}{closed})"
 
     def __reduce__(self) -> NoReturn:
         """Refuse: connections and tokens belong to one process."""

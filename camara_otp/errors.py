@@ -391,7 +391,7 @@ class OutOfRangeError(HTTP400Error, code="OUT_OF_RANGE"):
 
 class InvalidOTPError(HTTP400Error, code="ONE_TIME_PASSWORD_SMS.INVALID_OTP"):
     cause = "The code is wrong, and attempts are left."
-    remedy = "Ask the user to type the code again. Never submit the same code twice."
+    remedy = "Ask the user to look at the SMS and type the code again. Do not resubmit the same input by itself."
 
 
 class VerificationExpiredError(HTTP400Error, code="ONE_TIME_PASSWORD_SMS.VERIFICATION_EXPIRED"):

@@ -9,6 +9,7 @@ import time
 import traceback
 import uuid
 
+import anyio
 import pytest
 
 from camara_otp import (
@@ -695,6 +696,12 @@ def test_the_repr_of_a_client_shows_the_endpoint_alone(kind):
     client = kind(BASE_URL, token="secret-token", headers={"x-key": "secret-key"}, params={"k": "secret-param"})
 
     assert repr(client) == f"{kind.__name__}({BASE_URL}/otpvalidation)"
+
+    if isinstance(client, OTPClient):
+        client.close()
+    else:
+        anyio.run(client.aclose)
+    assert repr(client) == f"{kind.__name__}({BASE_URL}/otpvalidation, closed)"
 
 
 FAILURES = [

@@ -79,7 +79,8 @@ def test_the_command_line_makes_the_same_client(environment, monkeypatch):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({}, "token: is missing.*CAMARA_BEARER_TOKEN.*CAMARA_CLIENT_ID"),
+        ({}, "base_url: is missing; set CAMARA_BASE_URL.*token: is missing.*CAMARA_BEARER_TOKEN.*CAMARA_CLIENT_ID"),
+        ({"BASE_URL": BASE_URL}, "^token: is missing.*CAMARA_BEARER_TOKEN.*CAMARA_CLIENT_ID"),
         ({"BEARER_TOKEN": "t"}, "base_url: is missing.*CAMARA_BASE_URL"),
         ({"BASE_URL": BASE_URL, "CLIENT_SECRET": "s3cr3t"}, "client_id: is missing.*CAMARA_CLIENT_ID"),
         (
@@ -171,7 +172,7 @@ class AddsTokenInRequest(httpx.Client):
 def test_a_client_that_adds_its_token_in_request_is_refused():
     """This package calls `send`, so the token would not be added."""
     with AddsTokenInRequest() as http_client:
-        with pytest.raises(ConfigurationError, match=r"token: None.*AddsTokenInRequest.*token=lambda"):
+        with pytest.raises(ConfigurationError, match=r"token: is None.*AddsTokenInRequest.*token=lambda"):
             OTPClient(BASE_URL, token=None, http_client=http_client)
         OTPClient(BASE_URL, token="t", http_client=http_client).close()
     with AddsTokenInRequest(auth=("user", "password")) as http_client:
@@ -185,7 +186,7 @@ def test_a_client_of_authlib_is_refused(kind, name):
     authlib = pytest.importorskip("authlib.integrations.httpx_client")
     http_client = getattr(authlib, name)("id", "secret", token_endpoint="https://auth.example.com/token")
 
-    with pytest.raises(ConfigurationError, match=f"token: None.*{name}"):
+    with pytest.raises(ConfigurationError, match=f"token: is None.*{name}"):
         kind(BASE_URL, token=None, http_client=http_client)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -137,10 +138,16 @@ def test_selected_calls_fail(otp_client: OTPClient, otp_sandbox: Sandbox) -> Non
     otp_client.validate_code(sent.authentication_id, otp_sandbox.last_code(PHONE))
 
 
-@pytest.mark.parametrize("error", [TokenError, RequestValidationError, ConfigurationError, SendRefusedError, OTPError])
+@pytest.mark.parametrize("error", [TokenError, RequestValidationError, ConfigurationError, SendRefusedError])
 def test_errors_no_operator_can_cause(otp_sandbox: Sandbox, error: type[OTPError]) -> None:
     """An error of the client itself is refused with the reason."""
     with pytest.raises(ValueError, match="before anything is sent"):
+        fail_next(otp_sandbox, error)
+
+
+@pytest.mark.parametrize("error", [OTPError, ValueError, "InvalidOTPError", OutcomeUnknownError("x")])
+def test_an_error_that_is_no_subclass_is_explained(otp_sandbox: Sandbox, error: Any) -> None:
+    with pytest.raises(ValueError, match="below OTPError, such as InvalidOTPError"):
         fail_next(otp_sandbox, error)
 
 

@@ -6,6 +6,7 @@ library, an extra, is imported on use.
 
 import base64
 import json
+import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -223,7 +224,8 @@ def _pem_or_jwk(private_key: object) -> str | Mapping[str, Any]:
         private_key = private_key.decode("utf-8", "replace")
     if not isinstance(private_key, str):
         kind = type(private_key).__name__
-        raise PrivateKeyError(f"private_key: must be a PEM string, or a JWK as a string or mapping, not {kind}")
+        remedy = "; give its content: Path(...).read_text()" if isinstance(private_key, os.PathLike) else ""
+        raise PrivateKeyError(f"private_key: must be a PEM string, or a JWK as a string or mapping, not {kind}{remedy}")
     private_key = without_bom(private_key.strip()).strip()
     if private_key.startswith("{"):
         with suppress(ValueError):

@@ -47,6 +47,11 @@ class CallCommand(Command):
     The value must neither be read as an option that sends the token elsewhere, nor lead to exit code 0 without a call.
     """
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the parts of the usage line, in the order that `parse_args` requires."""
+        options, *values = super().collect_usage_pieces(ctx)
+        return ["[OPERATOR OPTIONS]", *values, options]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line; options about the operator must come before the value."""
         if ctx.resilient_parsing:
@@ -89,6 +94,7 @@ def setting(name: str, *names: str, about: str = "", **more: Any) -> Decorator:
     spec = SETTINGS[name]
     default = "" if spec.default is None else f"; default: {spec.default}".removesuffix(".0")
     text = about or f"{spec.about[0].upper()}{spec.about[1:]}{default}."
+    text += f" [{spec.variable}]" if spec.variable else ""
     return option(*(names or [f"--{name.replace('_', '-')}"]), name, help=text, **{"heading": OPERATOR, **more})
 
 

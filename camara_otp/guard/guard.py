@@ -245,6 +245,10 @@ class Guard:
     def store(self, store: Store) -> None:
         self._counters.store = store
 
+    def __repr__(self) -> str:
+        rules = (f"{rule.name}: {rule.ceiling} per {rule.window / 1000:g} s" for rule in self._rules)
+        return f"Guard({', '.join(rules)})"
+
     def sending(self, phone_number: str, /, **keys: str | int) -> "Sending":
         """Return a context manager round one `send_code`: it takes a place in every limit, or refuses.
 

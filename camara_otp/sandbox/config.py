@@ -112,7 +112,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "send_window": "Seconds for which a send counts.",
     "max_try": "The number of wrong codes that closes a verification: 3 allows two, and the third closes it.",
     "max_message_length": "Characters a message template may have, at most 160.",
-    "tokens": "The only access tokens accepted; None accepts every well-formed one.",
+    "tokens": "The only access tokens accepted; left out: any.",
     "expired_tokens": "Access tokens refused as expired.",
     "invalid_tokens": "Access tokens refused as never issued.",
     "forbidden_tokens": "Access tokens that are valid but lack the scope.",

@@ -124,7 +124,8 @@ def _revoke(engine: Engine, body: Arguments) -> object:
 
 
 def _register(engine: Engine, body: Arguments) -> object:
-    client = RegisteredClient(body.get("clientId", ""), body.get("clientSecret"), body.get("jwks", {"keys": []}))
+    absent: dict[str, Any] = {"client_id": "", "client_secret": None, "jwks": {"keys": []}}
+    client = RegisteredClient(**absent | fields_from(RegisteredClient, body, _camel))
     engine.with_tokens(lambda server, _: server.register(client))
     return None
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Unpack
 
+import attrs
 import httpx
 
 from camara_otp.sandbox.config import Config, SandboxOptions, in_dialect
@@ -48,6 +49,9 @@ class Sandbox(Engine):
         Raises:
             ValueError: a setting is out of its limits; the message names it
         """
+        unknown = sorted(set(settings) - {field.name for field in attrs.fields(Config)})
+        if unknown:
+            raise TypeError(f"Sandbox() got an unexpected keyword argument {unknown[0]!r}")
         super().__init__(in_dialect(dialect, settings, config), clock)
         self._running: tuple[AbstractContextManager[str], str] | None = None
 
@@ -118,6 +122,10 @@ class Sandbox(Engine):
         running, self._running = self._running, None
         if running is not None:
             running[0].__exit__(None, None, None)
+
+    def __repr__(self) -> str:
+        url = f", url={self._running[1]!r}" if self._running else ""
+        return f"Sandbox(release={self.config.release!r}, calls={len(self._calls)}{url})"
 
     def _repr_html_(self) -> str:
         """Return the newest messages as the table that a notebook shows, newest first."""

@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE: there is no assert here, and a test module may import helpe
 """
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import attrs
 import pytest
@@ -137,9 +137,16 @@ def fail_next(
         retry_after: seconds that the operator asks to wait, as a Retry-After header
 
     Raises:
-        ValueError: no operator can cause this error, since it arises before anything is sent; or it is
+        ValueError: `error` is no class below `OTPError`; or no operator can cause it, since it arises before anything
+            is sent; or it is
             `RequestNotSentError` and the sandbox is served on a port, which accepts every connection
     """
+    given = cast("object", error)  # callers without a type checker may give anything
+    if error is OTPError or not (isinstance(given, type) and issubclass(given, OTPError)):
+        raise ValueError(
+            "error: must be a class of errors below OTPError, such as InvalidOTPError, TooManyRequestsError, APIError "
+            "or OutcomeUnknownError"
+        )
     if error is RequestNotSentError and sandbox.served:
         raise ValueError(
             "RequestNotSentError: a sandbox that is served accepts every connection; use `otp_client`, which needs no "

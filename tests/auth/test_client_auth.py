@@ -246,6 +246,11 @@ def test_what_is_no_key_is_refused_and_not_shown(given):
     assert caught.value.__context__ is None
 
 
+def test_a_path_of_a_key_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(PrivateKeyError, match=r"give its content: Path\(\.\.\.\)\.read_text\(\)$"):
+        key_of(tmp_path / "key.pem")
+
+
 def test_an_encrypted_key_is_refused(keys):
     """There is no passphrase argument: the caller decrypts."""
     with pytest.raises(ConfigurationError, match="passphrase"):

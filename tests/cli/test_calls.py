@@ -315,6 +315,15 @@ def test_the_log_does_not_tell_numbers_apart(cli, ready, home):
     assert [len(digest) for digest in content["sends"]] == [4]
 
 
+@pytest.mark.parametrize(("command", "value"), [("send", "NUMBER"), ("validate", "ID"), ("verify", "NUMBER")])
+def test_help_shows_the_order_of_the_arguments_and_the_variables(cli, command, value):
+    shown = cli(command, "--help").out
+
+    assert f"camara-otp {command} [OPERATOR OPTIONS] {value} [OPTIONS]" in shown
+    assert "[CAMARA_BASE_URL]" in shown
+    assert "[CAMARA_BEARER_TOKEN]" in shown
+
+
 @pytest.mark.parametrize("command", ["validate", "verify"])
 def test_help_never_ends_with_the_code_of_a_verified_number(cli, ready, sandbox, command):
     """If a script passes `-h` as a code, the help must not look like HTTP 204."""

@@ -396,7 +396,7 @@ class TestErrors:
     )
     def test_one_code_is_shown(self, cli, name):
         """Letter case and prefix do not matter."""
-        assert "Ask the user to type the code again" in cli("errors", name).out
+        assert "Ask the user to look at the SMS" in cli("errors", name).out
         assert len(cli("errors", name, "--json").json) == 1
 
     def test_a_status_and_a_beginning_show_several(self, cli):

@@ -492,6 +492,7 @@ def test_a_guard_without_rules_asks_no_store(make):
 def test_no_number_and_no_key_is_shown_anywhere(make, events):
     """Neither in repr, nor in a traceback with locals, nor in an event."""
     guard = make(limits=[Limit("ip", 3, per=60)])
+    assert repr(guard) == "Guard(cooldown: 1 per 30 s, ip: 3 per 60 s)"
     shown = [repr(guard), repr(guard.store), repr(guard.sending(NUMBER, ip="192.0.2.77"))]
     with guard.sending(NUMBER, ip="192.0.2.77"):
         pass

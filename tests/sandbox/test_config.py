@@ -101,6 +101,18 @@ def test_arguments_change_a_configuration() -> None:
     assert (sandbox.config.max_try, sandbox.config.max_send) == (5, 7)
 
 
+def test_an_unknown_setting_names_the_class() -> None:
+    with pytest.raises(TypeError, match=r"^Sandbox\(\) got an unexpected keyword argument 'max_sends'$"):
+        Sandbox(max_sends=3)  # type: ignore[call-arg]
+
+
+def test_repr_of_a_sandbox() -> None:
+    """It shows the release, the number of requests, and no secret."""
+    asking = caller(release="1.1.1", tokens=["real-token"])
+    asking.send()
+    assert repr(asking.sandbox) == "Sandbox(release='1.1.1', calls=1)"
+
+
 def test_secrets_stay_out_of_repr() -> None:
     """A repr shows neither tokens, numbers nor the seed."""
     config = Config(tokens=["real-token"], seed=424242)

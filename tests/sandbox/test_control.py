@@ -227,6 +227,12 @@ def test_a_fault_with_a_code_of_its_own_has_a_status(caller: Caller) -> None:
             {"clientId": "a", "clientSecret": 7},
             "clientSecret: must be a string of 1 to 256 characters",
         ),
+        (
+            "POST",
+            "clients",
+            {"clientId": "a", "secret": "s"},
+            "unknown field 'secret'; use clientId, clientSecret, jwks",
+        ),
         ("POST", "clients", {"clientId": "a", "jwks": []}, 'jwks: must be {"keys": [...]}'),
     ],
 )
