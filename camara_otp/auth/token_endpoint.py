@@ -48,7 +48,7 @@ def split_endpoint(name: str, url: str, *, allow_http: bool) -> SplitURL:
     Unlike a base_url, the URL of an endpoint may carry a query (RFC 6749 section 3.2).
     """
     path, mark, query = url.partition("?")
-    if not URL_PATH.fullmatch(query.replace("?", "")):  # RFC 3986 section 3.4: a query may hold question marks too
+    if not URL_PATH.fullmatch(query.replace("?", "/")):  # RFC 3986 section 3.4: a query may hold question marks too
         raise ConfigurationError(f"{name}: has a query with characters that must be percent-encoded, or a fragment")
     if "@" in path:
         raise ConfigurationError(f"{name}: must hold no user name or password; give client_id and its secret instead")

@@ -20,6 +20,7 @@ from camara_otp.auth.responses import (
     read_token,
 )
 from camara_otp.auth.token_endpoint import issuer_of, read_configuration, split_endpoint
+from camara_otp.errors import ConfigurationError
 
 SCOPE = "one-time-password-sms:send-validate"
 BEGAN = 500.0
@@ -404,6 +405,12 @@ def test_an_issuer_elsewhere_must_not_name_an_address_of_this_machine_or_link(ho
     assert isinstance(refusal, TokenRefusal)
     assert "token_endpoint" in refusal.reason
     assert not refusal.again
+
+
+@pytest.mark.parametrize("query", ["%", "%4", "%?41", "a b", "a=%zz", "#f"])
+def test_a_query_that_is_not_percent_encoded_is_rejected(query):
+    with pytest.raises(ConfigurationError, match="percent-encoded"):
+        split_endpoint("token_url", f"https://op.example/t?{query}", allow_http=False)
 
 
 @pytest.mark.parametrize("marks", ["\ufeff", "\ufeff\ufeff"])
