@@ -305,9 +305,10 @@ def _phone_numbers(digits: str, reading: _Reading) -> _Spans:
     """Find a number by its last digits, or by all but its last digits, however it is grouped and prefixed."""
     squashed, kept = reading.squashed, reading.kept
     for needle in {digits[-_TELLING:], digits[: max(len(digits) - _CUT_DIGITS, _TELLING)]}:
+        last = -1
         for at in _find(needle, squashed):
             end = at + len(needle) - 1
-            if not _is_near(kept, at, end):
+            if end <= last or not _is_near(kept, at, end):  # the finding before covers this one too
                 continue
             # The country code, the prefix for abroad and the trunk prefix; and the digits after a cut.
             first, last = at, end
