@@ -182,7 +182,9 @@ def _correlator(given: str | None, factory: Callable[[], str] | None) -> str | N
         try:
             given = factory()
         except Exception as error:
-            raise ConfigurationError(f"x_correlator: the callable raised {type(error).__name__}") from error
+            raise ConfigurationError(
+                f"x_correlator: the callable raised {type(error).__name__}; fix it, or pass x_correlator=None"
+            ) from error
         if inspect.iscoroutine(given):
             given.close()
             raise ConfigurationError("x_correlator: the callable is asynchronous; give a plain one")

@@ -98,9 +98,9 @@ def split_url(field: str, url: str, *, allow_http: bool) -> SplitURL:
     if parts.scheme not in ("http", "https"):
         raise ConfigurationError(f"{field}: must start with https://, or with http:// on this machine")
     if "@" in parts.netloc:
-        raise ConfigurationError(f"{field}: must hold no user name or password; give the token as `token`")
+        raise ConfigurationError(f"{field}: must not contain a user name or password; give the token as `token`")
     if "?" in url or "#" in url:
-        raise ConfigurationError(f"{field}: must hold no query and no fragment; give query parameters as `params`")
+        raise ConfigurationError(f"{field}: must not contain a query or a fragment; give query parameters as `params`")
     host = parts.hostname or ""
     literal = _ip_literal(host) if "[" in parts.netloc else None
     if not (literal or ("[" not in parts.netloc and _HOST.fullmatch(host))) or port == 0 or parts.netloc.endswith(":"):

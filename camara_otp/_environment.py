@@ -259,7 +259,7 @@ def secret_in(path: Path, name: str) -> str:
     try:
         text = file.read_text("utf-8-sig").strip()
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{name}: {path}: {getattr(error, 'strerror', None) or 'is not text'}") from None
+        raise ConfigurationError(f"{name}: {path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
     if not text:
-        raise ConfigurationError(f"{name}: {path} is empty")
+        raise ConfigurationError(f"{name}: {path}: is empty; write the value into the file")
     return text

@@ -214,7 +214,7 @@ def static_headers(headers: Mapping[str, str] | None, defaults: Mapping[str, str
     for name, value in (headers or {}).items():
         if not _is_text(name, _NAME):
             raise ConfigurationError(
-                "headers: a name must hold only letters, digits and the marks of RFC 9110 section 5.6.2, such as a "
+                "headers: a name must contain only letters, digits and the marks of RFC 9110 section 5.6.2, such as a "
                 "hyphen or an underscore"
             )
         if name.lower() in _RESERVED:

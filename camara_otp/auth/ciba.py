@@ -137,7 +137,9 @@ class CIBA(CachedProvider):
         finally:
             stop.set()
         if not isinstance(outcome, _Login):
-            raise (outcome or TokenRefusal("the login was not finished in time")).error()
+            raise (
+                outcome or TokenRefusal("the login was not finished in time; authorize again, with a longer timeout")
+            ).error()
 
     def _log_in(self, timeout: float, stop: threading.Event) -> _Login | TokenRefusal:
         """Log the user in and keep the token; return the login, or the reason why there is none."""
@@ -201,7 +203,7 @@ def poll_login(
     `stopped` waits so many seconds, and returns whether the login was cancelled meanwhile.
 
     Raises:
-        TokenRefusal: the login was refused or given up, or it is too late
+        TokenRefusal: the login was refused or canceled, or it is too late
     """
     interval = max(login.interval, SHORTEST_INTERVAL)
     ends = clock() + login.expires_in
@@ -215,7 +217,7 @@ def poll_login(
                 "expired_token",
             )
         if stopped(pause):
-            raise TokenRefusal("the login was given up")
+            raise TokenRefusal("the login was canceled; authorize again")
         try:
             return poll(login.auth_req_id)
         except TokenRefusal as refusal:

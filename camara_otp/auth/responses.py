@@ -116,7 +116,7 @@ def read_token(reply: Reply, scope: str | None) -> Token:
     document = read_document(reply)
     value = document.get("access_token")
     if not isinstance(value, str) or token_problem(value) is not None:
-        raise TokenRefusal("the response of the token endpoint holds no usable access_token; check the token URL")
+        raise TokenRefusal("the response of the token endpoint contains no usable access_token; check the token URL")
     # RFC 6749 requires the type; a response without one, or with null, is accepted. Apigee writes BearerToken.
     kind = document.get("token_type")
     kind = "Bearer" if kind is None else kind
@@ -145,7 +145,9 @@ def read_started_login(reply: Reply) -> StartedLogin:
     document = read_document(reply, prompts_user=True)
     identifier = document.get("auth_req_id")
     if not isinstance(identifier, str) or not identifier:
-        raise TokenRefusal("the response of the backchannel endpoint holds no auth_req_id; check the backchannel URL")
+        raise TokenRefusal(
+            "the response of the backchannel endpoint contains no auth_req_id; check the backchannel URL"
+        )
     # CIBA Core section 7.3: five seconds where the interval is left out.
     interval = read_seconds(document.get("interval"), 5.0)
     return StartedLogin(identifier, interval, read_seconds(document.get("expires_in"), UNSTATED_LIFETIME))

@@ -51,7 +51,9 @@ def split_endpoint(name: str, url: str, *, allow_http: bool) -> SplitURL:
     if not URL_PATH.fullmatch(query.replace("?", "/")):  # RFC 3986 section 3.4: a query may hold question marks too
         raise ConfigurationError(f"{name}: has a query with characters that must be percent-encoded, or a fragment")
     if "@" in path:
-        raise ConfigurationError(f"{name}: must hold no user name or password; give client_id and its secret instead")
+        raise ConfigurationError(
+            f"{name}: must not contain a user name or password; give client_id and its secret instead"
+        )
     parts = split_url(name, path, allow_http=allow_http)
     return parts._replace(path=f"{parts.path or '/'}{mark}{query}")
 

@@ -174,7 +174,7 @@ def _require_writable(path: Path) -> None:
     if is_folder:
         raise ConfigurationError(f"{path}: is a folder; name a file in it")
     if not os.access(place, os.W_OK):
-        raise ConfigurationError(f"{path}: cannot be written; name a file in a folder that is there and is yours")
+        raise ConfigurationError(f"{path}: cannot be written; name a file in an existing folder that you can write to")
 
 
 def _list(screen: Screen, todo: "Plan") -> None:
@@ -191,7 +191,9 @@ def _require_reader(settings: "Settings", todo: "Plan") -> None:
     """Refuse to send an SMS if its code would have to be typed and standard input is closed."""
     asks = settings.read is not None and settings.read.how == "ask"
     if asks and not prompts.can_answer() and any("read" in step.scenario.needs for step in todo.steps if not step.skip):
-        raise ConfigurationError('read.how: "ask" needs a person at the terminal, and standard input is closed')
+        raise ConfigurationError(
+            'read.how: "ask" needs a user at the terminal, but standard input is closed; use "http" or "command"'
+        )
 
 
 def _run(

@@ -43,7 +43,7 @@ def ask_for_token() -> str:
     except ValueError:
         token = ""
     if not token:
-        raise ConfigurationError("--token-stdin: standard input holds no token")
+        raise ConfigurationError("--token-stdin: standard input contains no token; write it in the first line")
     return token
 
 
@@ -72,7 +72,7 @@ def ask(question: str, *, otherwise: OTPError | None = None, hidden: bool = Fals
             raise
         raise otherwise or Stopped(f"Standard input ended where an answer was needed: {question}.") from None
     except ValueError:
-        raise ConfigurationError("standard input: is not text") from None
+        raise ConfigurationError("standard input: must be UTF-8 text") from None
     return answer
 
 

@@ -147,7 +147,7 @@ _TABLE: Final[tuple[Cause, ...]] = (
     ),
     _breaks(
         "no-code-in-text",
-        "The SMS holds no code",
+        "The SMS contains no code",
         "Replace every label {{code}} in the message with the code.",
         "Users get an SMS without a code.",
         "The label {{code}} marks the place of the code in the SMS.",

@@ -37,7 +37,7 @@ class NoTextError(BlockedError):
 
 
 async def prompt_at_terminal(question: str) -> str:
-    """Ask the person at the terminal, and return the line that was typed."""
+    """Ask the user at the terminal, and return the line that was typed."""
     sys.stderr.write(question)
     sys.stderr.flush()
     answers: list[str] = []
@@ -165,7 +165,7 @@ class Hooks:
         shown = f"{phone_number[:3]}...{phone_number[-3:]}"
         answer = (await self.prompt(f'The code in the SMS "{sent}" to {shown} (Enter if none came): ')).strip()
         if not answer:
-            raise NoTextError("no SMS arrived, as the person at the terminal said")
+            raise NoTextError("no SMS arrived, according to the user at the terminal")
         if len(answer) > 2 * MAX_CODE:
             raise HookError(f"the code that was typed has more than {2 * MAX_CODE} characters")
         return Found(answer)

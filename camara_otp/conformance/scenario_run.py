@@ -212,7 +212,7 @@ class ScenarioRun:
                 raise
             sms.code, sms.text, sms.copies = received.code, received.text, received.copies
         if not sms.code.strip() or contract.LABEL in sms.code:
-            raise BlockedError("the SMS holds no code")
+            raise BlockedError("the SMS contains no code")
         self.check.conceal(sms.code, "<code>")
         return sms.code
 

@@ -56,9 +56,9 @@ class Limit:
 
     def __attrs_post_init__(self) -> None:
         if not str(self.key).isidentifier() or self.key in _RESERVED:
-            raise ConfigurationError(f"Limit: key must be a keyword, and none of {', '.join(_RESERVED)}")
+            raise ConfigurationError(f"Limit: key must be a Python name, and none of {', '.join(_RESERVED)}")
         if not is_count(self.count):
-            raise ConfigurationError("Limit: count must be a whole number from 1 on")
+            raise ConfigurationError("Limit: count must be a whole number of at least 1")
         seconds("Limit: per", self.per)
 
 
@@ -69,7 +69,7 @@ def checked_limits(limits: object) -> tuple[Limit, ...]:
         ConfigurationError: the value is not a list of `Limit`
     """
     if isinstance(limits, Limit) or not isinstance(limits, Iterable):
-        raise ConfigurationError('limits: must be a list, as in [Limit("number", 5, per=3600)]; put the limit into one')
+        raise ConfigurationError('limits: must be a list of limits, as in [Limit("number", 5, per=3600)]')
     found = tuple(cast("Iterable[object]", limits))
     for place, limit in enumerate(found):
         if not isinstance(limit, Limit):

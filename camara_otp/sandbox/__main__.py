@@ -79,7 +79,7 @@ def _parser(texts: Mapping[str, str], program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Run a local operator for one-time codes, with an inbox to look at.",
-        epilog=f"Every setting can also stand in the environment, as {PREFIX}MAX_SEND=9, or in the TOML file.",
+        epilog=f"Every setting can also be set in the environment, as {PREFIX}MAX_SEND=9, or in the TOML file.",
     )
     parser.add_argument("--host", default=texts.get("host", "127.0.0.1"), help="address to listen on")
     parser.add_argument(

@@ -237,7 +237,7 @@ class AuthorizationServer:
     def backchannel(self, request: _FormRequest) -> HTTPResponse:
         """Serve the backchannel authentication endpoint: ask the user."""
         client_id, scope = self._authenticate(request), request.scope()
-        _require("openid" in scope.split(), "invalid_scope", "scope: must hold openid for a CIBA login.")
+        _require("openid" in scope.split(), "invalid_scope", "scope: must contain openid for a CIBA login.")
         other_hints = {"login_hint_token", "id_token_hint"}.intersection(request.form)
         _require(not other_hints, "invalid_request", "CAMARA allows login_hint only.")
         rule = "login_hint: does not identify a user; a plus sign must be percent-encoded."

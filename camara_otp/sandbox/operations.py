@@ -174,7 +174,7 @@ def _body_problems(config: Config, request: OperationRequest) -> Iterator[str]:
         if not isinstance(body.get(name), str):
             yield f"{name} is required and must be a string."
     if config.rules.strict and len(body) > len(names):
-        yield f"The body must hold {first} and {second} only."
+        yield f"The body must contain {first} and {second} only."
     for name in names:
         yield from (f"{name} must {rule}." for holds, rule in _rules(config, name, body[name]) if not holds)
 

@@ -126,11 +126,11 @@ def test_the_callers_limit_ends_the_login():
 
 
 def test_giving_up_ends_the_login():
-    """Polling stops when the caller has given up."""
+    """Polling stops when the caller has canceled the login."""
     outcome = World(asked(), PENDING, give_up_at=10).log_in(100)
 
     assert isinstance(outcome, TokenRefusal)
-    assert "given up" in outcome.reason
+    assert "canceled" in outcome.reason
 
 
 @pytest.mark.parametrize("code", ["access_denied", "expired_token", "invalid_client", None])

@@ -265,7 +265,7 @@ class TestToken:
         [
             (["--token-file", "/does/not/exist"], "token_file: /does/not/exist"),
             (["--token-file", "{empty}"], "is empty"),
-            (["--token-stdin"], "holds no token"),
+            (["--token-stdin"], "contains no token"),
             (["--token-stdin", "--insecure-token-argument", "x"], "give one of"),
         ],
     )

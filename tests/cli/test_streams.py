@@ -156,7 +156,7 @@ def test_a_missing_token_is_said(monkeypatch, url, stdin):
     monkeypatch.setenv("CAMARA_BASE_URL", url)
     ran = run("send", "--token-stdin", NUMBER, stdin=stdin)
 
-    assert (ran.returncode, "holds no token" in ran.stderr) == (Exit.USAGE, True)
+    assert (ran.returncode, "contains no token" in ran.stderr) == (Exit.USAGE, True)
 
 
 def test_input_that_is_not_utf_8_is_refused(ready, monkeypatch, sandbox):
