@@ -308,7 +308,8 @@ def _phone_numbers(digits: str, reading: _Reading) -> _Spans:
         last = -1
         for at in _find(needle, squashed):
             end = at + len(needle) - 1
-            if end <= last or not _is_near(kept, at, end):  # the finding before covers this one too
+            # The finding before may cover this one, and the digits after a cut.
+            if end + _CUT_DIGITS <= last or not _is_near(kept, at, end):
                 continue
             # The country code, the prefix for abroad and the trunk prefix; and the digits after a cut.
             first, last = at, end

@@ -159,6 +159,11 @@ def test_a_number_that_was_cut_off_is_masked(cut):
     assert redact(f"not {NUMBER[:-cut]}xx", [NUMBER]) == "not +***xx"
 
 
+def test_a_number_that_was_cut_off_is_masked_behind_digits_that_repeat():
+    """The finding before ends within the number."""
+    assert redact("100100100100100100123", ["+1001001001234"]) == "***"
+
+
 @pytest.mark.parametrize(
     "text",
     [
