@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Final
@@ -131,13 +132,21 @@ class Screen:
             self.error(told, code, outcome_unknown=error.outcome_unknown)
         else:
             # The remedy for a setting or a stop may be a command or a path, which has to be copied in one piece.
-            text = plain(reason) if isinstance(error, Stopped) else _explanation(error, reason)
-            self.err.print(text, soft_wrap=isinstance(error, ConfigurationError | Stopped))
+            is_whole = isinstance(error, ConfigurationError)
+            explained = _explanation(error, reason, sys.maxsize if is_whole else self.err.width)
+            self.err.print(plain(reason) if isinstance(error, Stopped) else explained, soft_wrap=True)
         return code
 
     def error(self, told: Mapping[str, Any], code: Exit, *, outcome_unknown: bool = False) -> None:
         """Print a failure as JSON, with its exit code."""
         self.json({"error": {**told, "outcomeUnknown": outcome_unknown, "exitCode": int(code)}})
+
+
+def _indented(text: str, width: int) -> str:
+    """Indent a sentence and wrap it at spaces only, so that an address stays in one piece."""
+    return textwrap.fill(
+        text, width, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _reason(error: OTPError) -> str:
@@ -154,7 +163,7 @@ def _facts(error: OTPError) -> dict[str, Any]:
     return {**told, "xCorrelator": error.x_correlator, "attempts": error.attempts}
 
 
-def _explanation(error: OTPError, reason: str) -> Text:
+def _explanation(error: OTPError, reason: str, width: int) -> Text:
     lines: list[tuple[str, str]] = []
     if isinstance(error, APIError):
         reason = f"HTTP {error.status} {error.code or ''}".rstrip()
@@ -169,8 +178,8 @@ def _explanation(error: OTPError, reason: str) -> Text:
         lines.append(("The operator may have acted: do not simply repeat this.", "yellow"))
     if error.x_correlator:
         lines.append((f"x-correlator {error.x_correlator}", "dim"))
-    told = [(f"\n  {_printable(line)}", style) for line, style in lines]
-    return Text.assemble(("✗ ", "bold red"), (_printable(reason), "bold"), *told)
+    told = [(f"\n{_indented(_printable(line), width)}", style) for line, style in lines]
+    return Text.assemble(("✗ ", "bold red"), (_indented(_printable(reason), width).lstrip(), "bold"), *told)
 
 
 def _cause(error: OTPError) -> str:

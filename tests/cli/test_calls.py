@@ -97,6 +97,21 @@ def test_each_class_of_outcome_has_its_exit_code(cli, ready, sandbox, arguments,
     assert TOKEN not in ran.err
 
 
+def test_an_error_in_a_narrow_window_is_indented_and_keeps_addresses_whole(cli, ready, sandbox, monkeypatch):
+    address = f"https://api.example.com/{'documentation/' * 5}"
+    monkeypatch.setenv("COLUMNS", "60")
+    sandbox.add_fault(
+        Fault(status=403, body=json.dumps({"status": 403, "code": "X", "message": f"Read {address} now"}))
+    )
+
+    first, *others = cli("send", NUMBER).err.splitlines()
+
+    assert first == "✗ HTTP 403 X"
+    assert [line for line in others if not line.startswith("  ") or line != line.rstrip()] == []
+    assert [line for line in others if len(line) > 60 and address not in line] == []
+    assert address in "\n".join(others)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
