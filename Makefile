@@ -88,7 +88,7 @@ coverage: .venv/dev/.ready ## report the coverage of all suites that ran with CO
 	$(BIN)/coverage combine --keep
 	$(BIN)/coverage report
 
-faults: .venv/dev/.ready ## drive the clients through every fault, on every way to the operator, and print the report
+faults: .venv/dev/.ready ## drive the clients through every fault, on each route to the operator, and print the report
 	$(BIN)/python -m tests.faults
 
 SECONDS ?= 60

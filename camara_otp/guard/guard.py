@@ -38,9 +38,9 @@ class GuardEvent:
     """One event of a guard, for metrics. It holds no number and no key.
 
     Attributes:
-        kind: `"refused"`: no SMS was sent. `"sent"`: the block ended and keeps its place. `"returned"`: the operator
-            did nothing, so the count was undone. `"verified"`: a code was right. `"store_failed"`: the store did
-            not respond.
+        kind: `"refused"`: no SMS was sent. `"sent"`: the block ended and its SMS stays counted. `"returned"`: the
+            operator did nothing, so the count was undone. `"verified"`: a code was right. `"store_failed"`: the store
+            did not respond.
         rule: the rule that refused: `"country"`, `"cooldown"`, `"conversion"`, `"store"`, or the key of a limit
         prefix: the first digits of the number, as in `"+3466611"`
     """
@@ -116,13 +116,13 @@ class Sending:
         self._taken_at: int | None = None
 
     def __enter__(self) -> None:
-        """Take the place, or raise `SendRefusedError`."""
+        """Count the SMS, or raise `SendRefusedError`."""
         if self._refusal is None:
             self._settle(self._counters.apply(_TAKE, self._rules, self._names))
         self._raise_refusal()
 
     async def __aenter__(self) -> None:
-        """Take the place, or raise `SendRefusedError`."""
+        """Count the SMS, or raise `SendRefusedError`."""
         if self._refusal is None:
             self._settle(await self._counters.aapply(_TAKE, self._rules, self._names))
         self._raise_refusal()
@@ -130,7 +130,7 @@ class Sending:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the place back if the operator certainly did nothing."""
+        """Undo the count if the operator certainly did nothing."""
         returned = gives_back(error)
         if returned and self._taken_at is not None:
             self._counters.apply(Change(sent=-1, at=self._taken_at), self._rules, self._names)
@@ -139,7 +139,7 @@ class Sending:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the place back if the operator certainly did nothing."""
+        """Undo the count if the operator certainly did nothing."""
         returned = gives_back(error)
         if returned and self._taken_at is not None:
             await self._counters.aapply(Change(sent=-1, at=self._taken_at), self._rules, self._names)

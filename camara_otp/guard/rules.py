@@ -164,9 +164,9 @@ def changed(slot: Slot | None, sent: int, verified: int, now: int) -> Slot | Non
 
 
 def gives_back(error: BaseException | None) -> bool:
-    """Return whether a failed block may return its place: only if the operator certainly sent nothing.
+    """Return whether to undo the count of a failed block: only if the operator certainly sent nothing.
 
-    A block that ends without an error, or by anything but an error of this package, keeps the place. So does an error
+    A block that ends without an error, or by anything but an error of this package, stays counted. So does an error
     of validate_code, which does not concern the SMS that was sent before.
     """
     return isinstance(error, OTPError) and not error.outcome_unknown and error.operation != "validate_code"

@@ -224,7 +224,7 @@ class Engine:
             self._start()
 
     def add_fault(self, fault: Fault) -> int:
-        """Add a fault behind those in force, and return its number.
+        """Add a fault after those in force, and return its number.
 
         Raises:
             ValueError: there are a thousand faults already; clear some
