@@ -103,7 +103,7 @@ def test_a_value_that_a_hook_cannot_take_skips_one_scenario():
     operator.new_id = lambda *_: f"-{len(operator.ids)}-id"
     report = check(operator, expire={"how": "command", "command": ["true", "{authentication_id}"]})
 
-    reasons = [outcome.tag for outcome in report.outcomes if "no safe argument" in outcome.reason]
+    reasons = [outcome.tag for outcome in report.outcomes if "not a safe argument" in outcome.reason]
     assert reasons == ["OTPvalidationAPI_400.6_validate_code_verification_expired_scenario_1"]
 
 
