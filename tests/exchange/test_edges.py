@@ -23,8 +23,8 @@ from camara_otp import (
 from camara_otp._exchange import connect
 from camara_otp._exchange.exchange import Route
 from tests.conftest import MESSAGE, NUMBER
-from tests.exchange.conftest import interrupted_at
 from tests.faults.scenarios import CHUNKED, SENT, raw, replies
+from tests.interrupts import interrupted_at
 
 EXCHANGE = str(Path(camara_otp.__file__).parent / "_exchange")
 

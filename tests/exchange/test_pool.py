@@ -4,7 +4,7 @@ import pytest
 
 from camara_otp._exchange import pool as pool_module
 from camara_otp._exchange.pool import Pool, Waiter
-from tests.exchange.conftest import interrupted_at
+from tests.interrupts import interrupted_at
 
 
 class Fake:

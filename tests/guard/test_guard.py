@@ -4,23 +4,26 @@ import contextlib
 import functools
 import logging
 import pickle
-import sys
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import anyio
 import pytest
 
+import camara_otp.guard
 from camara_otp import AsyncOTPClient, OTPClient, OTPError, RequestValidationError, RetryPolicy, SendRefusedError
 from camara_otp.errors import ConfigurationError
 from camara_otp.guard import Guard, GuardEvent, Limit, MemoryCounters
 from camara_otp.sandbox import Fault, Sandbox
+from tests.interrupts import interrupted_at
 
 URL = "https://operator.test"
 NUMBER = "+34666111222"
 MESSAGE = "{{code}} is your code"
+GUARD = str(Path(camara_otp.guard.__file__).parent)
 
 
 class Clock:
@@ -268,31 +271,6 @@ def test_of_many_tasks_one_passes(make, operator, backend):
     assert len(passed) == operator.sent_count == 1
 
 
-def interrupted_at(step, function):
-    """Run a function and raise KeyboardInterrupt at the given line of the guard; return whether that line exists."""
-    lines = 0
-
-    def trace(frame, event, arg):
-        nonlocal lines
-        if "camara_otp/guard" not in frame.f_code.co_filename.replace("\\", "/"):
-            return None if event == "call" else trace
-        if event == "line":
-            lines += 1
-            if lines == step:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
 @pytest.mark.parametrize("refused", [False, True], ids=["sent", "refused by the operator"])
 def test_an_interrupt_at_any_line_leaves_no_sms_uncounted(make, otp, operator, refused):
     """An SMS that was sent is counted, whichever line of the guard is interrupted."""
@@ -307,7 +285,7 @@ def test_an_interrupt_at_any_line_leaves_no_sms_uncounted(make, otp, operator, r
     more = True
     while more:
         guard = make()
-        more = interrupted_at(step, functools.partial(attempt, guard))
+        more = interrupted_at(step, functools.partial(attempt, guard), GUARD)
         sent, texts = operator.sent_count - texts, operator.sent_count
         assert not sent or refusal(guard) == ("cooldown", 30.0), f"a text without a place after line {step}"
         step += 1
