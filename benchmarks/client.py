@@ -238,7 +238,7 @@ async def _tasks(report, name, url, in_flight=IN_FLIGHT):
                 pairs.append((mine, (await _round(tasks, calls if tasks < 1000 else 1000, hand))[0]))
         a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
         flat[tasks] = a
-        report.add(f"wire, {name}, async, {tasks} in flight", a / b, target, f"{a * 1e6:.0f} of {b * 1e6:.0f} us")
+        report.add(f"wire, {name}, async, {tasks} concurrent", a / b, target, f"{a * 1e6:.0f} of {b * 1e6:.0f} us")
     if 1000 in flat:
         report.add(f"wire, {name}, async, cost at 1,000 over cost at 10", flat[1000] / flat[10], 1.3)
 
@@ -265,7 +265,7 @@ def instrumented(report):
 
 
 def slow_operator(report):
-    """Measure 1,000 calls in flight at a server that answers after 200 ms."""
+    """Measure 1,000 concurrent calls to a server that answers after 200 ms."""
 
     async def run(url):
         async with AsyncOTPClient(url, token=TOKEN, timeout=60) as ours:
@@ -280,7 +280,7 @@ def slow_operator(report):
         cost, wall = asyncio.run(run(f"http://127.0.0.1:{port}"))
     # Not faster than the server answers, nor than one core can work.
     ideal = max(0.6, cost * 3000)
-    report.add("200 ms server, 1,000 in flight, wall over ideal", wall / ideal, 1.5, f"{wall:.2f} of {ideal:.2f} s")
+    report.add("200 ms server, 1,000 concurrent, wall over ideal", wall / ideal, 1.5, f"{wall:.2f} of {ideal:.2f} s")
 
 
 def start(report, certificate, authority):
@@ -304,7 +304,7 @@ def start(report, certificate, authority):
 
 
 def memory(report):
-    """Measure the memory kept after the calls, and that of one call in flight."""
+    """Measure the memory kept after the calls, and that of one concurrent call."""
     transport = httpx.MockTransport(lambda request: httpx.Response(200, content=BODY))
     with httpx.Client(transport=transport) as http_client:
         ours = OTPClient("https://api.example.com", token=TOKEN, http_client=http_client)
@@ -337,7 +337,7 @@ def memory(report):
 
     with operator("--delay", 0.3) as port:
         report.add(
-            "peak memory per call in flight, connection included, KiB",
+            "peak memory per concurrent call, connection included, KiB",
             asyncio.run(call_once(f"http://127.0.0.1:{port}")) / 1024,
             64,
         )

@@ -241,7 +241,7 @@ class Settings:
         params: query parameters that are sent with every request
         timeout: seconds after which a request counts as without a response
         slow: seconds from which a response counts as slow
-        concurrency: how many requests may be in flight at once
+        concurrency: the most requests that wait for a response at the same time
         ca_file: a file of certificates in PEM format that are trusted as well
         allow_http: whether the token may be sent over plain http to another machine
     """

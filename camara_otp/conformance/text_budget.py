@@ -23,7 +23,7 @@ class TextBudget:
     _changed: anyio.Condition = attrs.field(factory=anyio.Condition, repr=False, init=False)
 
     async def take(self) -> bool:
-        """Take a place, waiting for sends in flight; return False if all are used up."""
+        """Reserve one SMS, after waiting for sends without a response; return False if the budget is used up."""
         async with self._changed:
             while self.used + self.in_flight >= self.limit:
                 if self.used >= self.limit:

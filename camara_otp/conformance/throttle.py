@@ -1,4 +1,4 @@
-"""Bound the requests in flight, and repeat a request that the operator rate-limited."""
+"""Limit the concurrent requests, and repeat a request that the operator rate-limited."""
 
 import math
 import time
@@ -16,11 +16,11 @@ _MAX_PAUSE: Final = 30.0
 
 @attrs.define(eq=False)
 class Throttle:
-    """The limit on requests in flight.
+    """The limit on concurrent requests.
 
     Args:
         transport: sends one request
-        limiter: bounds how many requests are in flight
+        limiter: limits the concurrent requests
         pausing: held by a request that waits to be repeated
         paused_until: the time at which the last pause ended
         refused_in_a_row: how many requests in a row were rate-limited after all attempts
@@ -34,7 +34,7 @@ class Throttle:
 
     @property
     def is_concurrent(self) -> bool:
-        """Return whether two requests can be in flight at once."""
+        """Return whether two requests can be sent at the same time."""
         return self.limiter.total_tokens > 1
 
     async def send(self, request: SentRequest) -> list[RoundTrip]:
