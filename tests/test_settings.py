@@ -1,6 +1,9 @@
 """The settings of a client: environment variables, profiles, files, and clients of other libraries."""
 
+import os
+import random
 import traceback
+import uuid
 import warnings
 
 import httpx
@@ -8,6 +11,7 @@ import pytest
 
 from camara_otp import AsyncOTPClient, ConfigurationError, OTPClient
 from camara_otp._environment import profiles_file, resolve
+from camara_otp._settings import new_x_correlator
 from camara_otp.cli.options import opened_client
 from tests.conftest import BASE_URL
 
@@ -17,8 +21,6 @@ KINDS = [OTPClient, AsyncOTPClient]
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
     """Return a function that sets variables, in an environment without any of this package."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("CAMARA_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("CAMARA_PROFILES", str(tmp_path / "profiles.toml"))
@@ -240,3 +242,34 @@ def test_an_observer_that_cannot_be_called_is_refused(kind, on_call):
     """The error comes before the first call."""
     with pytest.raises(ConfigurationError, match="^on_call: "):
         kind(BASE_URL, token="t", on_call=on_call)
+
+
+def test_a_caller_that_seeds_the_random_module_gets_no_correlator_twice():
+    """Notebooks and test suites seed it, so that their own numbers repeat."""
+    random.seed(0)
+    first = new_x_correlator()
+    random.seed(0)
+
+    assert new_x_correlator() != first
+    assert uuid.UUID(first).version == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_makes_correlators_of_its_own():
+    """A pre-forking server must not give the calls of two workers the same correlator."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 and newer, if another test left a thread
+        child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, new_x_correlator().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        theirs = pipe.read()
+
+    assert uuid.UUID(theirs).version == 4
+    assert theirs != new_x_correlator()
