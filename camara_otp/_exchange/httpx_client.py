@@ -28,6 +28,8 @@ _OF_ONE_CALL: Final = (b"Authorization", b"x-correlator")
 """The headers whose values differ from call to call."""
 _MAX_TEMPLATES: Final = 256  # one for each operation and length of body
 _TIMEOUTS: Final = ("connect", "read", "write", "pool")
+OBSERVED: Final = "camara_otp"
+"""The extension of a request that holds its `ObservedCall`."""
 
 
 class _NotedBody:
@@ -72,6 +74,17 @@ class _Left(Mapping[str, float]):
         return len(_TIMEOUTS)
 
 
+class ObservedCall:
+    """A call through a client whose transport is our exchange: its request, and the outcome of our exchange."""
+
+    __slots__ = ("began", "outcome", "outgoing")
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+        self.began = False
+        self.outcome: Response | Failure | Exception | None = None
+
+
 class HttpxExchange:
     """Exchange through a client.
 
@@ -97,7 +110,7 @@ class HttpxExchange:
         self._cap = cap
         self._templates: dict[tuple[str, str, int], tuple[object, object, httpx.Request]] = {}
 
-    async def request(self, outgoing: Outgoing, extensions: Mapping[str, object] | None = None) -> Response | Failure:
+    async def request(self, outgoing: Outgoing, observed: ObservedCall | None = None) -> Response | Failure:
         """Exchange through the client.
 
         With a synchronous client, this never waits in a task, and a deadline that passes between two chunks of the
@@ -105,13 +118,13 @@ class HttpxExchange:
         """
         body = self._body_kind(outgoing.body)
         if not self._is_async:
-            return await self._exchange(outgoing, body, extensions)
+            return await self._exchange(outgoing, body, observed)
         # An exchange in our own transport enforces the deadline itself and knows whether bytes were sent, so wait 1 s
         # longer for it.
-        grace = 1.0 if extensions else 0.0
+        grace = 0.0 if observed is None else 1.0
         with anyio.move_on_after(outgoing.deadline - time.monotonic() + grace) as scope:
             try:
-                return await self._exchange(outgoing, body, extensions)
+                return await self._exchange(outgoing, body, observed)
             except anyio.get_cancelled_exc_class():
                 if scope.cancel_called:
                     # A transport may raise a cancellation of its own in place of this scope's, which would leave the
@@ -121,7 +134,7 @@ class HttpxExchange:
         return _late(body)
 
     async def _exchange(
-        self, outgoing: Outgoing, body: _NotedBody, extensions: Mapping[str, object] | None
+        self, outgoing: Outgoing, body: _NotedBody, observed: ObservedCall | None
     ) -> Response | Failure:
         if self.client.is_closed:
             return _CLOSED
@@ -129,21 +142,16 @@ class HttpxExchange:
             return _late(body)
         built = None
         try:
-            built = self._build(outgoing, body, extensions or {})
+            built = self._build(outgoing, body, observed)
             # Without a token of ours, the client's own auth applies.
             auth = self._no_auth if b"Authorization" in dict(outgoing.headers) else self._library.USE_CLIENT_DEFAULT
             response = self.client.send(built, stream=True, auth=auth, follow_redirects=False)
             if self._is_async:
                 response = await response
             try:
-                collected = _collected(response, self._cap)
-                if response.is_stream_consumed:
-                    pass
-                elif self._is_async:
-                    await _aread(response, collected)
-                else:
-                    _read(response, collected, outgoing.deadline)
-                return collected.response(response.status_code)
+                if observed is not None and isinstance(observed.outcome, Response):
+                    return observed.outcome
+                return await self._received(response, outgoing.deadline)
             finally:
                 if not response.is_closed:
                     await self._close(response)
@@ -155,6 +163,15 @@ class HttpxExchange:
                 raise
             return _refusal(error, built, self._cap) or _failure(error, body, handed_over=built is not None)
 
+    async def _received(self, response: Any, deadline: float) -> Response:
+        collected = _collected(response, self._cap)
+        if not response.is_stream_consumed:
+            if self._is_async:
+                await _aread(response, collected)
+            else:
+                _read(response, collected, deadline)
+        return collected.response(response.status_code)
+
     async def _close(self, response: Any) -> None:
         if self._is_async:
             with anyio.CancelScope(shield=True):
@@ -162,7 +179,7 @@ class HttpxExchange:
         else:
             response.close()
 
-    def _build(self, outgoing: Outgoing, body: _NotedBody, extensions: Mapping[str, object]) -> Any:
+    def _build(self, outgoing: Outgoing, body: _NotedBody, observed: ObservedCall | None) -> Any:
         """Return the request as the client would build it, with a body that notes whether it was read."""
         template = self._template(outgoing)
         of_this_call = {name: value for name, value in outgoing.headers if name in _OF_ONE_CALL}
@@ -171,8 +188,10 @@ class HttpxExchange:
             template.url,
             headers=[(name, of_this_call.get(name, value)) for name, value in template.headers.raw],
             stream=body,
-            extensions={**template.extensions, **extensions, "timeout": _Left(outgoing)},
+            extensions={**template.extensions, "timeout": _Left(outgoing)},
         )
+        if observed is not None:
+            built.extensions[OBSERVED] = observed
         built.headers.encoding = template.headers.encoding  # else the first look-up decodes all of them to find it
         return built
 

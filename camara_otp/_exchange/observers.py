@@ -9,11 +9,10 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from copy import copy
 from importlib import import_module
 from typing import Any, Final
 
-from camara_otp._exchange.httpx_client import HttpxExchange
+from camara_otp._exchange.httpx_client import OBSERVED, HttpxExchange, ObservedCall
 from camara_otp._exchange.mocks import Patched
 from camara_otp._exchange.proxies import Proxy
 from camara_otp._exchange.values import Failure, Outgoing, Response
@@ -43,42 +42,43 @@ def _install_log_filter() -> None:
 
 # --- Clients -------------------------------------------------------------------------------------------------------
 
-_EXTENSION: Final = "camara_otp"
 _OF_THE_CONNECTION: Final = frozenset({b"host", b"connection", b"accept-encoding", b"content-length"})
 _OF_THE_CODED_BODY: Final = frozenset({b"content-encoding", b"transfer-encoding", b"content-length"})
 
 
-class _ObservedCall:
-    """One call through a client of ours: its request, and the result of our exchange in the client's transport."""
+class _Answer:
+    """A response as the transports of httpx take it from a connection pool."""
 
-    __slots__ = ("began", "outcome", "outgoing")
+    __slots__ = ("extensions", "headers", "status", "stream")
 
-    def __init__(self, outgoing: Outgoing) -> None:
-        self.outgoing = outgoing
-        self.began = False
-        self.outcome: Response | Failure | Exception | None = None
+    def __init__(self, response: Response, stream: object) -> None:
+        self.status = response.status
+        self.headers = [header for header in response.headers if header[0] not in _OF_THE_CODED_BODY]
+        self.stream = stream
+        self.extensions = {"http_version": b"HTTP/1.1"}
 
 
 class _ExchangeTransport:
     """A replacement for httpcore's connection pool in a transport of httpx, which exchanges directly.
 
     Args:
-        library: whose transport it is in
+        library: httpx or httpx2
         direct: exchanges directly
     """
 
-    def __init__(self, library: str, direct: Callable[[Outgoing], Awaitable[Response | Failure]]) -> None:
-        self._response: Any = import_module(library.replace("httpx", "httpcore")).Response
+    def __init__(self, library: Any, direct: Callable[[Outgoing], Awaitable[Response | Failure]]) -> None:
+        self._library = library
         self._direct = direct
 
     async def handle_async_request(self, request: Any) -> Any:
-        observed: _ObservedCall = request.extensions[_EXTENSION]
+        observed: ObservedCall = request.extensions[OBSERVED]
         if observed.began:
             raise ConnectionError("the request was sent already")
         observed.began = True  # if this call is cancelled, its outcome is unknown
-        outgoing = copy(observed.outgoing)
         # With the headers that observers have added.
-        outgoing.headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
+        headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
+        sent = observed.outgoing
+        outgoing = Outgoing(sent.method, sent.target, headers, sent.body, sent.deadline, sent.connect_timeout)
         try:
             observed.outcome = outcome = await self._direct(outgoing)
         except Exception as error:
@@ -86,12 +86,7 @@ class _ExchangeTransport:
             raise
         if isinstance(outcome, Failure):
             raise ConnectionError(outcome.reason)
-        return self._response(
-            outcome.status,
-            headers=[header for header in outcome.headers if header[0] not in _OF_THE_CODED_BODY],
-            content=bytes(outcome.body),  # decoded
-            extensions={"http_version": b"HTTP/1.1"},
-        )
+        return _Answer(outcome, self._library.ByteStream(bytes(outcome.body)))  # decoded
 
     def handle_request(self, request: Any) -> Any:
         return completed(self.handle_async_request, request)
@@ -141,11 +136,11 @@ class HttpxClients:
                     permanent=True,
                 )
             through = self._exchanges.setdefault(patched, self._make(client))
-        observed, seen = _ObservedCall(outgoing), None
+        observed, seen = ObservedCall(outgoing), None
         logged = _exchanging.get()
         _exchanging.set(True)  # not by a token: a coroutine may be closed in another context
         try:
-            seen = await through.request(outgoing, {_EXTENSION: observed} if patched.runs_exchange else None)
+            seen = await through.request(outgoing, observed if patched.runs_exchange else None)
         except Exception:
             if observed.outcome is None:  # else an observer has raised after the response, and the outcome is known
                 raise
@@ -170,7 +165,7 @@ class HttpxClients:
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
             )
             # Private but old; the bound on httpx and a test guard it.
-            transport._pool = _ExchangeTransport(patched.library, self._direct)  # noqa: SLF001
+            transport._pool = _ExchangeTransport(library, self._direct)  # noqa: SLF001
             options = {"transport": transport, "trust_env": False}
         else:
             # Without a proxy, the library reads the environment, where other entries may make it fail.
