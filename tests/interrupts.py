@@ -7,8 +7,17 @@ class Interrupt(BaseException):
     """As KeyboardInterrupt, raised at any line."""
 
 
+def _interrupt():
+    raise Interrupt
+
+
 def interrupted_at(line, work, files):
     """Do the work, and interrupt it at its n-th line inside these files; return whether there was such a line."""
+    return entered_at(line, work, files, _interrupt)
+
+
+def entered_at(line, work, files, handler):
+    """Do the work, and call a handler at its n-th line inside these files; return whether there was such a line."""
     lines = 0
 
     def trace(frame, event, _):
@@ -18,7 +27,8 @@ def interrupted_at(line, work, files):
         if event == "line":
             lines += 1
             if lines == line:
-                raise Interrupt
+                sys.settrace(None)
+                handler()
         return trace
 
     before = sys.gettrace()
@@ -26,7 +36,7 @@ def interrupted_at(line, work, files):
     try:
         work()
     except Interrupt:
-        return True
+        pass
     finally:
         sys.settrace(before)
-    return False
+    return lines >= line

@@ -1,7 +1,6 @@
 """The connections to one origin: last in, first out, up to a limit. Exchanges wait for one in order.
 
-A connection belongs to one exchange at a time. `_open` alone records which exchange owns a connection. Each step can be
-repeated, so an exchange that is interrupted in the middle of a step still releases its connection.
+A connection belongs to one exchange at a time. `_open` alone records which exchange owns a connection.
 """
 
 import math
@@ -30,9 +29,6 @@ class Waiter(Signal):
 class Pool:
     """Keep the connections to one origin. Safe to share between threads; never waits.
 
-    A signal handler, or a generator that the garbage collector closes, may enter while its own thread holds the lock.
-    Therefore the lock is reentrant.
-
     Args:
         new: makes a connection that is not open yet
         limit: the most connections, open or idle
@@ -40,6 +36,8 @@ class Pool:
 
     def __init__(self, new: Callable[[], Connection] = Connection, limit: int = MAX_CONNECTIONS) -> None:
         self._lock = threading.RLock()
+        self._steps: deque[Callable[[], None]] = deque()
+        self._in_step = False
         self._new = new
         self._open: dict[Connection, Waiter | None] = {}  # the waiter that owns the connection; None: idle
         self._idle: deque[Connection] = deque()  # in order of idleness; an entry counts only if `_open` says idle
@@ -53,12 +51,35 @@ class Pool:
         """Return the number of connections that belong to an exchange."""
         return sum(waiter is not None for waiter in self._open.values())
 
+    def _run(self, step: Callable[[], None]) -> None:
+        """Run a step after those that are queued.
+
+        A signal handler, or a generator that the garbage collector closes, may enter in the middle of a step of its own
+        thread: its step is run after that one. A step that was interrupted is repeated before the next one.
+        """
+        with self._lock:
+            self._steps.append(step)
+            if self._in_step:
+                return
+            try:
+                try:
+                    self._in_step = True
+                    while self._steps:
+                        self._steps[0]()
+                        self._steps.popleft()
+                finally:
+                    self._in_step = False
+            finally:
+                self._in_step = False  # again, for an interrupt in the first
+
     def take(self, waiter: Waiter) -> None:
         """Assign a connection to the waiter now, or when one is free."""
-        with self._lock:
-            self._drop_idle(time.monotonic() - KEPT_SECONDS)
-            self._waiting[waiter] = None
-            self._grant()
+        self._run(lambda: self._take(waiter))
+
+    def _take(self, waiter: Waiter) -> None:
+        self._drop_idle(time.monotonic() - KEPT_SECONDS)
+        self._waiting[waiter] = None
+        self._grant()
 
     def _drop_idle(self, before: float) -> None:
         while self._idle and self._idle[0].idle_since < before:
@@ -99,17 +120,19 @@ class Pool:
 
     def leave(self, waiter: Waiter) -> None:
         """Release the waiter: its connection becomes idle if it is reusable, else it is closed. May be called again."""
-        with self._lock:
-            self._waiting.pop(waiter, None)
-            connection = waiter.connection
-            if connection is not None and self._open.get(connection) is waiter:
-                if connection.reusable and not self.closed:
-                    connection.idle_since = time.monotonic()
-                    self._idle.append(connection)
-                    self._open[connection] = None
-                else:
-                    self._drop(connection)
-            self._grant()
+        self._run(lambda: self._leave(waiter))
+
+    def _leave(self, waiter: Waiter) -> None:
+        self._waiting.pop(waiter, None)
+        connection = waiter.connection
+        if connection is not None and self._open.get(connection) is waiter:
+            if connection.reusable and not self.closed:
+                connection.idle_since = time.monotonic()
+                self._idle.append(connection)
+                self._open[connection] = None
+            else:
+                self._drop(connection)
+        self._grant()
 
     def shrink(self) -> bool:
         """Stay within the connections there are, because no more sockets can be opened; return whether any is left."""
@@ -122,9 +145,8 @@ class Pool:
 
     def close(self) -> None:
         """Close the idle connections now, and the others when they are released."""
-        with self._lock:
-            self.closed = True
-            self._drop_idle(math.inf)
+        self.closed = True
+        self._run(lambda: self._drop_idle(math.inf))
 
     def renewed(self) -> "Pool":
         """Return an empty pool, for a forked process or a new event loop; exchanges still release to the old one.

@@ -126,16 +126,16 @@ def drive(steps: Steps[T], deadline: float) -> T:
 
     An exception out of a wait comes from a signal handler of the caller. It closes the exchange and is raised as it is.
     """
+    late = False
     try:
-        wait = next(steps)
         while True:
+            wait = steps.throw(Late()) if late else next(steps)
             late = False
             if isinstance(wait, TimeLimit):
                 deadline = wait
             else:
                 left = deadline - time.monotonic()
                 late = left <= 0 or (not wait.block(min(left, _LONGEST)) and time.monotonic() >= deadline)
-            wait = steps.throw(Late()) if late else next(steps)
     except StopIteration as done:
         result: T = done.value
         return result

@@ -4,7 +4,7 @@ import pytest
 
 from camara_otp._exchange import pool as pool_module
 from camara_otp._exchange.pool import Pool, Waiter
-from tests.interrupts import interrupted_at
+from tests.interrupts import entered_at, interrupted_at
 
 
 class Fake:
@@ -223,6 +223,38 @@ def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
         waiters = [take(pool) for _ in range(3)]
         assert [each.happened for each in waiters] == [True, True, False], (name, line)
         assert waiters[0].connection is not waiters[1].connection
+        if not hit:
+            assert line > 5
+            return
+    pytest.fail("the work never ended")
+
+
+@pytest.mark.parametrize("leaves_only", [True, False], ids=["a finalizer leaves", "a handler takes and leaves"])
+@pytest.mark.parametrize("index", range(5))
+def test_a_handler_that_enters_at_any_line_loses_no_place(index, leaves_only):
+    """Its step is run when the step in progress is over, or at the next one."""
+    for line in range(1, 200):
+        name, pool, others = list(scenarios())[index]
+        waiter, inner = Waiter(), others.pop() if leaves_only and others else Waiter()
+
+        def work(pool=pool, waiter=waiter):
+            pool.take(waiter)
+            pool.leave(waiter)
+
+        def handler(pool=pool, inner=inner):
+            if not leaves_only:
+                pool.take(inner)
+            pool.leave(inner)
+
+        hit = entered_at(line, work, pool_module.__file__, handler)
+        pool.leave(inner)
+        owners = [other.connection for other in others if other.happened]
+        assert len(set(map(id, owners))) == len(owners), (name, line)
+        for other in others:
+            pool.leave(other)
+        assert pool.busy == 0, (name, line)
+        waiters = [take(pool) for _ in range(3)]
+        assert [each.happened for each in waiters] == [True, True, False], (name, line)
         if not hit:
             assert line > 5
             return
