@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVa
 import anyio
 
 from camara_otp._call import Observation, OnCall, Options, OTPCall, checked_observers, prepared_call
-from camara_otp._exchange import open_async_exchange, open_exchange
+from camara_otp._exchange import open_exchange
 from camara_otp._settings import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT,
@@ -29,18 +29,16 @@ from camara_otp.models import SendCodeRequest, SendCodeResponse, ValidateCodeReq
 from camara_otp.retry import NextAttempt, RetryPolicy
 
 if TYPE_CHECKING:
-    from camara_otp._exchange.clients import AsyncClient, Client  # noqa: F401 - in the base classes
-    from camara_otp._exchange.exchange import AsyncExchange, Exchange
+    from camara_otp._exchange.clients import AsyncClient, Client
 
 T = TypeVar("T")
-HTTPClient = TypeVar("HTTPClient")
+HTTPClient = TypeVar("HTTPClient", bound="Client | AsyncClient")
 
 
 class _Client(Generic[HTTPClient]):
     """The constructor of both clients, and the description of their methods."""
 
-    _open: ClassVar[Callable[..., Any]]
-    _exchange: Any
+    _http_client_kind: ClassVar[str]
 
     def __init__(
         self,
@@ -105,8 +103,11 @@ class _Client(Generic[HTTPClient]):
                 http_client=http_client,
             )
             self.on_call: list[OnCall] = checked_observers(on_call)
-            self._exchange = self._open(
-                self._settings.endpoint.origin, max_response_bytes=max_response_bytes, http_client=http_client
+            self._exchange = open_exchange(
+                self._settings.endpoint.origin,
+                max_response_bytes=max_response_bytes,
+                kind=self._http_client_kind,
+                http_client=http_client,
             )
         except (ConfigurationError, UserWarning) as error:
             del base_url, token, headers, params  # a traceback with locals would show them
@@ -215,8 +216,7 @@ class OTPClient(_Client["Client"]):
     Make one and share it between threads; close it, or use it in a `with` block.
     """
 
-    _open = staticmethod(open_exchange)
-    _exchange: "Exchange"
+    _http_client_kind = "Client"
 
     @overload
     def send_code(
@@ -336,8 +336,7 @@ class AsyncOTPClient(_Client["AsyncClient"]):
     Make one and share it between tasks; close it, or use it in an `async with` block.
     """
 
-    _open = staticmethod(open_async_exchange)
-    _exchange: "AsyncExchange"
+    _http_client_kind = "AsyncClient"
 
     @overload
     async def send_code(
@@ -431,7 +430,7 @@ class AsyncOTPClient(_Client["AsyncClient"]):
             return call.context.attach(self._closed())
         stopped = call.begin(await atoken_from(call.provider, None, call.remaining))
         while stopped is None:
-            verdict = call.judge(await self._exchange.request(call.outgoing()))
+            verdict = call.judge(await self._exchange.arequest(call.outgoing()))
             if not isinstance(verdict, NextAttempt):
                 return verdict
             if verdict.wait:

@@ -16,13 +16,13 @@ def without_async(text):
     """Return the source of the async client with `await` removed."""
     for theirs, ours in (
         ("AsyncOTPClient", "OTPClient"),
-        ("open_async_exchange", "open_exchange"),
         ("AsyncClient", "Client"),
         ("async def ", "def "),
         ("async with", "with"),
         ("await ", ""),
         ("anyio.sleep", "time.sleep"),
         ("atoken_from", "token_from"),
+        ("arequest", "request"),
         ("aclose", "close"),
         ("__aenter__", "__enter__"),
         ("__aexit__", "__exit__"),

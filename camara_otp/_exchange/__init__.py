@@ -9,17 +9,20 @@ from camara_otp._exchange.values import Failure, Headers, Outgoing, Response
 
 if TYPE_CHECKING:
     from camara_otp._exchange.clients import AsyncClient, Client
-    from camara_otp._exchange.exchange import AsyncExchange, Exchange
+    from camara_otp._exchange.exchange import Exchange
 
-__all__ = ["Failure", "Headers", "Outgoing", "Response", "open_async_exchange", "open_exchange"]
+__all__ = ["Failure", "Headers", "Outgoing", "Response", "open_exchange"]
 
 
-def open_exchange(origin: str, *, max_response_bytes: int, http_client: "Client | None" = None) -> "Exchange":
-    """Return an exchange with one origin, for threads.
+def open_exchange(
+    origin: str, *, max_response_bytes: int, kind: str = "Client", http_client: "Client | AsyncClient | None" = None
+) -> "Exchange":
+    """Return an exchange with one origin.
 
     Args:
         origin: `https://host[:port]`, checked already
         max_response_bytes: the cap on a decoded body
+        kind: the class of `http_client`: `"Client"` for calls in threads, `"AsyncClient"` for calls in tasks
         http_client: a client of the caller, of httpx or httpx2, or None
 
     Raises:
@@ -27,13 +30,4 @@ def open_exchange(origin: str, *, max_response_bytes: int, http_client: "Client 
     """
     from camara_otp._exchange.exchange import Exchange  # noqa: PLC0415 - see above
 
-    return Exchange(origin, max_response_bytes, "Client", http_client)
-
-
-def open_async_exchange(
-    origin: str, *, max_response_bytes: int, http_client: "AsyncClient | None" = None
-) -> "AsyncExchange":
-    """Return an exchange with one origin, for tasks; the arguments are those of `open_exchange`."""
-    from camara_otp._exchange.exchange import AsyncExchange  # noqa: PLC0415 - see above
-
-    return AsyncExchange(origin, max_response_bytes, "AsyncClient", http_client)
+    return Exchange(origin, max_response_bytes, kind, http_client)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import certifi
 
-from camara_otp._exchange.waits import Late, Readable, Signal, Steps, TimeLimit, Writable
+from camara_otp._exchange.waits import Late, Ready, Signal, Steps, TimeLimit
 from camara_otp._threads import fulfill, start_thread
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ class Connection:
     """
 
     sock: socket.socket | None = None
-    readable: Readable
-    writable: Writable
+    readable: Ready
+    writable: Ready
     reusable = False
     idle_since = 0.0
 
@@ -227,7 +227,7 @@ class Connection:
             data = self._outgoing.read()
         self._unsent = data
 
-    def flush(self) -> Writable | None:
+    def flush(self) -> Ready | None:
         """Send the queued bytes; return the wait before the rest of them, or None at the end.
 
         They are not an argument, because a traceback would show it.
@@ -264,7 +264,7 @@ class Connection:
         self.sock = _socket(family)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        self.readable, self.writable = Readable(self.sock), Writable(self.sock)
+        self.readable, self.writable = Ready(self.sock, write=False), Ready(self.sock, write=True)
         with contextlib.suppress(BlockingIOError):
             self.sock.connect(address)
         yield self.writable

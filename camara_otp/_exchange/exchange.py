@@ -169,15 +169,8 @@ def failure_of(error: Exception, *, sent: bool, server: str | None) -> Failure |
     return Failure(sent, reason)
 
 
-class _OneOrigin:
-    """The exchange with one origin, whether in threads or in tasks; a coroutine of threads never waits in a task.
-
-    Args:
-        origin: `https://host[:port]`, checked already
-        cap: the most bytes of a decoded body
-        kind: `"Client"` for threads, `"AsyncClient"` for tasks: the class of `http_client`
-        http_client: a client of the caller, of httpx or httpx2, or None
-    """
+class Exchange:
+    """Exchange requests and responses with one origin; the arguments are those of `open_exchange`."""
 
     def __init__(self, origin: str, cap: int, kind: str, http_client: object) -> None:
         through = partial(HttpxExchange, kind=kind, origin=origin, cap=cap)
@@ -195,7 +188,12 @@ class _OneOrigin:
         """Return whether the exchange was closed."""
         return self._pool.closed
 
-    async def _request(self, outgoing: Outgoing) -> Response | Failure:
+    def request(self, outgoing: Outgoing) -> Response | Failure:
+        """Send a request and return its response, in a thread."""
+        return completed(self.arequest, outgoing)
+
+    async def arequest(self, outgoing: Outgoing) -> Response | Failure:
+        """Send a request and return its response, in a task of one event loop at a time."""
         if self._callers is not None:
             return await self._callers.request(outgoing)
         if self._is_async and not self._on_one_loop():
@@ -230,29 +228,13 @@ class _OneOrigin:
         self._httpx_clients.forget()
 
 
-class Exchange(_OneOrigin):
-    """Exchange requests and responses with one origin, for threads; see `open_exchange`."""
-
-    def request(self, outgoing: Outgoing) -> Response | Failure:
-        """Send a request and return its response."""
-        return completed(self._request, outgoing)
-
-
-class AsyncExchange(_OneOrigin):
-    """Exchange requests and responses with one origin, for tasks of one event loop at a time."""
-
-    async def request(self, outgoing: Outgoing) -> Response | Failure:
-        """Send a request and return its response."""
-        return await self._request(outgoing)
-
-
 def _is_closed(loop: object) -> bool:
     """Return whether an event loop will never run again; a loop of trio cannot be asked."""
     is_closed = getattr(getattr(loop, "native_token", loop), "is_closed", None)
     return bool(is_closed is not None and is_closed())
 
 
-_exchanges: "weakref.WeakSet[_OneOrigin]" = weakref.WeakSet()
+_exchanges: "weakref.WeakSet[Exchange]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:

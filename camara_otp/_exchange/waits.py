@@ -32,60 +32,36 @@ class TimeLimit(float):
     """A new time limit for the waits that follow, by `time.monotonic()`."""
 
 
-class Pause:
-    """Lets other tasks run during a long computation."""
+class Ready:
+    """A socket can be read or written, or has an error or its end to report.
 
-    def block(self, seconds: float) -> bool:  # noqa: ARG002 - as of every wait
-        """Continue at once in a thread."""
-        return True
+    Args:
+        sock: does not block
+        write: whether to wait until it can be written, which also tells the end of a connection attempt
+    """
 
-    async def arrive(self) -> None:
-        """Let other tasks run."""
-        await anyio.lowlevel.checkpoint()
+    __slots__ = ("_poll", "sock", "write")
 
-
-PAUSE: Final = Pause()
-
-
-class Readable:
-    """A socket can be read, or has an error or the end of the stream to report."""
-
-    _event = "POLLIN"
-
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, write: bool) -> None:
         self.sock = sock
+        self.write = write
         self._poll: Any = None
 
     def block(self, seconds: float) -> bool:
         """Wait in a thread; return False if the time passed first."""
         # Looked up at each call: gevent and eventlet replace or remove `poll`, before or after the import.
         if not hasattr(select, "poll"):
-            return self._select(seconds)
+            sockets = [self.sock]
+            # Windows reports a failed connection attempt in the third list.
+            return any(select.select(*(([], sockets, sockets) if self.write else (sockets, [], [])), seconds))
         if self._poll is None:
             self._poll = select.poll()
-            self._poll.register(self.sock, getattr(select, self._event))
+            self._poll.register(self.sock, select.POLLOUT if self.write else select.POLLIN)
         return bool(self._poll.poll(seconds * 1000))
 
-    def _select(self, seconds: float) -> bool:
-        return any(select.select([self.sock], [], [], seconds))
-
     async def arrive(self) -> None:
         """Wait in a task."""
-        await anyio.wait_readable(self.sock)
-
-
-class Writable(Readable):
-    """A socket can be written, or a connection attempt has ended."""
-
-    _event = "POLLOUT"
-
-    def _select(self, seconds: float) -> bool:
-        # Windows reports a failed connection attempt in the third list.
-        return any(select.select([], [self.sock], [self.sock], seconds))
-
-    async def arrive(self) -> None:
-        """Wait in a task."""
-        await anyio.wait_writable(self.sock)
+        await (anyio.wait_writable if self.write else anyio.wait_readable)(self.sock)
 
 
 class Signal:
@@ -110,14 +86,21 @@ class Signal:
         return self.happened or event.wait(seconds)
 
     async def arrive(self) -> None:
-        """Wait in a task."""
+        """Wait in a task; if it has happened, let other tasks run."""
+        if self.happened:
+            await anyio.lowlevel.checkpoint()
+            return
         event = anyio.Event()
         self._wake = setter(event)
         if not self.happened:
             await event.wait()
 
 
-Wait = Readable | Signal | Pause
+PAUSE: Final = Signal()
+"""Lets other tasks run during a long computation."""
+PAUSE.set()
+
+Wait = Ready | Signal
 Steps = Generator[Wait | TimeLimit, None, T]
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from camara_otp._exchange import Outgoing, open_async_exchange, open_exchange
+from camara_otp._exchange import Outgoing, open_exchange
 from tests.conftest import Shell
 from tests.faults.conftest import faults
 
@@ -80,13 +80,13 @@ class DrivenExchange:
 
     def __init__(self, shell: Shell, origin: str, cap: int = 65536, http_client=None) -> None:
         self._shell = shell
-        opened = open_async_exchange if shell.is_async else open_exchange
-        self.exchange = opened(origin, max_response_bytes=cap, http_client=http_client)
+        kind = "AsyncClient" if shell.is_async else "Client"
+        self.exchange = open_exchange(origin, max_response_bytes=cap, kind=kind, http_client=http_client)
 
     def request(self, *, seconds=5.0, connect_timeout=None, headers=(), body=b"{}", target="/x?a=1"):
         return self._shell.call(
             partial(
-                self.exchange.request,
+                self.exchange.arequest if self._shell.is_async else self.exchange.request,
                 Outgoing("POST", target, list(headers), body, time.monotonic() + seconds, connect_timeout),
             )
         )

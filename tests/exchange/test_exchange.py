@@ -11,7 +11,7 @@ from functools import partial
 import anyio
 import pytest
 
-from camara_otp._exchange import Failure, Outgoing, connect, mocks, open_async_exchange
+from camara_otp._exchange import Failure, Outgoing, connect, mocks, open_exchange
 from camara_otp._exchange import exchange as exchange_module
 from camara_otp._exchange.waits import drive
 from tests.exchange.conftest import parts
@@ -156,11 +156,11 @@ def test_a_thread_that_cannot_start_leaves_no_lookup_behind(shell_sync, monkeypa
 def test_an_observed_client_gets_connections_of_its_own_on_each_loop(server, monkeypatch, backend, runs_exchange):
     """Also for calls through httpx: nothing is sent on a connection of a closed loop."""
     monkeypatch.setattr(mocks, "patched", lambda **_: mocks.Patched("httpx", runs_exchange=runs_exchange))
-    exchange = open_async_exchange(server.origin, max_response_bytes=10)
+    exchange = open_exchange(server.origin, kind="AsyncClient", max_response_bytes=10)
 
     async def call():
         outgoing = Outgoing("POST", "/", [], b"{}", time.monotonic() + 5, None)
-        return [(await exchange.request(outgoing)).status for _ in range(2)]
+        return [(await exchange.arequest(outgoing)).status for _ in range(2)]
 
     assert anyio.run(call, backend=backend) == [200, 200]
     assert anyio.run(call, backend=backend) == [200, 200]

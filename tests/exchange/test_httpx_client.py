@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camara_otp import ConfigurationError
-from camara_otp._exchange import Failure, Outgoing, httpx_client, open_async_exchange, open_exchange
+from camara_otp._exchange import Failure, Outgoing, httpx_client, open_exchange
 from tests.exchange.conftest import parts
 from tests.http import httpx
 
@@ -111,7 +111,7 @@ def test_a_client_of_the_other_kind_is_refused():
         httpx.Client() as client,
         pytest.raises(ConfigurationError, match=r"needs an httpx\.AsyncClient or an httpx2\.AsyncClient, not"),
     ):
-        open_async_exchange(ORIGIN, max_response_bytes=1, http_client=client)
+        open_exchange(ORIGIN, kind="AsyncClient", max_response_bytes=1, http_client=client)
 
 
 def test_each_operation_gets_what_is_left(through):
@@ -282,17 +282,17 @@ def test_a_transport_with_a_cancellation_of_its_own_does_not_break_the_deadline(
 
     async def main():
         async with httpx.AsyncClient(transport=Replacing()) as http_client:
-            exchange = open_async_exchange(ORIGIN, max_response_bytes=10, http_client=http_client)
+            exchange = open_exchange(ORIGIN, kind="AsyncClient", max_response_bytes=10, http_client=http_client)
 
             def outgoing(seconds):
                 return Outgoing("POST", "/x", [], b"{}", time.monotonic() + seconds, None)
 
-            assert await exchange.request(outgoing(0.05)) == Failure(False, "timed out while connecting")
+            assert await exchange.arequest(outgoing(0.05)) == Failure(False, "timed out while connecting")
             assert asyncio.current_task().cancelling() == 0
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await exchange.request(outgoing(2))
-            task = asyncio.create_task(exchange.request(outgoing(2)))
+                    await exchange.arequest(outgoing(2))
+            task = asyncio.create_task(exchange.arequest(outgoing(2)))
             await asyncio.sleep(0.05)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -16,7 +16,7 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.utils import event_from_exception
 
 from camara_otp import AsyncOTPClient, ConfigurationError, OTPClient, OTPError, SendCodeRequest, ValidateCodeRequest
-from camara_otp._exchange.waits import Readable
+from camara_otp._exchange.waits import Ready
 from camara_otp.auth import CIBA, ClientCredentials, JWTBearer
 from tests.faults.drive import ARGUMENTS, SECRETS, TOKEN
 from tests.faults.scenarios import raw
@@ -232,7 +232,7 @@ def test_an_interrupt_at_any_wait_of_an_exchange_leaves_no_secret_in_a_frame(fau
                 await c.sleep(0)
 
     interruptions, left = [], 0
-    block = Readable.block
+    block = Ready.block
 
     def interrupted(self, seconds):
         nonlocal left
@@ -241,7 +241,7 @@ def test_an_interrupt_at_any_wait_of_an_exchange_leaves_no_secret_in_a_frame(fau
             raise KeyboardInterrupt
         return block(self, seconds)
 
-    monkeypatch.setattr(Readable, "block", interrupted)
+    monkeypatch.setattr(Ready, "block", interrupted)
     url = f"http{'s' if tls else ''}://127.0.0.1:{faults.listen(script, tls=tls and faults.tls).port}"
     for number in range(20):
         with OTPClient(url, token=TOKEN, headers={"X-Key": KEY}, timeout=20) as client:

@@ -103,7 +103,7 @@ def _missed_deadline(monkeypatch):
 
 def _inherited_connection(monkeypatch):
     """Keep the pool of the parent process in the child."""
-    monkeypatch.setattr(exchange.AsyncExchange, "forget", lambda self: None)
+    monkeypatch.setattr(exchange.Exchange, "forget", lambda self: None)
 
 
 def _late_check_of_strays(monkeypatch):

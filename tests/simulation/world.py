@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from camara_otp import OTPError, OutcomeUnknownError, SendCodeResponse, ValidateCodeResponse
-from camara_otp._exchange.waits import Pause, Signal, Writable
+from camara_otp._exchange.waits import PAUSE, Signal
 
 STRAYS = (
     b"HTTP/1.1 204 No Content\r\n\r\n",
@@ -203,14 +203,14 @@ class Task:
             world.at(wait.seconds, resume)
             return
         world.at(max(deadline - world.now, 0), partial(resume, late=True))
-        if isinstance(wait, Pause):
+        if wait is PAUSE:
             world.at(0, resume)
         elif isinstance(wait, Signal):
             wait._wake = partial(world.at, 0, resume)
             if wait.happened:
                 wait._wake()
         else:
-            wait.sock.wait(resume, writing=isinstance(wait, Writable))
+            wait.sock.wait(resume, writing=wait.write)
 
     def _end(self, outcome: object) -> None:
         world = self.world
