@@ -95,43 +95,38 @@ class Route:
 
 def steps(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Response | Failure]:
     """Exchange one request for its response on a connection of the pool."""
-    while (outcome := (yield from _attempt(pool, route, outgoing, cap))) is None:
-        yield TimeLimit(outgoing.deadline)  # in place of the limit for the connection that could not be opened
-    return outcome
-
-
-def _attempt(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Response | Failure | None]:
-    """Exchange, or return None if no socket could be opened, and another connection is worth waiting for."""
-    waiter = Waiter()
-    sent = False
-    try:
+    while True:
+        waiter = Waiter()
+        sent = False
         try:
-            if time.monotonic() >= outgoing.deadline:
-                raise Late  # noqa: TRY301 - as the driver, which checks the time at waits only
-            pool.take(waiter)
-            if not waiter.happened:
-                yield waiter
-            connection = waiter.connection
-            assert connection is not None  # noqa: S101 - for type checkers: a waiter that happened has one
-            if not connection.is_clean():
-                connection.reset()
-                yield from route.open(connection, outgoing)
-            connection.queue(route.message(outgoing))
-            sent = True
-            reader = ResponseReader(cap)
-            yield from exchange(connection, outgoing.method, reader)
-            return reader.response()
-        except Exception as error:
-            if not sent and out_of_sockets(error) and pool.shrink():
-                return None
-            failure = failure_of(error, sent=sent, server=str(route) if waiter.happened else None)
-            if failure is None:
-                raise
-            return failure
+            try:
+                if time.monotonic() >= outgoing.deadline:
+                    raise Late  # noqa: TRY301 - as the driver, which checks the time at waits only
+                pool.take(waiter)
+                if not waiter.happened:
+                    yield waiter
+                connection = waiter.connection
+                assert connection is not None  # noqa: S101 - for type checkers: a waiter that happened has one
+                if not connection.is_clean():
+                    connection.reset()
+                    yield from route.open(connection, outgoing)
+                connection.queue(route.message(outgoing))
+                sent = True
+                reader = ResponseReader(cap)
+                yield from exchange(connection, outgoing.method, reader)
+                return reader.response()
+            except Exception as error:
+                if not sent and out_of_sockets(error) and pool.shrink():
+                    yield TimeLimit(outgoing.deadline)  # in place of the limit of the connection; wait for another
+                    continue
+                failure = failure_of(error, sent=sent, server=str(route) if waiter.happened else None)
+                if failure is None:
+                    raise
+                return failure
+            finally:
+                pool.leave(waiter)
         finally:
-            pool.leave(waiter)
-    finally:
-        pool.leave(waiter)  # again, for an interrupt at or in the first
+            pool.leave(waiter)  # again, for an interrupt at or in the first
 
 
 def failure_of(error: Exception, *, sent: bool, server: str | None) -> Failure | None:

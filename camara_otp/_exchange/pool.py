@@ -40,7 +40,7 @@ class Pool:
         self._in_step = False
         self._new = new
         self._open: dict[Connection, Waiter | None] = {}  # the waiter that owns the connection; None: idle
-        self._idle: deque[Connection] = deque()  # in order of idleness; an entry counts only if `_open` says idle
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._waiting: OrderedDict[Waiter, None] = OrderedDict()
         self._limit = self._most = limit
         self._shrunk_at = 0.0
@@ -82,18 +82,13 @@ class Pool:
         self._grant()
 
     def _drop_idle(self, before: float) -> None:
-        while self._idle and self._idle[0].idle_since < before:
-            connection = self._idle[0]
-            if self._is_idle(connection):
-                self._drop(connection)
-            self._idle.popleft()
-
-    def _is_idle(self, connection: Connection) -> bool:
-        return connection in self._open and self._open[connection] is None
+        while self._idle and (oldest := next(iter(self._idle))).idle_since < before:
+            self._drop(oldest)
 
     def _drop(self, connection: Connection) -> None:
         connection.close()
-        del self._open[connection]
+        self._open.pop(connection, None)
+        self._idle.pop(connection, None)
 
     def _grant(self) -> None:
         while self._waiting:
@@ -104,16 +99,13 @@ class Pool:
             waiter.connection = connection
             connection.reusable = False
             self._open[connection] = waiter
-            if self._idle and self._idle[-1] is connection:
-                self._idle.pop()
+            self._idle.pop(connection, None)
             waiter.set()
             del self._waiting[waiter]
 
     def _free(self) -> Connection | None:
-        while self._idle and not self._is_idle(self._idle[-1]):
-            self._idle.pop()  # left behind by an interrupt
         if self._idle:
-            return self._idle[-1]
+            return next(reversed(self._idle))
         if self._limit < self._most and time.monotonic() - self._shrunk_at > SHRUNK_SECONDS:
             self._limit = self._most
         return self._new() if len(self._open) < self._limit else None
@@ -128,7 +120,7 @@ class Pool:
         if connection is not None and self._open.get(connection) is waiter:
             if connection.reusable and not self.closed:
                 connection.idle_since = time.monotonic()
-                self._idle.append(connection)
+                self._idle[connection] = None
                 self._open[connection] = None
             else:
                 self._drop(connection)

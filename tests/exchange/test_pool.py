@@ -191,7 +191,7 @@ def scenarios():
             keep(pool, others.pop())
         if name == "with an old one":
             keep(pool, others.pop())
-            pool._idle[0].idle_since -= 100
+            next(iter(pool._idle)).idle_since -= 100
         if name == "with one waiting":
             others.append(take(pool))
         yield name, pool, others
