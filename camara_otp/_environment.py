@@ -227,8 +227,9 @@ def token_or_provider(settings: Mapping[str, Setting]) -> str | TokenProvider:
     if any(name in settings for name in _PROOFS):
         raise ConfigurationError("client_id: is missing; client credentials need it: CAMARA_CLIENT_ID, or a profile")
     raise ConfigurationError(
-        "token: is missing; set CAMARA_BEARER_TOKEN or CAMARA_BEARER_TOKEN_FILE, or client credentials: "
-        "CAMARA_TOKEN_URL or CAMARA_ISSUER, CAMARA_CLIENT_ID, and CAMARA_CLIENT_SECRET or CAMARA_PRIVATE_KEY_FILE"
+        "token: is missing; set CAMARA_BEARER_TOKEN or CAMARA_BEARER_TOKEN_FILE (on the command line: --token-file or "
+        "--token-stdin), or client credentials: CAMARA_TOKEN_URL or CAMARA_ISSUER, CAMARA_CLIENT_ID, and "
+        "CAMARA_CLIENT_SECRET or CAMARA_PRIVATE_KEY_FILE"
     )
 
 

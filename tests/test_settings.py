@@ -82,7 +82,7 @@ def test_the_command_line_makes_the_same_client(environment, monkeypatch):
     ("variables", "words"),
     [
         ({}, "base_url: is missing; set CAMARA_BASE_URL.*token: is missing.*CAMARA_BEARER_TOKEN.*CAMARA_CLIENT_ID"),
-        ({"BASE_URL": BASE_URL}, "^token: is missing.*CAMARA_BEARER_TOKEN.*CAMARA_CLIENT_ID"),
+        ({"BASE_URL": BASE_URL}, "^token: is missing.*CAMARA_BEARER_TOKEN.*--token-stdin.*CAMARA_CLIENT_ID"),
         ({"BEARER_TOKEN": "t"}, "base_url: is missing.*CAMARA_BASE_URL"),
         ({"BASE_URL": BASE_URL, "CLIENT_SECRET": "s3cr3t"}, "client_id: is missing.*CAMARA_CLIENT_ID"),
         (
