@@ -173,8 +173,12 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket at once. May be called again."""
-        if self.sock is not None:
-            self.sock.close()
+        try:
+            if self.sock is not None:
+                self.sock.close()
+        except OSError as error:  # a process that becomes a daemon has closed all descriptors
+            if not of_system(error):
+                raise
 
     def is_clean(self) -> bool:
         """Return whether the connection is open and no byte has arrived behind the response. Never blocks.

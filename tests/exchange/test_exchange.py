@@ -192,3 +192,16 @@ def test_a_deadline_that_has_passed_sends_nothing(new_exchange, server):
     assert used.request(seconds=-1) == Failure(False, "timed out waiting for a free connection")
     assert len(server.requests) == 1
     assert used.exchange._pool.busy == 0
+
+
+@pytest.mark.parametrize("idle_seconds", [0, 100])
+def test_a_daemon_that_has_closed_all_descriptors_connects_again(new_exchange, server, idle_seconds):
+    """Its first call is not lost on a connection that is kept no more."""
+    used = new_exchange(server.origin)
+    used.request()
+    (kept,) = used.exchange._pool._open
+    kept.idle_since -= idle_seconds
+    os.close(kept.sock.fileno())
+
+    assert used.request().status == 200
+    assert (len(server.requests), server.connections) == (2, 2)
