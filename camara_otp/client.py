@@ -110,8 +110,9 @@ class _Client(Generic[HTTPClient]):
                 http_client=http_client,
             )
         except (ConfigurationError, UserWarning) as error:
-            del base_url, token, headers, params  # a traceback with locals would show them
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
+        finally:
+            del base_url, token, headers, params  # a traceback with locals would show them
 
     @classmethod
     def from_env(cls, profile: str | None = None) -> Self:
@@ -295,8 +296,6 @@ class OTPClient(_Client["Client"]):
     def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
         if not self.on_call:
             return self._run(call)
-        if not self.on_call:
-            return self._run(call)
         with Observation(self.on_call, call, self._settings.server) as observation:
             observation.result = self._run(call)
         return observation.result
@@ -415,8 +414,6 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         return result
 
     async def _observed(self, call: OTPCall[T] | OTPError) -> T | OTPError:
-        if not self.on_call:
-            return await self._run(call)
         if not self.on_call:
             return await self._run(call)
         with Observation(self.on_call, call, self._settings.server) as observation:

@@ -198,15 +198,16 @@ class Connection:
         """Return the bytes that have arrived, `b""` at the end of the stream, or None if there are none yet."""
         if self._tls is None:
             return self._receive()
-        # TLS reads no more from its buffer than the record that it decrypts.
-        while self._incoming.pending or self._feed():
-            try:
-                return self._tls.read(_READ_SIZE)
-            except ssl.SSLWantReadError:
-                pass
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""
-        return None
+        # TLS reads no more from its buffer than the record that it decrypts. The socket is read once: a server could send
+        # endless records without data, such as session tickets, and no deadline is checked here.
+        if not self._incoming.pending and not self._feed():
+            return None
+        try:
+            return self._tls.read(_READ_SIZE)
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
 
     def _receive(self) -> bytes | None:
         assert self.sock is not None  # noqa: S101 - for type checkers
@@ -299,5 +300,6 @@ class Connection:
             self._unsent = self._outgoing.read()
             while (wait := self.flush()) is not None:
                 yield wait
-            while self._tls is None and not self._feed():
+            if self._tls is None:
                 yield self.readable
+                self._feed()

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import gc
+import select
 import signal
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
@@ -22,6 +24,7 @@ from camara_otp import (
 )
 from camara_otp._exchange import connect
 from camara_otp._exchange.exchange import Route
+from camara_otp._exchange.waits import drive
 from tests.conftest import MESSAGE, NUMBER
 from tests.faults.scenarios import CHUNKED, SENT, raw, replies
 from tests.interrupts import interrupted_at
@@ -204,6 +207,57 @@ def test_a_body_in_one_byte_chunks_lets_other_tasks_run(faults):
         return turns
 
     assert asyncio.run(main()) > 500
+
+
+def test_a_handshake_of_endless_messages_is_left_for_other_tasks():
+    """HelloRequest may be repeated at will (RFC 5246 section 7.4.1.1)."""
+    record = b"\x16\x03\x03\x40\x00" + bytes(4) * 4096
+
+    class Endless(connect.Connection):
+        received = 0
+        readable = "readable"
+
+        def _receive(self):
+            self.received += 1
+            assert self.received < 10
+            return record
+
+        def flush(self):
+            return None
+
+    connection = Endless()
+    steps = connection.start_tls(ssl.create_default_context(), "localhost")
+    assert [next(steps) for _ in range(5)] == ["readable"] * 5
+
+
+def test_endless_session_tickets_are_left_for_other_tasks(faults):
+    """A quarter of a megabyte of TLS records without data: each look at the connection reads one buffer of them."""
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    faults.authority.issue_cert("localhost").configure_cert(server_context)
+    server_context.num_tickets = 1000
+    client_context = ssl.create_default_context(cadata=faults.authority.cert_pem.bytes().decode())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            with (
+                contextlib.suppress(OSError),
+                server_context.wrap_socket(listening.accept()[0], server_side=True) as server,
+            ):
+                server.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        connection = connect.Connection()
+        deadline = time.monotonic() + 10
+        drive(connection.connect(*listening.getsockname(), deadline), deadline)
+        drive(connection.start_tls(client_context, "localhost"), deadline)
+        looks = 0
+        while select.select([connection.sock], [], [], 0.2)[0]:
+            assert connection.receive() is None
+            looks += 1
+        connection.close()
+        thread.join(10)
+    assert looks > 10
 
 
 # --- Interrupts ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import signal
 import traceback
 import warnings
 
+import httpx
 import pytest
 import sentry_sdk
 from rich.traceback import Traceback
@@ -192,6 +193,20 @@ def test_a_refused_argument_of_a_grant_is_in_no_frame(refused):
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize("make", [OTPClient, AsyncOTPClient])
+def test_an_interrupt_while_the_exchange_is_opened_leaves_no_secret_in_a_frame(monkeypatch, make):
+    """The first client imports the libraries of the exchange, which takes long enough for Ctrl-C."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(make, "_open", staticmethod(interrupted))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        make("https://operator.example", token=TOKEN, headers={"X-Key": KEY}, params={"k": KEY})
+
+    assert not leaks(caught.value)
+
+
 REFUSED_CALLS = {
     "phone_number": ("send_code", ("666111333444", "{{code}}"), {}),
     "message": ("send_code", ("+34666111333444", "zq-message-zq"), {}),
@@ -219,11 +234,17 @@ def test_a_refused_argument_of_a_call_is_in_no_frame(make, refused):
     assert not leaks(caught.value)
 
 
+@pytest.mark.parametrize("observed", [False, True], ids=["direct", "observed"])
 @pytest.mark.parametrize("tls", [None, "tls"], ids=["plain", "TLS"])
 @pytest.mark.parametrize("operation", ARGUMENTS)
-def test_an_interrupt_at_any_wait_of_an_exchange_leaves_no_secret_in_a_frame(faults, monkeypatch, operation, tls):
-    """Connecting, in the TLS handshake, and before and within the response."""
+def test_an_interrupt_at_any_wait_of_an_exchange_leaves_no_secret_in_a_frame(
+    faults, monkeypatch, operation, tls, observed
+):
+    """Connecting, in the TLS handshake, and before and within the response; also where a tool observes httpx."""
     monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    if observed:
+        real = httpx.HTTPTransport.handle_request
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *arguments: real(*arguments))
 
     async def script(c):
         while await c.request():
