@@ -198,8 +198,8 @@ class Connection:
         """Return the bytes that have arrived, `b""` at the end of the stream, or None if there are none yet."""
         if self._tls is None:
             return self._receive()
-        # TLS reads no more from its buffer than the record that it decrypts. The socket is read once: a server could send
-        # endless records without data, such as session tickets, and no deadline is checked here.
+        # TLS reads no more from its buffer than the record that it decrypts. The socket is read once, since no deadline
+        # is checked here, and a server could send endless records without data, such as session tickets.
         if not self._incoming.pending and not self._feed():
             return None
         try:

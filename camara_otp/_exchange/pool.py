@@ -4,7 +4,6 @@ A connection belongs to one exchange at a time. `_open` alone records which exch
 """
 
 import math
-import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -35,9 +34,8 @@ class Pool:
     """
 
     def __init__(self, new: Callable[[], Connection] = Connection, limit: int = MAX_CONNECTIONS) -> None:
-        self._lock = threading.RLock()
         self._steps: deque[Callable[[], None]] = deque()
-        self._in_step = False
+        self._runner: dict[str, Callable[[], None]] = {}  # the step whose thread runs the queue
         self._new = new
         self._open: dict[Connection, Waiter | None] = {}  # the waiter that owns the connection; None: idle
         self._idle: OrderedDict[Connection, None] = OrderedDict()
@@ -52,25 +50,28 @@ class Pool:
         return sum(waiter is not None for waiter in self._open.values())
 
     def _run(self, step: Callable[[], None]) -> None:
-        """Run a step after those that are queued.
+        """Run a step after those that are queued; if a step is running already, its thread runs this one next.
 
-        A signal handler, or a generator that the garbage collector closes, may enter in the middle of a step of its own
-        thread: its step is run after that one. A step that was interrupted is repeated before the next one.
+        So no thread waits for another one, nor for a signal handler that enters in the middle of a step. A step that
+        was interrupted is repeated before the next one.
         """
-        with self._lock:
-            self._steps.append(step)
-            if self._in_step:
-                return
+        self._steps.append(step)
+        try:
             try:
-                try:
-                    self._in_step = True
+                # `setdefault` is atomic. Look again after the end, for a step that was queued just before it.
+                while self._steps and self._runner.setdefault("step", step) is step:
                     while self._steps:
                         self._steps[0]()
                         self._steps.popleft()
-                finally:
-                    self._in_step = False
+                    self._runner.clear()
             finally:
-                self._in_step = False  # again, for an interrupt in the first
+                self._end_run(step)
+        finally:
+            self._end_run(step)  # again, for an interrupt in the first
+
+    def _end_run(self, step: Callable[[], None]) -> None:
+        if self._runner.get("step") is step:
+            self._runner.clear()
 
     def take(self, waiter: Waiter) -> None:
         """Assign a connection to the waiter now, or when one is free."""
@@ -128,11 +129,11 @@ class Pool:
 
     def shrink(self) -> bool:
         """Stay within the connections there are, because no more sockets can be opened; return whether any is left."""
-        with self._lock:
-            if len(self._open) < 2:  # this one, and another that will be released
-                return False
-            self._limit = len(self._open) - 1
-            self._shrunk_at = time.monotonic()
+        others = len(self._open) - 1
+        if others < 1:  # none that will be released
+            return False
+        self._limit = others
+        self._shrunk_at = time.monotonic()
         return True
 
     def close(self) -> None:
@@ -141,10 +142,7 @@ class Pool:
         self._run(lambda: self._drop_idle(math.inf))
 
     def renewed(self) -> "Pool":
-        """Return an empty pool, for a forked process or a new event loop; exchanges still release to the old one.
-
-        Without the lock, which a thread of the parent process may hold.
-        """
+        """Return an empty pool, for a forked process or a new event loop; exchanges still release to the old one."""
         pool = Pool(self._new, self._most)
         pool.closed = self.closed
         self._drop_idle(math.inf)

@@ -1,5 +1,8 @@
 """The pool: order, limit, failures and interrupts."""
 
+import sys
+import threading
+
 import pytest
 
 from camara_otp._exchange import pool as pool_module
@@ -167,16 +170,56 @@ def test_a_new_process_begins_with_nothing():
     assert new.busy == 1
 
 
-def test_a_signal_handler_or_a_finalizer_may_enter_again():
-    """The thread that has the lock may take it again, and every count is right afterwards."""
-    pool = Pool(Fake, 3)
-    first, second = take(pool), take(pool)
-    keep(pool, first)
-    with pool._lock:
-        waiter = take(pool)
-        assert waiter.connection is first.connection
-        keep(pool, waiter)
-        pool.leave(second)
+def test_no_thread_waits_for_a_step_of_another():
+    """A signal handler may hold up the main thread in the middle of a step; other threads keep their deadlines."""
+    pool = Pool(Fake, 1)
+    first = take(pool)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow():
+        entered.set()
+        leave.wait(10)
+
+    first.connection.close = slow
+    thread = threading.Thread(target=pool.leave, args=(first,))
+    thread.start()
+    assert entered.wait(10)
+    waiter = take(pool)
+    pool.close()
+    assert not waiter.happened
+    leave.set()
+    thread.join(10)
+    assert waiter.happened
+    assert pool.busy == 1
+    keep(pool, waiter)
+    assert waiter.connection.closed
+
+
+def test_threads_at_once_lose_no_place_and_share_no_connection():
+    """Every thread passes the interpreter on within each step."""
+    pool, users, problems = Pool(Fake, 3), {}, []
+
+    def work():
+        for _ in range(200):
+            waiter = take(pool)
+            if not waiter.happened:
+                waiter.block(10)
+            if users.setdefault(waiter.connection, waiter) is not waiter:
+                problems.append("shared")
+            del users[waiter.connection]
+            keep(pool, waiter)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    assert not problems
     assert pool.busy == 0
 
 
