@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from types import UnionType
 from typing import Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -32,16 +33,17 @@ class Environment(Enum):
     TOKEN = "CAMARA_BEARER_TOKEN"  # noqa: S105 - the name of a variable
 
 
-# Not `uuid.uuid4`: it asks the system for each, and other threads take the interpreter meanwhile, which costs a service
-# of many threads a tenth of a call. An own generator, so that `random.seed` of the caller repeats no correlator.
-_random: Final = random.Random()  # noqa: S311 - a correlator is no secret
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
+@cache
+def _generator(_process: int) -> random.Random:
+    """Return the generator of a process; a forked process would repeat the correlators of its parent."""
+    return random.Random()  # noqa: S311 - a correlator is no secret
 
 
 def new_x_correlator() -> str:
     """Return a fresh x-correlator: a UUID4 string, which every release of the API accepts."""
-    return str(uuid.UUID(int=_random.getrandbits(128), version=4))
+    # Not `uuid.uuid4`: it asks the system for each, and other threads take the interpreter meanwhile, which costs a
+    # service of many threads a tenth of a call. Not the module's own generator, which the caller may seed.
+    return str(uuid.UUID(int=_generator(os.getpid()).getrandbits(128), version=4))
 
 
 def variable(name: str) -> str | None:

@@ -56,6 +56,7 @@ running: Final[dict[Hashable, "Future[Any]"]] = {}
 
 def _in_thread(key: Hashable, work: Callable[[], T]) -> Steps[T]:
     """Return the result of blocking work without blocking an event loop or outliving a time limit."""
+    key = os.getpid(), key  # a forked process does not have the threads of its parent
     mine: Future[T] = Future()
     mine.add_done_callback(lambda _: running.pop(key, None))
     try:

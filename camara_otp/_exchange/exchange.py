@@ -12,7 +12,6 @@ import os
 import socket
 import ssl
 import time
-import weakref
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -22,7 +21,7 @@ import anyio.lowlevel
 import h11
 
 from camara_otp._exchange import mocks
-from camara_otp._exchange.connect import Connection, Failed, out_of_sockets, running, tls_context
+from camara_otp._exchange.connect import Connection, Failed, out_of_sockets, tls_context
 from camara_otp._exchange.http1 import ResponseReader, exchange, head_of, tunnel
 from camara_otp._exchange.httpx_client import HttpxExchange
 from camara_otp._exchange.observers import HttpxClients
@@ -176,7 +175,7 @@ class Exchange:
         self._httpx_clients = HttpxClients(kind, through, self._direct, self._route.proxy)
         self._callers = None if http_client is None else through(http_client)
         self._loop: object = None
-        _exchanges.add(self)
+        self._process = os.getpid()
 
     @property
     def closed(self) -> bool:
@@ -191,6 +190,9 @@ class Exchange:
         """Send a request and return its response, in a task of one event loop at a time."""
         if self._callers is not None:
             return await self._callers.request(outgoing)
+        if self._process != os.getpid():  # not by `os.register_at_fork`, whose functions uWSGI does not call
+            self.forget()
+            self._process = os.getpid()
         if self._is_async and not self._on_one_loop():
             return _ANOTHER_LOOP
         patched = mocks.patched(by_httpx=self._route.by_httpx)
@@ -227,16 +229,3 @@ def _is_closed(loop: object) -> bool:
     """Return whether an event loop will never run again; a loop of trio cannot be asked."""
     is_closed = getattr(getattr(loop, "native_token", loop), "is_closed", None)
     return bool(is_closed is not None and is_closed())
-
-
-_exchanges: "weakref.WeakSet[Exchange]" = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    running.clear()  # the threads of the parent process
-    for each in tuple(_exchanges):
-        each.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -12,7 +12,6 @@ import anyio
 import pytest
 
 from camara_otp._exchange import Failure, Outgoing, connect, mocks, open_exchange
-from camara_otp._exchange import exchange as exchange_module
 from camara_otp._exchange.waits import drive
 from tests.exchange.conftest import parts
 
@@ -101,8 +100,8 @@ def test_a_child_forked_while_certificates_are_read_does_not_wait_for_a_thread_i
     """The child ignores the thread of the parent process."""
     connect._contexts.clear()
     key = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
-    connect.running[key] = Future()
-    exchange_module._after_fork()
+    monkeypatch.setitem(connect.running, (os.getpid(), key), Future())
+    monkeypatch.setattr(os, "getpid", lambda: -1)
     assert context()
 
 

@@ -6,6 +6,8 @@ import gc
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +175,34 @@ def test_a_forked_child_shares_no_connection(faults):
         assert (os.read(read, 10), status) == (b"fine", 0)
         os.close(read)
     assert listener.posts == 41
+
+
+FORKS_AS_UWSGI = """
+import ctypes, os, sys
+from camara_otp import OTPClient
+client = OTPClient(sys.argv[1], token="t", timeout=5)
+client.send_code("+33600000000", "{{code}}")
+child = ctypes.PyDLL(None).fork()
+for number in range(20):
+    phone = f"+3{4 if child else 3}{number:08}"
+    sent = client.send_code(phone, "{{code}}")
+    os.write(1, f"{sent.x_correlator} {sent.authentication_id == phone}\\n".encode())
+if child:
+    os.waitpid(child, 0)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="calls fork of the C library")
+def test_a_child_forked_without_the_functions_of_python_shares_nothing(faults):
+    """UWSGI forks its workers so, unless it is told otherwise: no connection and no correlator may be theirs twice."""
+    listener = faults.listen(echo)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS_AS_UWSGI, url(listener)], capture_output=True, text=True, timeout=60, check=True
+    )
+    correlators, own = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
+    assert set(own) == {"True"}
+    assert len(set(correlators)) == len(correlators) == 40
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
