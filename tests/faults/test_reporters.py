@@ -17,6 +17,7 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.utils import event_from_exception
 
 from camara_otp import AsyncOTPClient, ConfigurationError, OTPClient, OTPError, SendCodeRequest, ValidateCodeRequest
+from camara_otp import client as client_module
 from camara_otp._exchange.waits import Ready
 from camara_otp.auth import CIBA, ClientCredentials, JWTBearer
 from tests.faults.drive import ARGUMENTS, SECRETS, TOKEN
@@ -200,7 +201,7 @@ def test_an_interrupt_while_the_exchange_is_opened_leaves_no_secret_in_a_frame(m
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(make, "_open", staticmethod(interrupted))
+    monkeypatch.setattr(client_module, "open_exchange", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         make("https://operator.example", token=TOKEN, headers={"X-Key": KEY}, params={"k": KEY})
 
