@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 import anyio.lowlevel
@@ -83,6 +83,9 @@ class ObservedCall:
         self.outgoing = outgoing
         self.began = False
         self.outcome: Response | Failure | Exception | None = None
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # a tool that copies a request and sends it again must not send it twice
 
 
 class HttpxExchange:

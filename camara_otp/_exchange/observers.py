@@ -43,7 +43,9 @@ def _install_log_filter() -> None:
 
 # --- Clients -------------------------------------------------------------------------------------------------------
 
-_OF_THE_CONNECTION: Final = frozenset({b"host", b"connection", b"accept-encoding", b"content-length"})
+_OF_THE_CONNECTION: Final = frozenset(
+    {b"host", b"connection", b"accept-encoding", b"content-length", b"transfer-encoding"}
+)
 _OF_THE_CODED_BODY: Final = frozenset({b"content-encoding", b"transfer-encoding", b"content-length"})
 
 

@@ -24,7 +24,7 @@ from camara_otp import (
 )
 from camara_otp._exchange import connect
 from camara_otp._exchange.exchange import Route
-from camara_otp._exchange.waits import drive
+from camara_otp._exchange.waits import Late, drive
 from tests.conftest import MESSAGE, NUMBER
 from tests.faults.scenarios import CHUNKED, SENT, raw, replies
 from tests.interrupts import interrupted_at
@@ -258,6 +258,25 @@ def test_endless_session_tickets_are_left_for_other_tasks(faults):
         connection.close()
         thread.join(10)
     assert looks > 10
+
+
+def test_a_wait_ends_in_time_although_the_clock_stands_still(monkeypatch):
+    """Tests of a caller freeze the time."""
+    now, waits = time.monotonic(), []
+
+    class Silence:
+        def block(self, seconds):
+            waits.append(seconds)
+            assert len(waits) < 3
+            return False
+
+    def steps():
+        yield Silence()
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with pytest.raises(Late):
+        drive(steps(), now + 5)
+    assert waits == [pytest.approx(5)]
 
 
 # --- Interrupts ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Mocks and observers of httpx or httpcore see every call, on the default transport and on a caller's client."""
 
+import contextlib
+import copy
 import functools
 import sys
 import types
@@ -138,6 +140,32 @@ def test_an_observer_that_copies_a_request_and_gives_up_causes_no_second_one(ser
         anyio.run(validate, backend=backend)
     assert caught.value.attempts == 1
     assert server.connections == 1
+
+
+def test_an_observer_that_sends_deep_copies_of_a_request_again_causes_no_second_one(server, monkeypatch):
+    """The copies are the same call. The length of the request is ours to state, whatever the copies say."""
+    real = httpx.HTTPTransport.handle_request
+    server.answer = b"not HTTP\r\n\r\n"
+
+    def persistent(self, request):
+        for _ in range(3):
+            again = httpx.Request(
+                request.method,
+                request.url,
+                headers=[*request.headers.raw, (b"Transfer-Encoding", b"chunked")],
+                content=b"",
+                extensions=copy.deepcopy(request.extensions),
+            )
+            with contextlib.suppress(Exception):
+                real(self, again)
+        raise httpx.ConnectError("x")
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", persistent)
+
+    with OTPClient(server.origin, token="t") as client, pytest.raises(OutcomeUnknownError):
+        client.validate_code(*CALL)
+    assert len(server.requests) == 1
+    assert b"transfer-encoding" not in server.requests[0].lower()
 
 
 def test_an_observer_that_fails_after_the_response_does_not_hide_it(server, monkeypatch):
