@@ -4,6 +4,7 @@ A connection belongs to one exchange at a time. `_open` alone records which exch
 """
 
 import math
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -35,7 +36,7 @@ class Pool:
 
     def __init__(self, new: Callable[[], Connection] = Connection, limit: int = MAX_CONNECTIONS) -> None:
         self._steps: deque[Callable[[], None]] = deque()
-        self._runner: dict[str, Callable[[], None]] = {}  # the step whose thread runs the queue
+        self._runs: dict[str, tuple[int, Callable[[], None]]] = {}  # the thread that runs the queue, and its own step
         self._new = new
         self._open: dict[Connection, Waiter | None] = {}  # the waiter that owns the connection; None: idle
         self._idle: OrderedDict[Connection, None] = OrderedDict()
@@ -56,26 +57,34 @@ class Pool:
         was interrupted is repeated before the next one.
         """
         self._steps.append(step)
+        run = threading.get_ident(), step
         try:
             try:
                 # `setdefault` is atomic. Look again after the end, for a step that was queued just before it.
-                while self._steps and self._runner.setdefault("step", step) is step:
+                while self._steps and self._runs.setdefault("now", run) is run:
                     while self._steps:
                         self._steps[0]()
                         self._steps.popleft()
-                    self._runner.clear()
+                    self._runs.clear()
             finally:
-                self._end_run(step)
+                self._end(run)
         finally:
-            self._end_run(step)  # again, for an interrupt in the first
+            self._end(run)  # again, for an interrupt in the first
 
-    def _end_run(self, step: Callable[[], None]) -> None:
-        if self._runner.get("step") is step:
-            self._runner.clear()
+    def _end(self, run: tuple[int, Callable[[], None]]) -> None:
+        if self._runs.get("now") is run:
+            self._runs.clear()
 
     def take(self, waiter: Waiter) -> None:
         """Assign a connection to the waiter now, or when one is free."""
-        self._run(lambda: self._take(waiter))
+        run = self._runs.get("now")
+        if run is not None and run[0] == threading.get_ident():
+            # A signal handler in the middle of a step, which would wait for itself: one connection above the limit.
+            waiter.connection = self._new()
+            self._open[waiter.connection] = waiter
+            waiter.set()
+        else:
+            self._run(lambda: self._take(waiter))
 
     def _take(self, waiter: Waiter) -> None:
         self._drop_idle(time.monotonic() - KEPT_SECONDS)

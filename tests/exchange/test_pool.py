@@ -275,7 +275,7 @@ def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
 @pytest.mark.parametrize("leaves_only", [True, False], ids=["a finalizer leaves", "a handler takes and leaves"])
 @pytest.mark.parametrize("index", range(5))
 def test_a_handler_that_enters_at_any_line_loses_no_place(index, leaves_only):
-    """Its step is run when the step in progress is over, or at the next one."""
+    """It gets a connection in the middle of a step too; what it leaves is released after that step, or at the next."""
     for line in range(1, 200):
         name, pool, others = list(scenarios())[index]
         waiter, inner = Waiter(), others.pop() if leaves_only and others else Waiter()
@@ -284,9 +284,11 @@ def test_a_handler_that_enters_at_any_line_loses_no_place(index, leaves_only):
             pool.take(waiter)
             pool.leave(waiter)
 
-        def handler(pool=pool, inner=inner):
+        def handler(name=name, line=line, pool=pool, inner=inner):
             if not leaves_only:
+                in_step = bool(pool._runs)
                 pool.take(inner)
+                assert inner.happened or not in_step, (name, line)
             pool.leave(inner)
 
         hit = entered_at(line, work, pool_module.__file__, handler)
