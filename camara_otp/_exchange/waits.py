@@ -5,6 +5,7 @@ is over, or throws `Late` into it when the limit has passed. Whatever ends a dri
 `finally` releases the socket and the place in the pool. The model is psycopg's `generators` and `waiting`.
 """
 
+import contextlib
 import select
 import socket
 import threading
@@ -77,13 +78,16 @@ class Signal:
         """Announce the event and wake the waiting thread or task."""
         self.happened = True
         if self._wake is not None:
-            self._wake()
+            with contextlib.suppress(RuntimeError):  # the lock was released before
+                self._wake()
 
     def block(self, seconds: float) -> bool:
         """Wait in a thread; return False if the time passed first."""
-        event = threading.Event()
-        self._wake = event.set
-        return self.happened or event.wait(seconds)
+        # Not an Event, whose `set` would wait for a thread that a signal handler has interrupted in its `wait`.
+        lock = threading.Lock()
+        lock.acquire()
+        self._wake = lock.release
+        return self.happened or lock.acquire(timeout=seconds)
 
     async def arrive(self) -> None:
         """Wait in a task; if it has happened, let other tasks run."""

@@ -24,10 +24,10 @@ from camara_otp import (
 )
 from camara_otp._exchange import connect
 from camara_otp._exchange.exchange import Route
-from camara_otp._exchange.waits import Late, drive
+from camara_otp._exchange.waits import Late, Signal, drive
 from tests.conftest import MESSAGE, NUMBER
 from tests.faults.scenarios import CHUNKED, SENT, raw, replies
-from tests.interrupts import interrupted_at
+from tests.interrupts import entered_at, interrupted_at
 
 EXCHANGE = str(Path(camara_otp.__file__).parent / "_exchange")
 
@@ -280,6 +280,27 @@ def test_a_wait_ends_in_time_although_the_clock_stands_still(monkeypatch):
 
 
 # --- Interrupts ------------------------------------------------------------------------------------------------------
+
+
+def test_another_thread_ends_a_wait_that_a_signal_handler_has_interrupted():
+    """Else it would wait in its turn, in the middle of a step of the pool, and the handler may wait for that step."""
+    for line in range(1, 100):
+        signalled, ended = Signal(), []
+
+        def handler(signalled=signalled):
+            thread = threading.Thread(target=signalled.set)
+            thread.start()
+            thread.join(5)
+            assert not thread.is_alive()
+
+        def work(signalled=signalled, ended=ended):
+            ended.append(signalled.block(0.01))
+
+        if not entered_at(line, work, (EXCHANGE, threading.__file__), handler):
+            assert line > 4
+            return
+        assert ended == [True]
+    pytest.fail("the wait never ended")
 
 
 def open_sockets():
