@@ -67,13 +67,11 @@ class Pool:
                         self._steps.popleft()
                     self._runs.clear()
             finally:
-                self._end(run)
-        finally:
-            self._end(run)  # again, for an interrupt in the first
-
-    def _end(self, run: tuple[int, Callable[[], None]]) -> None:
-        if self._runs.get("now") is run:
-            self._runs.clear()
+                if self._runs.get("now") is run:
+                    self._runs.clear()
+        finally:  # again, for an interrupt in the first
+            if self._runs.get("now") is run:
+                self._runs.clear()
 
     def take(self, waiter: Waiter) -> None:
         """Assign a connection to the waiter now, or when one is free."""

@@ -223,6 +223,30 @@ def test_threads_at_once_lose_no_place_and_share_no_connection():
     assert pool.busy == 0
 
 
+def test_a_recursion_error_at_any_depth_loses_no_place():
+    """The caller may be close to the limit; the steps that it leaves unfinished are finished by the next exchange."""
+    pool, raised = Pool(Fake, 2), 0
+
+    def deep(levels):
+        if levels:
+            return deep(levels - 1)
+        waiter = Waiter()
+        try:
+            pool.take(waiter)
+        finally:
+            pool.leave(waiter)
+        return None
+
+    for levels in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit()):
+        try:
+            deep(levels)
+        except RecursionError:
+            raised += 1
+        assert not pool._runs
+    assert 5 < raised < 200
+    assert [take(pool).happened for _ in range(3)] == [True, True, False]
+
+
 def scenarios():
     """Return pools in different states, the exchange that is interrupted, and one that waits."""
     for name in ("alone", "with an idle one", "with an old one", "with one waiting", "full"):
