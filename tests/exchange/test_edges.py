@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
+import os
 import select
 import signal
 import socket
@@ -16,6 +18,7 @@ import pytest
 import camara_otp
 from camara_otp import (
     AsyncOTPClient,
+    InvalidArgumentError,
     OTPClient,
     OutcomeUnknownError,
     RequestNotSentError,
@@ -207,6 +210,56 @@ def test_a_body_in_one_byte_chunks_lets_other_tasks_run(faults):
         return turns
 
     assert asyncio.run(main()) > 500
+
+
+def test_a_server_whose_certificate_is_refused_is_told_why(faults, shell):
+    """Its log names the unknown authority, and not a lost connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    faults.authority.issue_cert("127.0.0.1").configure_cert(context)
+    told = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            try:
+                context.wrap_socket(listening.accept()[0], server_side=True)
+            except OSError as error:
+                told.append(str(error))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(RequestNotSentError, match="does not verify"):
+            shell.client(f"https://127.0.0.1:{listening.getsockname()[1]}", retry=None).send_code(NUMBER, MESSAGE)
+        thread.join(10)
+    assert "unknown ca" in told[0]
+
+
+def test_a_connection_with_half_a_request_in_it_is_not_used_again(faults, shell, monkeypatch):
+    """The server would take the next request for the rest of the first one."""
+
+    async def script(c):
+        if c.number == 1:
+            await c.read_some(10)
+            await c.send(raw(400, b'{"status": 400, "code": "INVALID_ARGUMENT", "message": "x"}'))
+            await c.hold()
+        elif await c.request():
+            await c.send(raw())
+
+    listener = faults.listen(script)
+    client = shell.client(f"http://127.0.0.1:{listener.port}")
+    real = connect.Connection.flush
+
+    def interrupted(self):
+        self.sock.send(self._unsent[:10])
+        self._unsent = self._unsent[10:]
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    monkeypatch.setattr(connect.Connection, "flush", interrupted)
+    with pytest.raises(InvalidArgumentError):
+        client.send_code(NUMBER, MESSAGE)
+    monkeypatch.setattr(connect.Connection, "flush", real)
+
+    assert client.send_code(NUMBER, MESSAGE)
+    assert listener.connections == 2
 
 
 def test_a_handshake_of_endless_messages_is_left_for_other_tasks():

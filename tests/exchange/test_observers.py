@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import gzip
 import sys
 import types
 from unittest import mock
@@ -62,7 +63,10 @@ def test_opentelemetry_sees_every_call(client, server):
         HTTPXClientInstrumentor().uninstrument()
     assert [span.attributes["http.method"] for span in spans.get_finished_spans()] == ["POST", "POST"]
     assert len(server.requests) == 2
-    assert all(b"traceparent: " in request for request in server.requests)
+    for request in server.requests:
+        names = [line.partition(b":")[0].lower() for line in request.partition(b"\r\n\r\n")[0].splitlines()[1:]]
+        assert b"traceparent" in names
+        assert sorted(set(names)) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +170,25 @@ def test_an_observer_that_sends_deep_copies_of_a_request_again_causes_no_second_
         client.validate_code(*CALL)
     assert len(server.requests) == 1
     assert b"transfer-encoding" not in server.requests[0].lower()
+
+
+def test_an_observer_may_read_a_coded_response(server, monkeypatch):
+    """It gets the body decoded, and so does the call."""
+    real, seen = httpx.HTTPTransport.handle_request, []
+    body = gzip.compress(b'{"authenticationId": "%s"}' % CALL[0].encode())
+    server.answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    def reading(self, request):
+        response = real(self, request)
+        seen.append(response.read())
+        return response
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", reading)
+
+    with OTPClient(server.origin, token="t") as client:
+        sent = client.send_code("+346661113334", "{{code}}")
+    assert sent.authentication_id == CALL[0]
+    assert seen == [gzip.decompress(body)]
 
 
 def test_an_observer_that_fails_after_the_response_does_not_hide_it(server, monkeypatch):
