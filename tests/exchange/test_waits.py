@@ -67,7 +67,7 @@ def test_the_end_of_a_driver_closes_the_generator(driven):
 def test_a_signal_that_comes_while_the_wait_begins_is_not_lost(driven, monkeypatch):
     """A thread may announce the event between two lines of the wait."""
     signal = Signal()
-    event, setter = waits.threading.Event, waits.setter
+    lock, setter = waits.threading.Lock, waits.setter
 
     def at_that_moment(begin):
         def begun(*args):
@@ -76,7 +76,7 @@ def test_a_signal_that_comes_while_the_wait_begins_is_not_lost(driven, monkeypat
 
         return begun
 
-    monkeypatch.setattr(waits.threading, "Event", at_that_moment(event))
+    monkeypatch.setattr(waits.threading, "Lock", at_that_moment(lock))
     monkeypatch.setattr(waits, "setter", at_that_moment(setter))
 
     def steps():
