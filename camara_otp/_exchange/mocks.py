@@ -41,10 +41,13 @@ class Patched(NamedTuple):
     Attributes:
         library: `"httpx"` or `"httpx2"`
         runs_exchange: True if our exchange can run in place of its transport
+        core: `"httpcore"` or `"httpcore2"` if its connections or pool are patched, so that the call must pass through
+            them too; else empty
     """
 
     library: str
     runs_exchange: bool
+    core: str = ""
 
 
 def patched(*, by_httpx: bool) -> Patched | None:
@@ -63,8 +66,9 @@ def patched(*, by_httpx: bool) -> Patched | None:
             if found is not None and found is _known.get(place):
                 continue
             if not is_original(found, place):
-                runs_exchange = library.startswith("httpx") and not by_httpx
-                return Patched(library.replace("httpcore", "httpx"), runs_exchange)
+                runs_exchange = "HTTP11" not in kind and not by_httpx
+                core = library if "httpcore" in library else ""
+                return Patched(library.replace("httpcore", "httpx"), runs_exchange, core)
             _known[place] = found
     return Patched("httpx", runs_exchange=False) if by_httpx else None
 

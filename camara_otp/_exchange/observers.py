@@ -1,8 +1,8 @@
 """Clients of httpx or httpx2, for the tools that have patched one of these libraries.
 
-If httpx or httpx2 is patched, a client of that library makes the call, with our exchange as its transport. So every
-guarantee holds. If httpcore or httpcore2 is patched, which mocks do, a plain client that keeps no connection makes the
-call. The same plain client connects to the proxies that httpx has to connect to.
+A client of httpx or httpx2 makes the call, with our exchange as its transport, so every guarantee holds. If httpcore or
+httpcore2 is patched, a pool of that library lies between them. To the proxies that httpx has to connect to, a plain
+client connects, which keeps no connection.
 """
 
 import logging
@@ -46,6 +46,8 @@ def _install_log_filter() -> None:
 _OF_THE_CONNECTION: Final = frozenset(
     {b"host", b"connection", b"accept-encoding", b"content-length", b"transfer-encoding"}
 )
+_UNUSED: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""In place of the default one, which costs 20 ms."""
 _OF_THE_CODED_BODY: Final = frozenset({b"content-encoding", b"transfer-encoding", b"content-length"})
 
 
@@ -98,6 +100,10 @@ class _ExchangeTransport:
 
     async def aclose(self) -> None:
         """Close nothing: the exchange owns the connections."""
+
+    def is_closed(self) -> bool:
+        """Return True, so that a pool of httpcore gives each request a connection of its own."""
+        return True
 
 
 class HttpxClients:
@@ -162,12 +168,9 @@ class HttpxClients:
         """Return a client whose transport is our exchange, or which keeps no connection; it keeps no cookie."""
         library: Any = import_module(patched.library)
         if patched.runs_exchange:
-            # A context that is never used; the default one costs 20 ms.
-            transport = getattr(library, self._kind.replace("Client", "HTTPTransport"))(
-                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
-            )
+            transport = getattr(library, self._kind.replace("Client", "HTTPTransport"))(verify=_UNUSED, trust_env=False)
             # Private but old; the bound on httpx and a test guard it.
-            transport._pool = _ExchangeTransport(library, self._direct)  # noqa: SLF001
+            transport._pool = self._pool(_ExchangeTransport(library, self._direct), patched)  # noqa: SLF001
             options = {"transport": transport, "trust_env": False}
         else:
             # Without a proxy, the library reads the environment, where other entries may make it fail.
@@ -176,6 +179,22 @@ class HttpxClients:
         client = getattr(library, self._kind)(timeout=None, **options)
         client.cookies.extract_cookies = _keep_no_cookie
         return client
+
+    def _pool(self, exchange: _ExchangeTransport, patched: Patched) -> Any:
+        """Return the exchange, or a pool of httpcore whose connections end in it, for a tool that patches httpcore."""
+        if not patched.core:
+            return exchange
+        core: Any = import_module(patched.core)
+        prefix = self._kind.removesuffix("Client")
+
+        def create_connection(origin: object) -> Any:
+            connection = getattr(core, f"{prefix}HTTPConnection")(origin)
+            connection._connection = exchange  # noqa: SLF001 - as above
+            return connection
+
+        pool = getattr(core, f"{prefix}ConnectionPool")(ssl_context=_UNUSED)
+        pool.create_connection = create_connection
+        return pool
 
     def forget(self) -> None:
         """Drop the clients, which belong to a parent process or to another event loop."""

@@ -9,7 +9,7 @@ import pytest
 import respx
 
 from camara_otp import InvalidOTPError, OutcomeUnknownError, RetryPolicy
-from camara_otp._exchange.mocks import patched
+from camara_otp._exchange.mocks import Patched, patched
 from tests.conftest import MESSAGE, NUMBER
 from tests.faults.scenarios import raw
 
@@ -122,10 +122,10 @@ def test_another_function_of_the_library_itself_is_a_patch(monkeypatch, untouche
     module = pytest.importorskip(library)
     with monkeypatch.context() as method:
         method.setattr(module.HTTPTransport, "handle_request", module.MockTransport.handle_request)
-        assert patched(by_httpx=False) == (library, True)
+        assert patched(by_httpx=False) == Patched(library, runs_exchange=True)
     with monkeypatch.context() as transport:
         transport.setattr(module, "HTTPTransport", module.MockTransport)
-        assert patched(by_httpx=False) == (library, True)
+        assert patched(by_httpx=False) == Patched(library, runs_exchange=True)
 
 
 def test_pytest_httpx_sees_every_call(tmp_path):

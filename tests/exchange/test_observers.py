@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from camara_otp import AsyncOTPClient, OTPClient, OutcomeUnknownError
-from camara_otp._exchange.mocks import patched
+from camara_otp._exchange.mocks import Patched, patched
 
 CALL = ("ea0840f3-3663-4149-bd10-c7c6b8912105", "AJY3")
 
@@ -211,7 +211,7 @@ def test_an_observer_that_fails_after_the_response_does_not_hide_it(server, monk
 def test_a_patched_library_connects_itself_to_a_proxy_that_it_alone_can_use(monkeypatch, library):
     """Our exchange would send the credentials of the proxy to it unencrypted."""
     transport = pytest.importorskip(library).HTTPTransport
-    assert patched(by_httpx=True) == ("httpx", False)
+    assert patched(by_httpx=True) == Patched("httpx", runs_exchange=False)
     monkeypatch.setattr(transport, "handle_request", lambda *_: None)
-    assert patched(by_httpx=False) == (library, True)
-    assert patched(by_httpx=True) == (library, False)
+    assert patched(by_httpx=False) == Patched(library, runs_exchange=True)
+    assert patched(by_httpx=True) == Patched(library, runs_exchange=False)

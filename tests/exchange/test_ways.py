@@ -1,6 +1,7 @@
 """The ways to the operator: names, addresses, proxies, and the caller's client."""
 
 import asyncio
+import importlib
 import socket
 import threading
 import time
@@ -407,6 +408,45 @@ def test_a_drip_of_the_head_ends_with_the_deadline_also_under_an_observer(faults
     with pytest.raises(OutcomeUnknownError, match="timed out"):
         client.send_code(NUMBER, MESSAGE)
     assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("library", ["httpcore", "httpcore2"])
+@pytest.mark.parametrize("kind", ["ConnectionPool", "HTTPConnection"])
+def test_an_observer_of_the_connections_below_httpx_leaves_every_guarantee(faults, shell, monkeypatch, library, kind):
+    """As Elastic APM observes them: the connection stays open, and a drip of the head ends with the deadline."""
+    heads, seen = [], []
+
+    async def script(c):
+        for _ in range(2):
+            await c.request()
+            heads.append(c.head)
+            await c.send(raw())
+        await c.request()
+        for byte in raw():
+            await c.send(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    for prefix, name in (("", "handle_request"), ("Async", "handle_async_request")):
+        owner = getattr(importlib.import_module(library), f"{prefix}{kind}")
+        real = getattr(owner, name)
+
+        def observing(self, request, real=real):
+            seen.append(request)
+            request.headers.append((b"traceparent", b"of the observer"))
+            return real(self, request)
+
+        monkeypatch.setattr(owner, name, observing)
+
+    listener = faults.listen(script)
+    client = shell.client(url(listener), timeout=0.5)
+    for _ in range(2):
+        assert isinstance(client.send_code(NUMBER, MESSAGE), SendCodeResponse)
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknownError, match="timed out"):
+        client.send_code(NUMBER, MESSAGE)
+    assert time.monotonic() - began < 1.5
+    assert (len(seen), listener.posts, listener.connections) == (3, 3, 1)
+    assert all(b"traceparent: of the observer" in head for head in heads)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "foo://127.0.0.1:9", "http://[::1"])
