@@ -1,6 +1,7 @@
 """The waits, and the two drivers: one for threads, one for tasks."""
 
 import time
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -76,7 +77,7 @@ def test_a_signal_that_comes_while_the_wait_begins_is_not_lost(driven, monkeypat
 
         return begun
 
-    monkeypatch.setattr(waits.threading, "Lock", at_that_moment(lock))
+    monkeypatch.setattr(waits, "threading", SimpleNamespace(Lock=at_that_moment(lock)))
     monkeypatch.setattr(waits, "setter", at_that_moment(setter))
 
     def steps():
