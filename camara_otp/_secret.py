@@ -1,5 +1,12 @@
 """Secrets that no renderer of a traceback shows."""
 
+from contextlib import suppress
+from traceback import walk_tb
+from typing import Final
+
+_FORGETFUL: Final = frozenset({"camara_otp", "h11", "attr", "cattrs", "json", "functools"})
+"""The packages whose frames hold secrets in variables while they make bytes or read them."""
+
 
 class Secret:
     """A string that must not be shown: a token, a client secret, a phone number, a code.
@@ -25,3 +32,15 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret(***)"
+
+
+def forget_variables(error: BaseException) -> None:
+    """Clear the variables of a call in the traceback of an interrupt, which may come at any line.
+
+    The frames of the caller keep theirs: of a signal handler, a hook, a token callable.
+    """
+    for frame, _ in walk_tb(error.__traceback__):
+        package = frame.f_globals.get("__name__", "attr").partition(".")[0]  # methods that attrs makes have no module
+        if package in _FORGETFUL:
+            with suppress(RuntimeError):  # the frame of the public method, which has not ended
+                frame.clear()

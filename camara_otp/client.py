@@ -14,6 +14,7 @@ import anyio
 
 from camara_otp._call import Observation, OnCall, Options, OTPCall, checked_observers, prepared_call
 from camara_otp._exchange import open_exchange
+from camara_otp._secret import forget_variables
 from camara_otp._settings import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT,
@@ -250,6 +251,9 @@ class OTPClient(_Client["Client"]):
         try:
             options = Options(x_correlator, token, timeout)
             result = self._observed(prepared_call(self._settings, SEND_CODE, phone_number, message, options))
+        except BaseException as error:
+            forget_variables(error)
+            raise
         finally:
             del phone_number, message, token
         if isinstance(result, OTPError):
@@ -287,6 +291,9 @@ class OTPClient(_Client["Client"]):
         try:
             options = Options(x_correlator, token, timeout)
             result = self._observed(prepared_call(self._settings, VALIDATE_CODE, authentication_id, code, options))
+        except BaseException as error:
+            forget_variables(error)
+            raise
         finally:
             del authentication_id, code, token
         if isinstance(result, OTPError):
@@ -368,6 +375,9 @@ class AsyncOTPClient(_Client["AsyncClient"]):
         try:
             options = Options(x_correlator, token, timeout)
             result = await self._observed(prepared_call(self._settings, SEND_CODE, phone_number, message, options))
+        except BaseException as error:
+            forget_variables(error)
+            raise
         finally:
             del phone_number, message, token
         if isinstance(result, OTPError):
@@ -407,6 +417,9 @@ class AsyncOTPClient(_Client["AsyncClient"]):
             result = await self._observed(
                 prepared_call(self._settings, VALIDATE_CODE, authentication_id, code, options)
             )
+        except BaseException as error:
+            forget_variables(error)
+            raise
         finally:
             del authentication_id, code, token
         if isinstance(result, OTPError):

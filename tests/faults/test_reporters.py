@@ -8,6 +8,8 @@ import json
 import signal
 import traceback
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -22,8 +24,10 @@ from camara_otp._exchange.waits import Ready
 from camara_otp.auth import CIBA, ClientCredentials, JWTBearer
 from tests.faults.drive import ARGUMENTS, SECRETS, TOKEN
 from tests.faults.scenarios import raw
+from tests.interrupts import entered_at
 
 KEY = "zq-key-zq"
+PACKAGE = str(Path(client_module.__file__).parent)
 
 
 class _Captured(Transport):
@@ -276,3 +280,63 @@ def test_an_interrupt_at_any_wait_of_an_exchange_leaves_no_secret_in_a_frame(
                 break
     assert len(interruptions) >= 2
     assert not [leak for interruption in interruptions for leak in leaks(interruption)]
+
+
+EVERY_LINE = [
+    ("direct", "send_code"),
+    *[
+        pytest.param(way, operation, marks=pytest.mark.long)
+        for way in ("direct", "TLS", "observed", "caller's client", "task")
+        for operation in ARGUMENTS
+        if (way, operation) != ("direct", "send_code")
+    ],
+]
+
+
+@pytest.mark.parametrize(("way", "operation"), EVERY_LINE)
+def test_an_interrupt_at_any_line_of_a_call_leaves_no_secret_in_a_frame(faults, monkeypatch, way, operation):
+    """Also where bytes are made and read; the arguments of the method itself are the caller's to hide."""
+    monkeypatch.setenv("SSL_CERT_FILE", faults.trust)
+    if way == "observed":
+        real = httpx.HTTPTransport.handle_request
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *arguments: real(*arguments))
+
+    async def script(c):
+        while await c.request():
+            await c.send(raw(400, b'{"code":"INVALID_ARGUMENT","message":"zq-echo"}', b"X-Echo: zq-echo"))
+
+    tls = faults.tls if way == "TLS" else None
+    url = f"http{'s' if tls else ''}://127.0.0.1:{faults.listen(script, tls=tls).port}"
+    options = {"token": TOKEN, "headers": {"X-Key": KEY}, "timeout": 20}
+
+    async def in_a_task(client):
+        with suppress(OTPError):
+            await getattr(client, operation)(*ARGUMENTS[operation])
+
+    def in_a_thread(client):
+        with suppress(OTPError):
+            getattr(client, operation)(*ARGUMENTS[operation])
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    found = set()
+    with httpx.Client() as http_client, asyncio.Runner() as runner:
+        for line in range(1, 2000):
+            if way == "task":
+                client = AsyncOTPClient(url, **options)
+                work, end = (lambda c=client: runner.run(in_a_task(c))), (lambda c=client: runner.run(c.aclose()))
+            else:
+                client = OTPClient(url, **options, http_client=http_client if way == "caller's client" else None)
+                work, end = (lambda c=client: in_a_thread(c)), client.close
+            work()
+            try:
+                assert not entered_at(line, work, PACKAGE, interrupt)
+            except KeyboardInterrupt as interruption:
+                found.update(leaks(interruption, only=""))
+            else:
+                break
+            finally:
+                end()
+    assert line > 200
+    assert not {leak for leak in found if f"client.py, {operation}:" not in leak and "test_reporters.py" not in leak}
