@@ -75,6 +75,22 @@ def _sentry(faults) -> Iterator[None]:
             seen.discard("httpx")
 
 
+@contextmanager
+def _httpcore(faults) -> Iterator[None]:
+    """Observe the connections of httpcore, as Elastic APM does."""
+    import httpcore
+
+    places = ((httpcore.HTTPConnection, "handle_request"), (httpcore.AsyncHTTPConnection, "handle_async_request"))
+    before = [getattr(*place) for place in places]
+    for place, real in zip(places, before, strict=True):
+        setattr(*place, lambda self, request, real=real: real(self, request))
+    try:
+        yield
+    finally:
+        for place, real in zip(places, before, strict=True):
+            setattr(*place, real)
+
+
 class Mode(NamedTuple):
     """A way to the operator.
 
@@ -123,6 +139,7 @@ MODES = {
         Mode("proxy", _proxy, host="operator.example"),
         Mode("OpenTelemetry", _opentelemetry),
         Mode("Sentry", _sentry),
+        Mode("httpcore observed", _httpcore),
         Mode(
             "caller's httpx",
             lambda faults: nullcontext(),
