@@ -284,7 +284,6 @@ VALIDATE_CODE: Final = OperationSpec("validate_code", "/validate-code", Validate
 
 def with_call_headers(static: Iterable[tuple[bytes, bytes]], token: Secret | None, correlator: str | None) -> Headers:
     """Return the headers of one attempt: the client's own, the token and the x-correlator."""
-    # In one expression, because a variable with the token would show in the frame of an interrupted call.
     return [
         *static,
         *([] if token is None else [(b"Authorization", b"Bearer " + token.reveal().encode("ascii"))]),

@@ -13,7 +13,6 @@ import socket
 import ssl
 import time
 from functools import partial
-from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -66,8 +65,7 @@ class Route:
 
     def message(self, outgoing: Outgoing) -> bytes:
         """Return the bytes of a request."""
-        # Not a list, because a traceback would show the token in it.
-        headers = chain(self._always, outgoing.headers, [(b"Content-Length", b"%d" % len(outgoing.body))])
+        headers = (*self._always, *outgoing.headers, (b"Content-Length", b"%d" % len(outgoing.body)))
         target = (self._prefix + outgoing.target).encode("ascii")
         return head_of(outgoing.method, target, self.authority, headers) + outgoing.body
 

@@ -9,7 +9,6 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from copy import copy
 from importlib import import_module
 from typing import Any, Final
 
@@ -80,9 +79,10 @@ class _ExchangeTransport:
         if observed.began:
             raise ConnectionError("the request was sent already")
         observed.began = True  # if this call is cancelled, its outcome is unknown
-        # With the headers that observers have added; not in a variable, because a traceback would show the token in it.
-        outgoing = copy(observed.outgoing)
-        outgoing.headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
+        # With the headers that observers have added.
+        headers = [header for header in request.headers if header[0].lower() not in _OF_THE_CONNECTION]
+        sent = observed.outgoing
+        outgoing = Outgoing(sent.method, sent.target, headers, sent.body, sent.deadline, sent.connect_timeout)
         try:
             observed.outcome = outcome = await self._direct(outgoing)
         except Exception as error:
