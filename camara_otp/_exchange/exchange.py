@@ -21,7 +21,7 @@ import h11
 
 from camara_otp._exchange import mocks
 from camara_otp._exchange.connect import Connection, Failed, out_of_sockets, tls_context
-from camara_otp._exchange.http1 import ResponseReader, exchange, head_of, tunnel
+from camara_otp._exchange.http1 import exchange, head_of, tunnel
 from camara_otp._exchange.httpx_client import HttpxExchange
 from camara_otp._exchange.observers import HttpxClients
 from camara_otp._exchange.pool import Pool, Waiter
@@ -109,9 +109,7 @@ def steps(pool: Pool, route: Route, outgoing: Outgoing, cap: int) -> Steps[Respo
                     yield from route.open(connection, outgoing)
                 connection.queue(route.message(outgoing))
                 sent = True
-                reader = ResponseReader(cap)
-                yield from exchange(connection, outgoing.method, reader)
-                return reader.response()
+                return (yield from exchange(connection, outgoing.method, cap))
             except Exception as error:
                 if not sent and out_of_sockets(error) and pool.shrink():
                     yield TimeLimit(outgoing.deadline)  # in place of the limit of the connection; wait for another

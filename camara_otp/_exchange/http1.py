@@ -4,7 +4,8 @@ The request is written here. Its bytes differ from call to call in two headers a
 costs a quarter of a call. h11 gets a request of the same method, because the method decides how the response ends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Final
 
 import h11
@@ -13,13 +14,13 @@ from camara_otp._exchange.body import Body
 from camara_otp._exchange.connect import Connection, Failed, of_system
 from camara_otp._exchange.proxies import Proxy
 from camara_otp._exchange.values import Response
-from camara_otp._exchange.waits import PAUSE, Steps, Wait
+from camara_otp._exchange.waits import PAUSE, Steps
 
 MAX_INTERIM: Final = 100
 """Interim responses (1xx) before a response."""
 _MAX_HEAD: Final = 102_400
-_STEPS_AT_A_TIME: Final = 64
-"""Steps of the parser between two pauses, so that a body of many small chunks blocks no event loop."""
+_TURNS_AT_A_TIME: Final = 64
+"""Turns of the parser between two pauses, so that a body of many small chunks blocks no event loop."""
 _STAND_INS: Final = {
     method: h11.Request(method=method, target="-", headers=[("Host", "-"), ("Content-Length", "0")])
     for method in ("GET", "POST", "CONNECT")
@@ -43,76 +44,14 @@ def head_of(method: str, target: bytes, authority: bytes, headers: Iterable[tupl
     return head
 
 
-class ResponseReader:
-    """Read one response.
-
-    An object keeps what has arrived, and not the generator, because a traceback shows the variables of a generator.
+def exchange(connection: Connection, method: str, cap: int | None) -> Steps[Response]:
+    """Send the request that is queued on a connection, and return its response.
 
     Args:
+        connection: open, with the request in its queue
+        method: of the request
         cap: the most bytes of a decoded body; None reads no body, as for CONNECT
     """
-
-    _head: h11.Response
-    _body: Body
-
-    def __init__(self, cap: int | None) -> None:
-        self._cap = cap
-        self._interim = 0
-        self._needs_data = True
-
-    def read(self, connection: Connection, http: h11.Connection) -> Wait | None:
-        """Read what has arrived; return what to wait for, or None at the end of the response.
-
-        Raises:
-            h11.RemoteProtocolError: the response is not valid HTTP/1.1, or was cut off
-            Failed: more than `MAX_INTERIM` interim responses
-        """
-        for _ in range(_STEPS_AT_A_TIME):
-            if self._needs_data:
-                data = connection.receive()
-                if data is None:
-                    return connection.readable
-                http.receive_data(data)
-            event = http.next_event()
-            self._needs_data = event is h11.NEED_DATA
-            if not self._needs_data and self._ends_with(event):
-                connection.reusable = self._is_exact(http)
-                return None
-        return PAUSE
-
-    def _ends_with(self, event: object) -> bool:
-        if isinstance(event, h11.Data):
-            return not self._body.add(event.data)
-        if isinstance(event, h11.Response):
-            self._head = event
-            self._body = Body(list(event.headers), self._cap or 0)
-            return self._cap is None
-        if isinstance(event, h11.InformationalResponse):
-            self._interim += 1
-            if self._interim > MAX_INTERIM:
-                raise Failed("the server sent more interim responses than any server needs", permanent=False)
-            return False
-        if isinstance(event, h11.EndOfMessage):
-            return True
-        raise h11.RemoteProtocolError("no response")  # the connection was closed, or changes its protocol
-
-    def _is_exact(self, http: h11.Connection) -> bool:
-        """Return whether the response ended, beyond doubt, with the last received byte."""
-        names = [name for name, _ in self._head.headers]
-        return (
-            http.our_state is http.their_state is h11.DONE
-            and http.trailing_data == (b"", False)
-            and self._head.http_version == b"1.1"
-            and not (b"transfer-encoding" in names and b"content-length" in names)
-        )
-
-    def response(self) -> Response:
-        """Return the response, at its end."""
-        return self._body.response(self._head.status_code)
-
-
-def exchange(connection: Connection, method: str, reader: ResponseReader) -> Steps[None]:
-    """Send the request that is queued on a connection, and read the response."""
     http = connection.http
     if http is None:
         http = connection.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
@@ -128,8 +67,55 @@ def exchange(connection: Connection, method: str, reader: ResponseReader) -> Ste
             raise
         # The server may have answered and closed before it read all. That response is worth reading.
     yield connection.readable
-    while (more := reader.read(connection, http)) is not None:
-        yield more
+    return (yield from read_response(connection, http, cap))
+
+
+def read_response(connection: Connection, http: h11.Connection, cap: int | None) -> Steps[Response]:
+    """Read a response to its end, or as far as it is wanted.
+
+    Raises:
+        h11.RemoteProtocolError: the response is not valid HTTP/1.1, or was cut off
+        Failed: more than `MAX_INTERIM` interim responses
+    """
+    turns = count(1)
+    for _ in range(MAX_INTERIM + 1):
+        head = yield from _next_event(connection, http, turns)
+        if not isinstance(head, h11.InformationalResponse):
+            break
+    else:
+        raise Failed("the server sent more interim responses than any server needs", permanent=False)
+    if not isinstance(head, h11.Response):
+        raise h11.RemoteProtocolError("no response")  # the connection was closed, or changes its protocol
+    body = Body(list(head.headers), cap or 0)
+    more = cap is not None
+    while more:
+        event = yield from _next_event(connection, http, turns)
+        more = isinstance(event, h11.Data) and body.add(event.data)
+    connection.reusable = _is_exact(http, head)
+    return body.response(head.status_code)
+
+
+def _next_event(connection: Connection, http: h11.Connection, turns: Iterator[int]) -> Steps[object]:
+    while True:
+        if next(turns) % _TURNS_AT_A_TIME == 0:
+            yield PAUSE
+        event = http.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        while (data := connection.receive()) is None:
+            yield connection.readable
+        http.receive_data(data)
+
+
+def _is_exact(http: h11.Connection, head: h11.Response) -> bool:
+    """Return whether the response ended, beyond doubt, with the last received byte."""
+    names = [name for name, _ in head.headers]
+    return (
+        http.our_state is http.their_state is h11.DONE
+        and http.trailing_data == (b"", False)
+        and head.http_version == b"1.1"
+        and not (b"transfer-encoding" in names and b"content-length" in names)
+    )
 
 
 def tunnel(connection: Connection, proxy: Proxy, authority: bytes) -> Steps[None]:
@@ -139,17 +125,15 @@ def tunnel(connection: Connection, proxy: Proxy, authority: bytes) -> Steps[None
         Failed: the proxy refused
     """
     connection.queue(head_of("CONNECT", authority, authority, proxy.headers))
-    reader = ResponseReader(None)
     try:
-        yield from exchange(connection, "CONNECT", reader)
+        response = yield from exchange(connection, "CONNECT", None)
     except h11.ProtocolError:
         raise Failed(f"{proxy}: closed the connection, or did not send valid HTTP/1.1", permanent=False) from None
-    status = reader.response().status
-    if not 200 <= status <= 299:
+    if not 200 <= response.status <= 299:
         raise Failed(
-            f"{proxy}: the proxy refused the connection with HTTP {status}; check its credentials and rules, or except "
-            "this host in NO_PROXY",
-            permanent=status < 500,
+            f"{proxy}: the proxy refused the connection with HTTP {response.status}; check its credentials and "
+            "rules, or except this host in NO_PROXY",
+            permanent=response.status < 500,
         )
     if connection.http is None or connection.http.trailing_data[0]:
         raise Failed(f"{proxy}: the proxy sent data of its own into the tunnel")

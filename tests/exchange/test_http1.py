@@ -1,6 +1,7 @@
 """A response ends where it ends, wherever the network cuts it, and what follows it ends the connection."""
 
-from itertools import pairwise
+import math
+from itertools import islice, pairwise
 
 import h11
 import pytest
@@ -8,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camara_otp._exchange.connect import Failed
-from camara_otp._exchange.http1 import MAX_INTERIM, ResponseReader, head_of
-from camara_otp._exchange.waits import PAUSE
+from camara_otp._exchange.http1 import MAX_INTERIM, head_of, read_response
+from camara_otp._exchange.waits import PAUSE, drive
 
 NASTY = st.sampled_from(
     [b"\n\n", b"\r\n\r\n", b"0\r\n\r\n", b"\n", b"\r", b"\n\r\n", b"0\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"]
@@ -58,10 +59,8 @@ def parser():
 
 def read(pieces, cap=65536):
     """Read one response from the arriving pieces; return it, and the connection after it."""
-    connection, reader, http = Arriving(*pieces), ResponseReader(cap), parser()
-    while reader.read(connection, http) is not None:
-        pass
-    return reader.response(), connection
+    connection = Arriving(*pieces)
+    return drive(read_response(connection, parser(), cap), math.inf), connection
 
 
 @settings(deadline=None)
@@ -106,12 +105,9 @@ def test_interim_responses_are_counted():
 
 def test_reading_pauses_in_a_body_of_many_chunks():
     """So that an event loop can run other tasks in between."""
-    reader, http = ResponseReader(65536), parser()
     arriving = Arriving(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000, None)
-    pauses = 0
-    while reader.read(arriving, http) is PAUSE:
-        pauses += 1
-    assert pauses >= 10
+    waits = list(islice(read_response(arriving, parser(), 65536), 11))
+    assert waits[:10] == [PAUSE] * 10
 
 
 @pytest.mark.parametrize("value", [b"a\nX: y", b"a\rX: y", b"a\r\nX: y", b"a\0", b"\r\n\r\n", b"a\r\n"])

@@ -3,9 +3,8 @@
 import pytest
 
 from camara_otp import OutcomeUnknownError, _call
-from camara_otp._exchange import exchange
+from camara_otp._exchange import exchange, http1
 from camara_otp._exchange.connect import Connection
-from camara_otp._exchange.http1 import ResponseReader
 from camara_otp._exchange.pool import Pool
 from camara_otp._exchange.values import Failure
 from camara_otp._exchange.waits import TimeLimit
@@ -62,7 +61,7 @@ def _wrong_report(monkeypatch):
 
 def _reuse_with_strays(monkeypatch):
     """Use a connection again whatever waits on it."""
-    monkeypatch.setattr(ResponseReader, "_is_exact", lambda self, http: True)
+    monkeypatch.setattr(http1, "_is_exact", lambda http, head: True)
     monkeypatch.setattr(Connection, "is_clean", lambda self: self.sock is not None)
 
 
