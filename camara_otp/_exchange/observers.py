@@ -177,6 +177,9 @@ class HttpxClients:
             proxy = self._proxy.url if self._proxy is not None else None
             options = {"limits": library.Limits(max_keepalive_connections=0), "proxy": proxy}
         client = getattr(library, self._kind)(timeout=None, **options)
+        client.headers.clear()  # the request has all that it needs, and each one more costs an observer time
+        if not patched.runs_exchange:
+            client.headers["Accept-Encoding"] = "identity"  # as our exchange
         client.cookies.extract_cookies = _keep_no_cookie
         return client
 

@@ -24,6 +24,7 @@ class Waiter(Signal):
     """A request for a connection; set when `connection` is assigned."""
 
     connection: Connection | None = None
+    left = False
 
 
 class Pool:
@@ -120,7 +121,8 @@ class Pool:
 
     def leave(self, waiter: Waiter) -> None:
         """Release the waiter: its connection becomes idle if it is reusable, else it is closed. May be called again."""
-        self._run(lambda: self._leave(waiter))
+        if self._steps or not waiter.left:  # a step that was interrupted is finished first
+            self._run(lambda: self._leave(waiter))
 
     def _leave(self, waiter: Waiter) -> None:
         self._waiting.pop(waiter, None)
@@ -133,6 +135,7 @@ class Pool:
             else:
                 self._drop(connection)
         self._grant()
+        waiter.left = True
 
     def shrink(self) -> bool:
         """Stay within the connections there are, because no more sockets can be opened; return whether any is left."""
