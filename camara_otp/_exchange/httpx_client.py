@@ -33,19 +33,29 @@ OBSERVED: Final = "camara_otp"
 
 
 class _NotedBody:
-    """The body of a request, which notes whether it was read."""
+    """The body of a request, which notes whether it was read.
 
-    def __init__(self, content: bytes) -> None:
+    Args:
+        content: the bytes
+        once: whether it can be read once only, so that no transport of the caller sends the request again
+    """
+
+    def __init__(self, content: bytes, *, once: bool) -> None:
         self._content = content
+        self.once = once
         self.was_read = False
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _read(self) -> bytes:
+        if self.was_read and self.once:
+            raise RuntimeError("the request may have been sent already, and must not be sent again")
         self.was_read = True
-        return iter((self._content,))
+        return self._content
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter((self._read(),))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.was_read = True
-        yield self._content
+        yield self._read()
 
 
 class _Left(Mapping[str, float]):
@@ -119,7 +129,8 @@ class HttpxExchange:
         With a synchronous client, this never waits in a task, and a deadline that passes between two chunks of the
         response ends it. With an asynchronous one, the deadline ends it in every case.
         """
-        body = self._body_kind(outgoing.body)
+        # Without a token of ours, the client's own auth applies, and may send the request again.
+        body = self._body_kind(outgoing.body, once=b"Authorization" in dict(outgoing.headers))
         if not self._is_async:
             return await self._exchange(outgoing, body, observed)
         # An exchange in our own transport enforces the deadline itself and knows whether bytes were sent, so wait 1 s
@@ -146,8 +157,7 @@ class HttpxExchange:
         built = None
         try:
             built = self._build(outgoing, body, observed)
-            # Without a token of ours, the client's own auth applies.
-            auth = self._no_auth if b"Authorization" in dict(outgoing.headers) else self._library.USE_CLIENT_DEFAULT
+            auth = self._no_auth if body.once else self._library.USE_CLIENT_DEFAULT
             response = self.client.send(built, stream=True, auth=auth, follow_redirects=False)
             if self._is_async:
                 response = await response

@@ -151,7 +151,7 @@ def test_an_answer_is_an_answer(through):
 
 def built(exchange, outgoing):
     """Return the request of a call."""
-    return exchange._build(outgoing, exchange._body_kind(outgoing.body), None)
+    return exchange._build(outgoing, exchange._body_kind(outgoing.body, once=True), None)
 
 
 def test_request_and_response_are_freed_at_the_end_of_the_call(through):
