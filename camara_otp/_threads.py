@@ -1,6 +1,7 @@
 """Run a function in a thread of its own, and wait for it in a thread or in a task of any event loop."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from concurrent import futures
@@ -17,8 +18,10 @@ def start_thread(target: Callable[..., None], *args: Any) -> None:
     """Start a daemon thread.
 
     Raises:
-        RuntimeError: the process cannot start another thread
+        RuntimeError: the process cannot start another thread, or the interpreter is ending
     """
+    if sys.is_finalizing():  # Python 3.11 would wait for the thread for ever
+        raise RuntimeError
     threading.Thread(target=target, args=args, name="camara-otp", daemon=True).start()
 
 

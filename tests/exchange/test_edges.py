@@ -9,6 +9,8 @@ import select
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -431,3 +433,24 @@ def test_a_response_of_101_is_not_a_success(faults, shell):
     listener = faults.listen(replies(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"))
     with pytest.raises((OutcomeUnknownError, UnexpectedResponseError)):
         shell.client(f"http://127.0.0.1:{listener.port}").send_code(NUMBER, MESSAGE)
+
+
+def test_a_call_while_the_interpreter_ends_is_not_sent():
+    """A finalizer that makes a call must not hold the process."""
+    program = """
+import sys
+from camara_otp import OTPClient, RequestNotSentError
+
+class Last:
+    client = OTPClient("https://operator.invalid", token="t")
+
+    def __del__(self):
+        try:
+            self.client.send_code("+346661113334", "{{code}}")
+        except RequestNotSentError as error:
+            print(error)
+
+sys.modules["last"] = Last()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.startswith("no thread can be started ")
