@@ -287,12 +287,12 @@ HOSTILE = ["\\", "\\u", "\\u0041", "&", "&amp;", "&#", "%", "%25", "%41", "Qj", 
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_no_body_makes_looking_for_secrets_slow(piece):
-    """A body that fills the cap is searched in far less time than a deadline, whatever it repeats."""
+    """A body that fills the cap is searched in half of a deadline at most; a quadratic search took 20 s."""
     body = (piece * 65536)[:65536]
     for secret in ("QjQjQjQjQjx", "AAAAAAAAAAB", "\\\\\\\\x", "&&&&&&&&x", "+46661113334", "J77", "0" * 36):
         began = time.process_time()
         redact(body, (secret,))
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 5  # 0.3 s, but coverage and another process may make it 2 s
 
 
 def test_no_secret_is_left_behind_on_the_way_to_success(faults, shell, records):
