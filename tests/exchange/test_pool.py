@@ -264,32 +264,35 @@ def scenarios():
         yield name, pool, others
 
 
+def assert_nothing_lost(pool, others, case):
+    """No two exchanges share a connection, and when the others have left, every place is free again."""
+    owners = [other.connection for other in others if other.happened]
+    assert len(set(map(id, owners))) == len(owners), case
+    for other in others:
+        pool.leave(other)
+    assert pool.busy == 0, case
+    waiters = [take(pool) for _ in range(3)]
+    assert [each.happened for each in waiters] == [True, True, False], case
+    assert waiters[0].connection is not waiters[1].connection, case
+
+
 @pytest.mark.parametrize("reusable", [True, False])
 @pytest.mark.parametrize("index", range(5))
 def test_an_interrupt_at_any_line_loses_no_place(index, reusable):
     """`leave` restores the counts, and two exchanges never share a connection."""
     for line in range(1, 200):
         name, pool, others = list(scenarios())[index]
-        waiter, done = Waiter(), [False, False]
+        waiter = Waiter()
 
-        def work(pool=pool, waiter=waiter, done=done):
+        def work(pool=pool, waiter=waiter):
             pool.take(waiter)
-            done[0] = True
             if waiter.connection is not None:  # else it waits
                 waiter.connection.reusable = reusable
             pool.leave(waiter)
-            done[1] = True
 
         hit = interrupted_at(line, work, pool_module.__file__)
         pool.leave(waiter)
-        owners = [other.connection for other in others if other.happened]
-        assert len(set(map(id, owners))) == len(owners), (name, line)
-        for other in others:
-            pool.leave(other)
-        assert pool.busy == 0, (name, line)
-        waiters = [take(pool) for _ in range(3)]
-        assert [each.happened for each in waiters] == [True, True, False], (name, line)
-        assert waiters[0].connection is not waiters[1].connection
+        assert_nothing_lost(pool, others, (name, line))
         if not hit:
             assert line > 5
             return
@@ -317,13 +320,7 @@ def test_a_handler_that_enters_at_any_line_loses_no_place(index, leaves_only):
 
         hit = entered_at(line, work, pool_module.__file__, handler)
         pool.leave(inner)
-        owners = [other.connection for other in others if other.happened]
-        assert len(set(map(id, owners))) == len(owners), (name, line)
-        for other in others:
-            pool.leave(other)
-        assert pool.busy == 0, (name, line)
-        waiters = [take(pool) for _ in range(3)]
-        assert [each.happened for each in waiters] == [True, True, False], (name, line)
+        assert_nothing_lost(pool, others, (name, line))
         if not hit:
             assert line > 5
             return
