@@ -15,7 +15,6 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
@@ -73,12 +72,11 @@ class TokenCache:
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
     _running: Fetch | None = field(default=None, init=False)
     _no_renewal_before: float = field(default=0.0, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        _caches.add(self)
+    _process: int = field(factory=os.getpid, init=False)
 
     def put(self, token: Token) -> None:
         """Take a token that was obtained elsewhere; it replaces the fetch that is running."""
+        self._forget_parent()
         with self._lock:
             self._running = None
             self._no_renewal_before = 0.0
@@ -113,6 +111,7 @@ class TokenCache:
         token = self._token
         if token is not None and token.value != rejected and self.clock() < token.renew_at(self.leeway):
             return token.value  # the usual case, without the lock
+        self._forget_parent()
         with self._lock:
             now = self.clock()
             token = self._token
@@ -176,23 +175,13 @@ class TokenCache:
             # No caller waits for a renewal ahead of the expiry, so no caller would report its failure.
             _log.warning("the token could not be renewed ahead of its expiry: %s", outcome.reason)
 
-    def after_fork(self) -> None:
-        """Keep the token, and forget the lock and the fetch of the parent's threads."""
-        self._lock = threading.Lock()
-        self._running = None
-        self._no_renewal_before = 0.0
-
-
-_caches: Final[weakref.WeakSet[TokenCache]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    def _forget_parent(self) -> None:
+        """In a forked process, keep the token, and forget the lock and the fetch of the parent's threads."""
+        if self._process != os.getpid():  # not by `os.register_at_fork`, whose functions uWSGI does not call
+            self._lock = threading.Lock()
+            self._running = None
+            self._no_renewal_before = 0.0
+            self._process = os.getpid()
 
 
 class CachedProvider(Bounded):

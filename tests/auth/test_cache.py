@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -628,3 +630,35 @@ def test_a_timeout_raised_in_a_thread_is_not_taken_for_ours():
 
     with pytest.raises(TimeoutError, match="its own"):
         wait(run_in_thread(fail), 5)
+
+
+FORKS_AS_UWSGI = """
+import ctypes, os, threading, time
+from camara_otp.auth.cache import TokenCache
+from camara_otp.auth.responses import Token
+gate = threading.Event()
+def source(unwanted, wait_budget):
+    gate.wait(60)
+    return Token("fetched", 600, time.monotonic() + 600)
+cache = TokenCache(source, leeway=30.0, fetch_timeout=60.0)
+cache._decide(None, time.monotonic() + 60)
+with cache._lock:
+    child = ctypes.PyDLL(None).fork()
+    if not child:
+        gate = threading.Event()
+        gate.set()
+        print(cache.get(None, 5), flush=True)
+        os._exit(0)
+gate.set()
+os.waitpid(child, 0)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="calls fork of the C library")
+def test_a_child_forked_without_the_functions_of_python_starts_afresh():
+    """UWSGI forks its workers so: none waits for a lock or for a fetch of the process that loaded the application."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS_AS_UWSGI], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert (done.stdout, done.stderr) == ("fetched\n", "")
